@@ -1,0 +1,30 @@
+/* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC 3464). */
+#pragma once
+#include "wire/esc.h"
+
+enum dsn_action { DSN_FAILED = 0, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED };
+struct dsn_rcpt {
+    struct str address;      /* final recipient */
+    enum dsn_action action;
+    struct esc status;
+    struct str remote_host;  /* Remote-MTA, empty when we decided */
+    struct str diagnostic;   /* the remote reply, "550 5.1.1 no such user"; may hold '\n'; cleaned when written */
+    struct str reason;       /* for people; empty: taken from status */
+    int64_t last_attempt_s;
+};
+struct dsn {
+    struct str reporting_mta; /* our host name */
+    struct str from;          /* header From: address, "mailer-daemon@host" */
+    struct str to;            /* the sender of the original */
+    uint64_t queue_id;        /* of the original */
+    uint64_t own_id;          /* of the report: its Message-ID and boundary come from it */
+    int64_t arrival_s, now_s;
+    const struct dsn_rcpt *rcpts;
+    size_t n_rcpts;
+    struct str original;      /* the original's header section, or all of it */
+    bool original_is_whole;   /* message/rfc822, else text/rfc822-headers */
+    bool utf8;                /* any address needs it */
+};
+/* Appends the whole message, CRLF line ends, with Auto-Submitted: auto-replied (RFC 3834). Remote text is stripped of
+ * control characters, folded, and can't break out of its field or part; the boundary does not occur in the original. */
+void dsn_format(const struct dsn *d, struct buf *out);
