@@ -1,0 +1,72 @@
+/* config/config.h: one generation of the configuration: immutable, shared by nobody, handed to each role as octets.
+ *
+ * config_load() runs the Lua file once in a bare environment (no io, os, load, require of files outside the folder) with
+ * an instruction and a memory budget, checks every key against the schema of config/schema.c, and fills the structures.
+ * Errors say file, line, key, what was wrong, and what to do ("did you mean 'deliver'?").
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/err.h"
+#include "policy/policy.h"
+
+struct listener_conf {
+    struct netaddr addr;
+    bool lmtp; /* leaves the place for `submission` and TLS */
+};
+enum resolver_kind { RESOLVER_RECURSIVE = 0, RESOLVER_SYSTEM, RESOLVER_ADDRESSES };
+struct config {
+    uint64_t generation;
+    struct policy_conf policy; /* hostname, postmaster, domains, relay_from, smart host */
+
+    const struct listener_conf *listeners;
+    size_t n_listeners;
+
+    enum resolver_kind resolver;
+    const struct netaddr *resolvers; /* RESOLVER_ADDRESSES (with port), or what resolv.conf said for RESOLVER_SYSTEM */
+    size_t n_resolvers;
+    struct str trust_anchor; /* content of the anchor file, or empty: no validation */
+    struct str root_hints;   /* content, or empty: built into the resolver */
+
+    struct str spool;        /* folder */
+    struct str control;      /* path of the control socket */
+    struct str journal;      /* folder of the journal */
+    uint64_t size_max;       /* octets a message */
+    uint32_t rcpt_max;
+    uint32_t n_smtpd, n_relay; /* processes */
+    uint32_t sessions_max;     /* of one smtpd */
+    uint32_t session_per_client_max; /* of one smtpd and client address; 0: no limit */
+    uint64_t memory_max;       /* octets of message bodies and transactions a role may hold */
+    uint32_t retry_first_s, retry_max_s, retry_jitter_pct, expire_s; /* 300, 14400, 20, 432000 */
+    uint32_t bounce_expire_s;  /* 172800 */
+    uint32_t site_connections_max;
+    uint32_t journal_keep_s;
+    uint32_t smtp_port;        /* of MX hosts: 25; another one for tests and labs */
+    bool log_json;
+    uint8_t log_level;
+};
+
+/* Where a file that the configuration names comes from; bytes live in the arena. */
+struct config_env {
+    void *arg;
+    enum err (*read_file)(void *arg, struct str path, struct arena *a, struct str *out);
+    /* false when there is no such user. */
+    bool (*find_user)(void *arg, struct str name, uint32_t *out_uid, uint32_t *out_gid);
+    bool is_root;
+    struct str home; /* folder that relative paths are relative to */
+};
+/* Errors as text for people, one a line, at most 20 of them; warnings likewise. */
+struct config_report {
+    struct buf errors, warnings; /* initialised by the caller */
+    unsigned n_errors, n_warnings;
+};
+/* NULL when report->n_errors > 0. All memory is in the arena. name is for messages: "waxwing.lua". */
+const struct config *config_load(struct str name, struct str lua, const struct config_env *env, struct arena *a,
+                                 struct config_report *report);
+/* The embedded default of `make run`: SMTP on 127.0.0.1:port, any user @localhost into Maildirs under run_dir, all else
+ * refused. It is Lua text too: this writes it. */
+void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out);
+/* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. */
+bool config_encode(const struct config *c, struct buf *out);
+const struct config *config_decode(struct str bytes, struct arena *a);
+/* The table of keys as manual text (mdoc) for waxwing.lua(5), from the same schema that checks. */
+void config_schema_mdoc(struct buf *out);

@@ -1,0 +1,81 @@
+#include "ipc/rights.h"
+
+static const char *const names[ROLE_N] = {
+    [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
+    [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_ADMIN] = "admin",
+};
+
+const char *role_name(enum role r)
+{
+    must((size_t)r < ARRAY_LEN(names));
+    return names[r];
+}
+
+bool role_parse(struct str name, enum role *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_eq(name, str_from_c(names[i]))) {
+            *out = (enum role)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+#define BIT(t) ((uint64_t)1 << (t))
+#define EVENTS (BIT(IPC_EVENT) | BIT(IPC_EVENT_GAP) | BIT(IPC_COUNTERS))
+#define FROM_SUPER                                                                                                     \
+    (BIT(IPC_SUP_CONFIG) | BIT(IPC_SUP_PEER) | BIT(IPC_SUP_LISTENER) | BIT(IPC_SUP_START) | BIT(IPC_SUP_DRAIN))
+#define TO_SUPER (BIT(IPC_SUP_READY) | BIT(IPC_SUP_FAILED))
+
+/* clang-format off */
+static const struct {
+    enum role from, to;
+    uint64_t types;
+} rights[] = {
+    {ROLE_SMTPD,   ROLE_QUEUE,   BIT(IPC_ID_WANT) | BIT(IPC_PUT_RCPTS) | BIT(IPC_PUT) | BIT(IPC_PUT_COMMIT) | BIT(IPC_PUT_ABORT)},
+    {ROLE_QUEUE,   ROLE_SMTPD,   BIT(IPC_ID_GRANT) | BIT(IPC_PUT_DONE)},
+    {ROLE_QUEUE,   ROLE_LOOKUP,  BIT(IPC_MX_ASK)},
+    {ROLE_LOOKUP,  ROLE_QUEUE,   BIT(IPC_MX_ANSWER)},
+    {ROLE_RELAY,   ROLE_LOOKUP,  BIT(IPC_HOST_ASK)},
+    {ROLE_LOOKUP,  ROLE_RELAY,   BIT(IPC_HOST_ANSWER)},
+    {ROLE_QUEUE,   ROLE_RELAY,   BIT(IPC_RELAY_JOB)},
+    {ROLE_RELAY,   ROLE_QUEUE,   BIT(IPC_JOB_DONE)},
+    {ROLE_QUEUE,   ROLE_LOCAL,   BIT(IPC_LOCAL_JOB)},
+    {ROLE_LOCAL,   ROLE_QUEUE,   BIT(IPC_JOB_DONE)},
+    {ROLE_LOCAL,   ROLE_DELIVER, BIT(IPC_LOCAL_JOB) | BIT(IPC_SUP_DRAIN)},
+    {ROLE_DELIVER, ROLE_LOCAL,   BIT(IPC_JOB_DONE) | BIT(IPC_SUP_READY) | BIT(IPC_SUP_FAILED)},
+    {ROLE_ADMIN,   ROLE_QUEUE,   BIT(IPC_CTL_ASK)},
+    {ROLE_QUEUE,   ROLE_ADMIN,   BIT(IPC_CTL_ANSWER) | EVENTS},
+    {ROLE_SMTPD,   ROLE_ADMIN,   EVENTS},
+    {ROLE_LOOKUP,  ROLE_ADMIN,   EVENTS},
+    {ROLE_RELAY,   ROLE_ADMIN,   EVENTS},
+    {ROLE_LOCAL,   ROLE_ADMIN,   EVENTS},
+};
+/* clang-format on */
+
+bool ipc_may_send(enum role from, enum role to, uint16_t type)
+{
+    if (type == IPC_NONE || type >= 64)
+        return false;
+    if (from == ROLE_SUPER && to != ROLE_DELIVER)
+        return (FROM_SUPER & BIT(type)) != 0;
+    if (to == ROLE_SUPER && from != ROLE_DELIVER)
+        return (TO_SUPER & BIT(type)) != 0;
+    for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
+        if (rights[i].from == from && rights[i].to == to)
+            return (rights[i].types & BIT(type)) != 0;
+    }
+    return false;
+}
+
+bool ipc_has_edge(enum role a, enum role b)
+{
+    if (a == ROLE_SUPER || b == ROLE_SUPER)
+        return a != b && a != ROLE_DELIVER && b != ROLE_DELIVER;
+    for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
+        if ((rights[i].from == a && rights[i].to == b) || (rights[i].from == b && rights[i].to == a))
+            return true;
+    }
+    return false;
+}

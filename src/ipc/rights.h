@@ -1,0 +1,24 @@
+/* ipc/rights.h: the roles, the edges between them and what may travel on each: the security policy of the house.
+ * A message that its sender may not send ends the channel: the sender is broken or taken over.
+ */
+#pragma once
+#include "ipc/schema.h"
+
+enum role {
+    ROLE_SUPER = 0,
+    ROLE_SMTPD,
+    ROLE_LOOKUP,
+    ROLE_QUEUE,
+    ROLE_RELAY,
+    ROLE_LOCAL,
+    ROLE_DELIVER, /* child of local: has become the user */
+    ROLE_ADMIN,
+};
+enum { ROLE_N = 8 };
+const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
+bool role_parse(struct str name, enum role *out);
+
+/* May `from` send `type` to `to`? */
+bool ipc_may_send(enum role from, enum role to, uint16_t type);
+/* Is there an edge at all (in either direction)? The supervisor makes channels for exactly these pairs. */
+bool ipc_has_edge(enum role a, enum role b);

@@ -1,0 +1,54 @@
+#include "ipc/schema.h"
+
+#include "base/limits.h"
+
+#define put_u8 buf_put_u8
+#define put_u16 buf_put_u16
+#define put_u32 buf_put_u32
+#define put_u64 buf_put_u64
+#define put_str buf_put_lstr
+#define get_u8 read_u8
+#define get_u16 read_u16
+#define get_u32 read_u32
+#define get_u64 read_u64
+#define get_str read_lstr
+
+#define ENCODE(type, field) put_##type(out, m->field);
+#define DECODE(type, field) out->field = get_##type(&r);
+
+/* Whole payloads are copied once more by channel_send(); 128 KiB of stack, of which only what is used is touched. */
+#define M(NAME, name)                                                                                                  \
+    bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out)                                                \
+    {                                                                                                                  \
+        IPC_FIELDS_##name(ENCODE) return !out->failed;                                                                 \
+    }                                                                                                                  \
+    bool ipc_decode_##name(struct str payload, struct ipc_##name *out)                                                 \
+    {                                                                                                                  \
+        struct reader r = reader_of(payload);                                                                          \
+        IPC_FIELDS_##name(DECODE) return reader_done(&r);                                                              \
+    }                                                                                                                  \
+    enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)                       \
+    {                                                                                                                  \
+        char mem[IPC_FRAME_MAX] __attribute__((uninitialized));                                                        \
+        struct buf b;                                                                                                  \
+        buf_init_fixed(&b, mem, sizeof mem);                                                                           \
+        if (!ipc_encode_##name(m, &b))                                                                                 \
+            return ERR_TOO_BIG;                                                                                        \
+        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                                         \
+    }
+IPC_MESSAGES(M)
+#undef M
+
+const char *ipc_type_name(uint16_t type)
+{
+    switch ((enum ipc_type)type) {
+#define M(NAME, name)                                                                                                  \
+    case IPC_##NAME:                                                                                                   \
+        return #name;
+        IPC_MESSAGES(M)
+#undef M
+    case IPC_NONE:
+        break;
+    }
+    return "unknown";
+}
