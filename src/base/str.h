@@ -13,6 +13,8 @@ struct str {
 
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
 #define STR_NIL ((struct str){NULL, 0})
+/* In tables of constants, where ISO C wants an initialiser and no compound literal. */
+#define STR_INIT(literal) {"" literal, sizeof(literal) - 1}
 /* For printf's %.*s with text of ours (never for remote text in logs: log.h escapes that). */
 #define STR_FMT(s) (int)(s).n, (s).p
 #define STR_NPOS SIZE_MAX
@@ -51,7 +53,7 @@ MUST_USE bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
 bool str_is_ascii(struct str s);
 bool str_has_ctl(struct str s);
 /* Copies at most cap-1 bytes and always terminates with NUL; false when it did not fit or s has a NUL within. */
-MUST_USE bool str_to_c(struct str s, char *out, size_t cap);
+bool str_to_c(struct str s, char *out, size_t cap);
 /* FNV-1a with a seed that the world gave, ASCII case folded. For hash tables; order must not depend on it. */
 uint64_t str_ihash(struct str s, uint64_t seed);
 

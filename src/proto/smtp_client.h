@@ -1,29 +1,30 @@
-/* proto/smtp_client.h: an outbound SMTP or LMTP session without I/O: a plan of commands with a send and a receive cursor,
- * so that commands run ahead of replies as far as pipelining allows (RFC 2920).
+/* proto/smtp_client.h: an outbound SMTP or LMTP session without I/O: a plan of commands with a send and a
+ * receive cursor, so that commands run ahead of replies as far as pipelining allows (RFC 2920).
  *
  * Owns:     an output buffer of bounded size, an arena for the present job's texts.
  * Limits:   base/limits.h: reply size, recipients a job (QUEUE_RCPTS_PER_ATTEMPT_MAX), output 64 KiB.
  * Errors:   never fails: everything becomes an outcome per recipient.
- * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by wire/address when they
- *           came in and are checked again for CR, LF and NUL when written.
- * RFC:      5321, 1870, 2033, 2034, 2920, 6152, 6531.
+ * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by wire/address
+ * when they came in and are checked again for CR, LF and NUL when written. RFC:      5321, 1870, 2033, 2034,
+ * 2920, 6152, 6531.
  *
  * Use: init, feed() the greeting, next() until false, output()/sent(); SMTP_CLIENT_READY: job() or quit();
  * SMTP_CLIENT_WANT_BODY: body() as output drains, then body_end(); SMTP_CLIENT_JOB_DONE: results are final.
  */
 #pragma once
 #include "base/arena.h"
+#include "base/err.h"
 #include "wire/smtp_reply.h"
 
 enum smtp_client_stage { /* where something happened; stands in the log, the journal and the bounce */
-    SMTP_AT_CONNECT = 0,
-    SMTP_AT_GREETING,
-    SMTP_AT_HELLO,
-    SMTP_AT_MAIL,
-    SMTP_AT_RCPT,
-    SMTP_AT_DATA,
-    SMTP_AT_END, /* after the final dot */
-    SMTP_AT_QUIT,
+                         SMTP_AT_CONNECT = 0,
+                         SMTP_AT_GREETING,
+                         SMTP_AT_HELLO,
+                         SMTP_AT_MAIL,
+                         SMTP_AT_RCPT,
+                         SMTP_AT_DATA,
+                         SMTP_AT_END, /* after the final dot */
+                         SMTP_AT_QUIT,
 };
 const char *smtp_client_stage_name(enum smtp_client_stage st); /* "MAIL FROM", "end of data", ... */
 
@@ -32,35 +33,46 @@ struct smtp_client_conf {
     bool lmtp;
     bool no_pipelining; /* for tests and odd peers */
 };
-struct smtp_client_job { /* texts must live until SMTP_CLIENT_JOB_DONE */
+struct smtp_client_job {     /* texts must live until SMTP_CLIENT_JOB_DONE */
     struct str from;         /* without brackets; empty: null reverse-path */
     const struct str *rcpts; /* without brackets */
     uint32_t n_rcpts;
-    uint64_t size;     /* octets of the message; declared when the server offers SIZE */
-    bool is_8bit;      /* declared as BODY=8BITMIME when offered; otherwise sent as it is, as Exim and qmail do */
-    bool needs_utf8;   /* an address is not ASCII: without SMTPUTF8 at the server the job fails with 5.6.7 */
+    uint64_t size; /* octets of the message; declared when the server offers SIZE */
+    bool is_8bit;  /* declared as BODY=8BITMIME when offered; otherwise sent as it is, as Exim and qmail do */
+    bool needs_utf8; /* an address is not ASCII: without SMTPUTF8 at the server the job fails with 5.6.7 */
 };
-enum smtp_outcome { SMTP_OUTCOME_PENDING = 0, SMTP_OUTCOME_OK, SMTP_OUTCOME_TEMPORARY, SMTP_OUTCOME_PERMANENT };
+enum smtp_outcome {
+    SMTP_OUTCOME_PENDING = 0,
+    SMTP_OUTCOME_OK,
+    SMTP_OUTCOME_TEMPORARY,
+    SMTP_OUTCOME_PERMANENT
+};
 struct smtp_client_result { /* of one recipient */
     enum smtp_outcome outcome;
     enum smtp_client_stage stage;
-    uint16_t code;    /* the server's, 0 when we decided */
-    struct esc esc;   /* the server's, or ours (X.4.2, X.5.0 ...) */
-    struct str text;  /* the server's reply text (lines by '\n') or our phrase; valid until the next job() or fini */
+    uint16_t code;  /* the server's, 0 when we decided */
+    struct esc esc; /* the server's, or ours (X.4.2, X.5.0 ...) */
+    /* the server's reply text (lines by '\n') or our phrase; valid until the next job() or del() */
+    struct str text;
 };
 
 enum smtp_client_event_kind {
     SMTP_CLIENT_READY = 1, /* greeted: a job may be given */
     SMTP_CLIENT_WANT_BODY, /* the server said 354: give the octets */
     SMTP_CLIENT_JOB_DONE,  /* each recipient has a final result */
-    SMTP_CLIENT_DEAD,      /* close the connection: quit finished, refused (see failure()), broken or timed out. If a job was
-                              under way SMTP_CLIENT_JOB_DONE came before */
+    SMTP_CLIENT_DEAD, /* close the connection: quit finished, refused (see failure()), broken or timed out. If
+                         a job was under way SMTP_CLIENT_JOB_DONE came before */
 };
 struct smtp_client;
-struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct chunk_pool *pool, uint64_t now_ms);
+struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct chunk_pool *pool,
+                                    uint64_t now_ms);
 void smtp_client_del(struct smtp_client **c);
 
-size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms); /* octets consumed */
+/* Octets consumed, at most in.n. It stops where an event comes up: take it with next() and feed the rest;
+ * while events wait it consumes nothing. Call it only after sent() has been told of what was written: a reply
+ * that begins before its command has left counts as the server's being out of step. When dead, everything is
+ * consumed and ignored. */
+size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms);
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out);
 /* Only after SMTP_CLIENT_READY or after SMTP_CLIENT_JOB_DONE while is_ready(). */
 void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, uint64_t now_ms);
@@ -72,8 +84,8 @@ void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms);
 /* The body can't be had to its end: the connection is given up so that the server drops what it has. */
 void smtp_client_body_abort(struct smtp_client *c);
 const struct smtp_client_result *smtp_client_results(const struct smtp_client *c); /* n_rcpts of the job */
-/* Why the session as a whole failed before any job could be sent (greeting or hello refused, timed out, broken, closed);
- * outcome PENDING while it has not. */
+/* Why the session as a whole failed before any job could be sent (greeting or hello refused, timed out,
+ * broken, closed); outcome PENDING while it has not. */
 const struct smtp_client_result *smtp_client_failure(const struct smtp_client *c);
 void smtp_client_quit(struct smtp_client *c, uint64_t now_ms);
 /* The connection ended (ERR_CLOSED) or broke. */
@@ -82,3 +94,5 @@ struct str smtp_client_output(const struct smtp_client *c);
 void smtp_client_sent(struct smtp_client *c, size_t n, uint64_t now_ms);
 uint64_t smtp_client_deadline(const struct smtp_client *c);
 void smtp_client_tick(struct smtp_client *c, uint64_t now_ms);
+/* Checks what must always hold; tests call it after every octet. */
+void smtp_client_invariants(const struct smtp_client *c);

@@ -8,12 +8,15 @@
  * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531.
  *
  * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time, tick() when
- * deadline() has passed. While a question is open feed() consumes nothing: pipelined input waits with the caller.
+ * deadline() has passed. While a question is open, an event waits in next(), or SMTP_SERVER_OUTPUT_HIGH octets of output
+ * wait, feed() consumes nothing: pipelined input waits with the caller.
  */
 #pragma once
 #include "base/arena.h"
 #include "proto/smtp_replies.h" /* enum smtp_reply_id: the one table of replies */
 #include "wire/smtp_cmd.h"
+
+enum { SMTP_SERVER_OUTPUT_HIGH = 64 * 1024 }; /* octets of replies not yet sent before no further command is read */
 
 enum smtp_server_phase {
     SMTP_SERVER_GREETING = 0, /* nothing said yet */
@@ -22,7 +25,7 @@ enum smtp_server_phase {
     SMTP_SERVER_MAIL,         /* sender taken */
     SMTP_SERVER_RCPT,         /* at least one recipient taken */
     SMTP_SERVER_DATA,         /* within DATA */
-    SMTP_SERVER_BDAT,         /* between or within BDAT chunks */
+    SMTP_SERVER_BDAT,         /* between or within BDAT chunks, a chunk that is asked for by SMTP_EV_DATA included */
     SMTP_SERVER_CLOSED,       /* nothing more is read; output may remain */
 };
 
@@ -54,18 +57,18 @@ struct smtp_server_transaction {
 enum smtp_event_kind {
     SMTP_EV_MAIL = 1, /* question: may this sender? transaction()->from is set */
     SMTP_EV_RCPT,     /* question: this recipient? ev.rcpt */
-    SMTP_EV_DATA,     /* question: is there room for a message? (before 354 or the first chunk) */
+    SMTP_EV_DATA,     /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO grants it */
     SMTP_EV_BODY,     /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
     SMTP_EV_MESSAGE,  /* question: the message is complete; answer when it is on disk (LMTP: answered per recipient) */
-    SMTP_EV_ABORT,    /* the transaction with taken octets ended without a message: drop what you kept; no answer */
-    SMTP_EV_VRFY,     /* question: ev.text is the argument */
-    SMTP_EV_CLOSE,    /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...) */
+    SMTP_EV_ABORT,    /* a message whose SMTP_EV_DATA was granted will not come to its end, or its SMTP_EV_MESSAGE needs no
+                         answer any more: drop what you kept; no answer. The transaction may be gone already */
+    SMTP_EV_CLOSE,    /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, R_NONE: the client
+                         went away, ...) */
 };
 struct smtp_event {
     enum smtp_event_kind kind;
     uint32_t question; /* not 0 for questions */
     struct str body;
-    struct str text;
     const struct address *rcpt;
     enum smtp_reply_id reply;
 };
@@ -78,19 +81,19 @@ void smtp_server_init(struct smtp_server *s, const struct smtp_server_conf *conf
                       uint64_t now_ms);
 void smtp_server_fini(struct smtp_server *s);
 
-/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed. */
+/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed. Once. */
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
 /* Octets consumed, at most in.n. */
 size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms);
 /* Takes the next event. */
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out);
-/* Answers the open question with a row of the reply table. arg fills the row's one "{}" (may be empty). For SMTP_EV_RCPT
+/* Answers the open question with a row of the reply table. arg fills the row's one "{}" (may be empty). LMTP: an
+ * SMTP_EV_MESSAGE is answered once for each accepted recipient, in order, with the same question; SMTP: once. For SMTP_EV_RCPT
  * a 2xx row takes the recipient into the transaction with `user` beside it. An answer to a question that is no longer
  * open (the session was closed meanwhile) is ignored. */
 void smtp_server_answer(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg);
 void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg,
                              uint64_t user);
-/* LMTP: SMTP_EV_MESSAGE is answered once for each accepted recipient, in order; SMTP: once. */
 /* Ends the session for a reason of ours: shutdown (R_SHUTDOWN), overload. Written after pending output. */
 void smtp_server_close(struct smtp_server *s, enum smtp_reply_id id);
 /* The peer closed or the connection broke: emits SMTP_EV_ABORT if need be, then SMTP_EV_CLOSE. */
@@ -100,13 +103,20 @@ struct str smtp_server_output(const struct smtp_server *s);
 void smtp_server_sent(struct smtp_server *s, size_t n);
 /* When to call tick(), in the clock of now_ms. */
 uint64_t smtp_server_deadline(const struct smtp_server *s);
+/* Closes a session that is too late (R_TIMEOUT) or too slow (R_TOO_SLOW). Harmless before the deadline. Time in which a
+ * question was open is ours and not the client's: the first tick after an answer only starts the clock again. */
 void smtp_server_tick(struct smtp_server *s, uint64_t now_ms);
 
 enum smtp_server_phase smtp_server_phase(const struct smtp_server *s);
-/* Valid from the answer to SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered). */
+/* Valid from SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered); else NULL. */
 const struct smtp_server_transaction *smtp_server_transaction(const struct smtp_server *s);
 /* What the client said in EHLO, HELO or LHLO, empty before; lives to the end of the session or the next hello. */
 struct str smtp_server_helo(const struct smtp_server *s);
 bool smtp_server_is_esmtp(const struct smtp_server *s);
 /* Checks what must always hold; tests call it after every octet. */
 void smtp_server_invariants(const struct smtp_server *s);
+
+/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the command table and
+ * the i-th keyword of EHLO; empty past the end. */
+struct str smtp_server_verb(size_t i);
+struct str smtp_server_keyword(size_t i);

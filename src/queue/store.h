@@ -42,6 +42,10 @@ struct store *store_open(struct world *w, struct disk *disk, const struct store_
 /* No ticket, read or body writer may be open. Seals the present segment; done is called once, then s is gone. */
 void store_close(struct store *s, void (*done)(void *arg), void *arg);
 
+/* The process dies: frees s at once without a word to the disk and without calling anybody, also with tickets, reads and
+ * body writers open. For simulated deaths; no operation given to the disk may complete later. */
+void store_abandon(struct store *s);
+
 /* A fresh id; needs no disk (the log keeps a high-water mark). */
 uint64_t store_new_id(struct store *s);
 
@@ -112,6 +116,7 @@ void store_read_release(struct store_read *r);
 struct store_stats {
     uint64_t n_live, n_segments, n_free_segments, live_octets, disk_octets;
     uint64_t n_flushes, n_units, n_octets_written, n_copied_octets; /* since opening */
+    uint64_t n_damaged; /* damaged records and places met since opening, each logged */
     bool has_failed; /* a flush failed: no more units */
     bool is_full;    /* the last try to get a segment met ENOSPC */
 };

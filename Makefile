@@ -1,0 +1,29 @@
+# A thin front for Meson. `make run` and `make test` need nothing but a Debian 12: they install what is missing.
+BUILD ?= build
+.PHONY: all run test test-asan check bench fuzz fmt clean
+
+all: setup
+	@ninja -C $(BUILD)
+
+.PHONY: setup
+setup:
+	@sh packaging/setup.sh
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >$(BUILD).setup.log 2>&1 || { cat $(BUILD).setup.log; exit 1; }
+	@rm -f $(BUILD).setup.log
+
+# Starts the server with its built-in demonstration, sends one message through it, shows where it went; stays up.
+run: all
+	@sh packaging/demo.sh $(BUILD)
+
+# Everything, and the whole again under ASan and UBSan; ends in one line of counts.
+test: all
+	@python3 tests/run.py $(BUILD) build-asan
+
+bench: all
+	@sh bench/run.sh $(BUILD)
+
+fmt:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build build-*

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Sees to it that this Debian 12 has what Waxwing is built from and tested with. As root, or with sudo that asks nothing,
+# missing packages are installed; otherwise the command to type is printed and the build stops.
+set -eu
+packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev
+libjansson-dev libcmocka-dev dns-root-data python3"
+# what the tests talk to; a missing one only means skipped tests, said and counted
+peers="nsd swaks dovecot-core dovecot-lmtpd strace mandoc iproute2 util-linux"
+
+missing=""
+for p in $packages; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+wanted=""
+if [ "${WAXWING_PEERS:-}" = yes ]; then
+    for p in $peers postfix; do
+        dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || wanted="$wanted $p"
+    done
+fi
+if [ -n "$missing$wanted" ]; then
+    if [ "$(id -u)" = 0 ]; then sudo=""
+    elif sudo -n true 2>/dev/null; then sudo="sudo"
+    else
+        echo "These packages are missing. Type this, then try again:" >&2
+        echo "  sudo apt-get install --no-install-recommends$missing$wanted" >&2
+        exit 1
+    fi
+    echo "installing:$missing$wanted"
+    log=$(mktemp)
+    # a mail server among the peers must not start by itself
+    if [ ! -e /usr/sbin/policy-rc.d ] && [ "${WAXWING_PEERS:-}" = yes ]; then
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee /usr/sbin/policy-rc.d >/dev/null
+        $sudo chmod 755 /usr/sbin/policy-rc.d
+    fi
+    echo 'postfix postfix/main_mailer_type select No configuration' | $sudo debconf-set-selections 2>/dev/null || true
+    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
+           apt-get install -y --no-install-recommends $missing $wanted; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        exit 1
+    fi
+    rm -f "$log"
+fi
+[ "$(id -u)" != 0 ] || sh "$(dirname "$0")/users.sh"

@@ -1,0 +1,686 @@
+#include "config/testing.h"
+
+/* One row: a configuration, and all that is said about it, word by word. */
+struct bad_row {
+    const char *lua;
+    const char *errors;
+};
+
+/* clang-format off */
+/* forgotten commas, braces and quotes */
+static const struct bad_row syntax_rows[] = {
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any\n"
+     "  deliver = maildir \"/v/%d/%u\",\n"
+     "}",
+     "waxwing.lua:4: a comma seems to be missing at the end of this line (before 'deliver' on line 5)\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any deliver = maildir \"/v/%d/%u\" }",
+     "waxwing.lua:3: a comma seems to be missing before 'deliver'\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = { \"joe\"\n"
+     "  },  -- a comment, \"with\" things\n"
+     "  deliver = lmtp \"h\" -- no comma here\n"
+     "  , catchall = \"joe\"\n"
+     "  same_as = \"x\"\n"
+     "}",
+     "waxwing.lua:7: a comma seems to be missing at the end of this line (before 'same_as' on line 8)\n"},
+    {TEST_HEAD "relay_from { \"127.0.0.0/8\" \"::1\" }",
+     "waxwing.lua:3: a comma seems to be missing before \"::1\"\n"},
+    {TEST_HEAD "relay_from {\n"
+     "  \"127.0.0.0/8\",\n"
+     "  \"10.0.0.0/8\"\n"
+     "\n"
+     "  \"::1\",\n"
+     "}",
+     "waxwing.lua:5: a comma seems to be missing at the end of this line (before \"::1\" on line 7)\n"},
+    {TEST_HEAD "listen { port = 24 lmtp = true }",
+     "waxwing.lua:3: a comma seems to be missing before 'lmtp'\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = { \"a\", \"b\" \"c\" },\n"
+     "  deliver = lmtp \"h\" }",
+     "waxwing.lua:4: a comma seems to be missing before \"c\"\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = [[x\n"
+     "]]\n"
+     "  deliver = lmtp \"h\" }",
+     "waxwing.lua:4: a comma seems to be missing at the end of this line (before 'deliver' on line 6)\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  deliver = maildir \"/v/%d/%u\"\n"
+     "\n"
+     "listen { port = 25 }",
+     "waxwing.lua:3: the '{' on this line is never closed: a '}' seems to be missing before 'listen' on line 7\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  deliver = maildir \"/v/%d/%u\"\n",
+     "waxwing.lua:3: the '{' on this line is never closed\n"},
+    {TEST_HEAD "listen { port = 25 } }",
+     "waxwing.lua:3: this '}' closes nothing\n"},
+    {TEST_HEAD "listen { port = 25 ))",
+     "waxwing.lua:3: ')' does not belong into the { } that begins on line 3\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users: any }",
+     "waxwing.lua:4: a key and its value are joined by '=' and not by ':'\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  \"users\" = any }",
+     "waxwing.lua:4: a key stands without quotes: key = value\n"},
+    {TEST_HEAD "listen { port = 25, = 3 }",
+     "waxwing.lua:3: this is no Lua: unexpected symbol near '='\n"},
+    {"hostname mail.example.org",
+     "waxwing.lua:1: what follows 'hostname' stands in quotes or in { }\n"},
+    {"hostname \"mail.example.org",
+     "waxwing.lua:1: a text has no closing quote on this line\n"},
+    {"smtp_port 25",
+     "waxwing.lua:1: what follows 'smtp_port' stands in quotes or in { }\n"},
+    {TEST_HEAD "# a comment",
+     "waxwing.lua:3: a comment begins with -- and not with #\n"},
+    {TEST_HEAD "// a comment",
+     "waxwing.lua:3: a comment begins with -- and not with //\n"},
+    {TEST_HEAD "listen { port = 25, , }",
+     "waxwing.lua:3: one comma too many\n"},
+    {TEST_HEAD "listen { port = }",
+     "waxwing.lua:3: a value is missing behind '='\n"},
+    {TEST_HEAD "listen { address = 127.0.0.1 }",
+     "waxwing.lua:3: what is no plain number stands in quotes (near '127.0.0.1')\n"},
+    {TEST_HEAD "x = = 3",
+     "waxwing.lua:3: this is no Lua: unexpected symbol near '='\n"},
+    {TEST_HEAD "goto nowhere",
+     "waxwing.lua:3: this is no Lua: no visible label 'nowhere' for <goto> at line 3\n"},
+    {"\x1b" "Lua",
+     "waxwing.lua: this is no text of Lua\n"},
+};
+
+/* words */
+static const struct bad_row words_rows[] = {
+    {TEST_HEAD "domian \"x\" {}",
+     "waxwing.lua:3: unknown word 'domian': did you mean 'domain'?\n"},
+    {TEST_HEAD "hostnme \"x\"",
+     "waxwing.lua:3: unknown word 'hostnme': did you mean 'hostname'?\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maldir \"/v/%d/%u\" }",
+     "waxwing.lua:3: unknown word 'maldir': did you mean 'maildir'?\n"},
+    {TEST_HEAD "domain \"a.example\" { users = anyy, deliver = maildir \"/v/%d/%u\" }",
+     "waxwing.lua:3: unknown word 'anyy': did you mean 'any'?\n"},
+    {TEST_HEAD "zebra \"x\"",
+     "waxwing.lua:3: unknown word 'zebra' (text stands in quotes: \"zebra\")\n"},
+    {TEST_HEAD "listen { port = foo }",
+     "waxwing.lua:3: unknown word 'foo' (text stands in quotes: \"foo\")\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { joe }, deliver = lmtp \"h\" }",
+     "waxwing.lua:3: unknown word 'joe' (text stands in quotes: \"joe\")\n"},
+    {TEST_HEAD "spool \"/x\"\n"
+     "spool = \"/y\"",
+     "waxwing.lua:4: 'spool' is no variable: write spool \"FOLDER\" without '='\n"},
+    {"hostname = \"mail.example.org\"",
+     "waxwing.lua:1: 'hostname' is no variable: write hostname \"NAME\" without '='\n"},
+    {TEST_HEAD "any = 3",
+     "waxwing.lua:3: 'any' can't be the name of a variable: it means something else\n"},
+    {TEST_HEAD "tls = {}",
+     "waxwing.lua:3: 'tls' is not in this version of Waxwing\n"},
+    {TEST_HEAD "tls { acme = \"x\" }\n"
+     "dkim \"x\"\n"
+     "on.rcpt(function(s, r) return reject(550, \"5.7.1\", \"no\") end)",
+     "waxwing.lua:3: 'tls' is not in this version of Waxwing\n"
+     "waxwing.lua:4: 'dkim' is not in this version of Waxwing\n"
+     "waxwing.lua:5: 'on' is not in this version of Waxwing\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\", password = secret \"hub.pass\" }",
+     "waxwing.lua:3: 'secret' is not in this version of Waxwing\n"
+     "waxwing.lua:3: 'password' in route is not in this version of Waxwing\n"},
+    {TEST_HEAD "listen { port = 465, submission = true }",
+     "waxwing.lua:3: 'submission' in listen is not in this version of Waxwing\n"},
+    {TEST_HEAD "domain \"b.example\" { relay = \"mx\", recipients = \"callout\" }",
+     "waxwing.lua:3: 'recipients' in domain is not in this version of Waxwing\n"
+     "waxwing.lua:3: 'relay' in domain is not in this version of Waxwing\n"},
+    {TEST_HEAD "io.open(\"/etc/passwd\")",
+     "waxwing.lua:3: 'io' is not available in a configuration\n"},
+    {TEST_HEAD "os.exit(1)",
+     "waxwing.lua:3: 'os' is not available in a configuration\n"},
+    {TEST_HEAD "load(\"x = 1\")()",
+     "waxwing.lua:3: 'load' is not available in a configuration\n"},
+    {TEST_HEAD "require \"x\"",
+     "waxwing.lua:3: 'require' is not available in a configuration\n"},
+    {TEST_HEAD "print(1)",
+     "waxwing.lua:3: 'print' is not available in a configuration\n"},
+    {TEST_HEAD "string.gsub(\"a\", \"a\", \"b\")",
+     "waxwing.lua:3: 'string.gsub' is not available in a configuration\n"},
+    {TEST_HEAD "local s = \"x\"\n"
+     "s = s:find(\"x\")",
+     "waxwing.lua:4: 'string.find' is not available in a configuration\n"},
+    {TEST_HEAD "math.random()",
+     "waxwing.lua:3: 'math.random' is not available in a configuration\n"},
+    {TEST_HEAD "setmetatable({}, {})",
+     "waxwing.lua:3: 'setmetatable' is not available in a configuration\n"},
+    {TEST_HEAD "_G.x = 1",
+     "waxwing.lua:3: '_G' is not available in a configuration\n"},
+};
+
+/* budgets */
+static const struct bad_row budgets_rows[] = {
+    {TEST_HEAD "while true do end",
+     "waxwing.lua:3: this runs too long: is it a loop without an end?\n"},
+    {TEST_HEAD "local t = {} repeat t[1] = pairs(t) until false",
+     "waxwing.lua:3: this runs too long: is it a loop without an end?\n"},
+    {TEST_HEAD "local function f() return f() + 1 end\n"
+     "f()",
+     "waxwing.lua:3: stack overflow\n"},
+    {TEST_HEAD "local s = \"x\"\n"
+     "while true do s = s .. s end",
+     "waxwing.lua: this needs too much memory\n"},
+    {TEST_HEAD "local t = {}\n"
+     "while true do t[#t + 1] = {} end",
+     "waxwing.lua: this needs too much memory\n"},
+    {TEST_HEAD "x = string.rep(\"x\", 1e9)",
+     "waxwing.lua:3: string.rep would make more than 1M octets\n"},
+    {TEST_HEAD "x = (\"xy\"):rep(1024, \"-\"):rep(1000)",
+     "waxwing.lua:3: string.rep would make more than 1M octets\n"},
+    {TEST_HEAD "local s = string.rep(\"x\", 1000000)\n"
+     "while true do s:upper() end",
+     "waxwing.lua:4: this runs too long: is it a loop without an end?\n"},
+    {TEST_HEAD "local t = {}\n"
+     "for i = 1, 1e6 do t[i] = \"x\" end\n"
+     "for i = 1, 1e6 do table.concat(t) end",
+     "waxwing.lua:5: this runs too long: is it a loop without an end?\n"},
+};
+
+/* errors of Lua */
+static const struct bad_row lua_errors_rows[] = {
+    {TEST_HEAD "error(\"by hand\")",
+     "waxwing.lua:3: by hand\n"},
+    {TEST_HEAD "\n"
+     "error({})",
+     "waxwing.lua:4: error() was called with something that is no text\n"},
+    {TEST_HEAD "local x = nil\n"
+     "x.y = 1",
+     "waxwing.lua:4: attempt to index a nil value (local 'x')\n"},
+    {TEST_HEAD "local x = 1\n"
+     "x()",
+     "waxwing.lua:4: attempt to call a number value (local 'x')\n"},
+    {TEST_HEAD "assert(false, \"asserted\")",
+     "waxwing.lua:3: asserted\n"},
+    {TEST_HEAD "string.rep()",
+     "waxwing.lua:3: bad argument #1 to 'rep' (string expected, got no value)\n"},
+    {TEST_HEAD "x = 1 + {}",
+     "waxwing.lua:3: attempt to perform arithmetic on a table value\n"},
+    {TEST_HEAD "for k in pairs({ c = 1, a = 2, b = 3, [7] = 1, [2.5] = 1 }) do error(k .. \"\") end",
+     "waxwing.lua:3: 2.5\n"},
+    {TEST_HEAD "for k in pairs({ [true] = 1 }) do end",
+     "waxwing.lua:3: pairs() takes tables whose keys are numbers or text\n"},
+};
+
+/* include and files */
+static const struct bad_row files_rows[] = {
+    {"include \"../x.lua\"",
+     "waxwing.lua:1: include takes files in the folder of the configuration and below it\n"},
+    {"include \"/etc/x.lua\"",
+     "waxwing.lua:1: include takes files in the folder of the configuration and below it\n"},
+    {TEST_HEAD "include \"nosuch.lua\"",
+     "waxwing.lua:3: can't read the file /etc/waxwing/nosuch.lua: not found\n"},
+    {TEST_HEAD "include \"broken.lua\"",
+     "broken.lua:1: a comma seems to be missing at the end of this line (before 'lmtp' on line 2)\n"},
+    {"include \"raise.lua\"",
+     "raise.lua:3: from within\n"},
+    {"include \"loop.lua\"",
+     "loop.lua:1: too many files are included: does one include itself?\n"},
+    {TEST_HEAD "include(3)",
+     "waxwing.lua:3: 'include' must be text in quotes and not a number\n"},
+    {TEST_HEAD "domain \"a.example\" { users = passwd \"nosuch\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: can't read the file /etc/waxwing/nosuch: not found\n"},
+    {TEST_HEAD "domain \"a.example\" { users = passwd \"bad.users\", deliver = lmtp \"h\" }",
+     "bad.users:5: user \"\" is empty\n"
+     "bad.users:6: user \"bad name\" has a character that no user name may have\n"},
+    {TEST_HEAD "domain \"a.example\" { users = file \"secret.users\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: can't read the file /etc/waxwing/secret.users: permission denied\n"},
+    {TEST_HEAD "resolver { \"recursive\", root_hints = \"nosuch\" }",
+     "waxwing.lua:3: can't read the file /etc/waxwing/nosuch: not found\n"},
+};
+
+/* simple facts */
+static const struct bad_row facts_rows[] = {
+    {"",
+     "waxwing.lua: hostname is missing: hostname \"mail.example.org\"\n"},
+    {"hostname \"mail\"",
+     "waxwing.lua:1: hostname: \"mail\" must be a full name with a dot in it, such as \"mail.example.org\"\n"},
+    {"hostname \"mail.example.org.\"",
+     "waxwing.lua:1: hostname: \"mail.example.org.\" is no host name (letters, digits and hyphens between dots)\n"},
+    {"hostname \"192.0.2.1\"",
+     "waxwing.lua:1: hostname: \"192.0.2.1\" must be a name and not an address\n"},
+    {"hostname \"a_b..c\"",
+     "waxwing.lua:1: hostname: \"a_b..c\" is no host name (letters, digits and hyphens between dots)\n"},
+    {"hostname \"\"",
+     "waxwing.lua:1: 'hostname' is empty\n"},
+    {"hostname \"a\\nb.c\"",
+     "waxwing.lua:1: 'hostname' holds a control character\n"},
+    {"hostname { \"x\" }",
+     "waxwing.lua:1: 'hostname' must be text in quotes and not a { }\n"},
+    {"hostname(25)",
+     "waxwing.lua:1: 'hostname' must be text in quotes and not a number\n"},
+    {"hostname(nil)",
+     "waxwing.lua:1: 'hostname' is missing: text in quotes\n"},
+    {"hostname \"mail.example.org\"\n"
+     "\n"
+     "hostname \"b.example.org\"",
+     "waxwing.lua:3: 'hostname' is given twice (the first is in waxwing.lua, line 1)\n"},
+    {TEST_HEAD "control \"/run/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"",
+     "waxwing.lua:3: control: the path of a socket has at most 107 octets\n"},
+    {"hostname \"mail.example.org\"\n"
+     "postmaster \"joe\"",
+     "waxwing.lua:2: postmaster: \"joe\" must be a full address, such as \"admin@example.org\"\n"},
+    {"hostname \"mail.example.org\"\n"
+     "postmaster \"joe@[192.0.2.1]\"",
+     "waxwing.lua:2: postmaster: \"joe@[192.0.2.1]\" must have a domain name behind the '@'\n"},
+    {"hostname \"mail.example.org\"\n"
+     "postmaster \"joe@a b\"",
+     "waxwing.lua:2: postmaster: \"joe@a b\" is no mail address\n"},
+    {"hostname(\"a.example\", \"b.example\")",
+     "waxwing.lua:1: 'hostname' takes one value\n"},
+    {TEST_HEAD "smtp_port \"0\"",
+     "waxwing.lua:3: 'smtp_port' must be a whole number from 1 to 65535\n"},
+    {TEST_HEAD "smtp_port(true)",
+     "waxwing.lua:3: 'smtp_port' must be a whole number from 1 to 65535\n"},
+    {TEST_HEAD "processes { smtpd = 2.5, relay = 33 }",
+     "waxwing.lua:3: 'smtpd' in processes must be a whole number from 1 to 32\n"
+     "waxwing.lua:3: 'relay' in processes must be a whole number from 1 to 32\n"},
+    {TEST_HEAD "processes { smtpd = \"two\" }",
+     "waxwing.lua:3: 'smtpd' in processes must be a whole number from 1 to 32\n"},
+    {TEST_HEAD "limits { message_size = \"1K\", memory = -1 }",
+     "waxwing.lua:3: 'message_size' in limits must be a size from 64K to 2G, such as \"50M\"\n"
+     "waxwing.lua:3: 'memory' in limits must be a size from 16M to 1024G, such as \"256M\"\n"},
+    {TEST_HEAD "limits { 5 }",
+     "waxwing.lua:3: limits takes key = value: a value stands without its key\n"},
+    {TEST_HEAD "limits(5)",
+     "waxwing.lua:3: 'limits' is written limits { ... }\n"},
+    {TEST_HEAD "limits {} limits {}",
+     "waxwing.lua:3: 'limits' is given twice (the first is in waxwing.lua, line 3)\n"},
+    {TEST_HEAD "retry { first = \"6x\" }",
+     "waxwing.lua:3: 'first' in retry must be a time from 1s to 1d, such as \"5m\"\n"},
+    {TEST_HEAD "retry { jitter = 60, give_up = \"31d\" }",
+     "waxwing.lua:3: 'jitter' in retry must be a whole number from 0 to 50\n"
+     "waxwing.lua:3: 'give_up' in retry must be a time from 1s to 30d, such as \"5d\"\n"},
+    {TEST_HEAD "retry {\n"
+     "  first = \"6h\",\n"
+     "  longest = \"4h\",\n"
+     "}",
+     "waxwing.lua:3: retry: 'first' is longer than 'longest'\n"},
+    {TEST_HEAD "retry { first = \"1h\", give_up = \"30m\" }",
+     "waxwing.lua:3: retry: 'first' is longer than 'give_up': nothing would be tried again\n"},
+    {TEST_HEAD "log { format = \"xml\" }",
+     "waxwing.lua:3: 'format' in log must be one of text | json, in quotes\n"},
+    {TEST_HEAD "log { json = true }",
+     "waxwing.lua:3: unknown key 'json' in log (it takes format, level)\n"},
+    {TEST_HEAD "log {\n"
+     "  format = \"json\",\n"
+     "  levle = \"info\",\n"
+     "  zzz = 1,\n"
+     "  aaa = 2,\n"
+     "}",
+     "waxwing.lua:5: unknown key 'levle' in log: did you mean 'level'?\n"
+     "waxwing.lua:6: unknown key 'zzz' in log (it takes format, level)\n"
+     "waxwing.lua:7: unknown key 'aaa' in log (it takes format, level)\n"},
+    {TEST_HEAD "journal { path = 3, keep = \"1m\" }",
+     "waxwing.lua:3: 'keep' in journal must be a time from 1h to 3650d, such as \"30d\"\n"
+     "waxwing.lua:3: 'path' in journal must be text in quotes and not a number\n"},
+};
+
+/* listen, relay_from, route, resolver */
+static const struct bad_row network_rows[] = {
+    {TEST_HEAD "listen { port = 70000 }",
+     "waxwing.lua:3: 'port' in listen must be a whole number from 1 to 65535\n"},
+    {TEST_HEAD "listen { port = 0 }",
+     "waxwing.lua:3: 'port' in listen must be a whole number from 1 to 65535\n"},
+    {TEST_HEAD "listen { port = \"abc\" }",
+     "waxwing.lua:3: 'port' in listen must be a whole number from 1 to 65535\n"},
+    {TEST_HEAD "listen { port = 24, lmtp = 1 }",
+     "waxwing.lua:3: 'lmtp' in listen must be true or false and not a number\n"},
+    {TEST_HEAD "listen { port = 25, lmtp = true }",
+     "waxwing.lua:3: the port of LMTP must not be 25 (RFC 2033, section 5)\n"},
+    {TEST_HEAD "listen { address = \"localhost\" }",
+     "waxwing.lua:3: address: \"localhost\" is no address of the form \"192.0.2.1\", \"2001:db8::1\" or \"unix:/path\"\n"},
+    {TEST_HEAD "listen { address = \"127.0.0.1:26\", port = 25 }",
+     "waxwing.lua:3: 'address' in listen holds a port, and so does the key 'port'\n"},
+    {TEST_HEAD "listen \"25\"",
+     "waxwing.lua:3: 'listen' is written listen { ... }\n"},
+    {TEST_HEAD "listen { port = 25 }\n"
+     "listen { port = 25, address = \"192.0.2.1\" }",
+     "waxwing.lua:4: 192.0.2.1:25 is listened on twice (the first is in waxwing.lua, line 3)\n"},
+    {TEST_HEAD "listen { address = \"unix:/x\" } listen { address = \"/x\" }",
+     "waxwing.lua:3: unix:/x is listened on twice (the first is in waxwing.lua, line 3)\n"},
+    {TEST_HEAD "for i = 1, 65 do listen { port = i, address = \"127.0.0.1\" } end",
+     "waxwing.lua:3: more than 64 addresses to listen on\n"},
+    {TEST_HEAD "relay_from { \"10.1.2.3/8\" }",
+     "waxwing.lua:3: relay_from: \"10.1.2.3/8\" has bits set behind the prefix: did you mean \"10.0.0.0/8\"?\n"},
+    {TEST_HEAD "relay_from {\n"
+     "  \"10.0.0.0/8\",\n"
+     "  \"2001:db8::1/32\",\n"
+     "  \"x\",\n"
+     "  3,\n"
+     "}",
+     "waxwing.lua:5: relay_from: \"2001:db8::1/32\" has bits set behind the prefix: did you mean \"2001:db8::/32\"?\n"
+     "waxwing.lua:6: relay_from: \"x\" is no address or block of addresses\n"
+     "waxwing.lua:7: 'relay_from' must be text in quotes and not a number\n"},
+    {TEST_HEAD "relay_from { \"10.0.0.0/33\", \"10.0.0.0/08\" }",
+     "waxwing.lua:3: relay_from: \"10.0.0.0/33\" has no number of bits from 0 to 32 (IPv6: to 128) behind the '/'\n"
+     "waxwing.lua:3: relay_from: \"10.0.0.0/08\" has no number of bits from 0 to 32 (IPv6: to 128) behind the '/'\n"},
+    {TEST_HEAD "relay_from { \"0.0.0.0/0\", \"::/0\" }",
+     "waxwing.lua:3: relay_from: \"0.0.0.0/0\" is the whole Internet: this would be an open relay\n"
+     "waxwing.lua:3: relay_from: \"::/0\" is the whole Internet: this would be an open relay\n"},
+    {TEST_HEAD "relay_from { net = \"10.0.0.0/8\" }",
+     "waxwing.lua:3: unknown key 'net' in relay_from (it takes a list: { \"...\", \"...\" })\n"},
+    {TEST_HEAD "relay_from(true)",
+     "waxwing.lua:3: 'relay_from' is written relay_from { \"BLOCK\", ... }\n"},
+    {TEST_HEAD "route { to = \"*@x.example\", via = \"smtp://hub.example\" }",
+     "waxwing.lua:3: to: \"*@x.example\" is not in this version of Waxwing: a route must be for all (to = \"*\")\n"},
+    {TEST_HEAD "route { to = \"*\" }",
+     "waxwing.lua:3: 'via' in route is missing: text in quotes\n"},
+    {TEST_HEAD "route { via = \"smtp://hub.example\" }",
+     "waxwing.lua:3: 'to' in route is missing: text in quotes\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"hub.example\" }",
+     "waxwing.lua:3: via: \"hub.example\" must be \"smtp://HOST:PORT\"\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://me:pw@hub.example\" }",
+     "waxwing.lua:3: via: \"smtp://me:pw@hub.example\" names a user: logging in is not in this version of Waxwing\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://hub.example:0\" }",
+     "waxwing.lua:3: via: \"smtp://hub.example:0\" has no port from 1 to 65535 behind the ':'\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://hub_example/path\" }",
+     "waxwing.lua:3: via: \"smtp://hub_example/path\" is neither a host name nor an address (an IPv6 address stands in brackets)\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://mail.example.org\" }",
+     "waxwing.lua:3: via: this is the machine itself, mail would run in a circle\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://a.example\" }\n"
+     "route { to = \"*\", via = \"smtp://b.example\" }",
+     "waxwing.lua:4: a second route is not in this version of Waxwing\n"},
+    {TEST_HEAD "resolver \"foo\"",
+     "waxwing.lua:3: resolver: \"foo\" is neither \"recursive\" nor \"system\" nor the address of a server\n"},
+    {TEST_HEAD "resolver { \"1.1.1.1\", \"recursive\" }",
+     "waxwing.lua:3: 'resolver' names both a kind and servers\n"},
+    {TEST_HEAD "resolver { \"1.1.1.1:0\" }",
+     "waxwing.lua:3: resolver: \"1.1.1.1:0\" is neither \"recursive\" nor \"system\" nor the address of a server\n"},
+    {TEST_HEAD "resolver { \"1.0.0.1\", \"1.0.0.2\", \"1.0.0.3\", \"1.0.0.4\", \"1.0.0.5\", \"1.0.0.6\", \"1.0.0.7\", \"1.0.0.8\", \"1.0.0.9\" }",
+     "waxwing.lua:3: 'resolver' takes at most 8 servers\n"},
+    {TEST_HEAD "resolver { \"unix:/x\" }",
+     "waxwing.lua:3: resolver: \"unix:/x\" is neither \"recursive\" nor \"system\" nor the address of a server\n"},
+};
+
+/* domains */
+static const struct bad_row domains_rows[] = {
+    {TEST_HEAD "domain \"a.example\" { delivr = maildir \"/v/%u\", users = any }",
+     "waxwing.lua:3: unknown key 'delivr' in domain: did you mean 'deliver'?\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  user = \"vmail\",\n"
+     "  delivr = maildir \"/v/%u\",\n"
+     "  dkim = \"w1\",\n"
+     "}",
+     "waxwing.lua:6: unknown key 'delivr' in domain: did you mean 'deliver'?\n"
+     "waxwing.lua:7: 'dkim' in domain is not in this version of Waxwing\n"},
+    {TEST_HEAD "domain \"a.example\"",
+     "waxwing.lua:3: domain \"a.example\" needs { ... } behind its name\n"},
+    {TEST_HEAD "domain { users = any }",
+     "waxwing.lua:3: domain is written domain \"NAME\" { key = value, ... }\n"},
+    {TEST_HEAD "domain(\"a.example\", { users = any })",
+     "waxwing.lua:3: domain is written domain \"NAME\" { key = value, ... }\n"},
+    {TEST_HEAD "domain \"a.example\" \"b\"",
+     "waxwing.lua:3: domain is written domain \"NAME\" { key = value, ... }\n"},
+    {TEST_HEAD "domain \"a b\" {}",
+     "waxwing.lua:3: domain: \"a b\" is no domain name\n"},
+    {TEST_HEAD "domain \"-a.example\" {}",
+     "waxwing.lua:3: domain: \"-a.example\" is no domain name\n"},
+    {TEST_HEAD "domain(3)",
+     "waxwing.lua:3: 'domain' must be text in quotes and not a number\n"},
+    {TEST_HEAD "local d = domain \"a.example\"\n"
+     "d { users = any, deliver = lmtp \"h\" }\n"
+     "d {}",
+     "waxwing.lua:3: domain is written domain \"NAME\" { key = value, ... }\n"},
+    {TEST_HEAD "domain \"a.example\" {}",
+     "waxwing.lua:3: domain \"a.example\" needs users = ..., or same_as = another domain\n"
+     "waxwing.lua:3: domain \"a.example\" needs deliver = ...: what becomes of its mail\n"},
+    {TEST_HEAD "domain \"a.example\" { any, deliver = lmtp \"h\" }",
+     "waxwing.lua:3: domain takes key = value: a value stands without its key\n"},
+    {TEST_HEAD "domain \"a.example\" { users = \"joe\", deliver = \"x\" }",
+     "waxwing.lua:3: 'users' in domain must be a list: { \"joe\" }\n"
+     "waxwing.lua:3: 'deliver' in domain must be maildir \"PATH\" or lmtp \"HOST\"\n"},
+    {TEST_HEAD "domain \"a.example\" { users = 3, deliver = lmtp }",
+     "waxwing.lua:3: 'users' in domain must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\" or any\n"
+     "waxwing.lua:3: 'deliver' in domain must be maildir \"PATH\" or lmtp \"HOST\"\n"},
+    {TEST_HEAD "domain \"a.example\" { users = passwd, deliver = any }",
+     "waxwing.lua:3: 'users' in domain must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\" or any\n"
+     "waxwing.lua:3: 'deliver' in domain must be maildir \"PATH\" or lmtp \"HOST\"\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\", \"a b\", \"x@y\", \"a/b\", \".x\", \"\", 3, \"x..y\", \"\\xff\" }, deliver = lmtp \"h\" }",
+     "waxwing.lua:3: user \"a b\" has a character that no user name may have\n"
+     "waxwing.lua:3: user \"x@y\" must be the part before the '@' only\n"
+     "waxwing.lua:3: user \"a/b\" has a character that no user name may have\n"
+     "waxwing.lua:3: user \".x\" has a dot at its start, its end or beside another dot\n"
+     "waxwing.lua:3: 'users' in domain is empty\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"relative/%u\" }",
+     "waxwing.lua:3: maildir: \"relative/%u\" must begin with '/'\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"/v/%d\" }",
+     "waxwing.lua:3: maildir: \"/v/%d\" must hold %u (the user), or all users would share one Maildir\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"/v/%x/%u\" }",
+     "waxwing.lua:3: maildir: \"/v/%x/%u\" has a '%' that is neither %u (the user), %d (the domain) nor %% (a percent sign)\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"/v/../%u\" }",
+     "waxwing.lua:3: maildir: \"/v/../%u\" must not hold '..'\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir { path = \"/v/%u\", usr = \"x\" } }",
+     "waxwing.lua:3: unknown key 'usr' in maildir: did you mean 'user'?\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir {} }",
+     "waxwing.lua:3: 'path' in maildir is missing: text in quotes\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, user = \"a\", deliver = maildir { path = \"/v/%u\", user = \"b\" } }",
+     "waxwing.lua:3: 'user' in domain is given twice: here and in maildir\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h:x\" }",
+     "waxwing.lua:3: lmtp: \"h:x\" has no port from 1 to 65535 behind the ':'\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"127.0.0.1:0\" }",
+     "waxwing.lua:3: lmtp: \"127.0.0.1:0\" has port 0\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"a b\" }",
+     "waxwing.lua:3: lmtp: \"a b\" is neither a host name nor an address (an IPv6 address stands in brackets)\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"unix:x\" }",
+     "waxwing.lua:3: lmtp: \"unix:x\" is no path of a socket (absolute, at most 107 octets)\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, user = \"vmail\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: domain \"a.example\" has a user, but no Maildir that would belong to it\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, catchall = \"x\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: domain \"a.example\" has a catchall, but with users = any no mail is left for it\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, catchall = \"ann\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: catchall: \"ann\" is none of the users of this domain\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, catchall = \"x@\", deliver = lmtp \"h\" }",
+     "waxwing.lua:3: catchall: \"x@\" is no mail address\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, catchall = \"ann@b.example\", deliver = lmtp \"h\" }\n"
+     "domain \"b.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }",
+     "waxwing.lua:3: catchall: \"ann@b.example\" is none of the users of its domain\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h\" }\n"
+     "domain \"b.example\" { users = any, deliver = lmtp \"h\" }\n"
+     "domain \"A.Example\" { users = any, deliver = lmtp \"h\" }",
+     "waxwing.lua:5: domain \"a.example\" is given twice (the first is in waxwing.lua, line 3)\n"},
+    {TEST_HEAD "domain \"a.example\" { same_as = \"b.example\" }",
+     "waxwing.lua:3: same_as: \"b.example\" is no domain of this configuration\n"},
+    {TEST_HEAD "domain \"a.example\" { same_as = \"A.example\" }",
+     "waxwing.lua:3: same_as: \"a.example\" is this domain itself\n"},
+    {TEST_HEAD "domain \"a.example\" { same_as = \"b.example\" }\n"
+     "domain \"b.example\" { same_as = \"c.example\" }\n"
+     "domain \"c.example\" { users = any, deliver = lmtp \"h\" }",
+     "waxwing.lua:3: same_as: \"b.example\" is itself same_as \"c.example\": name that one\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  same_as = \"b.example\" }",
+     "waxwing.lua:5: domain \"a.example\" is same_as another one: no other key may stand beside it\n"},
+    {"hostname \"mail.example.org\"\n"
+     "domain \"a.example\" { users = { \"joe\", \"abuse\" }, deliver = lmtp \"h\" }",
+     "waxwing.lua:2: domain \"a.example\" has no user postmaster or no user abuse: name who reads that mail with postmaster \"ADDRESS\"\n"},
+    {"hostname \"mail.example.org\"\n"
+     "postmaster \"x@a.example\"\n"
+     "domain \"a.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }",
+     "waxwing.lua:2: postmaster: \"x@a.example\" is none of the users of its domain\n"},
+    {"hostname \"mail.example.org\"\n"
+     "postmaster \"postmaster@a.example\"\n"
+     "domain \"a.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }",
+     "waxwing.lua:2: postmaster: \"postmaster@a.example\" is none of the users of its domain\n"},
+};
+
+/* as root */
+static const struct bad_row root_rows[] = {
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"/v/%d/%u\" }",
+     "waxwing.lua:3: domain \"a.example\" needs user = \"LOGIN\": who owns the Maildirs. Root writes no mail: a Maildir's links would lead it anywhere\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  user = \"root\",\n"
+     "  deliver = maildir \"/v/%d/%u\",\n"
+     "}",
+     "waxwing.lua:5: domain \"a.example\" has root as its user: root writes no mail, a Maildir's links would lead it anywhere\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, user = \"toor\", deliver = maildir \"/v/%d/%u\" }",
+     "waxwing.lua:3: domain \"a.example\" has root as its user: root writes no mail, a Maildir's links would lead it anywhere\n"},
+    {TEST_HEAD "domain \"a.example\" {\n"
+     "  users = any,\n"
+     "  deliver = maildir {\n"
+     "    path = \"/v/%d/%u\", user = \"nosuch\" } }",
+     "waxwing.lua:5: there is no user \"nosuch\" on this machine\n"},
+};
+/* clang-format on */
+
+static void check_rows(const struct bad_row *rows, size_t n, bool is_root)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct fixture f;
+        fixture_init(&f, is_root);
+        if (fixture_load(&f, str_from_c(rows[i].lua)) != NULL)
+            fail_msg("this was taken:\n%s", rows[i].lua);
+        if (!str_eq(buf_str(&f.report.errors), str_from_c(rows[i].errors)))
+            fail_msg("for\n%s\ngot\n%.*s\nwanted\n%s", rows[i].lua, STR_FMT(buf_str(&f.report.errors)), rows[i].errors);
+        fixture_fini(&f);
+    }
+}
+
+static void test_syntax(void **state)
+{
+    UNUSED(state);
+    check_rows(syntax_rows, ARRAY_LEN(syntax_rows), false);
+}
+
+static void test_words(void **state)
+{
+    UNUSED(state);
+    check_rows(words_rows, ARRAY_LEN(words_rows), false);
+}
+
+static void test_budgets(void **state)
+{
+    UNUSED(state);
+    check_rows(budgets_rows, ARRAY_LEN(budgets_rows), false);
+}
+
+static void test_lua_errors(void **state)
+{
+    UNUSED(state);
+    check_rows(lua_errors_rows, ARRAY_LEN(lua_errors_rows), false);
+}
+
+static void test_files(void **state)
+{
+    UNUSED(state);
+    check_rows(files_rows, ARRAY_LEN(files_rows), false);
+}
+
+static void test_facts(void **state)
+{
+    UNUSED(state);
+    check_rows(facts_rows, ARRAY_LEN(facts_rows), false);
+}
+
+static void test_network(void **state)
+{
+    UNUSED(state);
+    check_rows(network_rows, ARRAY_LEN(network_rows), false);
+}
+
+static void test_domains(void **state)
+{
+    UNUSED(state);
+    check_rows(domains_rows, ARRAY_LEN(domains_rows), false);
+}
+
+static void test_root(void **state)
+{
+    UNUSED(state);
+    check_rows(root_rows, ARRAY_LEN(root_rows), true);
+}
+
+/* Each run is a world of its own: what one left behind is not seen by the next. */
+static void test_runs_are_apart(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    fixture_init(&f, false);
+    assert_non_null(fixture_load(&f, STR(TEST_HEAD "leftover = 25\nlisten { port = leftover }")));
+    assert_null(fixture_load(&f, STR(TEST_HEAD "listen { port = leftover }")));
+    assert_str(buf_str(&f.report.errors),
+               "waxwing.lua:3: unknown word 'leftover' (text stands in quotes: \"leftover\")\n");
+    fixture_fini(&f);
+}
+
+/* All are counted, twenty are shown, and none twice. */
+static void test_many_errors(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    fixture_init(&f, false);
+    assert_null(fixture_load(&f, STR(TEST_HEAD "for i = 1, 50 do relay_from { \"x\" .. i } end")));
+    assert_int_equal(f.report.n_errors, 2); /* relay_from stands once */
+    assert_null(fixture_load(&f, STR(TEST_HEAD "for i = 1, 50 do domain(\"-\" .. i) end")));
+    assert_int_equal(f.report.n_errors, 50);
+    struct str rest = buf_str(&f.report.errors);
+    unsigned n_lines = 0;
+    while (rest.n > 0) {
+        (void)str_cut(&rest, '\n');
+        n_lines++;
+    }
+    assert_int_equal(n_lines, 20);
+    fixture_fini(&f);
+}
+
+/* However a file is cut off, the answer is an error or a configuration, and never a crash. */
+static void test_cut_off(void **state)
+{
+    UNUSED(state);
+    static const char lua[] = TEST_HEAD "listen { port = 25, address = \"127.0.0.1\" } -- comment\n"
+                                        "domain \"a.example\" { users = { \"joe\", [[ann]] }, deliver = lmtp \"h:24\" }\n"
+                                        "route { to = \"*\", via = \"smtp://hub.example:587\" }\n";
+    for (size_t n = 0; n < sizeof lua; n++) {
+        struct fixture f;
+        fixture_init(&f, false);
+        const struct config *c = fixture_load(&f, str_of(lua, n));
+        assert_int_equal(c == NULL, f.report.n_errors > 0);
+        assert_int_equal(f.report.errors.n > 0, f.report.n_errors > 0);
+        fixture_fini(&f);
+    }
+}
+
+/* Memory that runs out at any point is an error that says so. */
+static void test_little_memory(void **state)
+{
+    UNUSED(state);
+    static const char lua[] = TEST_HEAD "domain \"a.example\" { users = { \"joe\", \"ann\" }, deliver = lmtp \"h\" }";
+    bool was_enough = false;
+    for (size_t limit = 0; limit < 20000; limit += 64) {
+        struct fixture f;
+        fixture_init(&f, false);
+        f.arena.limit = limit;
+        const struct config *c = fixture_load(&f, str_from_c(lua));
+        assert_int_equal(c == NULL, f.report.n_errors > 0);
+        was_enough = c != NULL;
+        if (c == NULL && str_find(buf_str(&f.report.errors), STR("memory")) == STR_NPOS)
+            fail_msg("at %zu: %.*s", limit, STR_FMT(buf_str(&f.report.errors)));
+        fixture_fini(&f);
+    }
+    assert_true(was_enough);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_lua_errors),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_network),
+        cmocka_unit_test(test_domains),
+        cmocka_unit_test(test_root),
+        cmocka_unit_test(test_runs_are_apart),
+        cmocka_unit_test(test_many_errors),
+        cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_little_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,378 @@
+#include "config/testing.h"
+
+#include "config/schema.h"
+
+/* ---- a configuration as text ----------------------------------------------------------------------------------------- */
+
+static void dump_addr(const struct netaddr *a, struct buf *out)
+{
+    if (a->kind == NETADDR_NONE)
+        buf_printf(out, ":%u", (unsigned)a->port);
+    else
+        netaddr_format(a, out);
+}
+
+static void dump_domain(const struct local_domain *d, struct buf *out)
+{
+    buf_printf(out, "domain %.*s:", STR_FMT(d->name));
+    if (d->same_as.n > 0)
+        buf_printf(out, " same_as=%.*s", STR_FMT(d->same_as));
+    if (d->any_user)
+        buf_puts(out, " any");
+    for (size_t i = 0; i < d->n_users; i++)
+        buf_printf(out, " %.*s", STR_FMT(d->users[i]));
+    if (d->catchall.n > 0)
+        buf_printf(out, " catchall=%.*s", STR_FMT(d->catchall));
+    if (d->deliver.kind == DELIVER_MAILDIR) {
+        buf_printf(out, " maildir=%.*s user=%.*s", STR_FMT(d->deliver.maildir), STR_FMT(d->deliver.user_name));
+        if (d->deliver.uid != UINT32_MAX)
+            buf_printf(out, " uid=%u gid=%u", d->deliver.uid, d->deliver.gid);
+    } else if (d->deliver.kind == DELIVER_LMTP) {
+        buf_printf(out, " lmtp=%.*s", STR_FMT(d->deliver.lmtp_host));
+        dump_addr(&d->deliver.lmtp, out);
+    }
+    buf_putc(out, '\n');
+}
+
+/* What differs from run to run by configuration; numbers of the schema only where they are not the default. */
+static void dump(const struct config *c, struct buf *out)
+{
+    struct config presets = {.generation = 0};
+    schema_presets(&presets);
+    buf_printf(out, "host %.*s postmaster %.*s\n", STR_FMT(c->policy.hostname), STR_FMT(c->policy.postmaster));
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        buf_puts(out, c->listeners[i].lmtp ? "lmtp " : "smtp ");
+        dump_addr(&c->listeners[i].addr, out);
+        buf_putc(out, '\n');
+    }
+    for (size_t i = 0; i < c->policy.n_relay_from; i++) {
+        buf_puts(out, "relay ");
+        netaddr_format_ip(&c->policy.relay_from[i].addr, out);
+        buf_printf(out, "/%u\n", c->policy.relay_from[i].bits);
+    }
+    for (size_t i = 0; i < c->policy.n_domains; i++)
+        dump_domain(&c->policy.domains[i], out);
+    if (c->policy.has_smart_host) {
+        buf_printf(out, "via %.*s", STR_FMT(c->policy.smart_host.via_host));
+        dump_addr(&c->policy.smart_host.via_addr, out);
+        buf_printf(out, " port %u\n", (unsigned)c->policy.smart_host.via_port);
+    }
+    buf_printf(out, "resolver %d", (int)c->resolver);
+    for (size_t i = 0; i < c->n_resolvers; i++) {
+        buf_putc(out, ' ');
+        dump_addr(&c->resolvers[i], out);
+    }
+    buf_printf(out, "%s%s\n", c->trust_anchor.n > 0 ? " anchor" : "", c->root_hints.n > 0 ? " hints" : "");
+    buf_printf(out, "%.*s %.*s %.*s\n", STR_FMT(c->spool), STR_FMT(c->control), STR_FMT(c->journal));
+    for (size_t i = 0; schema_at(i) != NULL; i++) {
+        const struct schema_key *k = schema_at(i);
+        if (k->width > 0 && schema_get(k, c) != schema_get(k, &presets))
+            buf_printf(out, "%s.%s=%llu\n", k->section, k->name, (unsigned long long)schema_get(k, c));
+    }
+}
+
+struct good_row {
+    const char *lua;
+    const char *dump;
+    const char *warnings;
+};
+
+static void check_good(const struct good_row *row, bool is_root)
+{
+    struct fixture f;
+    struct buf text, bytes, again;
+    fixture_init(&f, is_root);
+    buf_init(&text, 65536);
+    buf_init(&bytes, 65536);
+    buf_init(&again, 65536);
+    const struct config *c = fixture_load(&f, str_from_c(row->lua));
+    if (c == NULL)
+        fail_msg("for\n%s\ngot\n%.*s", row->lua, STR_FMT(buf_str(&f.report.errors)));
+    dump(c, &text);
+    assert_str(buf_str(&text), row->dump);
+    assert_str(buf_str(&f.report.warnings), row->warnings);
+    /* and all of it survives the way to a role */
+    assert_true(config_encode(c, &bytes));
+    const struct config *decoded = config_decode(buf_str(&bytes), &f.arena);
+    assert_non_null(decoded);
+    buf_reset(&text);
+    dump(decoded, &text);
+    assert_str(buf_str(&text), row->dump);
+    assert_true(str_eq(decoded->trust_anchor, c->trust_anchor) && str_eq(decoded->root_hints, c->root_hints));
+    assert_true(config_encode(decoded, &again));
+    assert_true(str_eq(buf_str(&bytes), buf_str(&again)));
+    buf_fini(&text);
+    buf_fini(&bytes);
+    buf_fini(&again);
+    fixture_fini(&f);
+}
+
+#define RECURSIVE "resolver 0 anchor hints\n"
+#define FOLDERS "/var/spool/waxwing /run/waxwing/control /var/lib/waxwing\n"
+#define LISTEN25 "smtp 0.0.0.0:25\nsmtp [::]:25\n"
+#define LOOPBACK "relay 127.0.0.0/8\nrelay ::1/128\n"
+#define HOST "host mail.example.org postmaster joe@elsewhere.example\n"
+#define NO_POSTMASTER "waxwing.lua: postmaster is missing: mail for <postmaster> has nobody to go to\n"
+
+/* clang-format off */
+static const struct good_row rows[] = {
+    {"hostname \"mail.example.org\"", "host mail.example.org postmaster \n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, NO_POSTMASTER},
+    {"\xef\xbb\xbfhostname \"Mail.Example.ORG\"\r\npostmaster \"Joe@Elsewhere.example\"\r\n",
+     "host mail.example.org postmaster Joe@Elsewhere.example\n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
+    /* the example of the manual */
+    {"hostname   \"mail.example.org\"                               -- EHLO name; the PTR record must match\n"
+     "postmaster \"admin@example.org\"                              -- postmaster@ and abuse@ of every domain\n"
+     "relay_from { \"127.0.0.0/8\", \"::1\", \"10.1.0.0/16\" }\n"
+     "listen     { port = 25 }\n"
+     "domain \"example.org\" { users = passwd \"org.users\", deliver = lmtp \"unix:/run/dovecot/lmtp\" }\n"
+     "domain \"example.net\" { users = file \"net.users\", catchall = \"info\", deliver = maildir \"/var/vmail/%d/%u\" }\n"
+     "domain \"example.com\" { same_as = \"example.org\" }\n"
+     "route  { to = \"*\", via = \"smtp://hub.isp.example:587\" }\n",
+     "host mail.example.org postmaster admin@example.org\n" LISTEN25
+     "relay 127.0.0.0/8\nrelay ::1/128\nrelay 10.1.0.0/16\n"
+     "domain example.com: same_as=example.org admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
+     "domain example.net: abuse info postmaster catchall=info maildir=/var/vmail/%d/%u user=\n"
+     "domain example.org: admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
+     "via hub.isp.example:587 port 587\n" RECURSIVE FOLDERS, ""},
+    /* listeners */
+    {TEST_HEAD "listen { port = 2525, address = \"192.0.2.1\" }\nlisten { address = \"2001:db8::1\" }\n"
+     "listen { address = \"[::1]:26\" }\nlisten { address = \"unix:/run/ww\", lmtp = true }\nlisten { lmtp = true, address = \"127.0.0.1\" }\n",
+     HOST "smtp 192.0.2.1:2525\nsmtp [2001:db8::1]:25\nsmtp [::1]:26\nlmtp unix:/run/ww\nlmtp 127.0.0.1:24\n" LOOPBACK RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "listen { port = 465 }\nlisten { port = \"587\", address = \"::1\" }\n",
+     HOST "smtp 0.0.0.0:465\nsmtp [::]:465\nsmtp [::1]:587\n" LOOPBACK RECURSIVE FOLDERS,
+     "waxwing.lua:3: port 465 is where users log in, over TLS: both are not in this version of Waxwing\n"
+     "waxwing.lua:4: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
+    /* who may relay */
+    {TEST_HEAD "relay_from {}", HOST LISTEN25 RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "relay_from \"10.0.0.0/8\"", HOST LISTEN25 "relay 10.0.0.0/8\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "relay_from { \"192.0.2.7\", \"2001:db8::/32\", \"::ffff:10.0.0.0/104\" }",
+     HOST LISTEN25 "relay 192.0.2.7/32\nrelay 2001:db8::/32\nrelay 10.0.0.0/8\n" RECURSIVE FOLDERS, ""},
+    /* smart hosts */
+    {TEST_HEAD "route { to = \"*\", via = \"SMTP://[2001:db8::25]\" }",
+     HOST LISTEN25 LOOPBACK "via [2001:db8::25]:25 port 25\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://192.0.2.25:2525/\" }",
+     HOST LISTEN25 LOOPBACK "via 192.0.2.25:2525 port 2525\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://localhost:2525\" }",
+     HOST LISTEN25 LOOPBACK "via localhost:2525 port 2525\n" RECURSIVE FOLDERS, ""},
+    /* resolvers */
+    {TEST_HEAD "resolver \"system\"", HOST LISTEN25 LOOPBACK "resolver 1 192.0.2.53:53 [2001:db8::53]:53\n" FOLDERS, ""},
+    {TEST_HEAD "resolver \"recursive\"", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "resolver \"127.0.0.1:5353\"", HOST LISTEN25 LOOPBACK "resolver 2 127.0.0.1:5353\n" FOLDERS, ""},
+    {TEST_HEAD "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\" }",
+     HOST LISTEN25 LOOPBACK "resolver 2 9.9.9.9:53 [2620:fe::fe]:5353 anchor\n" FOLDERS, ""},
+    {TEST_HEAD "resolver { \"recursive\", trust_anchor = \"lab.key\", root_hints = \"lab.hints\" }",
+     HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
+    /* places and numbers */
+    {TEST_HEAD "spool \"spool\" control \"/c\" journal { path = \"j\", keep = \"2w\" }",
+     HOST LISTEN25 LOOPBACK RECURSIVE "/etc/waxwing/spool /c /etc/waxwing/j\njournal.keep=1209600\n", ""},
+    {TEST_HEAD "journal \"/j\" smtp_port \"2525\" log { format = \"json\", level = \"debug\" } processes { smtpd = 32, relay = 1 }",
+     HOST LISTEN25 LOOPBACK RECURSIVE "/var/spool/waxwing /run/waxwing/control /j\n"
+     ".smtp_port=2525\nprocesses.smtpd=32\nprocesses.relay=1\nlog.format=1\nlog.level=0\n", ""},
+    {TEST_HEAD "smtp_port(26)", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS ".smtp_port=26\n", ""},
+    {TEST_HEAD "limits { message_size = \"10MB\", recipients = 500, sessions = 7, sessions_per_client = 0, memory = 2^25, site_connections = 3 }\n"
+     "retry { first = 90, longest = \"1h\", jitter = 0, give_up = \"1d\", give_up_bounce = \"90s\" }",
+     HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS
+     "limits.message_size=10485760\nlimits.recipients=500\nlimits.sessions=7\nlimits.sessions_per_client=0\nlimits.memory=33554432\n"
+     "limits.site_connections=3\nretry.first=90\nretry.longest=3600\nretry.jitter=0\nretry.give_up=86400\nretry.give_up_bounce=90\n", ""},
+    /* domains */
+    {TEST_HEAD "domain \"Example.ORG\" { users = { \"Zoe\", \"ann\", \"zoe\", \"o'hara\", \"a+b\", \"j\xc3\xb6rg\" }, deliver = lmtp \"[::1]:2424\" }",
+     HOST LISTEN25 LOOPBACK "domain example.org: a+b ann j\xc3\xb6rg o'hara zoe lmtp=[::1]:2424\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"b\xc3\xbc""cher.example\" { users = any, deliver = lmtp \"Dovecot.example\" }",
+     HOST LISTEN25 LOOPBACK "domain b\xc3\xbc""cher.example: any lmtp=dovecot.example:24\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = {}, catchall = \"Box@elsewhere.example\", deliver = lmtp \"h\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: catchall=Box@elsewhere.example lmtp=h:24\n" RECURSIVE FOLDERS,
+     "waxwing.lua:3: domain \"a.example\" has no users\n"},
+    {TEST_HEAD "domain \"a.example\" { users = any, user = \"whoever\", deliver = maildir \"/m/%u/100%%\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%u/100%% user=whoever\n" RECURSIVE FOLDERS, ""},
+    {"hostname \"mail.example.org\" domain \"a.example\" { users = { \"Postmaster\", \"abuse\" }, deliver = lmtp \"h\" }",
+     "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain a.example: abuse postmaster lmtp=h:24\n" RECURSIVE FOLDERS, ""},
+    /* it is Lua */
+    {TEST_HEAD "-- variables, conditions, loops, functions\n"
+     "local list = {}\nfor i = 1, 3 do table.insert(list, string.format(\"u%02d\", i)) end\n"
+     "where = lmtp \"h\"\nlocal function simple(name) domain(name) { users = list, deliver = where } end\n"
+     "if #list == 3 then simple \"a.example\" simple(\"b\" .. \".example\") end\n"
+     "for name, size in pairs { message_size = \"1M\" } do limits { [name] = size } end\n"
+     "for _, n in ipairs { (\"x\"):rep(3):upper(), tostring(nil) } do assert(type(n) == \"string\" and n ~= \"\") end\n"
+     "smtp_port(math.max(1, math.tointeger(2526.0)) - 1)",
+     HOST LISTEN25 LOOPBACK "domain a.example: u01 u02 u03 lmtp=h:24\ndomain b.example: u01 u02 u03 lmtp=h:24\n" RECURSIVE FOLDERS
+     ".smtp_port=2525\nlimits.message_size=1048576\n", ""},
+    {"local t = include \"more.lua\"\npostmaster(\"joe@\" .. t.name)",
+     "host mail.example.org postmaster joe@inc.example\n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
+    {"include \"sub/deep.lua\"", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
+};
+
+static const struct good_row root_rows[] = {
+    {TEST_HEAD "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir { path = \"/m/%d/%u\", user = \"vmail\" } }\n"
+     "domain \"b.example\" { same_as = \"a.example\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
+     "domain b.example: same_as=a.example any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
+};
+/* clang-format on */
+
+static void test_good(void **state)
+{
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check_good(&rows[i], false);
+}
+
+static void test_good_as_root(void **state)
+{
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(root_rows); i++)
+        check_good(&root_rows[i], true);
+}
+
+static void test_contents_of_files(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    fixture_init(&f, false);
+    const struct config *c = fixture_load(&f, STR(TEST_HEAD "resolver { \"recursive\", root_hints = \"lab.hints\" }"));
+    assert_non_null(c);
+    assert_str(c->root_hints, ". NS lab");
+    assert_str(c->trust_anchor, ". IN DNSKEY 257");
+    fixture_fini(&f);
+}
+
+static void test_missing_system_files(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    bool has_none = true;
+    fixture_init(&f, false);
+    f.env.arg = &has_none;
+    const struct config *c = fixture_load(&f, STR(TEST_HEAD));
+    assert_non_null(c);
+    assert_int_equal(c->trust_anchor.n + c->root_hints.n, 0);
+    assert_str(buf_str(&f.report.warnings), "waxwing.lua: can't read /usr/share/dns/root.key (package dns-root-data): "
+                                            "DNS answers are not validated\n"
+                                            "waxwing.lua: can't read /usr/share/dns/root.hints (package dns-root-data): "
+                                            "built-in hints are used\n");
+    c = fixture_load(&f, STR(TEST_HEAD "resolver \"system\""));
+    assert_non_null(c);
+    assert_str(buf_str(&f.report.warnings),
+               "waxwing.lua:3: can't read /etc/resolv.conf: the name server is taken to be 127.0.0.1\n");
+    assert_int_equal(c->n_resolvers, 1);
+    assert_true(netaddr_is_loopback(&c->resolvers[0]) && c->resolvers[0].port == 53);
+    fixture_fini(&f);
+}
+
+/* The line is that of the key, in the file where it stands. */
+static void test_place_in_include(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    fixture_init(&f, false);
+    assert_null(fixture_load(&f, STR(TEST_HEAD "include \"typo.lua\"")));
+    assert_str(buf_str(&f.report.errors), "typo.lua:4: unknown key 'adress' in listen: did you mean 'address'?\n");
+    fixture_fini(&f);
+}
+
+/* The same facts in any order, and tables with many keys, give the same octets each time. */
+static void test_order(void **state)
+{
+    UNUSED(state);
+    static const char one[] = TEST_HEAD
+        "for n, u in pairs { [\"c.example\"] = \"x\", [\"a.example\"] = \"y\", [\"b.example\"] = \"z\", [\"zz.example\"] = \"q\" } do\n"
+        "domain(n) { users = { u }, deliver = lmtp \"h\" } listen { address = \"unix:/\" .. n } end";
+    static const char two[] =
+        "listen { address = \"unix:/a.example\" } listen { address = \"unix:/b.example\" } listen { address = \"unix:/c.example\" }\n"
+        "listen { address = \"unix:/zz.example\" } domain \"zz.example\" { deliver = lmtp \"h\", users = { \"q\" } }\n"
+        "domain \"b.example\" { users = { \"z\" }, deliver = lmtp \"h\" } domain \"a.example\" { users = { \"y\" }, deliver = lmtp \"h\" }\n"
+        "domain \"c.example\" { users = { \"x\" }, deliver = lmtp \"h\" }\n" TEST_HEAD;
+    struct buf first, bytes;
+    buf_init(&first, 65536);
+    buf_init(&bytes, 65536);
+    for (unsigned i = 0; i < 20; i++) {
+        struct fixture f;
+        fixture_init(&f, false);
+        const struct config *c = fixture_load(&f, str_from_c(i % 2 == 0 ? one : two));
+        assert_non_null(c);
+        buf_reset(&bytes);
+        assert_true(config_encode(c, i == 0 ? &first : &bytes));
+        if (i > 0)
+            assert_true(str_eq(buf_str(&first), buf_str(&bytes)));
+        fixture_fini(&f);
+    }
+    buf_fini(&first);
+    buf_fini(&bytes);
+}
+
+/* A list of users of some size, and many domains: what a large site has. */
+static void test_large(void **state)
+{
+    UNUSED(state);
+    struct fixture f;
+    fixture_init(&f, false);
+    const struct config *c =
+        fixture_load(&f, STR(TEST_HEAD "local t = {} for i = 1, 100000 do t[i] = \"user\" .. i end\n"
+                                       "domain \"big.example\" { users = t, deliver = lmtp \"h\" }\n"
+                                       "for i = 1, 5000 do domain(i .. \".example\") { same_as = \"big.example\" } end"));
+    if (c == NULL)
+        fail_msg("%.*s", STR_FMT(buf_str(&f.report.errors)));
+    assert_int_equal(c->policy.n_domains, 5001);
+    const struct local_domain *d = policy_domain(&c->policy, STR("4711.example"));
+    assert_non_null(d);
+    assert_true(policy_has_user(d, STR("User77777")));
+    assert_false(policy_has_user(d, STR("user100001")));
+    fixture_fini(&f);
+    fixture_init(&f, false);
+    assert_null(fixture_load(&f, STR(TEST_HEAD "for i = 1, 10001 do domain(i .. \".example\") { users = any, deliver = lmtp \"h\" } end")));
+    assert_str(buf_str(&f.report.errors), "waxwing.lua:3: more than 10000 domains\n");
+    fixture_fini(&f);
+}
+
+/* What runs without a file is a configuration that this loader takes, whatever the folder is called. */
+static void test_default(void **state)
+{
+    UNUSED(state);
+    static const char *const dirs[] = {"/run/user/1000/waxwing", "/tmp/a \"b\" \\ 100% \xc3\xb6", "/x"};
+    for (size_t i = 0; i < ARRAY_LEN(dirs) * 2; i++) {
+        struct fixture f;
+        struct buf lua, path;
+        bool is_root = i % 2 == 1;
+        struct str dir = str_from_c(dirs[i / 2]);
+        fixture_init(&f, is_root);
+        buf_init(&lua, 65536);
+        buf_init(&path, 4096);
+        config_default_lua(dir, 2525, is_root ? STR("vmail") : STR_NIL, &lua);
+        const struct config *c = fixture_load(&f, buf_str(&lua));
+        if (c == NULL)
+            fail_msg("%.*s\n%.*s", STR_FMT(buf_str(&lua)), STR_FMT(buf_str(&f.report.errors)));
+        assert_int_equal(f.report.n_warnings, 0);
+        assert_str(c->policy.hostname, "localhost.localdomain");
+        assert_int_equal(c->n_listeners, 1);
+        assert_true(netaddr_is_loopback(&c->listeners[0].addr));
+        assert_int_equal(c->listeners[0].addr.port, 2525);
+        assert_int_equal(c->policy.n_relay_from, 0);
+        assert_int_equal(c->policy.n_domains, 1);
+        assert_true(str_starts(c->spool, dir) && str_starts(c->journal, dir) && str_starts(c->control, dir));
+        const struct local_domain *d = policy_domain(&c->policy, STR("localhost"));
+        assert_non_null(d);
+        assert_true(d->any_user);
+        assert_int_equal(d->deliver.uid, is_root ? 5000 : UINT32_MAX);
+        assert_true(policy_maildir(&d->deliver, STR("joe"), d->name, &path));
+        assert_true(str_starts(buf_str(&path), dir) && str_ends(buf_str(&path), STR("/mail/joe")));
+        buf_fini(&lua);
+        buf_fini(&path);
+        fixture_fini(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_good_as_root),
+        cmocka_unit_test(test_contents_of_files),
+        cmocka_unit_test(test_missing_system_files),
+        cmocka_unit_test(test_place_in_include),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_default),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

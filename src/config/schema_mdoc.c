@@ -1,0 +1,130 @@
+/* config/schema_mdoc.c: the schema as people read it: the manual's list of keys, and the default configuration. */
+#include "config/schema.h"
+
+/* mdoc: a line must not begin with a dot or an apostrophe, a backslash is written \e. */
+static void put_text(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\')
+            buf_puts(out, "\\e");
+        else
+            buf_putc(out, s.p[i]);
+    }
+}
+
+/* A macro's argument in quotes: a quote within is doubled for roff. */
+static void put_argument(struct buf *out, const char *text)
+{
+    buf_putc(out, '"');
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '"')
+            buf_puts(out, "\\(dq");
+        else
+            buf_putc(out, *p);
+    }
+    buf_putc(out, '"');
+}
+
+static const char *const section_intro[][2] = {
+    {"", "Facts"},
+    {"listen", "Keys of listen"},
+    {"domain", "Keys of domain"},
+    {"route", "Keys of route"},
+    {"resolver", "Keys of resolver, beside its list"},
+    {"journal", "Keys of journal"},
+    {"limits", "Keys of limits"},
+    {"retry", "Keys of retry"},
+    {"processes", "Keys of processes"},
+    {"log", "Keys of log"},
+    {"maildir", "Keys of maildir"},
+    {"value", "Words that make values"},
+};
+
+/* One sentence a line, as mdoc wants it. */
+static void put_doc(struct buf *out, struct str doc)
+{
+    while (doc.n > 0) {
+        size_t end = str_find(doc, STR(". "));
+        put_text(out, str_slice(doc, 0, end == STR_NPOS ? doc.n : end + 1));
+        buf_putc(out, '\n');
+        doc = str_skip(doc, end == STR_NPOS ? doc.n : end + 2);
+    }
+}
+
+static void put_key(struct buf *out, const struct schema_key *k)
+{
+    bool is_assigned = k->section[0] != '\0' && !str_eq(str_from_c(k->section), STR("value"));
+    buf_printf(out, ".It Ic %s", k->name);
+    if (k->form[0] != '\0') {
+        buf_puts(out, is_assigned ? " No = Ar " : " Ar ");
+        put_argument(out, k->form);
+    }
+    buf_putc(out, '\n');
+    put_doc(out, str_from_c(k->doc));
+    if (k->required)
+        buf_puts(out, "It must be given.\n");
+    bool is_number = k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE || k->type == SCHEMA_DURATION;
+    if (is_number) {
+        buf_puts(out, "From ");
+        schema_put_range(k, out);
+        buf_puts(out, k->preset == NULL ? ".\n" : "; ");
+    }
+    if (k->preset != NULL) {
+        buf_puts(out, is_number ? "the default is\n.Ql " : "The default is\n.Ql ");
+        put_argument(out, k->preset);
+        buf_puts(out, " .\n");
+    }
+}
+
+void config_schema_mdoc(struct buf *out)
+{
+    for (size_t s = 0; s < ARRAY_LEN(section_intro); s++) {
+        buf_printf(out, ".Ss %s\n.Bl -tag -width Ds\n", section_intro[s][1]);
+        for (size_t i = 0; schema_at(i) != NULL; i++) {
+            if (str_eq(str_from_c(schema_at(i)->section), str_from_c(section_intro[s][0])))
+                put_key(out, schema_at(i));
+        }
+        buf_puts(out, ".El\n");
+    }
+}
+
+/* As a Lua text; doubling of percent signs for a Maildir template. */
+static void put_lua(struct buf *out, struct str s, bool is_template)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f)
+            buf_printf(out, "\\%03u", (unsigned)c);
+        else
+            buf_putc(out, s.p[i]);
+        if (c == '%' && is_template)
+            buf_putc(out, '%');
+    }
+}
+
+static void put_path(struct buf *out, const char *fact, struct str dir, const char *below)
+{
+    buf_printf(out, "%s \"", fact);
+    put_lua(out, dir, false);
+    buf_printf(out, "/%s\"\n", below);
+}
+
+void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out)
+{
+    buf_puts(out, "-- what runs when no configuration is given: mail for localhost into Maildirs, nothing else\n"
+                  "hostname \"localhost.localdomain\"\n");
+    buf_printf(out, "listen { port = %u, address = \"127.0.0.1\" }\n", (unsigned)port);
+    buf_puts(out, "relay_from {}\nresolver \"system\"\n");
+    put_path(out, "spool", run_dir, "spool");
+    put_path(out, "journal", run_dir, "journal");
+    put_path(out, "control", run_dir, "control");
+    buf_puts(out, "limits { sessions_per_client = 0 }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
+    put_lua(out, run_dir, true);
+    buf_puts(out, "/mail/%u\",\n");
+    if (user.n > 0) {
+        buf_puts(out, "  user = \"");
+        put_lua(out, user, false);
+        buf_puts(out, "\",\n");
+    }
+    buf_puts(out, "}\n");
+}

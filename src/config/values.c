@@ -1,0 +1,237 @@
+#include "config/values.h"
+
+#include "base/limits.h"
+
+#include <string.h>
+
+enum { USER_MAX = 64, PATH_LENGTH_MAX = 4095, DNS_PORT = 53, SMTP_PORT = 25 };
+
+struct unit {
+    char letter;
+    uint64_t factor;
+};
+
+static const struct unit durations[] = {{'w', 604800}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+static const struct unit sizes[] = {{'G', UINT64_C(1) << 30}, {'M', 1 << 20}, {'K', 1 << 10}};
+
+static bool with_unit(struct str s, const struct unit *units, size_t n, uint64_t *out)
+{
+    if (s.n == 0)
+        return false;
+    if (ascii_is_digit(s.p[s.n - 1]))
+        return str_to_u64(s, UINT64_MAX, out);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v;
+        if (ascii_lower(s.p[s.n - 1]) == ascii_lower(units[i].letter))
+            return str_to_u64(str_slice(s, 0, s.n - 1), UINT64_MAX, &v) &&
+                   !__builtin_mul_overflow(v, units[i].factor, out);
+    }
+    return false;
+}
+
+bool value_duration(struct str s, uint64_t *out_s)
+{
+    return with_unit(s, durations, ARRAY_LEN(durations), out_s);
+}
+
+bool value_size(struct str s, uint64_t *out)
+{
+    if (str_iends(s, STR("ib")))
+        s.n -= 2;
+    else if (str_iends(s, STR("b")))
+        s.n--;
+    return with_unit(s, sizes, ARRAY_LEN(sizes), out);
+}
+
+static void put_with_unit(uint64_t v, const struct unit *units, size_t n, struct buf *out)
+{
+    for (size_t i = 0; i < n && v > 0; i++) {
+        if (v % units[i].factor == 0) {
+            buf_printf(out, "%llu%c", (unsigned long long)(v / units[i].factor), units[i].letter);
+            return;
+        }
+    }
+    buf_printf(out, "%llu", (unsigned long long)v);
+}
+
+void value_put_duration(uint64_t seconds, struct buf *out)
+{
+    put_with_unit(seconds, durations, ARRAY_LEN(durations), out);
+}
+
+void value_put_size(uint64_t octets, struct buf *out)
+{
+    put_with_unit(octets, sizes, ARRAY_LEN(sizes), out);
+}
+
+static bool is_all_digits(struct str s)
+{
+    uint64_t v;
+    return str_to_u64(s, UINT64_MAX, &v);
+}
+
+const char *value_hostname_error(struct str s)
+{
+    size_t dot = str_rchr(s, '.');
+    if (!domain_is_valid(s, false))
+        return "is no host name (letters, digits and hyphens between dots)";
+    if (dot == STR_NPOS)
+        return "must be a full name with a dot in it, such as \"mail.example.org\"";
+    if (is_all_digits(str_skip(s, dot + 1)))
+        return "must be a name and not an address";
+    return NULL;
+}
+
+static bool is_user_octet(char c)
+{
+    /* atext of RFC 5322 3.2.3 without '/', which no path of ours may hold; octets over 0x7f: RFC 6531 */
+    return ascii_is_alnum(c) || ((unsigned char)c & 0x80) != 0 || (c != '\0' && strchr("!#$%&'*+-=?^_`{|}~.", c) != NULL);
+}
+
+const char *value_user_error(struct str s)
+{
+    if (s.n == 0)
+        return "is empty";
+    if (s.n > USER_MAX)
+        return "is longer than 64 octets";
+    if (str_chr(s, '@') != STR_NPOS)
+        return "must be the part before the '@' only";
+    for (size_t i = 0; i < s.n; i++) {
+        if (!is_user_octet(s.p[i]))
+            return "has a character that no user name may have";
+    }
+    if (s.p[0] == '.' || s.p[s.n - 1] == '.' || str_find(s, STR("..")) != STR_NPOS)
+        return "has a dot at its start, its end or beside another dot";
+    return utf8_is_valid(s) ? NULL : "is not UTF-8";
+}
+
+const char *value_path_error(struct str s)
+{
+    if (s.n == 0)
+        return "is empty";
+    if (s.n > PATH_LENGTH_MAX)
+        return "is longer than a path may be";
+    return str_has_ctl(s) ? "holds a control character" : NULL;
+}
+
+const char *value_maildir_error(struct str s)
+{
+    const char *error = value_path_error(s);
+    if (error != NULL)
+        return error;
+    if (s.p[0] != '/')
+        return "must begin with '/'";
+    bool has_user = false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] != '%')
+            continue;
+        char letter = ++i < s.n ? s.p[i] : '\0';
+        if (letter != 'u' && letter != 'd' && letter != '%')
+            return "has a '%' that is neither %u (the user), %d (the domain) nor %% (a percent sign)";
+        has_user = has_user || letter == 'u';
+    }
+    if (str_find(s, STR("/../")) != STR_NPOS || str_ends(s, STR("/..")))
+        return "must not hold '..'";
+    return has_user ? NULL : "must hold %u (the user), or all users would share one Maildir";
+}
+
+const char *value_mailbox_error(struct str s)
+{
+    struct address a;
+    if (str_chr(s, '@') == STR_NPOS)
+        return "must be a full address, such as \"admin@example.org\"";
+    const char *error = address_parse(s, true, &a);
+    if (error != NULL || a.is_quoted)
+        return "is no mail address";
+    return a.kind == DOMAIN_NAME ? NULL : "must have a domain name behind the '@'";
+}
+
+const char *value_netblock(struct str s, struct netblock *out)
+{
+    if (netblock_parse(s, out))
+        return NULL;
+    size_t slash = str_chr(s, '/');
+    struct netaddr addr;
+    uint64_t bits;
+    if (slash == STR_NPOS || !netaddr_parse_ip(str_slice(s, 0, slash), 0, &addr))
+        return "is no address or block of addresses";
+    uint64_t bits_max = addr.kind == NETADDR_IP4 ? 32 : 128;
+    struct str number = str_skip(s, slash + 1);
+    if (!str_to_u64(number, bits_max, &bits) || (number.n > 1 && number.p[0] == '0'))
+        return "has no number of bits from 0 to 32 (IPv6: to 128) behind the '/'";
+    for (uint64_t i = bits; i < bits_max; i++)
+        addr.ip[i / 8] &= (uint8_t) ~(0x80u >> (i % 8));
+    *out = (struct netblock){addr, (uint8_t)bits};
+    return "has bits set behind the prefix";
+}
+
+const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, struct value_host *out)
+{
+    *out = (struct value_host){.name = STR_NIL};
+    if (netaddr_parse(s, default_port, &out->addr)) {
+        if (out->addr.kind == NETADDR_UNIX)
+            return may_be_unix ? NULL : "must not be a unix socket";
+        return out->addr.port != 0 ? NULL : "has port 0";
+    }
+    if (str_starts(s, STR("unix:")) || str_starts(s, STR("/")))
+        return "is no path of a socket (absolute, at most 107 octets)";
+    uint64_t port = default_port;
+    struct str name = s;
+    size_t colon = str_rchr(s, ':');
+    if (colon != STR_NPOS) {
+        name = str_slice(s, 0, colon);
+        if (!str_to_u64(str_skip(s, colon + 1), UINT16_MAX, &port) || port == 0)
+            return "has no port from 1 to 65535 behind the ':'";
+    }
+    size_t dot = str_rchr(name, '.');
+    if (!domain_is_valid(name, false) || is_all_digits(dot == STR_NPOS ? name : str_skip(name, dot + 1)))
+        return "is neither a host name nor an address (an IPv6 address stands in brackets)";
+    out->name = name;
+    out->addr = (struct netaddr){.port = (uint16_t)port};
+    return NULL;
+}
+
+const char *value_via(struct str s, struct value_host *out)
+{
+    if (str_istarts(s, STR("smtps://")) || str_istarts(s, STR("lmtp://")))
+        return "has a scheme that is not in this version of Waxwing: it must be \"smtp://HOST:PORT\"";
+    if (!str_istarts(s, STR("smtp://")))
+        return "must be \"smtp://HOST:PORT\"";
+    struct str host = str_skip(s, 7);
+    if (str_ends(host, STR("/")))
+        host.n--;
+    if (str_chr(host, '@') != STR_NPOS)
+        return "names a user: logging in is not in this version of Waxwing";
+    return value_host(host, SMTP_PORT, false, out);
+}
+
+bool value_next_line(struct str *rest, struct str *out)
+{
+    if (rest->n == 0)
+        return false;
+    *out = str_cut(rest, '\n');
+    if (out->n > 0 && out->p[out->n - 1] == '\r')
+        out->n--;
+    return true;
+}
+
+size_t value_resolv_conf(struct str text, struct netaddr *out, size_t max)
+{
+    size_t n = 0;
+    struct str line;
+    while (n < max && value_next_line(&text, &line)) {
+        line = str_trim(line);
+        if (!str_starts(line, STR("nameserver")))
+            continue;
+        struct str rest = str_skip(line, 10);
+        struct str address = str_trim(rest);
+        for (size_t i = 0; i < address.n; i++) {
+            if (address.p[i] == ' ' || address.p[i] == '\t')
+                address.n = i;
+        }
+        bool is_word = rest.n > 0 && (rest.p[0] == ' ' || rest.p[0] == '\t');
+        if (is_word && netaddr_parse_ip(address, DNS_PORT, &out[n]))
+            n++;
+    }
+    return n;
+}

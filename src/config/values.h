@@ -1,0 +1,40 @@
+/* config/values.h: what a value of the configuration may look like: text in, number or address out. No Lua here.
+ *
+ * Functions that return a phrase return NULL when all is well; the phrase is static English that follows "NAME ".
+ */
+#pragma once
+#include "policy/policy.h"
+
+/* "5m", "90s", "4h", "5d", "2w", or plain seconds. */
+MUST_USE bool value_duration(struct str s, uint64_t *out_s);
+/* "50M", "512K", "2G" (of 1024, a B or iB behind the letter is taken), or plain octets. */
+MUST_USE bool value_size(struct str s, uint64_t *out);
+/* The shortest of those forms that is exact: 300 -> "5m". */
+void value_put_duration(uint64_t seconds, struct buf *out);
+void value_put_size(uint64_t octets, struct buf *out);
+
+/* A fully qualified domain name: what an EHLO says. */
+const char *value_hostname_error(struct str s);
+/* A user of a local domain: a dot-string as RFC 5321 has it (without quotes), no '/', not over 64 octets. */
+const char *value_user_error(struct str s);
+/* An absolute path with %u, %d and %% in it, at least one %u. */
+const char *value_maildir_error(struct str s);
+const char *value_path_error(struct str s);
+/* A mailbox at a domain name (not at an address literal). */
+const char *value_mailbox_error(struct str s);
+/* As netblock_parse(); a block with host bits gives the block that was meant in *out and a phrase. */
+const char *value_netblock(struct str s, struct netblock *out);
+
+struct value_host { /* a host by address, or by name and port */
+    struct str name;     /* empty when addr is set */
+    struct netaddr addr; /* by name: kind NETADDR_NONE and the port */
+};
+/* "192.0.2.1", "[2001:db8::1]:24", "mail.example.org:24"; "unix:/path" when may_be_unix. */
+const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, struct value_host *out);
+/* "smtp://HOST:PORT". */
+const char *value_via(struct str s, struct value_host *out);
+
+/* The next line of *rest without its end (LF or CRLF); false at the end of the text. */
+MUST_USE bool value_next_line(struct str *rest, struct str *out);
+/* The "nameserver" lines of a resolv.conf, at most max of them; returns how many were found. */
+size_t value_resolv_conf(struct str text, struct netaddr *out, size_t max);

@@ -1,0 +1,75 @@
+/* prog/cmd_check.c: `waxwing check`: is the configuration good? */
+#include "base/limits.h"
+#include "base/log.h"
+#include "prog/load.h"
+#include "prog/prog.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+static const char usage_text[] =
+    "Usage: waxwing check [--json] [FILE]\n"
+    "\n"
+    "Reads the configuration (default /etc/waxwing/waxwing.lua) as `serve` would and says what is wrong with it.\n"
+    "Exit code: 0 good, 78 not, 66 unreadable.\n";
+
+static void print_json_lines(const char *key, const struct buf *b, struct buf *out)
+{
+    struct str rest = buf_str(b);
+    buf_printf(out, "\"%s\":[", key);
+    for (bool first = true; rest.n > 0; first = false) {
+        struct str line = str_cut(&rest, '\n');
+        buf_puts(out, first ? "" : ",");
+        log_quote(out, line);
+    }
+    buf_putc(out, ']');
+}
+
+static int report(const struct loaded *l, bool ok, bool json, const char *path)
+{
+    if (json) {
+        struct buf out;
+        buf_init(&out, 1 << 20);
+        buf_printf(&out, "{\"ok\":%s,", ok ? "true" : "false");
+        print_json_lines("errors", &l->errors, &out);
+        buf_putc(&out, ',');
+        print_json_lines("warnings", &l->warnings, &out);
+        (void)printf("%.*s}\n", STR_FMT(buf_str(&out)));
+        buf_fini(&out);
+        return ok ? EXIT_OK : EXIT_CONFIG;
+    }
+    (void)fwrite(l->warnings.p, 1, l->warnings.n, stderr);
+    (void)fwrite(l->errors.p, 1, l->errors.n, stderr);
+    if (ok)
+        (void)printf("%s: good: %zu domain(s), %zu listener(s)\n", path, l->config->policy.n_domains,
+                     l->config->n_listeners);
+    return ok ? EXIT_OK : EXIT_CONFIG;
+}
+
+int cmd_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bool json = false;
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'h') {
+            (void)fputs(usage_text, stdout);
+            return EXIT_OK;
+        }
+        if (c != 'j') {
+            (void)fputs(usage_text, stderr);
+            return EXIT_USAGE;
+        }
+        json = true;
+    }
+    const char *path = optind < argc ? argv[optind] : "/etc/waxwing/waxwing.lua";
+    struct loaded l;
+    bool ok = load_config(path, STR_NIL, path, 1, &l);
+    int status = report(&l, ok, json, path);
+    loaded_fini(&l);
+    return status;
+}

@@ -1,0 +1,104 @@
+/* prog/cmd_why.c: `waxwing why ID`: a message's whole life. */
+#include "prog/control.h"
+#include "prog/prog.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+static const char usage_text[] =
+    "Usage: waxwing why [--json] [--control SOCKET] ID\n"
+    "\n"
+    "Tells what happened to a message, and to what came of it (copies, bounces), oldest first.\n"
+    "ID is the queue id: it stands in the reply to DATA, in the Received field and in the log.\n";
+
+struct why {
+    size_t n_rows;
+    char first[32];
+};
+
+static void print_sentence(json_t *row)
+{
+    static const struct {
+        const char *event, *verb, *at;
+    } forms[] = {
+        {"accepted", "accepted from", "client"}, {"routed", "goes to", NULL},
+        {"deferred", "not yet:", "said by"},     {"delivered", "delivered to", "by"},
+        {"failed", "failed for", "said by"},     {"expired", "given up for", "last said by"},
+        {"bounced", "reported to", NULL},        {"refused", "refused", "client"},
+    };
+    const char *event = row_text(row, "event"), *verb = event, *at = "at";
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        if (str_eq(str_from_c(event), str_from_c(forms[i].event))) {
+            verb = forms[i].verb;
+            at = forms[i].at == NULL ? "at" : forms[i].at;
+        }
+    }
+    (void)printf("%s  ", verb);
+    print_clean(row_text(row, "address"));
+    if (row_text(row, "host")[0] != '\0') {
+        (void)printf("  (%s ", at);
+        print_clean(row_text(row, "host"));
+        (void)putchar(')');
+    }
+}
+
+static void on_row(void *arg, json_t *row)
+{
+    struct why *w = arg;
+    const char *id = row_text(row, "id");
+    if (w->n_rows++ == 0)
+        (void)str_to_c(str_from_c(id), w->first, sizeof w->first);
+    (void)printf("%s  ", row_text(row, "time"));
+    if (!str_eq(str_from_c(id), str_from_c(w->first)))
+        (void)printf("[%s] ", id);
+    print_sentence(row);
+    const char *text = row_text(row, "text");
+    if (text[0] != '\0') {
+        (void)fputs("\n                          ", stdout);
+        print_clean(text);
+    }
+    if (row_text(row, "next")[0] != '\0')
+        (void)printf("\n                          next attempt %s", row_text(row, "next"));
+    if (row_text(row, "other")[0] != '\0')
+        (void)printf("\n                          see %s", row_text(row, "other"));
+    (void)putchar('\n');
+}
+
+int cmd_why(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"control", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bool json = false;
+    const char *control = NULL;
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'h') {
+            (void)fputs(usage_text, stdout);
+            return EXIT_OK;
+        }
+        if (c == 'j')
+            json = true;
+        else if (c == 'c')
+            control = optarg;
+        else
+            break;
+    }
+    if (c != -1 || optind != argc - 1) {
+        (void)fputs(usage_text, stderr);
+        return EXIT_USAGE;
+    }
+    struct buf request;
+    struct why w = {0};
+    buf_init(&request, 4096);
+    buf_puts(&request, "why ");
+    buf_puts(&request, argv[optind]);
+    int status = str_has_ctl(buf_str(&request)) || request.failed
+                     ? EXIT_USAGE
+                     : control_ask(control_path(control), buf_str(&request), json, on_row, &w);
+    buf_fini(&request);
+    return status;
+}

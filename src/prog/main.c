@@ -1,0 +1,58 @@
+/* prog/main.c: the one program: finds the subcommand. */
+#include "prog/prog.h"
+
+#include <stdio.h>
+
+const struct command commands[] = {
+    {"serve", "run the mail server", cmd_serve},
+    {"check", "check a configuration", cmd_check},
+    {"send", "send a message through a server", cmd_send},
+    {"queue", "list, show, retry, hold, release, drop queued mail", cmd_queue},
+    {"why", "tell a message's whole life", cmd_why},
+};
+const unsigned n_commands = ARRAY_LEN(commands);
+
+static void print_help(FILE *to)
+{
+    (void)fputs("Waxwing " WAXWING_VERSION ", a mail server.\n\nUsage: waxwing COMMAND [OPTIONS]\n\n", to);
+    for (unsigned i = 0; i < n_commands; i++)
+        (void)fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    (void)fputs("\n`waxwing COMMAND --help` tells more; waxwing(8) and waxwing.lua(5) are the manual.\n", to);
+}
+
+static const struct command *suggest(struct str word)
+{
+    for (unsigned i = 0; i < n_commands; i++) {
+        struct str name = str_from_c(commands[i].name);
+        if (str_starts(name, word) || (word.n > 2 && str_starts(name, str_slice(word, 0, 2))))
+            return &commands[i];
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    struct str word = str_from_c(argv[1]);
+    if (str_eq(word, STR("--role")))
+        return role_main(argc, argv);
+    if (str_eq(word, STR("--help")) || str_eq(word, STR("help")) || str_eq(word, STR("-h"))) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    if (str_eq(word, STR("--version"))) {
+        (void)puts("waxwing " WAXWING_VERSION);
+        return EXIT_OK;
+    }
+    for (unsigned i = 0; i < n_commands; i++) {
+        if (str_eq(word, str_from_c(commands[i].name)))
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    const struct command *near = suggest(word);
+    (void)fprintf(stderr, "waxwing: no such command: %s%s%s%s\n", argv[1], near ? " (did you mean '" : "",
+                  near ? near->name : "", near ? "'?)" : "; `waxwing --help` lists them");
+    return EXIT_USAGE;
+}

@@ -1,0 +1,23 @@
+/* prog/prog.h: the subcommands of the one program. Each returns an exit code of sysexits(3). */
+#pragma once
+#include "base/str.h"
+
+struct command {
+    const char *name;
+    const char *summary; /* one line for the list */
+    int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name */
+};
+extern const struct command commands[];
+extern const unsigned n_commands;
+
+int cmd_serve(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_send(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+int cmd_why(int argc, char **argv);
+
+/* `waxwing --role NAME --index N --fd 3 [--root PATH]`: what the supervisor executes. */
+int role_main(int argc, char **argv);
+
+/* sysexits(3) */
+enum { EXIT_OK = 0, EXIT_USAGE = 64, EXIT_DATA = 65, EXIT_NOINPUT = 66, EXIT_UNAVAILABLE = 69, EXIT_SOFTWARE = 70, EXIT_OS = 71, EXIT_TEMPFAIL = 75, EXIT_CONFIG = 78 };

@@ -1,0 +1,155 @@
+/* prog/role_main.c: `waxwing --role NAME --index N --fd 3 [--root PATH]`: one role in the kernel's world. */
+#include "ext/journal_sqlite.h"
+#include "ext/unbound.h"
+#include "io/sandbox.h"
+#include "io/world_io.h"
+#include "prog/prog.h"
+#include "service/boot/role.h"
+#include "service/local/deliver.h"
+#include "service/roles.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct process {
+    struct log log;
+    struct io_world *io;
+    struct boot *boot;
+    int status;
+    enum role role;
+    struct journal *journal;
+    struct sandbox_profile profile;
+    struct sandbox_report report;
+};
+
+static void on_exit_wanted(void *arg, int status)
+{
+    struct process *p = arg;
+    p->status = status;
+    io_stop(p->io);
+}
+
+/* Called once after create(): nothing is opened by path from here on but what the profile says. */
+static bool enter_sandbox(void *arg, struct role_env *env, struct buf *out)
+{
+    struct process *p = arg;
+    UNUSED(env);
+    enum err e = sandbox_enter(&p->profile, &p->report);
+    if (e != ERR_OK)
+        buf_printf(out, "the sandbox could not be entered: %s", err_str(e));
+    if (p->report.missing[0] != '\0')
+        log_warn(&p->log, "sandbox.partial", LC("missing", p->report.missing));
+    return e == ERR_OK;
+}
+
+static const struct role_ops *ops_of(enum role r)
+{
+    switch (r) {
+    case ROLE_SMTPD:
+        return &smtpd_role;
+    case ROLE_LOOKUP:
+        return &lookup_role;
+    case ROLE_QUEUE:
+        return &queue_role;
+    case ROLE_RELAY:
+        return &relay_role;
+    case ROLE_LOCAL:
+        return &local_role;
+    case ROLE_ADMIN:
+        return &admin_role;
+    case ROLE_SUPER:
+    case ROLE_DELIVER:
+        break;
+    }
+    return NULL;
+}
+
+struct arguments {
+    enum role role;
+    unsigned index;
+    int fd;
+    const char *root;
+};
+
+static bool parse_arguments(int argc, char **argv, struct arguments *out)
+{
+    static const struct option options[] = {
+        {"role", required_argument, NULL, 'r'},
+        {"index", required_argument, NULL, 'i'},
+        {"fd", required_argument, NULL, 'f'},
+        {"root", required_argument, NULL, 'd'},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t v;
+    bool has_role = false;
+    int c;
+    *out = (struct arguments){.fd = 3};
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        bool ok = true;
+        if (c == 'r')
+            ok = has_role = role_parse(str_from_c(optarg), &out->role);
+        else if (c == 'i' && (ok = str_to_u64(str_from_c(optarg), ROLE_SMTPD_MAX - 1, &v)))
+            out->index = (unsigned)v;
+        else if (c == 'f' && (ok = str_to_u64(str_from_c(optarg), 1024, &v)))
+            out->fd = (int)v;
+        else if (c == 'd')
+            out->root = optarg;
+        else
+            ok = false;
+        if (!ok)
+            return false;
+    }
+    return has_role;
+}
+
+static void *ext_for(struct process *p, const struct arguments *a)
+{
+    enum err e = ERR_OK;
+    if (a->role == ROLE_LOOKUP) {
+        struct unbound *u = unbound_new(p->io, UNBOUND_TIMEOUT_MS);
+        return u == NULL ? NULL : unbound_resolver(u);
+    }
+    if (a->role != ROLE_ADMIN || a->root == NULL)
+        return NULL;
+    p->journal = journal_sqlite_open(a->root, &p->log, &e);
+    if (p->journal == NULL)
+        log_error(&p->log, "journal.unopenable", LC("folder", a->root), LERR(e));
+    return p->journal;
+}
+
+int role_main(int argc, char **argv)
+{
+    struct arguments a;
+    if (!parse_arguments(argc, argv, &a))
+        return EXIT_USAGE;
+    struct process p = {.log = {.min = LOG_INFO, .role = role_name(a.role), .write = io_log_stderr}, .role = a.role};
+    p.io = io_world_new(&p.log, "/proc/self/exe");
+    if (p.io == NULL)
+        return EXIT_OS;
+    struct channel *super = io_adopt_channel(p.io, a.fd);
+    if (super == NULL) {
+        (void)fprintf(stderr, "waxwing: --role is for the supervisor only: use `waxwing serve`\n");
+        return EXIT_USAGE;
+    }
+    p.profile = *role_sandbox(a.role);
+    p.profile.rw_path = a.root;
+    /* Landlock binds the threads that start later: before any disk is opened */
+    if (sandbox_files(&p.profile, &p.report) != ERR_OK) {
+        log_error(&p.log, "sandbox.refused", LC("part", "files"));
+        return EXIT_OS;
+    }
+    struct boot_hooks hooks = {.arg = &p, .enter_sandbox = enter_sandbox, .exit = on_exit_wanted};
+    struct world *w = io_world_base(p.io);
+    if (a.role == ROLE_DELIVER)
+        deliver_start(w, super, a.root, &hooks);
+    else if (ops_of(a.role) != NULL)
+        p.boot = boot_new(w, a.role, a.index, a.root, super, ops_of(a.role), ext_for(&p, &a), &hooks);
+    else
+        return EXIT_USAGE;
+    io_run(p.io);
+    /* The process ends here; what it holds is the kernel's to free. The journal alone has something to finish. */
+    if (p.journal != NULL)
+        journal_sqlite_close(&p.journal);
+    return p.status;
+}

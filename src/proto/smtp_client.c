@@ -1,0 +1,426 @@
+#include "proto/smtp_client_impl.h"
+
+#include "base/mem.h"
+
+const char *smtp_client_stage_name(enum smtp_client_stage st)
+{
+    static const char *const names[] = {
+        [SMTP_AT_CONNECT] = "connect", [SMTP_AT_GREETING] = "greeting", [SMTP_AT_HELLO] = "hello",
+        [SMTP_AT_MAIL] = "MAIL FROM",  [SMTP_AT_RCPT] = "RCPT TO",      [SMTP_AT_DATA] = "DATA",
+        [SMTP_AT_END] = "end of data", [SMTP_AT_QUIT] = "QUIT",
+    };
+    must((size_t)st < ARRAY_LEN(names));
+    return names[st];
+}
+
+void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
+{
+    enum {
+        G = SMTP_CLIENT_ST_GREETING,
+        H = SMTP_CLIENT_ST_HELLO,
+        R = SMTP_CLIENT_ST_READY,
+        E = SMTP_CLIENT_ST_ENVELOPE,
+        B = SMTP_CLIENT_ST_BODY,
+        N = SMTP_CLIENT_ST_END,
+        Q = SMTP_CLIENT_ST_QUIT,
+        D = SMTP_CLIENT_ST_DEAD,
+    };
+    static const bool allowed[D + 1][D + 1] = {
+        [G] = {[H] = true, [Q] = true, [D] = true},
+        [H] = {[R] = true, [Q] = true, [D] = true},
+        [R] = {[E] = true, [Q] = true, [D] = true},
+        [E] = {[R] = true, [B] = true, [N] = true, [D] = true},
+        [B] = {[N] = true, [D] = true},
+        [N] = {[R] = true, [D] = true},
+        [Q] = {[D] = true},
+    };
+    must(allowed[c->state][to]);
+    c->state = to;
+    c->progress_ms = c->now_ms;
+}
+
+/* ---- life
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct chunk_pool *pool,
+                                    uint64_t now_ms)
+{
+    must(conf->helo.n > 0 && conf->helo.n <= SMTP_DOMAIN_MAX && !str_has_ctl(conf->helo));
+    struct smtp_client *c = mem_new(struct smtp_client);
+    if (c == NULL)
+        return NULL;
+    c->conf = *conf;
+    c->now_ms = c->progress_ms = now_ms;
+    arena_init(&c->arena, pool, SMTP_CLIENT_TEXTS_MAX);
+    buf_init(&c->out, SMTP_CLIENT_OUTPUT_MAX);
+    smtp_reply_parser_init(&c->parser);
+    smtp_plan_add(&c->plan, SMTP_STEP_GREETING, 0);
+    smtp_plan_sent(&c->plan, 0);
+    return c;
+}
+
+void smtp_client_del(struct smtp_client **c)
+{
+    if (*c == NULL)
+        return;
+    arena_reset(&(*c)->arena);
+    buf_fini(&(*c)->out);
+    mem_free(*c);
+    *c = NULL;
+}
+
+/* ---- results
+ * ------------------------------------------------------------------------------------------------------- */
+
+struct smtp_client_result smtp_client_ours(enum smtp_outcome outcome, enum smtp_client_stage stage,
+                                           struct esc esc, struct str text)
+{
+    return (struct smtp_client_result){.outcome = outcome, .stage = stage, .esc = esc, .text = text};
+}
+
+void smtp_client_settle(struct smtp_client *c, const struct smtp_client_result *why)
+{
+    must(why->outcome != SMTP_OUTCOME_PENDING);
+    for (uint32_t i = 0; i < c->job.n_rcpts; i++)
+        if (c->results[i].outcome == SMTP_OUTCOME_PENDING)
+            c->results[i] = *why;
+    c->n_accepted = 0;
+}
+
+static void end_job(struct smtp_client *c)
+{
+    c->job_open = false;
+    c->events |= 1u << SMTP_CLIENT_JOB_DONE;
+}
+
+void smtp_client_die(struct smtp_client *c, const struct smtp_client_result *why)
+{
+    if (c->job_open) {
+        smtp_client_settle(c, why);
+        end_job(c);
+    } else if (c->n_jobs == 0 && c->state != SMTP_CLIENT_ST_QUIT) {
+        c->failure = *why;
+    }
+    smtp_client_set_state(c, SMTP_CLIENT_ST_DEAD);
+    c->events &= 1u << SMTP_CLIENT_JOB_DONE;
+    c->events |= 1u << SMTP_CLIENT_DEAD;
+    buf_reset(&c->out); /* above all no final dot may follow a body that was cut */
+    buf_release(&c->out);
+}
+
+void smtp_client_become_ready(struct smtp_client *c)
+{
+    smtp_client_set_state(c, SMTP_CLIENT_ST_READY);
+    buf_release(&c->out);
+}
+
+void smtp_client_finish_job(struct smtp_client *c)
+{
+    smtp_client_become_ready(c);
+    end_job(c);
+}
+
+enum smtp_client_stage smtp_client_stage_now(const struct smtp_client *c)
+{
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    if (s == NULL)
+        s = smtp_plan_next(&c->plan);
+    if (s != NULL)
+        return smtp_step_stage((enum smtp_step_kind)s->kind);
+    return c->state == SMTP_CLIENT_ST_BODY ? SMTP_AT_DATA : SMTP_AT_HELLO;
+}
+
+/* Our phrase about the end of the connection: what happened and while what. */
+static struct str phrase(struct smtp_client *c, struct str what)
+{
+    char mem[256];
+    struct buf b;
+    struct str text;
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_put(&b, what);
+    if (s == NULL)
+        s = smtp_plan_next(&c->plan);
+    if (s != NULL)
+        buf_printf(&b, " while waiting for the reply to %s", smtp_step_name((enum smtp_step_kind)s->kind));
+    else
+        buf_puts(&b,
+                 c->state == SMTP_CLIENT_ST_BODY ? " while sending the message" : " between two messages");
+    if (c->state == SMTP_CLIENT_ST_END && c->n_accepted > 0)
+        buf_puts(&b, "; the server may have taken the message all the same, then it comes twice");
+    must(!b.failed);
+    return arena_str(&c->arena, buf_str(&b), &text) ? text : what;
+}
+
+/* what is static text. */
+static void lose_connection(struct smtp_client *c, struct esc esc, struct str what)
+{
+    struct smtp_client_result why =
+        smtp_client_ours(SMTP_OUTCOME_TEMPORARY, smtp_client_stage_now(c), esc, phrase(c, what));
+    smtp_client_die(c, &why);
+}
+
+/* ---- octets
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* Is the reply that begins now one that was asked for? Its command must have left us whole. */
+static bool is_due(const struct smtp_client *c)
+{
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    return s != NULL && s->sent_at <= c->sent_total;
+}
+
+static bool is_hello(const struct smtp_client *c)
+{
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    return s != NULL && (s->kind == SMTP_STEP_EHLO || s->kind == SMTP_STEP_LHLO);
+}
+
+size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
+{
+    size_t used = 0;
+    c->now_ms = now_ms;
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return in.n;
+    while (used < in.n && c->events == 0 && c->state != SMTP_CLIENT_ST_DEAD) {
+        size_t n = 0;
+        c->is_early = c->is_early || !is_due(c);
+        enum smtp_reply_status st = smtp_reply_feed(&c->parser, str_skip(in, used), &n,
+                                                    is_hello(c) ? smtp_client_hello_line : NULL, c);
+        must(n <= in.n - used && (n > 0 || st == SMTP_REPLY_BAD));
+        used += n;
+        if (st == SMTP_REPLY_MORE)
+            continue;
+        if (st == SMTP_REPLY_BAD) {
+            lose_connection(c, ESC(4, 5, 0), STR("the server sent what is no SMTP reply"));
+            break;
+        }
+        smtp_client_take_reply(c);
+        smtp_reply_parser_init(&c->parser);
+        c->is_early = false;
+    }
+    return used;
+}
+
+bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out)
+{
+    static const enum smtp_client_event_kind order[] = {SMTP_CLIENT_READY, SMTP_CLIENT_WANT_BODY,
+                                                        SMTP_CLIENT_JOB_DONE, SMTP_CLIENT_DEAD};
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if ((c->events & 1u << order[i]) == 0)
+            continue;
+        c->events &= ~(1u << order[i]);
+        *out = order[i];
+        return true;
+    }
+    return false;
+}
+
+struct str smtp_client_output(const struct smtp_client *c)
+{
+    return buf_str(&c->out);
+}
+
+void smtp_client_sent(struct smtp_client *c, size_t n, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    if (c->state == SMTP_CLIENT_ST_DEAD || n == 0)
+        return;
+    must(n <= c->out.n);
+    buf_consume(&c->out, n);
+    c->sent_total += n;
+    c->progress_ms = now_ms;
+    smtp_client_pump(c); /* there is room again */
+}
+
+void smtp_client_eof(struct smtp_client *c, enum err err)
+{
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return;
+    lose_connection(c, ESC(4, 4, 2),
+                    err == ERR_CLOSED ? STR("the server closed the connection") : str_from_c(err_str(err)));
+}
+
+/* ---- jobs
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+bool smtp_client_is_ready(const struct smtp_client *c)
+{
+    return c->state == SMTP_CLIENT_ST_READY && !c->is_early;
+}
+
+uint32_t smtp_client_n_jobs(const struct smtp_client *c)
+{
+    return c->n_jobs;
+}
+
+const struct smtp_client_result *smtp_client_results(const struct smtp_client *c)
+{
+    return c->results;
+}
+
+const struct smtp_client_result *smtp_client_failure(const struct smtp_client *c)
+{
+    return &c->failure;
+}
+
+void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, uint64_t now_ms)
+{
+    must((c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_DEAD) && !c->job_open);
+    must(job->n_rcpts > 0 && job->n_rcpts <= QUEUE_RCPTS_PER_ATTEMPT_MAX);
+    c->now_ms = now_ms;
+    c->job = *job;
+    c->job_open = true;
+    c->mail_refused = false;
+    c->n_accepted = c->n_settled = 0;
+    c->events &= ~(1u << SMTP_CLIENT_READY);
+    for (uint32_t i = 0; i < job->n_rcpts; i++)
+        c->results[i] = (struct smtp_client_result){0};
+    if (c->state == SMTP_CLIENT_ST_DEAD) { /* it died between the last event and this call */
+        struct smtp_client_result why = smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_MAIL, ESC(4, 4, 2),
+                                                         STR("the connection had ended before"));
+        c->n_jobs++;
+        smtp_client_settle(c, &why);
+        end_job(c);
+        return;
+    }
+    arena_reset(&c->arena);
+    c->n_jobs++;
+    smtp_client_plan_job(c);
+    smtp_client_set_state(c, SMTP_CLIENT_ST_ENVELOPE);
+    if (c->is_early) /* it has begun to talk without being asked */
+        lose_connection(c, ESC(4, 5, 0),
+                        STR("the server replied before it was asked: the session is out of step"));
+    else
+        smtp_client_pump(c);
+}
+
+size_t smtp_client_body(struct smtp_client *c, struct str piece, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    if (c->state != SMTP_CLIENT_ST_BODY || piece.n == 0)
+        return 0;
+    size_t before = c->out.n, room = c->out.max - before;
+    size_t want = piece.n > room / 2 ? room : piece.n * 2; /* every octet might be a dot */
+    if (!buf_reserve(&c->out, want)) {
+        lose_connection(c, ESC(4, 3, 0), STR("no memory for the output"));
+        return 0;
+    }
+    size_t n = dot_encode(&c->dots, piece, &c->out);
+    must(!c->out.failed);
+    c->out_total += c->out.n - before;
+    if (n > 0)
+        c->progress_ms = now_ms;
+    return n;
+}
+
+void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms)
+{
+    must(c->state == SMTP_CLIENT_ST_BODY || c->state == SMTP_CLIENT_ST_DEAD);
+    c->now_ms = now_ms;
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return;
+    smtp_plan_add(&c->plan, SMTP_STEP_END, 0);
+    smtp_client_set_state(c, SMTP_CLIENT_ST_END);
+    smtp_client_pump(c);
+}
+
+void smtp_client_body_abort(struct smtp_client *c)
+{
+    must(c->state == SMTP_CLIENT_ST_BODY || c->state == SMTP_CLIENT_ST_DEAD);
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return;
+    struct smtp_client_result why = smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_DATA, ESC(4, 3, 0),
+                                                     STR("the message could not be read to its end here"));
+    smtp_client_die(c, &why);
+}
+
+void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    switch (c->state) {
+    case SMTP_CLIENT_ST_READY:
+        smtp_plan_reset(&c->plan);
+        smtp_plan_add(&c->plan, SMTP_STEP_QUIT, 0);
+        smtp_client_set_state(c, SMTP_CLIENT_ST_QUIT);
+        smtp_client_pump(c);
+        break;
+    case SMTP_CLIENT_ST_GREETING:
+    case SMTP_CLIENT_ST_HELLO:
+    case SMTP_CLIENT_ST_ENVELOPE:
+    case SMTP_CLIENT_ST_BODY:
+    case SMTP_CLIENT_ST_END: /* a reply is due: QUIT would have to wait for it */
+        lose_connection(c, ESC(4, 3, 2), STR("given up here"));
+        break;
+    case SMTP_CLIENT_ST_QUIT:
+    case SMTP_CLIENT_ST_DEAD:
+        break;
+    }
+}
+
+/* ---- time
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t timeout_ms(const struct smtp_client *c)
+{
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    if (s == NULL)
+        s = smtp_plan_next(&c->plan);
+    if (s == NULL || (c->state == SMTP_CLIENT_ST_END && c->out.n > 0))
+        return SMTP_CLIENT_DATA_BLOCK_MS; /* the message, or the rest of it, is on its way */
+    return smtp_step_timeout_ms((enum smtp_step_kind)s->kind);
+}
+
+uint64_t smtp_client_deadline(const struct smtp_client *c)
+{
+    if (c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_DEAD)
+        return UINT64_MAX;
+    return c->progress_ms + timeout_ms(c);
+}
+
+void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
+{
+    char mem[64];
+    struct buf b;
+    if (now_ms < smtp_client_deadline(c))
+        return;
+    c->now_ms = now_ms;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_printf(&b, "timed out after %llu s", (unsigned long long)timeout_ms(c) / 1000);
+    lose_connection(c, ESC(4, 4, 2), buf_str(&b));
+}
+
+/* ---- checks
+ * -------------------------------------------------------------------------------------------------------- */
+
+void smtp_client_invariants(const struct smtp_client *c)
+{
+    bool in_job = c->state == SMTP_CLIENT_ST_ENVELOPE || c->state == SMTP_CLIENT_ST_BODY ||
+                  c->state == SMTP_CLIENT_ST_END;
+    uint32_t n_pending = 0;
+    smtp_plan_invariants(&c->plan);
+    must(c->job_open == in_job);
+    must(c->out.n <= SMTP_CLIENT_OUTPUT_MAX && c->sent_total + c->out.n <= c->out_total);
+    must(c->state == SMTP_CLIENT_ST_DEAD || c->sent_total + c->out.n == c->out_total);
+    must(c->state != SMTP_CLIENT_ST_DEAD || c->out.n == 0);
+    must((c->events & 1u << SMTP_CLIENT_READY) == 0 || c->state == SMTP_CLIENT_ST_READY);
+    must((c->events & 1u << SMTP_CLIENT_WANT_BODY) == 0 || c->state == SMTP_CLIENT_ST_BODY);
+    must((c->events & 1u << SMTP_CLIENT_DEAD) == 0 || c->state == SMTP_CLIENT_ST_DEAD);
+    must(c->job.n_rcpts <= QUEUE_RCPTS_PER_ATTEMPT_MAX);
+    for (uint32_t i = 0; i < c->job.n_rcpts; i++) {
+        const struct smtp_client_result *r = &c->results[i];
+        must(r->outcome != SMTP_OUTCOME_OK ||
+             (r->esc.class == 2 && r->code / 100 == 2 && r->stage == SMTP_AT_END));
+        must(r->outcome != SMTP_OUTCOME_TEMPORARY || r->esc.class == 4);
+        must(r->outcome != SMTP_OUTCOME_PERMANENT || r->esc.class == 5);
+        n_pending += r->outcome == SMTP_OUTCOME_PENDING;
+    }
+    must(c->job_open || n_pending == 0);
+    must(c->n_accepted <= n_pending);
+    if (c->state == SMTP_CLIENT_ST_BODY || c->state == SMTP_CLIENT_ST_END)
+        must(c->n_accepted == n_pending);
+    must(c->state != SMTP_CLIENT_ST_BODY || c->n_accepted > 0);
+}

@@ -1,0 +1,91 @@
+/* proto/smtp_client_impl.h: what the files of the client share; nobody else includes it.
+ *
+ * smtp_client.c is the session (life, jobs, body, time); smtp_client_job.c plans a job and writes commands;
+ * smtp_client_reply.c says what a reply means.
+ */
+#pragma once
+#include "proto/smtp_client.h"
+#include "proto/smtp_plan.h"
+#include "wire/dotstuff.h"
+
+enum {
+    SMTP_CLIENT_OUTPUT_MAX = 64 * 1024,
+    SMTP_CLIENT_TEXTS_MAX =
+        256 * 1024, /* octets of reply texts a job: one for each recipient and some of ours */
+};
+
+/* GREETING -> HELLO -> READY -> ENVELOPE -> BODY -> END -> READY ..., QUIT and DEAD from everywhere. */
+enum smtp_client_state {
+    SMTP_CLIENT_ST_GREETING = 0, /* the server speaks first */
+    SMTP_CLIENT_ST_HELLO,        /* EHLO, HELO or LHLO is out */
+    SMTP_CLIENT_ST_READY,        /* no job */
+    SMTP_CLIENT_ST_ENVELOPE,     /* MAIL to the reply to DATA */
+    SMTP_CLIENT_ST_BODY,         /* 354 was said and the octets are wanted */
+    SMTP_CLIENT_ST_END,          /* the final dot is in the output or out */
+    SMTP_CLIENT_ST_QUIT,         /* QUIT is in the output or out */
+    SMTP_CLIENT_ST_DEAD,
+};
+
+enum { /* what the server offers */
+       SMTP_OFFERS_PIPELINING = 1,
+       SMTP_OFFERS_SIZE = 2,
+       SMTP_OFFERS_8BITMIME = 4,
+       SMTP_OFFERS_SMTPUTF8 = 8,
+};
+
+struct smtp_client {
+    struct smtp_client_conf conf;
+    struct arena arena; /* texts of the present job, before the first one those of failure */
+    struct buf out;
+    struct smtp_plan plan;
+    struct smtp_reply_parser parser;
+    struct dot_encoder dots;
+    enum smtp_client_state state;
+    unsigned events; /* not yet taken: bit 1 << enum smtp_client_event_kind */
+
+    unsigned offers;
+    uint64_t size_limit;  /* octets, 0: none said */
+    uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
+
+    uint64_t now_ms;
+    uint64_t progress_ms;           /* the last time something came about; partial replies are nothing */
+    uint64_t out_total, sent_total; /* octets ever put into out, and taken from it */
+
+    bool is_early;     /* the reply that is being read began before its command was out */
+    bool job_open;     /* a job was given and SMTP_CLIENT_JOB_DONE not yet said */
+    bool mail_refused; /* in this job */
+    bool needs_rset;   /* the server has a sender of a job that came to nothing */
+    bool needs_utf8;   /* this job's addresses */
+    uint32_t n_accepted;
+    uint32_t n_settled; /* results before this one are final: where the next LMTP reply may belong */
+    uint32_t n_jobs;
+    struct smtp_client_job job;
+    struct smtp_client_result results[QUEUE_RCPTS_PER_ATTEMPT_MAX];
+    struct smtp_client_result failure;
+};
+
+void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to);
+/* A result that we came to ourselves: code 0. text must live as long as the job's arena. */
+struct smtp_client_result smtp_client_ours(enum smtp_outcome outcome, enum smtp_client_stage stage,
+                                           struct esc esc, struct str text);
+/* Every recipient without a result gets this one. */
+void smtp_client_settle(struct smtp_client *c, const struct smtp_client_result *why);
+/* The connection is worth nothing any more: settles what is open, says JOB_DONE if need be, then DEAD. */
+void smtp_client_die(struct smtp_client *c, const struct smtp_client_result *why);
+/* All results are final and the connection is as new. */
+void smtp_client_finish_job(struct smtp_client *c);
+/* Greeted: a job may come. */
+void smtp_client_become_ready(struct smtp_client *c);
+/* Where we stand: of the reply that is due, else of the state. */
+enum smtp_client_stage smtp_client_stage_now(const struct smtp_client *c);
+
+/* Sends as many steps as may go; ends the job when none is left. */
+void smtp_client_pump(struct smtp_client *c);
+/* Fills the plan for c->job; recipients that can't be served get their result. An empty plan: nothing is to
+ * be sent. */
+void smtp_client_plan_job(struct smtp_client *c);
+
+/* parser.reply is complete. */
+void smtp_client_take_reply(struct smtp_client *c);
+/* A line of the reply to EHLO or LHLO (arg is the client). */
+void smtp_client_hello_line(void *arg, struct str line);

@@ -1,0 +1,311 @@
+#include "proto/smtp_client_impl.h"
+
+/* ---- what EHLO offers
+ * ---------------------------------------------------------------------------------------------- */
+
+void smtp_client_hello_line(void *arg, struct str line)
+{
+    static const struct {
+        struct str word;
+        unsigned offer;
+    } words[] = {
+        {STR_INIT("PIPELINING"), SMTP_OFFERS_PIPELINING},
+        {STR_INIT("SIZE"), SMTP_OFFERS_SIZE},
+        {STR_INIT("8BITMIME"), SMTP_OFFERS_8BITMIME},
+        {STR_INIT("SMTPUTF8"), SMTP_OFFERS_SMTPUTF8},
+    };
+    struct smtp_client *c = arg;
+    if (c->hello_lines++ == 0)
+        return;
+    line = str_trim(line);
+    struct str word = str_cut(&line, ' ');
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!str_ieq(word, words[i].word))
+            continue;
+        c->offers |= words[i].offer;
+        if (words[i].offer == SMTP_OFFERS_SIZE && !str_to_u64(str_trim(line), UINT64_MAX, &c->size_limit))
+            c->size_limit = 0; /* RFC 1870 4: without a number, or with 0, there is no fixed limit */
+    }
+}
+
+/* ---- results
+ * ------------------------------------------------------------------------------------------------------- */
+
+static struct str keep_text(struct smtp_client *c)
+{
+    struct str s;
+    if (arena_str(&c->arena, str_of(c->parser.reply.text, c->parser.reply.text_n), &s))
+        return s;
+    return STR("(the server's text is lost for lack of memory)");
+}
+
+/* What the parsed reply means at this place; PENDING: its class means nothing there. */
+static enum smtp_outcome outcome_of(const struct smtp_client *c, enum smtp_client_stage stage)
+{
+    uint16_t code = c->parser.reply.code;
+    if (code / 100 == 2)
+        return SMTP_OUTCOME_OK;
+    if (code / 100 == 4 ||
+        (code == 552 && stage == SMTP_AT_RCPT)) /* RFC 5321 4.5.3.1.10: too many for one go */
+        return SMTP_OUTCOME_TEMPORARY;
+    return code / 100 == 5 ? SMTP_OUTCOME_PERMANENT : SMTP_OUTCOME_PENDING;
+}
+
+/* The same with code and text. RFC 3463 2: X.0.0 when only the class is known. */
+static struct smtp_client_result result_of(struct smtp_client *c, enum smtp_client_stage stage)
+{
+    static const uint8_t classes[] = {[SMTP_OUTCOME_PENDING] = 4,
+                                      [SMTP_OUTCOME_OK] = 2,
+                                      [SMTP_OUTCOME_TEMPORARY] = 4,
+                                      [SMTP_OUTCOME_PERMANENT] = 5};
+    const struct smtp_reply *r = &c->parser.reply;
+    enum smtp_outcome outcome = outcome_of(c, stage);
+    struct esc esc = r->esc.class == 0 ? ESC(0, 0, 0) : r->esc;
+    if (esc.class == 0 && stage == SMTP_AT_RCPT && r->code == 552)
+        esc = ESC(0, 5, 3);
+    esc.class = classes[outcome];
+    return (struct smtp_client_result){outcome, stage, r->code, esc, keep_text(c)};
+}
+
+/* A reply that is none to our command, such as 250 to DATA: nobody knows what the server will make of what
+ * follows. */
+static void die_of_nonsense(struct smtp_client *c, const char *after)
+{
+    char mem[SMTP_REPLY_TEXT_MAX + 128];
+    struct buf b;
+    struct str text;
+    const struct smtp_reply *r = &c->parser.reply;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_printf(&b, "no reply to %s can be: %u ", after, r->code);
+    buf_put(&b, str_of(r->text, r->text_n));
+    if (!arena_str(&c->arena, buf_str(&b), &text))
+        text = STR("the reply does not belong to the command");
+    struct smtp_client_result why =
+        smtp_client_ours(SMTP_OUTCOME_TEMPORARY, smtp_client_stage_now(c), ESC(4, 5, 0), text);
+    why.code = r->code;
+    smtp_client_die(c, &why);
+}
+
+/* 421: the server closes the connection, whatever was asked (RFC 5321 3.8). */
+static void die_of_421(struct smtp_client *c)
+{
+    struct smtp_client_result why = result_of(c, smtp_client_stage_now(c));
+    if (c->parser.reply.esc.class == 0)
+        why.esc = ESC(4, 3, 2);
+    smtp_client_die(c, &why);
+}
+
+/* ---- replies by step
+ * ----------------------------------------------------------------------------------------------- */
+
+/* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
+static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)
+{
+    c->failure = result_of(c, stage);
+    smtp_plan_reset(&c->plan);
+    smtp_plan_add(&c->plan, SMTP_STEP_QUIT, 0);
+    smtp_client_set_state(c, SMTP_CLIENT_ST_QUIT);
+}
+
+static void on_greeting(struct smtp_client *c)
+{
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_GREETING);
+    if (outcome == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, "a new connection");
+        return;
+    }
+    if (outcome != SMTP_OUTCOME_OK) {
+        refuse_session(c, SMTP_AT_GREETING);
+        return;
+    }
+    smtp_plan_received(&c->plan);
+    smtp_plan_add(&c->plan, c->conf.lmtp ? SMTP_STEP_LHLO : SMTP_STEP_EHLO, 0);
+    smtp_client_set_state(c, SMTP_CLIENT_ST_HELLO);
+}
+
+static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
+{
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_HELLO);
+    if (outcome == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, smtp_step_name(kind));
+        return;
+    }
+    smtp_plan_received(&c->plan);
+    if (outcome == SMTP_OUTCOME_OK) {
+        smtp_client_become_ready(c);
+        c->events |= 1u << SMTP_CLIENT_READY;
+        return;
+    }
+    c->offers = 0;
+    c->size_limit = 0;
+    if (kind == SMTP_STEP_EHLO && outcome == SMTP_OUTCOME_PERMANENT)
+        smtp_plan_add(&c->plan, SMTP_STEP_HELO, 0); /* RFC 5321 3.2: an old server */
+    else
+        refuse_session(c, SMTP_AT_HELLO);
+}
+
+static void on_rset(struct smtp_client *c)
+{
+    if (c->parser.reply.code / 100 == 2) {
+        c->needs_rset = false;
+        smtp_plan_received(&c->plan);
+        return;
+    }
+    struct smtp_client_result why = smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_MAIL, ESC(4, 5, 0),
+                                                     STR("the server refused to begin anew (RSET)"));
+    smtp_client_die(c, &why);
+}
+
+static void on_mail(struct smtp_client *c)
+{
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_MAIL);
+    if (outcome == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, "MAIL FROM");
+        return;
+    }
+    smtp_plan_received(&c->plan);
+    if (outcome == SMTP_OUTCOME_OK) {
+        c->needs_rset = true;
+        return;
+    }
+    struct smtp_client_result res = result_of(c, SMTP_AT_MAIL);
+    c->mail_refused = true;
+    smtp_client_settle(c, &res);
+}
+
+static void on_rcpt(struct smtp_client *c, uint32_t i)
+{
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_RCPT);
+    must(i < c->job.n_rcpts);
+    if (outcome == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, "RCPT TO");
+        return;
+    }
+    smtp_plan_received(&c->plan);
+    if (c->mail_refused)
+        return; /* it went along with MAIL: says nothing about the recipient */
+    if (outcome == SMTP_OUTCOME_OK)
+        c->n_accepted++;
+    else
+        c->results[i] = result_of(c, SMTP_AT_RCPT);
+}
+
+static void on_data(struct smtp_client *c)
+{
+    if (c->parser.reply.code == 354) {
+        if (c->n_accepted == 0 &&
+            c->conf.lmtp) { /* RFC 2033 4.2 forbids it: how many replies would follow? */
+            die_of_nonsense(c, "DATA without recipients");
+            return;
+        }
+        smtp_plan_received(&c->plan);
+        dot_encoder_init(&c->dots);
+        if (c->n_accepted > 0) {
+            smtp_client_set_state(c, SMTP_CLIENT_ST_BODY);
+            c->events |= 1u << SMTP_CLIENT_WANT_BODY;
+        } else { /* RFC 2920 3.1: DATA went along with recipients that all failed: end it with nothing */
+            smtp_plan_add(&c->plan, SMTP_STEP_END, 0);
+            smtp_client_set_state(c, SMTP_CLIENT_ST_END);
+        }
+        return;
+    }
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_DATA);
+    if (outcome == SMTP_OUTCOME_PENDING || outcome == SMTP_OUTCOME_OK) {
+        die_of_nonsense(c, "DATA");
+        return;
+    }
+    struct smtp_client_result res = result_of(c, SMTP_AT_DATA);
+    smtp_plan_received(&c->plan);
+    smtp_client_settle(c, &res);
+}
+
+/* RFC 2033 4.2: one reply for each recipient that was accepted, in order. */
+static void on_end_lmtp(struct smtp_client *c, const struct smtp_client_result *res)
+{
+    while (c->results[c->n_settled].outcome != SMTP_OUTCOME_PENDING)
+        c->n_settled++;
+    must(c->n_settled < c->job.n_rcpts && c->n_accepted > 0);
+    c->results[c->n_settled++] = *res;
+    if (--c->n_accepted > 0)
+        return;
+    smtp_plan_received(&c->plan);
+    smtp_client_finish_job(c);
+}
+
+static void on_end(struct smtp_client *c)
+{
+    if (outcome_of(c, SMTP_AT_END) == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, "the end of data");
+        return;
+    }
+    struct smtp_client_result res = result_of(c, SMTP_AT_END);
+    c->needs_rset = false; /* RFC 5321 4.1.1.4: the end of data clears the server's buffers, well or not */
+    if (c->conf.lmtp) {
+        on_end_lmtp(c, &res);
+        return;
+    }
+    smtp_plan_received(&c->plan);
+    smtp_client_settle(c, &res);
+    smtp_client_finish_job(c);
+}
+
+/* The reply came before its command was out. In the body a refusal is an honest one (the message is too big,
+ * say) from a server that will not read on; anything else means that replies and commands have parted. */
+static void on_early(struct smtp_client *c)
+{
+    unsigned class = c->parser.reply.code / 100u;
+    bool in_body = c->state == SMTP_CLIENT_ST_BODY || (c->state == SMTP_CLIENT_ST_END && c->n_accepted > 0);
+    struct smtp_client_result why =
+        in_body && (class == 4 || class == 5)
+            ? result_of(c, SMTP_AT_DATA)
+            : smtp_client_ours(SMTP_OUTCOME_TEMPORARY, smtp_client_stage_now(c), ESC(4, 5, 0),
+                               STR("the server replied before it was asked: the session is out of step"));
+    smtp_client_die(c, &why);
+}
+
+void smtp_client_take_reply(struct smtp_client *c)
+{
+    const struct smtp_step *s = smtp_plan_awaited(&c->plan);
+    if (c->state == SMTP_CLIENT_ST_QUIT) { /* whatever it says */
+        smtp_client_die(c, &c->failure);
+        return;
+    }
+    if (c->parser.reply.code == 421) {
+        die_of_421(c);
+        return;
+    }
+    if (c->is_early || s == NULL) {
+        on_early(c);
+        return;
+    }
+    c->progress_ms = c->now_ms;
+    switch ((enum smtp_step_kind)s->kind) {
+    case SMTP_STEP_GREETING:
+        on_greeting(c);
+        break;
+    case SMTP_STEP_EHLO:
+    case SMTP_STEP_HELO:
+    case SMTP_STEP_LHLO:
+        on_hello(c, (enum smtp_step_kind)s->kind);
+        break;
+    case SMTP_STEP_RSET:
+        on_rset(c);
+        break;
+    case SMTP_STEP_MAIL:
+        on_mail(c);
+        break;
+    case SMTP_STEP_RCPT:
+        on_rcpt(c, s->rcpt);
+        break;
+    case SMTP_STEP_DATA:
+        on_data(c);
+        break;
+    case SMTP_STEP_END:
+        on_end(c);
+        break;
+    case SMTP_STEP_QUIT:
+        must_not_reach();
+    }
+    if (c->state != SMTP_CLIENT_ST_DEAD)
+        smtp_client_pump(c);
+}

@@ -1,0 +1,58 @@
+/* proto/smtp_server_cmd.h: what smtp_server.c and the files of the commands share. Nobody else includes it.
+ *
+ * A handler is called only in a phase and with an argument that its row of the command table allows: it checks neither.
+ */
+#pragma once
+#include "proto/smtp_server_impl.h"
+
+void cmd_ehlo(struct smtp_server *s, struct str arg);
+void cmd_helo(struct smtp_server *s, struct str arg);
+void cmd_mail(struct smtp_server *s, struct str arg);
+void cmd_rcpt(struct smtp_server *s, struct str arg);
+void cmd_data(struct smtp_server *s, struct str arg);
+void cmd_bdat(struct smtp_server *s, struct str arg);
+void cmd_rset(struct smtp_server *s, struct str arg);
+void cmd_noop(struct smtp_server *s, struct str arg);
+void cmd_vrfy(struct smtp_server *s, struct str arg);
+void cmd_help(struct smtp_server *s, struct str arg);
+void cmd_quit(struct smtp_server *s, struct str arg);
+
+/* Queues a reply; a 5xx counts as an error. */
+void smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
+/* The same with a number as the argument. */
+void smtp_server_reply_number(struct smtp_server *s, enum smtp_reply_id id, uint64_t n);
+/* The reply to the end of a message: LMTP says it for each recipient (RFC 2033 4.2). */
+void smtp_server_reply_end(struct smtp_server *s, enum smtp_reply_id id);
+/* Replies (R_NONE: nothing) and closes the session. */
+void smtp_server_end(struct smtp_server *s, enum smtp_reply_id id);
+void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to);
+void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind);
+/* The transaction is forgotten, its memory given back; SMTP_EV_ABORT if the owner holds a part of it. The phase becomes
+ * READY if it was beyond. */
+void smtp_server_end_transaction(struct smtp_server *s);
+/* From here on the octets of the message are dropped, its end will be answered with id. */
+void smtp_server_refuse_message(struct smtp_server *s, enum smtp_reply_id id);
+uint64_t smtp_server_size_max(const struct smtp_server *s);
+uint32_t smtp_server_rcpt_max(const struct smtp_server *s);
+/* Starts the clocks of the data phase. */
+void smtp_server_start_window(struct smtp_server *s);
+/* Hands n octets of the message to the owner, or refuses the message when it grows too big. */
+void smtp_server_take_body(struct smtp_server *s, struct str octets);
+
+/* Replies to a MAIL or RCPT that the parser refused; bad_address is the row for a malformed mailbox. */
+void smtp_server_refuse_form(struct smtp_server *s, enum smtp_cmd_err err, const char *why,
+                             enum smtp_reply_id bad_address);
+/* Lets the slices of a point into copy, a copy of a->text, instead. */
+void smtp_server_move_address(struct address *a, struct str copy);
+
+/* Takes octets of DATA, or of the open BDAT chunk; returns octets consumed, at least one. */
+size_t smtp_server_feed_data(struct smtp_server *s, struct str in);
+size_t smtp_server_feed_chunk(struct smtp_server *s, struct str in);
+/* A BDAT that came out of order: its octets are dropped and then answered with id (RFC 3030 2). */
+void smtp_server_skip_chunk(struct smtp_server *s, struct str arg, enum smtp_reply_id id);
+
+/* Answers of the owner to the questions. */
+void smtp_server_mail_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
+void smtp_server_rcpt_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg, uint64_t user);
+void smtp_server_data_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
+void smtp_server_chunk_answered(struct smtp_server *s, enum smtp_reply_id id);

@@ -1,0 +1,85 @@
+/* proto/smtp_server_cmd_rcpt.c: RCPT (RFC 5321 4.1.1.3). */
+#include "base/limits.h"
+#include "proto/smtp_server_cmd.h"
+
+#include <string.h>
+
+enum { RCPTS_FIRST = 4, SPARE_STEP = 64 };
+
+/* Room for one more recipient behind those taken. */
+static bool has_slot(struct smtp_server *s)
+{
+    if (s->tx.n_rcpts < s->rcpts_cap)
+        return true;
+    uint32_t cap = s->rcpts_cap == 0 ? RCPTS_FIRST : s->rcpts_cap * 2;
+    struct smtp_server_rcpt *bigger = arena_alloc_array(&s->arena, cap, sizeof *bigger);
+    if (bigger == NULL)
+        return false;
+    if (s->tx.n_rcpts > 0)
+        memcpy(bigger, s->tx.rcpts, s->tx.n_rcpts * sizeof *bigger);
+    s->tx.rcpts = bigger;
+    s->rcpts_cap = cap;
+    return true;
+}
+
+/* A copy in the arena. A refused recipient leaves its memory to the next: refusals do not use the arena up. */
+static bool keep_text(struct smtp_server *s, struct str text, struct str *out)
+{
+    if (text.n > s->spare_size) {
+        size_t size = (text.n + SPARE_STEP - 1) / SPARE_STEP * SPARE_STEP;
+        s->spare_size = 0;
+        s->spare = arena_alloc(&s->arena, size);
+        if (s->spare == NULL)
+            return false;
+        s->spare_size = size;
+    }
+    memcpy(s->spare, text.p, text.n);
+    *out = str_of(s->spare, text.n);
+    return true;
+}
+
+/* Postfix's way with a client that does not stop at 452: for a while patience, then each one is an error. */
+static void refuse_count(struct smtp_server *s)
+{
+    if (s->rcpts_tried > smtp_server_rcpt_max(s) + SMTP_SERVER_RCPT_OVERSHOOT_MAX)
+        s->n_errors++;
+    smtp_server_reply_number(s, R_TOO_MANY_RCPTS, smtp_server_rcpt_max(s));
+}
+
+void cmd_rcpt(struct smtp_server *s, struct str arg)
+{
+    struct smtp_rcpt_args r;
+    const char *why = NULL;
+    enum smtp_cmd_err err = smtp_rcpt_parse(arg, s->tx.smtputf8, 0, &r, &why);
+    if (s->rcpts_tried < UINT32_MAX)
+        s->rcpts_tried++;
+    if (err != SMTP_CMD_OK) {
+        smtp_server_refuse_form(s, err, why, R_BAD_RCPT);
+        return;
+    }
+    if (s->tx.n_rcpts >= smtp_server_rcpt_max(s)) {
+        refuse_count(s);
+        return;
+    }
+    struct str text;
+    if (!has_slot(s) || !keep_text(s, r.to.text, &text)) {
+        smtp_server_reply(s, R_NO_MEMORY, STR_NIL);
+        return;
+    }
+    smtp_server_move_address(&r.to, text);
+    s->tx.rcpts[s->tx.n_rcpts] = (struct smtp_server_rcpt){.to = r.to};
+    smtp_server_ask(s, SMTP_EV_RCPT);
+}
+
+void smtp_server_rcpt_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg, uint64_t user)
+{
+    smtp_server_reply(s, id, arg);
+    if (s->phase == SMTP_SERVER_CLOSED || smtp_reply_row(id)->code >= 300)
+        return;
+    s->tx.rcpts[s->tx.n_rcpts].user = user;
+    s->tx.n_rcpts++;
+    s->spare = NULL;
+    s->spare_size = 0;
+    if (s->phase == SMTP_SERVER_MAIL)
+        smtp_server_set_phase(s, SMTP_SERVER_RCPT);
+}

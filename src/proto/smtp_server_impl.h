@@ -1,0 +1,65 @@
+/* proto/smtp_server_impl.h: the inside of struct smtp_server, for embedding it in a session. Only proto/smtp_server*.c
+ * and tests touch the members.
+ */
+#pragma once
+#include "base/limits.h"
+#include "proto/smtp_server.h"
+#include "wire/dotstuff.h"
+
+enum {
+    SMTP_SERVER_RCPT_OVERSHOOT_MAX = 1000, /* recipients over the limit a transaction before each counts as an error */
+    SMTP_SERVER_RCPT_MEMORY = 1024, /* octets of arena a recipient takes at most: the longest path and two table slots */
+};
+
+struct smtp_server_chunk { /* BDAT: the octets that follow the command (RFC 3030 2) */
+    bool is_open;          /* octets are to come, or SMTP_EV_DATA is asked for them */
+    bool is_last;
+    enum smtp_reply_id refused; /* the command came out of order: the octets are dropped, then this is said */
+    uint64_t size, left;
+};
+
+struct smtp_server {
+    const struct smtp_server_conf *conf;
+    struct arena arena; /* texts and recipients of the transaction */
+    struct buf out;
+
+    enum smtp_server_phase phase;
+    bool is_esmtp;
+    bool in_transaction; /* from SMTP_EV_MAIL on */
+    bool is_granted;     /* SMTP_EV_DATA was answered well and neither an accepted message nor SMTP_EV_ABORT followed */
+    bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
+    bool skips_line;     /* within an over-long command line */
+    bool clock_restarts; /* a question was answered: the next tick starts the clock again */
+
+    /* events */
+    uint8_t pending;   /* bits 1 << enum smtp_event_kind */
+    uint32_t question; /* the open one, 0: none */
+    uint32_t n_questions;
+    enum smtp_event_kind asked; /* kind of the open question */
+    enum smtp_reply_id close_reply;
+    struct str body; /* of SMTP_EV_BODY */
+
+    /* transaction */
+    struct smtp_server_transaction tx;
+    uint32_t rcpts_cap;   /* slots of tx.rcpts; the slot behind the last is the recipient being asked about */
+    uint32_t rcpts_tried; /* in this transaction */
+    uint32_t n_answered;  /* LMTP: answers to SMTP_EV_MESSAGE so far */
+    char *spare;          /* in the arena: text of a recipient that was refused, for the next one */
+    size_t spare_size;
+    enum smtp_reply_id refused; /* the message is refused: its octets are dropped, its end is answered with this */
+    struct dot_decoder dots;
+    struct smtp_server_chunk chunk;
+    bool chunk_last_cr; /* BDAT: the octet before was CR */
+
+    /* counts against the limits */
+    uint32_t n_errors, n_junk, n_transactions;
+
+    /* clock, milliseconds */
+    uint64_t now_ms, idle_since_ms, transaction_since_ms, window_since_ms;
+    uint64_t window_octets; /* of the message since window_since_ms */
+
+    uint16_t helo_n;
+    char helo[SMTP_DOMAIN_MAX];
+};
+_Static_assert(SMTP_PATH_MAX + 64 + 2 * sizeof(struct smtp_server_rcpt) <= SMTP_SERVER_RCPT_MEMORY, "see above");
+_Static_assert(sizeof(struct smtp_server) <= 1228, "20,000 idle sessions are held");

@@ -1,0 +1,64 @@
+/* service/admin/admin.h: inside of the admin role: what admin.c and control.c share.
+ *
+ * admin.c   events of all roles into the journal; counters; the queue's answers to commands
+ * control.c the control socket: one request a line, answers as JSON objects, one a line, the last {"end":true,...}
+ *
+ * Requests:  why ID | counters | queue-list N FILTER | queue-show ID | queue-retry FILTER | queue-hold FILTER |
+ *            queue-release FILTER | queue-drop FILTER | queue-stats
+ */
+#pragma once
+#include "base/idmap.h"
+#include "ext/journal.h"
+#include "service/boot/role.h"
+
+enum {
+    ADMIN_CLIENTS_MAX = 32,
+    ADMIN_REQUEST_MAX = 4096,
+    ADMIN_OUTPUT_MAX = 8 * 1024 * 1024,
+    ADMIN_COUNTERS_MAX = 1024,
+    ADMIN_WHY_MAX = 1000,
+    ADMIN_FLUSH_MS = 200,
+};
+
+struct admin;
+struct admin_peer {
+    struct admin *admin;
+    enum role role;
+    unsigned index;
+    struct channel *channel;
+};
+struct counter {
+    enum role role;
+    unsigned index;
+    char name[48];
+    uint64_t value;
+};
+struct control_client {
+    struct list link;
+    struct idmap_node by_token; /* while the queue works for it */
+    struct admin *admin;
+    struct conn *conn;
+    struct buf in, out;
+    bool is_asking, is_over, has_eof;
+    unsigned want;
+};
+struct admin {
+    struct role_env *env;
+    struct world *world;
+    struct journal *journal; /* NULL: it could not be opened; events are dropped and counted */
+    struct admin_peer peers[ROLE_N][ROLE_SMTPD_MAX];
+    struct list clients;
+    size_t n_clients;
+    struct idmap asking;
+    uint64_t next_token;
+    struct counter counters[ADMIN_COUNTERS_MAX];
+    size_t n_counters;
+    uint64_t n_events, n_lost, n_journal_errors;
+    struct timer flush_timer, expire_timer;
+    bool has_unflushed, is_trouble_told, is_draining;
+};
+
+void control_accept(struct admin *a, struct conn *c);
+void control_answer(struct admin *a, const struct ipc_ctl_answer *m);
+void control_queue_lost(struct admin *a);
+void control_del_all(struct admin *a);

@@ -1,0 +1,524 @@
+/* service/local/deliver.c: one message at a time through these steps, several messages beside each other.
+ *
+ *   OPEN tmp/NAME (new) -> READ, WRITE ... (the last with a flush) -> CLOSE -> RENAME tmp/NAME new/NAME -> SYNC_DIR new -> answered
+ *
+ * OPEN that finds no folder makes the folders, syncs their parents and opens again. A failure removes tmp/NAME and is
+ * answered as temporary: the queue keeps the message. The answer "delivered" comes only after file and folder are on
+ * disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4).
+ */
+#include "service/local/deliver.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "ipc/lists.h"
+#include "wire/received.h"
+
+enum {
+    DELIVER_JOBS_MAX = 256,
+    DELIVER_PIECE = 64 * 1024,
+    DELIVER_PATH_MAX = 1024,
+    DELIVER_DEPTH_MAX = 16, /* folders below the root that may have to be made */
+};
+
+enum job_state { JOB_OPEN = 0, JOB_MKDIR, JOB_SYNC_PARENT, JOB_READ, JOB_WRITE, JOB_CLOSE, JOB_RENAME, JOB_SYNC_NEW, JOB_UNLINK };
+
+struct deliverer {
+    struct world *world;
+    struct channel *local;
+    struct disk *disk;
+    struct boot_hooks hooks;
+    struct list jobs;
+    size_t n_jobs;
+    bool is_draining;
+    struct str root;
+};
+struct job {
+    struct list link;
+    struct deliverer *d;
+    enum job_state state;
+    uint64_t token, id, size, n_read;
+    struct disk_op op;
+    struct disk_file *file;
+    struct conn *pipe;
+    bool pipe_ended, made_folders, is_last_piece;
+    struct maildir_text text;
+    struct buf in;  /* octets of the message not yet converted */
+    struct buf out; /* octets for the file */
+    uint64_t offset;
+    struct str piece;
+    enum err err; /* the first failure */
+    const char *what; /* what failed, for people */
+    char maildir[DELIVER_PATH_MAX]; /* relative to the root */
+    size_t maildir_n;
+    size_t n_made; /* octets of maildir whose folders were made */
+    unsigned n_leaf; /* of tmp, new, cur */
+    char dir[DELIVER_PATH_MAX + 8];
+    char tmp[DELIVER_PATH_MAX + 160], fresh[DELIVER_PATH_MAX + 160];
+};
+
+static void job_step(struct job *j);
+
+static void set_state(struct job *j, enum job_state to)
+{
+    static const bool allowed[9][9] = {
+        [JOB_OPEN] = {[JOB_MKDIR] = true, [JOB_READ] = true},
+        [JOB_MKDIR] = {[JOB_SYNC_PARENT] = true},
+        [JOB_SYNC_PARENT] = {[JOB_MKDIR] = true, [JOB_OPEN] = true},
+        [JOB_READ] = {[JOB_WRITE] = true, [JOB_CLOSE] = true},
+        [JOB_WRITE] = {[JOB_READ] = true, [JOB_CLOSE] = true},
+        [JOB_CLOSE] = {[JOB_RENAME] = true, [JOB_UNLINK] = true},
+        [JOB_RENAME] = {[JOB_SYNC_NEW] = true, [JOB_UNLINK] = true},
+    };
+    must(allowed[j->state][to]);
+    j->state = to;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------------------------ */
+
+static void maybe_leave(struct deliverer *d)
+{
+    if (d->is_draining && d->n_jobs == 0)
+        d->hooks.exit(d->hooks.arg, 0);
+}
+
+static void send_result(struct deliverer *d, uint64_t token, enum err err, const char *what)
+{
+    char mem[1024], text_mem[RESULT_TEXT_MAX];
+    struct buf b, text;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_init_fixed(&text, text_mem, sizeof text_mem);
+    struct job_result r = {.kind = RESULT_OK, .esc = ESC(2, 0, 0)};
+    if (err == ERR_OK) {
+        buf_puts(&text, "delivered to the mailbox");
+    } else {
+        /* RFC 3463: 4.3.1 mail system full, 4.3.0 other mail system trouble */
+        r.kind = RESULT_TEMPORARY;
+        r.esc = err == ERR_NOSPACE ? ESC(4, 3, 1) : ESC(4, 3, 0);
+        buf_printf(&text, "the mailbox could not be written: %s: %s", what, err_str(err));
+    }
+    r.text = buf_str(&text);
+    (void)list_put_result(&b, &r);
+    struct ipc_job_done m = {.token = token, .results = buf_str(&b)};
+    if (ipc_send_job_done(d->local, &m, NULL) != ERR_OK) /* local counts a child that says nothing as failed */
+        d->hooks.exit(d->hooks.arg, 1);
+}
+
+static void job_end(struct job *j)
+{
+    struct deliverer *d = j->d;
+    send_result(d, j->token, j->err, j->what);
+    if (j->pipe != NULL)
+        conn_close(j->pipe);
+    buf_fini(&j->in);
+    buf_fini(&j->out);
+    list_remove(&j->link);
+    d->n_jobs--;
+    mem_free(j);
+    maybe_leave(d);
+}
+
+static void job_fail(struct job *j, enum err err, const char *what)
+{
+    if (j->err == ERR_OK) {
+        j->err = err;
+        j->what = what;
+    }
+}
+
+/* ---- disk -------------------------------------------------------------------------------------------------------------- */
+
+static void on_disk(struct disk_op *op);
+
+static void submit(struct job *j, struct disk_op op)
+{
+    op.lane = DISK_LANE_WRITE;
+    op.done = on_disk;
+    j->op = op;
+    disk_submit(j->d->disk, &j->op);
+}
+
+static void open_tmp(struct job *j)
+{
+    submit(j, (struct disk_op){.kind = DISK_OPEN, .name = j->tmp, .create = DISK_CREATE_NEW});
+}
+
+/* The next folder on the way to the Maildir, then its three leaves. */
+static void make_next_folder(struct job *j)
+{
+    static const char *const leaves[] = {"tmp", "new", "cur"};
+    struct buf b;
+    buf_init_fixed(&b, j->dir, sizeof j->dir);
+    if (j->n_made < j->maildir_n) {
+        size_t from = j->n_made == 0 ? 0 : j->n_made + 1;
+        size_t slash = str_chr(str_of(j->maildir + from, j->maildir_n - from), '/');
+        j->n_made = slash == STR_NPOS ? j->maildir_n : from + slash;
+        buf_put(&b, str_of(j->maildir, j->n_made));
+    } else {
+        buf_printf(&b, "%.*s/%s", (int)j->maildir_n, j->maildir, leaves[j->n_leaf++]);
+    }
+    buf_putc(&b, '\0');
+    must(!b.failed);
+    submit(j, (struct disk_op){.kind = DISK_MKDIR, .name = j->dir});
+}
+
+/* fsync of the folder that holds the one just made. */
+static void sync_parent(struct job *j)
+{
+    size_t slash = str_rchr(str_from_c(j->dir), '/');
+    if (slash == STR_NPOS) {
+        j->dir[0] = '.';
+        slash = 1;
+    }
+    j->dir[slash] = '\0';
+    submit(j, (struct disk_op){.kind = DISK_SYNC_DIR, .name = j->dir});
+}
+
+static void write_piece(struct job *j)
+{
+    j->piece = buf_str(&j->out);
+    submit(j, (struct disk_op){.kind = DISK_WRITE, .file = j->file, .offset = j->offset, .pieces = &j->piece, .n_pieces = 1,
+                               .sync = j->is_last_piece});
+}
+
+/* ---- octets ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_pipe(void *arg, struct conn *c, unsigned ready)
+{
+    UNUSED(c);
+    UNUSED(ready);
+    job_step(arg);
+}
+
+static const struct conn_user pipe_user = {on_pipe};
+
+/* Reads what the pipe has, up to a piece. */
+static void fill(struct job *j)
+{
+    while (!j->pipe_ended && j->in.n < DELIVER_PIECE) {
+        size_t n;
+        if (!buf_reserve(&j->in, DELIVER_PIECE)) {
+            job_fail(j, ERR_NOMEM, "memory");
+            return;
+        }
+        enum err e = conn_read(j->pipe, j->in.p + j->in.n, DELIVER_PIECE, &n);
+        if (e == ERR_AGAIN)
+            return;
+        if (e == ERR_OK) {
+            j->in.n += n;
+            j->n_read += n;
+        } else {
+            j->pipe_ended = true;
+            if (e != ERR_CLOSED)
+                job_fail(j, e, "the message did not arrive whole");
+        }
+    }
+}
+
+/* The next piece for the file is in j->out, or there is none yet (false). */
+static bool prepare_piece(struct job *j)
+{
+    if (j->pipe != NULL)
+        fill(j);
+    bool is_all = j->pipe == NULL || j->pipe_ended;
+    if (j->err == ERR_OK && is_all && j->n_read != j->size)
+        job_fail(j, ERR_CORRUPT, "the message did not arrive whole");
+    if (!is_all && j->in.n < DELIVER_PIECE)
+        return false;
+    size_t used = maildir_text_feed(&j->text, buf_str(&j->in), is_all, &j->out);
+    buf_consume(&j->in, used);
+    if (j->out.failed)
+        job_fail(j, ERR_NOMEM, "memory");
+    j->is_last_piece = is_all;
+    return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+
+static void close_file(struct job *j)
+{
+    set_state(j, JOB_CLOSE);
+    submit(j, (struct disk_op){.kind = DISK_CLOSE, .file = j->file});
+    j->file = NULL;
+}
+
+static void job_step(struct job *j)
+{
+    if (j->state != JOB_READ)
+        return;
+    bool has_piece = prepare_piece(j);
+    if (j->err != ERR_OK) {
+        close_file(j);
+    } else if (has_piece) {
+        if (j->pipe != NULL)
+            conn_want(j->pipe, 0);
+        set_state(j, JOB_WRITE);
+        write_piece(j);
+    } else {
+        conn_want(j->pipe, CONN_READABLE);
+    }
+}
+
+static void after_open(struct job *j)
+{
+    if (j->op.err == ERR_NOTFOUND && !j->made_folders) {
+        j->made_folders = true;
+        set_state(j, JOB_MKDIR);
+        make_next_folder(j);
+    } else if (j->op.err != ERR_OK) {
+        job_fail(j, j->op.err, "creating the file");
+        job_end(j);
+    } else {
+        j->file = j->op.file;
+        set_state(j, JOB_READ);
+        job_step(j);
+    }
+}
+
+static void after_sync_parent(struct job *j)
+{
+    if (j->n_made < j->maildir_n || j->n_leaf < 3) {
+        set_state(j, JOB_MKDIR);
+        make_next_folder(j);
+    } else {
+        set_state(j, JOB_OPEN);
+        open_tmp(j);
+    }
+}
+
+static void after_write(struct job *j)
+{
+    j->offset += j->out.n;
+    buf_reset(&j->out);
+    if (j->err != ERR_OK || j->is_last_piece) {
+        close_file(j);
+    } else {
+        set_state(j, JOB_READ);
+        job_step(j);
+    }
+}
+
+static void after_close(struct job *j)
+{
+    if (j->err != ERR_OK) {
+        set_state(j, JOB_UNLINK);
+        submit(j, (struct disk_op){.kind = DISK_UNLINK, .name = j->tmp});
+    } else {
+        set_state(j, JOB_RENAME);
+        submit(j, (struct disk_op){.kind = DISK_RENAME, .name = j->tmp, .name2 = j->fresh});
+    }
+}
+
+static void after_rename(struct job *j)
+{
+    if (j->err != ERR_OK) {
+        set_state(j, JOB_UNLINK);
+        submit(j, (struct disk_op){.kind = DISK_UNLINK, .name = j->tmp});
+        return;
+    }
+    struct buf b;
+    buf_init_fixed(&b, j->dir, sizeof j->dir);
+    buf_printf(&b, "%.*s/new", (int)j->maildir_n, j->maildir);
+    buf_putc(&b, '\0');
+    must(!b.failed);
+    set_state(j, JOB_SYNC_NEW);
+    submit(j, (struct disk_op){.kind = DISK_SYNC_DIR, .name = j->dir});
+}
+
+static const char *const step_names[] = {
+    [JOB_OPEN] = "creating the file", [JOB_MKDIR] = "making a folder", [JOB_SYNC_PARENT] = "flushing a folder",
+    [JOB_READ] = "reading",           [JOB_WRITE] = "writing",
+    [JOB_CLOSE] = "closing",          [JOB_RENAME] = "moving it into new/", [JOB_SYNC_NEW] = "flushing new/",
+    [JOB_UNLINK] = "removing",
+};
+
+static void on_disk(struct disk_op *op)
+{
+    struct job *j = container_of(op, struct job, op);
+    if (op->err != ERR_OK && j->state != JOB_OPEN && j->state != JOB_UNLINK)
+        job_fail(j, op->err, step_names[j->state]);
+    switch (j->state) {
+    case JOB_OPEN:
+        after_open(j);
+        break;
+    case JOB_MKDIR:
+        if (j->err != ERR_OK) {
+            job_end(j);
+            break;
+        }
+        set_state(j, JOB_SYNC_PARENT);
+        sync_parent(j);
+        break;
+    case JOB_SYNC_PARENT:
+        if (j->err != ERR_OK)
+            job_end(j);
+        else
+            after_sync_parent(j);
+        break;
+    case JOB_WRITE:
+        after_write(j);
+        break;
+    case JOB_CLOSE:
+        after_close(j);
+        break;
+    case JOB_RENAME:
+        after_rename(j);
+        break;
+    case JOB_SYNC_NEW: /* a failed flush here: the file may be seen and come again, never be lost */
+    case JOB_UNLINK:
+        job_end(j);
+        break;
+    case JOB_READ:
+        must_not_reach();
+    }
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The Maildir relative to our root: every component is checked again here, where it becomes a path. */
+static bool take_path(struct job *j, struct str maildir)
+{
+    struct str root = j->d->root, rest;
+    if (!str_starts(maildir, root) || maildir.n <= root.n + 1 || (root.n > 1 && maildir.p[root.n] != '/'))
+        return false;
+    rest = str_skip(maildir, root.n > 1 ? root.n + 1 : 1);
+    while (rest.n > 0 && rest.p[rest.n - 1] == '/')
+        rest.n--;
+    if (rest.n == 0 || rest.n >= sizeof j->maildir || str_has_ctl(rest))
+        return false;
+    unsigned depth = 0;
+    for (struct str r = rest; r.n > 0; depth++) {
+        struct str part = str_cut(&r, '/');
+        if (part.n == 0 || part.p[0] == '.' || depth >= DELIVER_DEPTH_MAX)
+            return false;
+    }
+    j->maildir_n = rest.n;
+    return str_to_c(rest, j->maildir, sizeof j->maildir);
+}
+
+/* Unique for ever: seconds, 64 random bits, the queue's id (which is never reused), our name's place is the R. */
+static void make_names(struct job *j)
+{
+    uint64_t random;
+    char mem[160];
+    struct buf name, out;
+    world_random(j->d->world, &random, sizeof random);
+    buf_init_fixed(&name, mem, sizeof mem);
+    buf_printf(&name, "%lld.R%016llxQ", (long long)(world_wall_ms(j->d->world) / 1000), (unsigned long long)random);
+    queue_id_format(j->id, &name);
+    buf_puts(&name, ".waxwing");
+    buf_init_fixed(&out, j->tmp, sizeof j->tmp);
+    buf_printf(&out, "%s/tmp/%.*s", j->maildir, STR_FMT(buf_str(&name)));
+    buf_putc(&out, '\0');
+    must(!out.failed);
+    buf_init_fixed(&out, j->fresh, sizeof j->fresh);
+    buf_printf(&out, "%s/new/%.*s", j->maildir, STR_FMT(buf_str(&name)));
+    buf_putc(&out, '\0');
+    must(!out.failed);
+}
+
+static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, struct handle *given)
+{
+    struct job *j = mem_new(struct job);
+    struct reader r = reader_of(m->rcpts);
+    struct str rcpt;
+    if (j == NULL)
+        return NULL;
+    j->d = d;
+    j->token = m->token;
+    j->id = m->id;
+    j->size = m->size;
+    buf_init(&j->in, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX);
+    buf_init(&j->out, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX + 2 * SMTP_PATH_MAX + 64);
+    if (m->is_piped) {
+        j->pipe = handle_take_conn(d->world, given);
+        if (j->pipe != NULL)
+            conn_set_user(j->pipe, &pipe_user, j);
+        else
+            job_fail(j, ERR_INVALID, "the message did not come");
+    } else {
+        j->n_read = m->body.n;
+        buf_put(&j->in, m->body);
+    }
+    if (!list_next_str(&r, &rcpt) || !take_path(j, m->maildir))
+        job_fail(j, ERR_INVALID, "the path of the mailbox is not one");
+    else
+        maildir_head(m->sender, rcpt, &j->out);
+    if (j->in.failed || j->out.failed)
+        job_fail(j, ERR_NOMEM, "memory");
+    list_push_back(&d->jobs, &j->link);
+    d->n_jobs++;
+    return j;
+}
+
+static void on_job(struct deliverer *d, struct str payload, struct handle *given)
+{
+    struct ipc_local_job m;
+    if (!ipc_decode_local_job(payload, &m)) {
+        d->hooks.exit(d->hooks.arg, 1);
+        return;
+    }
+    struct job *j = d->n_jobs >= DELIVER_JOBS_MAX ? NULL : job_new(d, &m, given);
+    if (j == NULL) {
+        send_result(d, m.token, ERR_NOMEM, "memory");
+        return;
+    }
+    if (j->err != ERR_OK) {
+        job_end(j);
+        return;
+    }
+    make_names(j);
+    open_tmp(j);
+}
+
+static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct deliverer *d = arg;
+    UNUSED(c);
+    if (!ipc_may_send(ROLE_LOCAL, ROLE_DELIVER, type)) {
+        d->hooks.exit(d->hooks.arg, 1);
+    } else if (type == IPC_LOCAL_JOB) {
+        on_job(d, payload, given);
+    } else {
+        d->is_draining = true;
+        maybe_leave(d);
+    }
+}
+
+static void on_room(void *arg, struct channel *c)
+{
+    UNUSED(arg);
+    UNUSED(c);
+}
+
+static void on_closed(void *arg, struct channel *c)
+{
+    struct deliverer *d = arg;
+    UNUSED(c);
+    d->hooks.exit(d->hooks.arg, 1);
+}
+
+static const struct channel_user local_user = {on_message, on_room, on_closed};
+
+void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks)
+{
+    struct deliverer *d = mem_must_new(struct deliverer);
+    *d = (struct deliverer){.world = w, .local = local, .hooks = *hooks, .root = str_from_c(root)};
+    list_init(&d->jobs);
+    char mem[512];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    enum err e = root == NULL ? ERR_INVALID : world_disk(w, root, &d->disk);
+    if (e != ERR_OK) {
+        log_error(w->log, "deliver.no-folder", LC("folder", root), LERR(e));
+        struct ipc_sup_failed m = {.reason = str_from_c(err_str(e))};
+        if (ipc_send_sup_failed(local, &m, NULL) == ERR_OK)
+            channel_set_user(local, &local_user, d);
+        hooks->exit(hooks->arg, 1);
+        return;
+    }
+    channel_set_user(local, &local_user, d);
+    if (hooks->enter_sandbox != NULL && !hooks->enter_sandbox(hooks->arg, NULL, &why)) {
+        log_error(w->log, "deliver.no-sandbox", LS("why", buf_str(&why)));
+        hooks->exit(hooks->arg, 1);
+    }
+}

@@ -1,0 +1,80 @@
+/* service/local/maildir.c: the stored form of a message in a Maildir. */
+#include "base/limits.h"
+#include "service/local/deliver.h"
+
+#include <string.h>
+
+/* Text of an address within a field: it was parsed by wire/address, so it has no control characters; be sure anyway. */
+static void put_clean(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        buf_putc(out, c < 0x20 || c == 0x7f ? '?' : s.p[i]);
+    }
+}
+
+void maildir_head(struct str sender, struct str rcpt, struct buf *out)
+{
+    buf_puts(out, "Return-Path: <");
+    put_clean(out, sender);
+    buf_puts(out, ">\nDelivered-To: ");
+    put_clean(out, rcpt);
+    buf_putc(out, '\n');
+}
+
+/* CRLF to LF, a CR that is not before LF stays. */
+static void put_lf(struct maildir_text *t, struct str in, bool is_last, struct buf *out)
+{
+    while (in.n > 0) {
+        if (t->had_cr) {
+            t->had_cr = false;
+            if (in.p[0] != '\n')
+                buf_putc(out, '\r');
+        }
+        size_t cr = str_chr(in, '\r');
+        if (cr == STR_NPOS) {
+            buf_put(out, in);
+            break;
+        }
+        buf_put(out, str_slice(in, 0, cr));
+        t->had_cr = true;
+        in = str_skip(in, cr + 1);
+    }
+    if (is_last && t->had_cr) {
+        buf_putc(out, '\r');
+        t->had_cr = false;
+    }
+}
+
+static bool is_return_path(struct str line)
+{
+    static const char name[] = "return-path";
+    size_t n = sizeof name - 1;
+    if (!str_istarts(line, STR("return-path")))
+        return false;
+    struct str rest = str_trim(str_skip(line, n)); /* RFC 5322 4.5.8 allows space before the colon */
+    return rest.n > 0 && rest.p[0] == ':';
+}
+
+size_t maildir_text_feed(struct maildir_text *t, struct str in, bool is_last, struct buf *out)
+{
+    size_t used = 0;
+    while (!t->in_body && used < in.n) {
+        struct str rest = str_skip(in, used);
+        size_t nl = str_chr(rest, '\n');
+        if (nl == STR_NPOS && !is_last && rest.n < HEADER_SECTION_MAX)
+            return used; /* wait for the whole line */
+        struct str line = nl == STR_NPOS ? rest : str_slice(rest, 0, nl + 1);
+        bool is_folded = line.p[0] == ' ' || line.p[0] == '\t';
+        bool is_empty = str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"));
+        if (is_empty || nl == STR_NPOS)
+            t->in_body = true;
+        if (!is_folded)
+            t->is_skipping = !t->in_body && is_return_path(line);
+        if (!t->is_skipping)
+            put_lf(t, line, false, out);
+        used += line.n;
+    }
+    put_lf(t, str_skip(in, used), is_last, out);
+    return in.n;
+}

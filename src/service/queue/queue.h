@@ -1,0 +1,403 @@
+/* service/queue/queue.h: the inside of the queue role, shared by service/queue/ only.
+ *
+ *   queue.c          the role: start, peers, turns, drain
+ *   queue_put.c      messages from smtpd: ids, small bodies
+ *   queue_intake.c   large bodies, by pipe
+ *   queue_body.c     the cache of fresh messages; feeding bodies into pipes
+ *   queue_site.c     MX answers: hops, roll-up to sites, cache
+ *   queue_route.c    where an entry belongs; splitting by destination
+ *   queue_run.c      one attempt: claim, load, route, jobs
+ *   queue_result.c   what came of it: results, retry, expiry, the unit that records it
+ *   queue_bounce.c   reports to senders
+ *   queue_recover.c  start: hints into the schedule; later: names of sites, expiry behind a blocked site
+ *   queue_mark.c     hold, release, drop, retry of one entry
+ *   queue_ctl.c      the operator's questions; queue_filter.c their language; queue_rows.c the answers
+ *   queue_event.c    events, counters, trouble
+ *
+ * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE or ACTIVE
+ * in the schedule, so at most one work or mark exists for it. Nothing borrows from the configuration across turns.
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/idmap.h"
+#include "ipc/ctl.h"
+#include "ipc/lists.h"
+#include "queue/bounce.h"
+#include "queue/schedule.h"
+#include "service/boot/role.h"
+
+enum {
+    QUEUE_ACTIVE_MAX = 1000,      /* attempts at a time */
+    QUEUE_LOCAL_MAX = 50,         /* deliveries at a time to one place on this machine */
+    QUEUE_LOCAL_JOBS_MAX = 100,   /* jobs out with the local role */
+    QUEUE_WORK_JOBS_MAX = 8,      /* jobs of one attempt at a time */
+    QUEUE_STARTS_MAX = 256,       /* attempts begun in one turn */
+    QUEUE_CHILDREN_MAX = 64,      /* parts of one split; a part may be split again */
+    QUEUE_CACHE_MAX = 16 * 1024 * 1024,
+    QUEUE_CHUNK = 4096,
+    QUEUE_CHUNKS_MAX = 16384,
+    QUEUE_GRANT_MAX = 1024,       /* ids granted at once */
+    QUEUE_GRANTS_MAX = 4096,      /* grants of one smtpd that are remembered */
+    QUEUE_EARLY_MAX = 256,        /* recipient lists of one smtpd that wait for their put */
+    QUEUE_INTAKES_MAX = 4096,     /* pipes of one smtpd */
+    QUEUE_PAUSE_OCTETS = 8 * 1024 * 1024, /* puts that the store can't take yet: above it smtpd waits */
+    QUEUE_PIPE_STEP = 256 * 1024, /* octets of a body read or written at a time */
+    QUEUE_JOB_RCPTS_OCTETS = 48 * 1024, /* with more the body goes by pipe, so that the message fits */
+    QUEUE_LEASE_MS = 10 * 60 * 1000,
+    QUEUE_RENEW_MS = 3 * 60 * 1000,
+    QUEUE_SUBMIT_RETRY_MS = 250,
+    QUEUE_LOST_MS = 5000,         /* an attempt whose worker died is repeated after this */
+    QUEUE_SWEEP_MS = 5 * 60 * 1000,
+    QUEUE_SLICE = 8192,           /* entries looked at in one turn by whoever walks them all */
+    QUEUE_COUNTERS_MS = 10 * 1000,
+    QUEUE_NAMING_MAX = 8,         /* envelopes read at a time to learn names of sites */
+    QUEUE_MX_MAX = 20000,         /* domains remembered */
+    QUEUE_MX_OPEN_MAX = 256,      /* questions open */
+    QUEUE_MX_TTL_MIN_S = 60,
+    QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
+    QUEUE_CTL_MAX = 16,           /* questions of operators at a time */
+};
+
+enum { /* struct schedule_entry.flags */
+    ENTRY_IS_BOUNCE = 1 << 0,
+    ENTRY_WANT_HOLD = 1 << 1, /* when the work under way ends */
+    ENTRY_WANT_DROP = 1 << 2,
+    ENTRY_WANT_RETRY = 1 << 3,
+    ENTRY_IS_EXPIRED = 1 << 4, /* behind a blocked site for too long: give up without an attempt */
+};
+
+struct queue;
+
+/* A message from its put on; in the cache until its first attempt or until newer ones need the room. */
+struct fresh {
+    struct idmap_node by_id;   /* envelope; id 0: not in the map */
+    struct idmap_node by_body; /* body; id 0: has none here */
+    struct list link;          /* cache, or puts that wait for the store */
+    struct store_ticket ticket;
+    struct queue *q;
+    uint64_t id, body_id, body_size, token;
+    uint32_t smtpd, life; /* who waits for the answer */
+    uint32_t created_s;
+    unsigned n_refs;
+    bool in_cache, is_bounce;
+    uint32_t n_record, n_body;
+    char octets[]; /* record, then body */
+};
+
+struct grant {
+    uint64_t first;
+    uint32_t n, n_used;
+    uint8_t *used; /* a bit each */
+};
+struct early { /* recipients that came before their put */
+    struct list link;
+    uint64_t token;
+    struct buf rcpts;
+};
+struct smtpd_link {
+    struct queue *q;
+    struct channel *channel;
+    uint32_t index, life; /* life: counts the channels, so that no answer goes to the wrong one */
+    bool is_paused;
+    struct grant *grants; /* sorted */
+    size_t n_grants, grants_cap;
+    struct list early, intakes;
+    size_t n_early, n_intakes;
+};
+
+struct worker { /* a relay, or the local role */
+    struct queue *q;
+    enum role role;
+    unsigned index;
+    struct channel *channel;
+    struct list jobs;    /* out there */
+    size_t n_jobs;
+    struct list waiting; /* works that wait for the channel, its room, or a place */
+    bool is_full;
+};
+
+enum mx_state { MX_NEW = 0, MX_ASKED, MX_KNOWN };
+struct mx {
+    struct idmap_node by_domain, by_token;
+    struct list link;    /* by use */
+    struct list asking;  /* questions that wait for their turn */
+    struct list entries; /* fresh entries that wait for the answer */
+    struct list works;
+    enum mx_state state;
+    uint64_t expires_ms;
+    enum result_kind verdict; /* of routing by it */
+    struct esc esc;
+    struct str domain, site, hops, why; /* in octets */
+    char *octets;
+};
+
+enum work_phase {
+    WORK_LOADING = 0, /* claim, envelope */
+    WORK_ROUTING,     /* MX */
+    WORK_QUEUED,      /* for the worker */
+    WORK_READING,     /* the body */
+    WORK_RUNNING,     /* jobs are out */
+    WORK_BOUNCING,    /* the original is read for the report */
+    WORK_SUBMITTING,  /* the store has no room at present */
+    WORK_RECORDING,
+    WORK_ENDED,
+};
+enum { MARK_TRIED = 1 << 0, MARK_NEW = 1 << 1, MARK_EXPIRED = 1 << 2 };
+struct job {
+    struct idmap_node by_token;
+    struct list link; /* worker */
+    struct work *work;
+    struct feed *feed;
+    uint32_t first, n; /* in work->portion; n == 0: free */
+};
+struct work {
+    struct list link; /* q->works */
+    struct list wait; /* worker, mx, or submit list */
+    struct queue *q;
+    struct schedule_entry *entry;
+    uint64_t id, body_id, started_ms;
+    enum work_phase phase;
+    struct store_claim claim;
+    bool is_claiming, is_claimed, is_renewing;
+    uint64_t epoch;
+    struct store_read read;
+    bool is_reading, has_read;
+    struct store_read body_read;
+    bool body_reading, has_body;
+    struct fresh *fresh, *body_of; /* body_of: whose octets the body is, or NULL */
+    struct arena arena;
+    struct envelope envelope;
+    struct envelope_state state;
+    uint8_t *marks;
+    /* route */
+    uint64_t config_generation;
+    enum route_kind route;
+    struct str site, hops; /* name of the site; encoded hops for relay */
+    bool is_lmtp;
+    /* jobs */
+    struct worker *worker;
+    uint32_t *portion; /* recipients */
+    uint32_t n_portion, next_portion, next_job; /* next_job: portion[] not yet out */
+    unsigned n_out;
+    struct job jobs[QUEUE_WORK_JOBS_MAX];
+    enum schedule_outcome outcome;
+    struct str outcome_why;
+    bool is_lost; /* the worker died: nothing is known */
+    /* record */
+    struct store_ticket ticket;
+    struct store_op *ops;
+    size_t n_ops;
+    bool is_drop, is_lazy, is_last, is_split;
+    int64_t next_ms;
+    uint64_t bounce_id;
+    struct fresh *bounce;
+    struct fresh **children;
+    size_t n_children;
+};
+
+enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING, QUEUE_CLOSED };
+
+/* name in the metrics */
+#define QUEUE_COUNTERS(X)                                                                                              \
+    X(accepted) X(accepted_octets) X(refused) X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired)       \
+    X(bounced) X(not_bounced) X(dropped) X(lost) X(trouble)
+struct queue_counters {
+#define X(name) uint64_t name;
+    QUEUE_COUNTERS(X)
+#undef X
+};
+
+struct queue {
+    struct role_env *env;
+    struct world *world;
+    const struct config *config;
+    struct disk *disk;
+    struct store *store;
+    enum queue_phase phase;
+    struct schedule schedule;
+    struct chunk_pool pool;
+    struct turn_hook turn;
+    struct timer due, retry, sweep, counters_timer, renew, deadline;
+    size_t n_store; /* tickets, claims, reads and body writers that are open */
+    uint64_t seed;  /* of hashes of remote names */
+
+    struct smtpd_link smtpd[ROLE_SMTPD_MAX];
+    struct list puts_waiting;
+    size_t puts_waiting_octets;
+    uint64_t put_octets; /* of messages being taken in */
+
+    struct idmap fresh, fresh_bodies;
+    struct list cache; /* oldest first */
+    size_t cache_octets;
+
+    struct worker relays[ROLE_RELAY_MAX], local;
+    struct channel *lookup, *admin;
+    struct idmap jobs;
+    uint64_t token;
+    struct list works, submit_waiting;
+    size_t n_works;
+    struct list feeds;
+
+    struct idmap mx, mx_tokens;
+    struct list mx_by_use, mx_asking;
+    size_t n_mx_open;
+
+    struct list marks;
+    size_t n_marks;
+    struct list asks; /* of operators */
+    size_t n_asks;
+    struct list namings;
+    size_t n_naming;
+    uint64_t *names; /* hashes of sites whose names are to be learnt */
+    size_t n_names, names_at;
+    size_t sweep_at;
+    bool is_sweeping;
+
+    struct queue_counters count;
+    uint64_t deadline_ms;
+    bool drain_wanted;
+    enum err trouble; /* the last one told, so that it is told once */
+};
+
+/* ---- queue.c ---- */
+void queue_wake(struct queue *q); /* the turn's end is run again soon */
+bool queue_may_start(const struct queue *q);
+void queue_store_busy(struct queue *q);
+void queue_store_idle(struct queue *q);
+uint64_t queue_random(struct queue *q);
+
+/* ---- queue_event.c ---- */
+struct queue_event {
+    enum event_kind kind;
+    uint64_t id, other_id, number;
+    struct str rcpt, host, text;
+};
+void queue_tell(struct queue *q, const struct queue_event *e);
+#define TELL(q, ...) queue_tell((q), &(const struct queue_event){__VA_ARGS__})
+/* A failure of the store or of memory: told and logged once, until trouble_over(). */
+void queue_trouble(struct queue *q, enum err err, const char *what);
+void queue_trouble_over(struct queue *q);
+void queue_send_counters(struct queue *q);
+
+/* ---- queue_put.c ---- */
+void queue_smtpd_set(struct queue *q, unsigned index, struct channel *c);
+void queue_smtpd_fini(struct queue *q);
+void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id, enum err err);
+void queue_puts_retry(struct queue *q); /* those that wait for the store */
+/* Submits body (bytes in f, or a file of file_size) and envelope; when durable the put is answered and the entry
+ * admitted. Takes f. */
+void queue_put_submit(struct queue *q, struct fresh *f);
+bool queue_take_id(struct smtpd_link *l, uint64_t id);
+
+/* ---- queue_intake.c ---- */
+struct intake;
+/* Takes the read end. record: the encoded envelope, copied. */
+void intake_start(struct smtpd_link *l, const struct ipc_put *m, struct conn *pipe, const struct envelope *e);
+void intake_commit(struct smtpd_link *l, uint64_t token, uint64_t size);
+void intake_abort(struct smtpd_link *l, uint64_t token);
+void intake_abort_all(struct smtpd_link *l); /* the channel is gone; those already submitted go on */
+void intake_free_all(struct smtpd_link *l);  /* the role dies */
+
+/* ---- queue_body.c ---- */
+/* A message: its record, encoded from e, and its body or nothing of it. One reference. NULL without memory. */
+struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e, struct str body);
+static inline struct str fresh_record(const struct fresh *f)
+{
+    return str_of(f->octets, f->n_record);
+}
+static inline struct str fresh_body(const struct fresh *f)
+{
+    return str_of(f->octets + f->n_record, f->n_body);
+}
+void fresh_unref(struct fresh *f);
+void cache_add(struct queue *q, struct fresh *f); /* takes the caller's reference */
+struct fresh *cache_find(struct queue *q, uint64_t id); /* a reference, or NULL */
+struct fresh *cache_find_body(struct queue *q, uint64_t body_id);
+void cache_remove(struct queue *q, uint64_t id);
+void cache_remove_record(struct queue *q, uint64_t id); /* the body stays for the children */
+void cache_clear(struct queue *q);
+/* Writes a body of the store into a pipe until its end or until the reader goes. The read end comes back as a handle,
+ * NULL when there is no pipe to be had. */
+struct feed *feed_start(struct queue *q, uint64_t body_id, uint64_t size, struct handle **out_read);
+void feed_stop(struct feed *f); /* no more octets; the pipe ends short of its size */
+void feed_free_all(struct queue *q);
+
+/* ---- queue_site.c ---- */
+/* What is known of the domain's mail exchangers; NULL: asked, and the entry or work (one of them given) is told later. */
+const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entry *e, struct work *w);
+void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m);
+void mx_on_lookup(struct queue *q); /* a new channel: ask again */
+void mx_clear(struct queue *q);
+
+/* ---- queue_route.c ---- */
+enum { ROUTE_TEXT = 2048 };
+struct routed { /* slices borrow from the caller's buffers and the configuration */
+    struct route route;
+    struct str site; /* before roll-up */
+};
+void route_rcpt(struct queue *q, struct str rcpt, struct buf *text, struct routed *out);
+/* Is it delivered on this machine? */
+bool route_is_local(const struct route *r);
+/* A durable message gets its entry and its place. Takes the reference. */
+void queue_admit(struct queue *q, struct fresh *f);
+/* The entry (ASIDE, in no list) waits at the site that mx leads to. */
+void queue_place_mx(struct queue *q, struct schedule_entry *e, const struct mx *mx);
+void queue_place(struct queue *q, struct schedule_entry *e, struct str site, bool is_local, uint64_t due_ms);
+/* The open recipients by destination: true when they are at one, w->route and w->site are set then; false: w is being
+ * split or was given up. */
+bool work_route(struct work *w);
+
+/* ---- queue_run.c ---- */
+void work_set_phase(struct work *w, enum work_phase to);
+/* For an entry that is ACTIVE, or ASIDE to be split. */
+void work_start(struct queue *q, struct schedule_entry *e);
+void work_prepare(struct work *w); /* again, after an answer */
+void work_next_portion(struct work *w);
+void work_more_jobs(struct work *w); /* a job ended: the next ones, or the record */
+/* The work is over and freed; the entry is ASIDE and in nobody's hands. */
+struct schedule_entry *work_end(struct work *w);
+/* Over without anything learnt: the entry is due again after wait_ms. */
+/* The lease of a long attempt goes on. */
+void work_renew(struct work *w);
+void work_postpone(struct work *w, uint64_t wait_ms);
+void worker_init(struct worker *k, struct queue *q, enum role role, unsigned index);
+void worker_set(struct worker *k, struct channel *c);
+void worker_lost(struct worker *k);
+void worker_room(struct worker *k);
+void job_forget(struct job *j);
+void work_free_all(struct queue *q);
+
+/* ---- queue_result.c ---- */
+void result_on_job_done(struct worker *k, const struct ipc_job_done *m, bool *out_malformed);
+void result_job_lost(struct job *j);
+/* The same outcome for all open recipients of the attempt, then work_record(). */
+void result_all(struct work *w, enum result_kind kind, struct esc esc, struct str text);
+void work_record(struct work *w);
+void work_submit(struct work *w); /* w->ops */
+void work_submit_retry(struct queue *q);
+/* An entry whose work is over: what operators wanted meanwhile, else it waits until due_ms. */
+void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms);
+
+/* ---- queue_bounce.c ---- */
+/* Reads the original, makes the report, and goes on to work_submit() with it in the unit. */
+void work_bounce(struct work *w);
+
+/* ---- queue_recover.c ---- */
+void recover_on_live(struct queue *q, const struct store_live *e);
+void recover_sweep(struct queue *q); /* a slice */
+void naming_start(struct queue *q);
+void naming_step(struct queue *q);
+void naming_free_all(struct queue *q);
+
+/* ---- queue_mark.c ---- */
+enum mark_verb { MARK_HOLD = 0, MARK_RELEASE, MARK_DROP };
+/* The entry must be WAITING, HELD or ASIDE in nobody's hands. done may be NULL. */
+void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb, void (*done)(void *arg, enum err err),
+                void *arg);
+void mark_free_all(struct queue *q);
+
+/* ---- queue_ctl.c ---- */
+void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m);
+void ctl_step(struct queue *q); /* at the end of each turn */
+void ctl_drop_all(struct queue *q); /* the admin's channel is gone: reads under way end unheard */
+void ctl_free_all(struct queue *q);

@@ -1,0 +1,223 @@
+#include "service/queue/queue_filter.h"
+
+#include "wire/received.h"
+
+enum filter_state { STATE_DEFERRED = 0, STATE_HELD, STATE_ACTIVE };
+
+/* clang-format off */
+static const struct {
+    const char *word;
+    enum filter_key key;
+    const char *ops;
+    bool needs_envelope;
+} keys[] = {
+    {"id",       FILTER_ID,       "=",  false},
+    {"state",    FILTER_STATE,    "=",  false},
+    {"kind",     FILTER_KIND,     "=",  false},
+    {"site",     FILTER_SITE,     "=",  false},
+    {"age",      FILTER_AGE,      "<>", false},
+    {"attempts", FILTER_ATTEMPTS, "<>=", false},
+    {"sender",   FILTER_SENDER,   "=",  true},
+    {"rcpt",     FILTER_RCPT,     "=",  true},
+    {"domain",   FILTER_DOMAIN,   "=",  true},
+};
+static const struct {
+    const char *word;
+    enum filter_key key;
+    uint64_t number;
+} words[] = {
+    {"deferred", FILTER_STATE, STATE_DEFERRED},
+    {"held",     FILTER_STATE, STATE_HELD},
+    {"active",   FILTER_STATE, STATE_ACTIVE},
+    {"mail",     FILTER_KIND,  ENVELOPE_MAIL},
+    {"bounce",   FILTER_KIND,  ENVELOPE_BOUNCE},
+};
+/* clang-format on */
+
+bool filter_glob(struct str p, struct str t)
+{
+    size_t i = 0, k = 0, star = STR_NPOS, mark = 0;
+    while (k < t.n) {
+        if (i < p.n && p.p[i] == '*') {
+            star = i++;
+            mark = k;
+        } else if (i < p.n && ascii_lower(p.p[i]) == ascii_lower(t.p[k])) {
+            i++;
+            k++;
+        } else if (star != STR_NPOS) {
+            i = star + 1;
+            k = ++mark;
+        } else {
+            return false;
+        }
+    }
+    while (i < p.n && p.p[i] == '*')
+        i++;
+    return i == p.n;
+}
+
+static bool parse_age(struct str s, uint64_t *out)
+{
+    static const struct {
+        char unit;
+        uint64_t s;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    for (size_t i = 0; s.n > 0 && i < ARRAY_LEN(units); i++) {
+        if (ascii_lower(s.p[s.n - 1]) != units[i].unit)
+            continue;
+        if (!str_to_u64(str_slice(s, 0, s.n - 1), 1000000, out))
+            return false;
+        *out *= units[i].s;
+        return true;
+    }
+    return false;
+}
+
+static bool parse_word(enum filter_key key, struct str value, uint64_t *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (words[i].key == key && str_ieq(value, str_from_c(words[i].word))) {
+            *out = words[i].number;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool complain(struct buf *error, const char *what, struct str term, const char *hint)
+{
+    buf_puts(error, what);
+    buf_putc(error, ' ');
+    log_quote(error, str_slice(term, 0, 100));
+    buf_puts(error, ": ");
+    buf_puts(error, hint);
+    return false;
+}
+
+static bool parse_value(struct filter_term *t, struct str term, struct buf *error)
+{
+    switch (t->key) {
+    case FILTER_ID:
+        return queue_id_parse(t->value, &t->number) ||
+               complain(error, "not a queue id in", term, "it has 13 characters");
+    case FILTER_STATE:
+        return parse_word(t->key, t->value, &t->number) ||
+               complain(error, "unknown state in", term, "deferred, held or active");
+    case FILTER_KIND:
+        return parse_word(t->key, t->value, &t->number) || complain(error, "unknown kind in", term, "mail or bounce");
+    case FILTER_AGE:
+        return parse_age(t->value, &t->number) ||
+               complain(error, "not an age in", term, "a number and s, m, h or d, such as age>2h");
+    case FILTER_ATTEMPTS:
+        return str_to_u64(t->value, 100000, &t->number) ||
+               complain(error, "not a number in", term, "such as attempts>3");
+    case FILTER_SITE:
+    case FILTER_SENDER:
+    case FILTER_RCPT:
+    case FILTER_DOMAIN:
+        return t->value.n > 0 || complain(error, "nothing to compare with in", term, "* stands for anything");
+    }
+    must_not_reach();
+}
+
+static bool parse_term(struct str term, struct filter *f, struct buf *error)
+{
+    size_t at = 0;
+    while (at < term.n && term.p[at] != '=' && term.p[at] != '<' && term.p[at] != '>')
+        at++;
+    if (at == term.n)
+        return complain(error, "not a condition:", term, "write key=value, such as domain=example.com");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (!str_ieq(str_slice(term, 0, at), str_from_c(keys[i].word)))
+            continue;
+        if (str_chr(str_from_c(keys[i].ops), term.p[at]) == STR_NPOS)
+            return complain(error, "wrong comparison in", term,
+                            keys[i].key == FILTER_AGE ? "write age>2h or age<2h" : "write key=value");
+        if (f->n == FILTER_TERMS_MAX)
+            return complain(error, "too many conditions at", term, "16 at most");
+        f->terms[f->n] = (struct filter_term){.key = keys[i].key, .op = term.p[at], .value = str_skip(term, at + 1)};
+        f->needs_envelope = f->needs_envelope || keys[i].needs_envelope;
+        return parse_value(&f->terms[f->n++], term, error);
+    }
+    return complain(error, "unknown key in", term, "id, state, kind, site, age, attempts, sender, rcpt or domain");
+}
+
+bool filter_parse(struct str text, struct filter *out, struct buf *error)
+{
+    *out = (struct filter){.n = 0};
+    if (text.n > FILTER_TEXT_MAX)
+        return complain(error, "the filter is too long at", str_slice(text, 0, 20), "4096 characters at most");
+    while (text.n > 0) {
+        struct str term = str_trim(str_cut(&text, ' '));
+        if (term.n > 0 && !parse_term(term, out, error))
+            return false;
+    }
+    return true;
+}
+
+static bool compare(const struct filter_term *t, uint64_t value)
+{
+    return t->op == '=' ? value == t->number : t->op == '<' ? value < t->number : value > t->number;
+}
+
+static uint64_t state_of(const struct schedule_entry *e)
+{
+    if (e->state == ENTRY_HELD)
+        return STATE_HELD;
+    return e->state == ENTRY_WAITING ? STATE_DEFERRED : STATE_ACTIVE;
+}
+
+bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e, bool is_bounce, int64_t wall_ms)
+{
+    int64_t age_s = wall_ms / 1000 - (int64_t)e->created_s;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct filter_term *t = &f->terms[i];
+        bool ok = true;
+        if (t->key == FILTER_ID)
+            ok = e->by_id.id == t->number;
+        else if (t->key == FILTER_STATE)
+            ok = state_of(e) == t->number;
+        else if (t->key == FILTER_KIND)
+            ok = (t->number == ENVELOPE_BOUNCE) == is_bounce;
+        else if (t->key == FILTER_AGE)
+            ok = compare(t, age_s < 0 ? 0 : (uint64_t)age_s);
+        else if (t->key == FILTER_ATTEMPTS)
+            ok = compare(t, e->n_attempts);
+        else if (t->key == FILTER_SITE)
+            ok = filter_glob(t->value, e->site == NULL ? STR_NIL : schedule_site_name(e->site));
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool any_rcpt(const struct filter_term *t, const struct envelope_state *st)
+{
+    for (uint32_t i = 0; i < st->n_rcpts; i++) {
+        struct str a = st->rcpts[i].address;
+        if (!envelope_is_open(&st->rcpts[i]))
+            continue;
+        if (t->key == FILTER_DOMAIN) {
+            size_t at = str_rchr(a, '@');
+            a = at == STR_NPOS ? STR_NIL : str_skip(a, at + 1);
+        }
+        if (filter_glob(t->value, a))
+            return true;
+    }
+    return false;
+}
+
+bool filter_matches_envelope(const struct filter *f, const struct envelope *e, const struct envelope_state *st)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        const struct filter_term *t = &f->terms[i];
+        bool ok = true;
+        if (t->key == FILTER_SENDER)
+            ok = str_eq(t->value, STR("<>")) ? e->sender.n == 0 : filter_glob(t->value, e->sender);
+        else if (t->key == FILTER_RCPT || t->key == FILTER_DOMAIN)
+            ok = any_rcpt(t, st);
+        if (!ok)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,133 @@
+/* service/queue/queue_recover.c: from the store's hints into the schedule at the start, and what is caught up later:
+ * the names of sites, of which hints hold only a hash, and entries that expire behind a blocked site.
+ */
+#include "base/mem.h"
+#include "service/queue/queue.h"
+
+struct naming {
+    struct list link;
+    struct queue *q;
+    uint64_t hash;
+    struct store_read read;
+};
+
+void recover_on_live(struct queue *q, const struct store_live *live)
+{
+    struct envelope_hint h;
+    int64_t wall_ms = world_wall_ms(q->world);
+    uint64_t now_ms = world_now_ms(q->world);
+    if (!hint_decode(live->hint, &h)) {
+        log_error(q->world->log, "queue.hint-unreadable", LID("id", live->id));
+        h = (struct envelope_hint){.created_s = (uint32_t)(wall_ms / 1000)};
+    }
+    struct schedule *s = &q->schedule;
+    struct schedule_site *site =
+        h.site_hash != 0 ? schedule_site_by_hash(s, h.site_hash) : schedule_site(s, STR("unrouted"), true);
+    struct schedule_entry *e = site == NULL ? NULL : schedule_add(s, live->id, h.created_s);
+    if (e == NULL) {
+        queue_trouble(q, ERR_NOMEM, "no memory for all entries of the queue");
+        return;
+    }
+    e->n_attempts = h.n_attempts;
+    e->flags = (h.flags & HINT_BOUNCE) != 0 ? ENTRY_IS_BOUNCE : 0;
+    schedule_set_site(s, e, site);
+    if ((h.flags & HINT_HELD) != 0)
+        schedule_hold(s, e, now_ms);
+    else
+        schedule_wait(s, e, now_ms + (h.next_ms > wall_ms ? (uint64_t)(h.next_ms - wall_ms) : 0), now_ms);
+}
+
+/* ---- names -------------------------------------------------------------------------------------------------------------------- */
+
+static void on_named(struct store_read *r, enum err err)
+{
+    struct naming *n = container_of(r, struct naming, read);
+    struct queue *q = n->q;
+    queue_store_idle(q);
+    struct idmap_node *node = idmap_find(&q->schedule.sites, n->hash);
+    for (size_t i = r->n_results; err == ERR_OK && node != NULL && i > 0; i--) {
+        struct str name = delta_site(r->results[i - 1]);
+        if (name.n == 0)
+            continue;
+        schedule_site_learn(&q->schedule, container_of(node, struct schedule_site, by_hash), name);
+        break;
+    }
+    store_read_release(r);
+    list_remove(&n->link);
+    q->n_naming--;
+    mem_free(n);
+    naming_step(q);
+}
+
+void naming_step(struct queue *q)
+{
+    while (q->n_naming < QUEUE_NAMING_MAX && q->names_at < q->n_names && q->phase == QUEUE_OPEN) {
+        uint64_t hash = q->names[q->names_at++];
+        struct idmap_node *node = idmap_find(&q->schedule.sites, hash);
+        if (node == NULL)
+            continue;
+        struct schedule_site *site = container_of(node, struct schedule_site, by_hash);
+        struct heap_node *first = heap_min(&site->due);
+        struct naming *n = site->name_n > 0 || first == NULL ? NULL : mem_new(struct naming);
+        if (n == NULL)
+            continue;
+        n->q = q;
+        n->hash = hash;
+        n->read.done = on_named;
+        list_push_back(&q->namings, &n->link);
+        q->n_naming++;
+        queue_store_busy(q);
+        store_read_envelope(q->store, container_of(first, struct schedule_entry, due)->by_id.id, &n->read);
+    }
+    if (q->names_at == q->n_names && q->names != NULL) {
+        mem_free(q->names);
+        q->names = NULL;
+        q->n_names = q->names_at = 0;
+    }
+}
+
+void naming_start(struct queue *q)
+{
+    size_t n = 0;
+    q->names = mem_alloc_array(q->schedule.n_sites, sizeof *q->names);
+    if (q->names == NULL)
+        return; /* they are learnt as their entries come due */
+    list_each(l, &q->schedule.all_sites) {
+        const struct schedule_site *site = list_entry(l, struct schedule_site, all);
+        if (site->name_n == 0)
+            q->names[n++] = site->by_hash.id;
+    }
+    q->n_names = n;
+    q->names_at = 0;
+    naming_step(q);
+}
+
+void naming_free_all(struct queue *q)
+{
+    list_each(l, &q->namings) {
+        list_remove(l);
+        mem_free(list_entry(l, struct naming, link));
+    }
+    mem_free(q->names);
+}
+
+/* ---- expiry behind a block ------------------------------------------------------------------------------------------------------ */
+
+/* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts. */
+void recover_sweep(struct queue *q)
+{
+    const struct config *c = q->config;
+    size_t n_slots = QUEUE_SLICE;
+    int64_t wall_ms = world_wall_ms(q->world);
+    struct schedule_entry *e;
+    while (q->n_works < QUEUE_ACTIVE_MAX && (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
+        uint32_t expire_s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
+        if (e->state != ENTRY_WAITING || e->site->block_ms == 0 || !schedule_is_expired(e->created_s, wall_ms, expire_s))
+            continue;
+        schedule_take(&q->schedule, e, world_now_ms(q->world));
+        e->flags |= ENTRY_IS_EXPIRED;
+        work_start(q, e);
+    }
+    if (q->sweep_at >= schedule_slots(&q->schedule))
+        q->is_sweeping = false;
+}

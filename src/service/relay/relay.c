@@ -1,0 +1,257 @@
+/* service/relay/relay.c: the relay role: hands mail to other servers by SMTP and LMTP.
+ *
+ * It connects; it opens no file. The queue decides what goes where and how many at a time; relay keeps connections for
+ * the next job to the same site, tries hosts and addresses in order, and reports each recipient's result.
+ */
+#include "service/relay/relay.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+/* ---- answers -------------------------------------------------------------------------------------------------------------- */
+
+static void maybe_drained(struct relay *r)
+{
+    if (r->is_draining && r->n_jobs == 0)
+        role_drained(r->env);
+}
+
+void relay_answer(struct job *j, const struct job_result *results, size_t n)
+{
+    struct relay *r = j->relay;
+    char mem[IPC_FRAME_MAX - 64] __attribute__((uninitialized));
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    for (size_t i = 0; i < n; i++) {
+        struct job_result cut = results[i];
+        cut.host = str_slice(cut.host, 0, 256);
+        (void)list_put_result(&b, &cut);
+    }
+    must(!b.failed); /* QUEUE_RCPTS_PER_ATTEMPT_MAX results of bounded texts fit */
+    struct ipc_job_done m = {.token = j->token, .results = buf_str(&b)};
+    /* The queue bounds what is out with us, so its channel has room; when it is gone nobody waits. */
+    if (r->queue != NULL && ipc_send_job_done(r->queue, &m, NULL) != ERR_OK)
+        log_error(r->world->log, "relay.unheard", LID("id", j->id));
+    job_del(j);
+    maybe_drained(r);
+}
+
+void relay_answer_all(struct job *j, const struct job_result *result)
+{
+    struct job_result all[QUEUE_RCPTS_PER_ATTEMPT_MAX];
+    uint32_t n = j->n_rcpts;
+    char host[RELAY_HOST_TEXT], text[RESULT_TEXT_MAX];
+    (void)str_to_c(result->host, host, sizeof host);
+    (void)str_to_c(result->text, text, sizeof text);
+    for (uint32_t i = 0; i < n; i++) {
+        all[i] = *result;
+        all[i].host = str_from_c(host);
+        all[i].text = str_from_c(text);
+    }
+    relay_answer(j, all, n);
+}
+
+struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp)
+{
+    list_each(l, &r->idle) {
+        struct link *k = list_entry(l, struct link, link);
+        if (k->is_lmtp == is_lmtp && str_eq(k->site, site))
+            return k;
+    }
+    return NULL;
+}
+
+/* ---- peers ------------------------------------------------------------------------------------------------------------------ */
+
+static void on_relay_job(struct relay *r, const struct ipc_relay_job *m, struct handle *given)
+{
+    struct job *j = r->n_jobs >= RELAY_JOBS_MAX ? NULL : job_new(r, m, given);
+    if (j != NULL) {
+        job_start(j);
+        return;
+    }
+    size_t n = list_count_str(m->rcpts);
+    struct job_result res = {.kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("memory budget used up")};
+    char mem[16384];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    for (size_t i = 0; n != STR_NPOS && i < n && i < QUEUE_RCPTS_PER_ATTEMPT_MAX; i++)
+        (void)list_put_result(&b, &res);
+    struct ipc_job_done done = {.token = m->token, .results = buf_str(&b)};
+    if (ipc_send_job_done(r->queue, &done, NULL) != ERR_OK)
+        log_error(r->world->log, "relay.unheard", LID("id", m->id));
+}
+
+/* The queue is gone: it will send everything again that it has no result for. Connections whose server could still take
+ * a message are closed so that as little as possible is sent twice. */
+static void on_queue_lost(struct relay *r)
+{
+    r->queue = NULL;
+    list_each(l, &r->links) {
+        struct link *k = list_entry(l, struct link, link);
+        if (k->job != NULL)
+            k->job->on = NULL;
+        k->job = NULL;
+        link_end(k);
+    }
+    while (!list_is_empty(&r->jobs))
+        job_del(list_entry(r->jobs.next, struct job, link));
+}
+
+static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct relay *r = arg;
+    struct ipc_relay_job m;
+    if (!role_message_allowed(r->env, ROLE_QUEUE, c, type)) {
+        on_queue_lost(r);
+    } else if (!ipc_decode_relay_job(payload, &m)) {
+        role_message_malformed(r->env, ROLE_QUEUE, c, type);
+        on_queue_lost(r);
+    } else {
+        on_relay_job(r, &m, given);
+    }
+}
+
+static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct relay *r = arg;
+    struct ipc_host_answer m;
+    UNUSED(given);
+    if (!role_message_allowed(r->env, ROLE_LOOKUP, c, type)) {
+        r->lookup = NULL;
+        job_on_lookup_lost(r);
+    } else if (!ipc_decode_host_answer(payload, &m)) {
+        role_message_malformed(r->env, ROLE_LOOKUP, c, type);
+        r->lookup = NULL;
+        job_on_lookup_lost(r);
+    } else {
+        job_on_answer(r, &m);
+    }
+}
+
+static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct relay *r = arg;
+    UNUSED(payload);
+    UNUSED(given);
+    if (role_message_allowed(r->env, ROLE_ADMIN, c, type))
+        role_message_malformed(r->env, ROLE_ADMIN, c, type);
+}
+
+static void on_room(void *arg, struct channel *c)
+{
+    UNUSED(arg);
+    UNUSED(c);
+}
+
+static void on_closed(void *arg, struct channel *c)
+{
+    struct relay *r = arg;
+    bool was_queue = c == r->queue, was_lookup = c == r->lookup;
+    role_peer_closed(r->env, c);
+    if (was_queue)
+        on_queue_lost(r);
+    if (was_lookup) {
+        r->lookup = NULL;
+        job_on_lookup_lost(r);
+    }
+}
+
+static const struct channel_user queue_user = {on_queue_message, on_room, on_closed};
+static const struct channel_user lookup_user = {on_lookup_message, on_room, on_closed};
+static const struct channel_user admin_user = {on_admin_message, on_room, on_closed};
+
+static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
+{
+    struct relay *r = self;
+    UNUSED(index);
+    if (who == ROLE_QUEUE) {
+        r->queue = c;
+        channel_set_user(c, &queue_user, r);
+    } else if (who == ROLE_LOOKUP) {
+        r->lookup = c;
+        channel_set_user(c, &lookup_user, r);
+    } else {
+        channel_set_user(c, &admin_user, r);
+    }
+}
+
+/* ---- role ---------------------------------------------------------------------------------------------------------------------- */
+
+static void free_ended(struct relay *r)
+{
+    struct list *l;
+    while ((l = list_pop_front(&r->ended)) != NULL)
+        mem_free(list_entry(l, struct link, link));
+}
+
+static void on_turn(struct turn_hook *h)
+{
+    free_ended(container_of(h, struct relay, turn));
+}
+
+static void use_config(struct relay *r)
+{
+    r->smtp = (struct smtp_client_conf){.helo = r->env->config->policy.hostname};
+    r->lmtp = r->smtp;
+    r->lmtp.lmtp = true;
+}
+
+static void *create(struct role_env *env)
+{
+    struct relay *r = mem_must_new(struct relay);
+    r->env = env;
+    r->world = env->world;
+    r->next_question = 1;
+    list_init(&r->jobs);
+    list_init(&r->links);
+    list_init(&r->idle);
+    list_init(&r->ended);
+    must(idmap_init(&r->questions));
+    uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
+    chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
+    use_config(r);
+    r->turn.run = on_turn;
+    world_turn_end(r->world, &r->turn);
+    static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN};
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        if (env->peers[peers[i]][0] != NULL)
+            on_peer(r, peers[i], 0, env->peers[peers[i]][0]);
+    }
+    role_ready(env);
+    return r;
+}
+
+/* Connections under way keep pointing at r->smtp, whose host name changes with the configuration: kept ones say the old
+ * name in no command any more, as EHLO is over. */
+static void reload(void *self, const struct config *old)
+{
+    struct relay *r = self;
+    use_config(r);
+    role_config_release(r->env, old);
+}
+
+static void drain(void *self, uint64_t deadline_ms)
+{
+    struct relay *r = self;
+    UNUSED(deadline_ms);
+    r->is_draining = true;
+    while (!list_is_empty(&r->idle))
+        link_quit(list_entry(r->idle.next, struct link, link));
+    maybe_drained(r);
+}
+
+static void del(void *self)
+{
+    struct relay *r = self;
+    on_queue_lost(r);
+    while (!list_is_empty(&r->idle))
+        link_end(list_entry(r->idle.next, struct link, link));
+    free_ended(r);
+    list_remove(&r->turn.link);
+    idmap_fini(&r->questions);
+    chunk_pool_fini(&r->pool);
+    mem_free(r);
+}
+
+const struct role_ops relay_role = {create, on_peer, reload, drain, del};

@@ -1,0 +1,114 @@
+/* service/relay/relay.h: inside of the relay role: what relay.c, relay_job.c and relay_conn.c share.
+ *
+ * relay.c       the role: peers, jobs coming and answered, idle connections
+ * relay_job.c   one job's search for a server: next hops, their addresses (asked of lookup), one after the other
+ * relay_conn.c  one connection: octets between conn and smtp_client, and the body
+ */
+#pragma once
+#include "base/idmap.h"
+#include "base/limits.h"
+#include "ipc/lists.h"
+#include "proto/smtp_client.h"
+#include "service/boot/role.h"
+
+enum {
+    RELAY_SCRATCH = 64 * 1024,
+    RELAY_JOBS_MAX = 4096,
+    RELAY_HOPS_MAX = DNS_MX_MAX,
+    RELAY_PIECE = 64 * 1024,
+    RELAY_ARENA_CHUNK = 4096,
+    RELAY_IDLE_MAX = 1000, /* connections kept in all */
+    RELAY_HOST_TEXT = 400,
+};
+
+struct relay;
+struct link;
+
+struct job {
+    struct list link; /* in relay.jobs */
+    struct idmap_node by_question; /* while a HOST_ASK is open */
+    struct relay *relay;
+    uint64_t token, id, size;
+    uint32_t flags;
+    bool is_lmtp, is_asking, was_retried;
+    struct buf text; /* everything that the job's slices point into */
+    struct str site, sender, body;
+    struct str *rcpts;
+    uint32_t n_rcpts;
+    struct hop hops[RELAY_HOPS_MAX];
+    uint32_t n_hops, hop; /* hop: the one being tried */
+    struct netaddr addresses[SMTP_CLIENT_ADDRESSES_MAX];
+    uint32_t n_addresses, address; /* of the present hop */
+    uint32_t n_tried, n_absent;    /* addresses tried; hops whose name does not exist */
+    struct conn *pipe;             /* the body when it is not in `body` */
+    struct buf piece;              /* octets from the pipe that the client has not taken yet */
+    uint64_t n_read, n_given;
+    bool pipe_ended, body_begun;
+    struct link *on; /* the connection that carries it */
+    /* the last failure before any recipient was spoken of */
+    enum smtp_client_stage fail_stage;
+    uint16_t fail_code;
+    struct esc fail_esc;
+    char fail_host[RELAY_HOST_TEXT], fail_text[RESULT_TEXT_MAX];
+};
+
+enum link_state { LINK_CONNECTING = 0, LINK_HELLO, LINK_BUSY, LINK_IDLE, LINK_QUITTING };
+struct link { /* one connection to a server */
+    struct list link; /* in relay.links, or relay.idle while LINK_IDLE */
+    struct relay *relay;
+    enum link_state state;
+    struct conn *conn;
+    struct connecting *connecting;
+    struct smtp_client *client;
+    struct job *job; /* HELLO: waits for it; BUSY */
+    struct timer timer;
+    uint64_t idle_until_ms;
+    unsigned want;
+    bool is_lmtp, in_pump, is_dead;
+    struct str site;
+    char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
+    char site_text[512];
+};
+
+struct relay {
+    struct role_env *env;
+    struct world *world;
+    struct channel *queue, *lookup;
+    struct chunk_pool pool;
+    struct list jobs, links, idle;
+    size_t n_jobs, n_idle;
+    struct idmap questions;
+    uint64_t next_question;
+    bool is_draining;
+    struct smtp_client_conf smtp, lmtp;
+    struct turn_hook turn;
+    struct list ended; /* links to free at the end of the turn */
+    char scratch[RELAY_SCRATCH];
+};
+
+/* relay_job.c */
+struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handle *given);
+void job_del(struct job *j);
+/* Takes an idle connection to its site or starts looking for a server. */
+void job_start(struct job *j);
+/* This address did not work (text in j->fail_*): the next one, the next hop, or the end. */
+void job_next_address(struct job *j);
+void job_on_answer(struct relay *r, const struct ipc_host_answer *m);
+void job_on_lookup_lost(struct relay *r);
+/* Notes why an attempt failed. */
+void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host, struct str text);
+
+/* relay_conn.c */
+/* Starts connecting for j; false: no memory or descriptors (noted in j). */
+bool link_open(struct job *j, const struct netaddr *to, struct str name);
+void link_take_job(struct link *k, struct job *j); /* k is idle */
+void link_pump(struct link *k);
+void link_end(struct link *k); /* closes; freed at the end of the turn; its job must be gone */
+void link_quit(struct link *k);
+
+/* relay.c */
+/* Answers the queue; the job is deleted. */
+void relay_answer(struct job *j, const struct job_result *results, size_t n);
+/* One result for all its recipients. */
+void relay_answer_all(struct job *j, const struct job_result *result);
+struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp);

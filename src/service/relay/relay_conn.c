@@ -1,0 +1,442 @@
+/* service/relay/relay_conn.c: one connection to a server, and the job on it.
+ *
+ * CONNECTING -> HELLO (smtp_client greets) -> BUSY (a job) -> IDLE (kept for the next job to the same site) -> BUSY ...;
+ * QUITTING ends it politely. A server that closes an idle connection, or answers the first command on a kept one with
+ * nothing but a closed connection, has said nothing about the message: the job gets a new connection, once.
+ */
+#include "base/limits.h"
+#include "base/mem.h"
+#include "service/relay/relay.h"
+
+static void link_set_state(struct link *k, enum link_state to)
+{
+    static const bool allowed[5][5] = {
+        [LINK_CONNECTING] = {[LINK_HELLO] = true},
+        [LINK_HELLO] = {[LINK_BUSY] = true, [LINK_QUITTING] = true},
+        [LINK_BUSY] = {[LINK_IDLE] = true, [LINK_QUITTING] = true},
+        [LINK_IDLE] = {[LINK_BUSY] = true, [LINK_QUITTING] = true},
+    };
+    must(allowed[k->state][to]);
+    k->state = to;
+}
+
+static void on_timer(struct timer *t);
+static void on_connected(void *arg, enum err err, struct conn *c);
+static const struct conn_user conn_user;
+
+bool link_open(struct job *j, const struct netaddr *to, struct str name)
+{
+    struct relay *r = j->relay;
+    struct link *k = mem_new(struct link);
+    struct buf b;
+    if (k == NULL)
+        return false;
+    k->relay = r;
+    k->is_lmtp = j->is_lmtp;
+    k->timer.fire = on_timer;
+    buf_init_fixed(&b, k->host, sizeof k->host - 1);
+    if (name.n > 0 && name.n <= SMTP_DOMAIN_MAX && to->kind != NETADDR_UNIX) {
+        buf_printf(&b, "%.*s [", STR_FMT(name));
+        netaddr_format_ip(to, &b);
+        buf_printf(&b, "]:%u", to->port);
+    } else {
+        netaddr_format(to, &b);
+    }
+    (void)str_to_c(j->site, k->site_text, sizeof k->site_text);
+    k->site = str_from_c(k->site_text);
+    uint64_t deadline = world_now_ms(r->world) + SMTP_CLIENT_CONNECT_MS;
+    k->connecting = world_connect(r->world, to, NULL, deadline, on_connected, k);
+    if (k->connecting == NULL) {
+        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, STR("no memory or descriptors for a connection"));
+        mem_free(k);
+        return false;
+    }
+    list_push_back(&r->links, &k->link);
+    k->job = j;
+    j->on = k;
+    return true;
+}
+
+void link_end(struct link *k)
+{
+    struct relay *r = k->relay;
+    must(k->job == NULL);
+    if (k->is_dead)
+        return;
+    k->is_dead = true;
+    if (k->state == LINK_IDLE)
+        r->n_idle--;
+    world_timer_cancel(r->world, &k->timer);
+    if (k->connecting != NULL)
+        connecting_cancel(k->connecting);
+    if (k->conn != NULL)
+        conn_close(k->conn);
+    k->connecting = NULL;
+    k->conn = NULL;
+    smtp_client_del(&k->client);
+    list_remove(&k->link);
+    list_push_back(&r->ended, &k->link);
+}
+
+static struct job *leave_job(struct link *k)
+{
+    struct job *j = k->job;
+    k->job = NULL;
+    if (j != NULL) {
+        j->on = NULL;
+        if (j->pipe != NULL)
+            conn_want(j->pipe, 0);
+    }
+    return j;
+}
+
+static void on_connected(void *arg, enum err err, struct conn *c)
+{
+    struct link *k = arg;
+    struct relay *r = k->relay;
+    k->connecting = NULL;
+    if (err != ERR_OK) {
+        struct job *j = leave_job(k);
+        /* RFC 3463: 4.4.1 no answer from host */
+        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, str_from_c(err_str(err)));
+        link_end(k);
+        job_next_address(j);
+        return;
+    }
+    k->conn = c;
+    uint64_t now = world_now_ms(r->world);
+    k->client = smtp_client_new(k->is_lmtp ? &r->lmtp : &r->smtp, &r->pool, now);
+    if (k->client == NULL) {
+        struct job *j = leave_job(k);
+        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 3, 0), k->host, STR("memory budget used up"));
+        link_end(k);
+        job_next_address(j);
+        return;
+    }
+    link_set_state(k, LINK_HELLO);
+    conn_set_user(c, &conn_user, k);
+    world_timer_set(r->world, &k->timer, smtp_client_deadline(k->client));
+    link_pump(k);
+}
+
+/* ---- jobs on the connection -------------------------------------------------------------------------------------------- */
+
+static void begin_job(struct link *k)
+{
+    struct job *j = k->job;
+    struct smtp_client_job cj = {
+        .from = j->sender,
+        .rcpts = j->rcpts,
+        .n_rcpts = j->n_rcpts,
+        .size = j->size,
+        .is_8bit = (j->flags & MAIL_FLAG_8BIT) != 0,
+    };
+    for (uint32_t i = 0; i < j->n_rcpts; i++)
+        cj.needs_utf8 = cj.needs_utf8 || !str_is_ascii(j->rcpts[i]);
+    cj.needs_utf8 = cj.needs_utf8 || !str_is_ascii(j->sender);
+    link_set_state(k, LINK_BUSY);
+    smtp_client_job(k->client, &cj, world_now_ms(k->relay->world));
+}
+
+void link_take_job(struct link *k, struct job *j)
+{
+    must(k->state == LINK_IDLE && k->job == NULL);
+    k->relay->n_idle--;
+    list_remove(&k->link);
+    list_push_back(&k->relay->links, &k->link);
+    k->job = j;
+    j->on = k;
+    begin_job(k);
+    link_pump(k);
+}
+
+static struct job_result result_of(const struct link *k, const struct smtp_client_result *res)
+{
+    enum result_kind kind = res->outcome == SMTP_OUTCOME_OK          ? RESULT_OK
+                            : res->outcome == SMTP_OUTCOME_PERMANENT ? RESULT_PERMANENT
+                                                                     : RESULT_TEMPORARY;
+    return (struct job_result){.kind = kind, .stage = (uint8_t)res->stage, .code = res->code, .esc = res->esc,
+                               .host = str_from_c(k->host), .text = res->text};
+}
+
+/* Did a kept connection just turn out to be dead before the server said anything about this job? */
+static bool was_stale(const struct link *k)
+{
+    const struct job *j = k->job;
+    const struct smtp_client_result *res = smtp_client_results(k->client);
+    if (smtp_client_n_jobs(k->client) < 2 || smtp_client_is_ready(k->client) || j->was_retried || j->body_begun)
+        return false;
+    for (uint32_t i = 0; i < j->n_rcpts; i++) {
+        bool silent = res[i].outcome == SMTP_OUTCOME_TEMPORARY && (res[i].code == 0 || res[i].code == 421);
+        if (!silent || res[i].stage > SMTP_AT_RCPT)
+            return false;
+    }
+    return true;
+}
+
+static void finish_job(struct link *k)
+{
+    struct job *j = k->job;
+    const struct smtp_client_result *res = smtp_client_results(k->client);
+    struct job_result out[QUEUE_RCPTS_PER_ATTEMPT_MAX];
+    uint32_t n = j->n_rcpts;
+    if (was_stale(k)) {
+        leave_job(k);
+        j->was_retried = true;
+        list_remove(&j->link); /* to the end: idle connections to the same dead server are not tried one by one */
+        list_push_back(&k->relay->jobs, &j->link);
+        j->hop = j->n_tried = j->n_absent = 0;
+        job_start(j);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = result_of(k, &res[i]);
+    leave_job(k);
+    relay_answer(j, out, n); /* texts live in the client until its next job */
+}
+
+static void become_idle(struct link *k)
+{
+    struct relay *r = k->relay;
+    if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX || smtp_client_n_jobs(k->client) >= SMTP_CLIENT_REUSE_MAX) {
+        link_quit(k);
+        return;
+    }
+    link_set_state(k, LINK_IDLE);
+    k->idle_until_ms = world_now_ms(r->world) + SMTP_CLIENT_IDLE_MS;
+    world_timer_set(r->world, &k->timer, k->idle_until_ms);
+    list_remove(&k->link);
+    list_push_front(&r->idle, &k->link); /* the most recent first: the others may grow old and go */
+    r->n_idle++;
+}
+
+void link_quit(struct link *k)
+{
+    if (k->state == LINK_IDLE) {
+        k->relay->n_idle--;
+        list_remove(&k->link);
+        list_push_back(&k->relay->links, &k->link);
+    }
+    link_set_state(k, LINK_QUITTING);
+    smtp_client_quit(k->client, world_now_ms(k->relay->world));
+    link_pump(k);
+}
+
+/* ---- the body ------------------------------------------------------------------------------------------------------------ */
+
+static void on_pipe(void *arg, struct conn *c, unsigned ready)
+{
+    struct job *j = arg;
+    UNUSED(ready);
+    if (j->on == NULL)
+        conn_want(c, 0);
+    else
+        link_pump(j->on);
+}
+
+static const struct conn_user pipe_user = {on_pipe};
+
+static void give_inline(struct link *k)
+{
+    struct job *j = k->job;
+    uint64_t now = world_now_ms(k->relay->world);
+    while (j->n_given < j->body.n) {
+        size_t n = smtp_client_body(k->client, str_skip(j->body, j->n_given), now);
+        if (n == 0)
+            return;
+        j->n_given += n;
+    }
+    j->body_begun = false;
+    smtp_client_body_end(k->client, now);
+}
+
+/* Reads one piece; false when there is none now. */
+static bool read_pipe(struct link *k)
+{
+    struct job *j = k->job;
+    size_t n;
+    if (j->piece.n > 0)
+        return true;
+    if (j->pipe_ended)
+        return false;
+    if (!buf_reserve(&j->piece, RELAY_PIECE)) {
+        smtp_client_body_abort(k->client);
+        return false;
+    }
+    enum err e = conn_read(j->pipe, j->piece.p, RELAY_PIECE, &n);
+    if (e == ERR_OK) {
+        j->piece.n = n;
+        j->n_read += n;
+        return true;
+    }
+    if (e != ERR_AGAIN)
+        j->pipe_ended = true;
+    return false;
+}
+
+static void give_piped(struct link *k)
+{
+    struct job *j = k->job;
+    uint64_t now = world_now_ms(k->relay->world);
+    conn_set_user(j->pipe, &pipe_user, j);
+    while (read_pipe(k)) {
+        size_t n = smtp_client_body(k->client, buf_str(&j->piece), now);
+        if (n == 0) {
+            conn_want(j->pipe, 0); /* the server is slow: the pipe fills and the queue waits */
+            return;
+        }
+        buf_consume(&j->piece, n);
+        j->n_given += n;
+    }
+    if (!j->pipe_ended) {
+        conn_want(j->pipe, CONN_READABLE);
+        return;
+    }
+    conn_want(j->pipe, 0);
+    j->body_begun = false;
+    if (j->n_read == j->size)
+        smtp_client_body_end(k->client, now);
+    else /* the queue could not read it whole: the server must not get a part as if it were all */
+        smtp_client_body_abort(k->client);
+}
+
+static void give_body(struct link *k)
+{
+    if (k->job == NULL || !k->job->body_begun)
+        return;
+    if (k->job->pipe != NULL)
+        give_piped(k);
+    else
+        give_inline(k);
+}
+
+/* ---- octets ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_dead(struct link *k)
+{
+    struct job *j = leave_job(k);
+    const struct smtp_client_result *f = smtp_client_failure(k->client);
+    if (j != NULL && f->outcome != SMTP_OUTCOME_PENDING)
+        job_note(j, f->stage, f->code, f->esc, k->host, f->text);
+    else if (j != NULL)
+        job_note(j, SMTP_AT_GREETING, 0, ESC(4, 4, 2), k->host, STR("the connection ended"));
+    link_end(k);
+    if (j != NULL)
+        job_next_address(j);
+}
+
+static void take_events(struct link *k)
+{
+    enum smtp_client_event_kind ev;
+    while (!k->is_dead && smtp_client_next(k->client, &ev)) {
+        switch (ev) {
+        case SMTP_CLIENT_READY:
+            if (k->job != NULL && k->state == LINK_HELLO)
+                begin_job(k);
+            break;
+        case SMTP_CLIENT_WANT_BODY:
+            k->job->body_begun = true;
+            break;
+        case SMTP_CLIENT_JOB_DONE:
+            finish_job(k);
+            if (smtp_client_is_ready(k->client))
+                become_idle(k);
+            break;
+        case SMTP_CLIENT_DEAD:
+            on_dead(k);
+            break;
+        }
+    }
+}
+
+static void flush(struct link *k)
+{
+    uint64_t now = world_now_ms(k->relay->world);
+    enum err e = ERR_OK;
+    while (!k->is_dead && e == ERR_OK) {
+        give_body(k);
+        take_events(k);
+        struct str out = k->is_dead ? STR_NIL : smtp_client_output(k->client);
+        size_t n;
+        if (out.n == 0)
+            return;
+        e = conn_write(k->conn, &out, 1, &n);
+        if (e == ERR_OK)
+            smtp_client_sent(k->client, n, now);
+    }
+    if (!k->is_dead && e != ERR_AGAIN) {
+        smtp_client_eof(k->client, e);
+        take_events(k);
+    }
+}
+
+static void read_all(struct link *k)
+{
+    struct relay *r = k->relay;
+    for (int i = 0; i < 4 && !k->is_dead; i++) {
+        size_t n, used = 0;
+        enum err e = conn_read(k->conn, r->scratch, sizeof r->scratch, &n);
+        if (e == ERR_AGAIN)
+            return;
+        if (e != ERR_OK) {
+            smtp_client_eof(k->client, e);
+            take_events(k);
+            return;
+        }
+        while (used < n && !k->is_dead) {
+            size_t got = smtp_client_feed(k->client, str_of(r->scratch + used, n - used), world_now_ms(r->world));
+            take_events(k);
+            if (got == 0)
+                break;
+            used += got;
+        }
+        if (n < sizeof r->scratch)
+            return;
+    }
+}
+
+void link_pump(struct link *k)
+{
+    if (k->in_pump || k->is_dead || k->client == NULL)
+        return;
+    k->in_pump = true;
+    read_all(k);
+    if (!k->is_dead)
+        take_events(k);
+    flush(k);
+    k->in_pump = false;
+    if (k->is_dead)
+        return;
+    unsigned want = CONN_READABLE | (smtp_client_output(k->client).n > 0 ? (unsigned)CONN_WRITABLE : 0u);
+    if (want != k->want) {
+        k->want = want;
+        conn_want(k->conn, want);
+    }
+}
+
+static void on_ready(void *arg, struct conn *c, unsigned ready)
+{
+    UNUSED(c);
+    UNUSED(ready);
+    link_pump(arg);
+}
+
+static const struct conn_user conn_user = {on_ready};
+
+static void on_timer(struct timer *t)
+{
+    struct link *k = container_of(t, struct link, timer);
+    uint64_t now = world_now_ms(k->relay->world);
+    if (k->state == LINK_IDLE && now >= k->idle_until_ms) {
+        link_quit(k);
+    } else if (now >= smtp_client_deadline(k->client)) {
+        smtp_client_tick(k->client, now);
+        take_events(k);
+        if (!k->is_dead)
+            link_pump(k);
+    }
+    if (k->is_dead || k->state == LINK_IDLE)
+        return;
+    uint64_t due = smtp_client_deadline(k->client);
+    world_timer_set(k->relay->world, &k->timer, due > now ? due : now + 1000);
+}

@@ -1,0 +1,42 @@
+#include "service/roles.h"
+
+/* clang-format off */
+static const struct sandbox_profile profiles[ROLE_N] = {
+    /* the supervisor binds ports, opens files and starts processes: its strength is that it reads nothing from outside */
+    [ROLE_SUPER]   = {.name = "supervisor"},
+    [ROLE_SMTPD]   = {.name = "smtpd",   .accept = true},
+    [ROLE_LOOKUP]  = {.name = "lookup",  .net_tcp = true, .net_udp = true},
+    [ROLE_QUEUE]   = {.name = "queue",   .files_read = true, .files_write = true},
+    [ROLE_RELAY]   = {.name = "relay",   .net_tcp = true, .unix_connect = true},
+    [ROLE_LOCAL]   = {.name = "local",   .spawn = true},
+    [ROLE_DELIVER] = {.name = "deliver", .files_read = true, .files_write = true},
+    [ROLE_ADMIN]   = {.name = "admin",   .accept = true, .files_read = true, .files_write = true},
+};
+/* clang-format on */
+
+const struct sandbox_profile *role_sandbox(enum role r)
+{
+    must((size_t)r < ARRAY_LEN(profiles));
+    return &profiles[r];
+}
+
+const char *role_user(enum role r)
+{
+    switch (r) {
+    case ROLE_SMTPD:
+        return "_wwsmtpd";
+    case ROLE_LOOKUP:
+        return "_wwlookup";
+    case ROLE_QUEUE:
+        return "_wwqueue";
+    case ROLE_RELAY:
+        return "_wwrelay";
+    case ROLE_ADMIN:
+        return "_wwadmin";
+    case ROLE_SUPER:
+    case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
+    case ROLE_DELIVER: /* is one of the users */
+        break;
+    }
+    return NULL;
+}

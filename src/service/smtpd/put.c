@@ -1,0 +1,508 @@
+/* service/smtpd/put.c: one message on its way to the queue.
+ *
+ * States: FILLING (octets collect in memory) -> PIPING (over IPC_BODY_INLINE_MAX: the queue reads the pipe) -> ENDING (all
+ * octets are there, the pipe still drains) -> WAITING_ROOM (the channel is full) -> SENT (put or commit is on its way).
+ * 250 is said only on the queue's put_done with ERR_OK.
+ */
+#include "base/limits.h"
+#include "base/mem.h"
+#include "ipc/lists.h"
+#include "service/smtpd/smtpd.h"
+#include "wire/received.h"
+
+#include <string.h>
+
+static void put_set_state(struct put *p, enum put_state to)
+{
+    static const bool allowed[5][5] = {
+        [PUT_FILLING] = {[PUT_PIPING] = true, [PUT_ENDING] = true},
+        [PUT_PIPING] = {[PUT_ENDING] = true},
+        [PUT_ENDING] = {[PUT_WAITING_ROOM] = true, [PUT_SENT] = true},
+        [PUT_WAITING_ROOM] = {[PUT_SENT] = true},
+    };
+    must(allowed[p->state][to]);
+    p->state = to;
+}
+
+/* ---- header section ---------------------------------------------------------------------------------------------- */
+
+/* One octet of the header section. Counts Received fields (loops, RFC 5321 6.3) and finds the empty line. */
+static void scan_octet(struct header_scan *h, char c)
+{
+    static const char name[] = "received:";
+    if (c == '\n') {
+        h->in_body = h->last_was_empty;
+        h->at_line_start = true;
+        h->last_was_empty = false;
+        h->matched = 0;
+        return;
+    }
+    h->last_was_empty = h->at_line_start && c == '\r';
+    if (h->at_line_start && c != '\r')
+        h->matched = 0;
+    else if (!h->at_line_start && h->matched == 0)
+        return; /* this line's name differs already */
+    h->at_line_start = false;
+    if (h->matched < sizeof name - 1 && ascii_lower(c) == name[h->matched]) {
+        h->matched++;
+        if (h->matched == sizeof name - 1) {
+            h->n_received++;
+            h->matched = 0;
+        }
+    } else {
+        h->matched = 0;
+    }
+}
+
+static void scan(struct put *p, struct str octets)
+{
+    struct header_scan *h = &p->scan;
+    for (size_t i = 0; i < octets.n && !h->in_body && !p->is_refused; i++) {
+        /* the rest of a line that is no Received field holds nothing of interest */
+        if (!h->at_line_start && h->matched == 0 && !h->last_was_empty) {
+            const char *nl = memchr(octets.p + i, '\n', octets.n - i);
+            size_t skip = nl == NULL ? octets.n - i : (size_t)(nl - (octets.p + i));
+            h->n_octets += skip;
+            i += skip;
+            if (nl == NULL)
+                break;
+        }
+        scan_octet(h, octets.p[i]);
+        h->n_octets++;
+        if (h->n_received > HEADER_RECEIVED_MAX) {
+            p->is_refused = true;
+            p->refuse_id = R_LOOP;
+        }
+    }
+    if (!h->in_body && h->n_octets > HEADER_SECTION_MAX) {
+        p->is_refused = true;
+        p->refuse_id = R_HEADER_TOO_BIG;
+    }
+}
+
+static bool has_8bit(struct str s)
+{
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t v;
+        memcpy(&v, s.p + i, sizeof v);
+        if ((v & 0x8080808080808080u) != 0)
+            return true;
+    }
+    return !str_is_ascii(str_skip(s, i));
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------- */
+
+static void put_free(struct smtpd *d, struct put *p)
+{
+    must(d->memory_used >= p->body.cap);
+    d->memory_used -= p->body.cap;
+    if (p->pipe != NULL)
+        conn_close(p->pipe);
+    if (d->n_spare < SMTPD_SPARE_PUTS && p->body.cap <= IPC_BODY_INLINE_MAX) {
+        struct buf kept = p->body;
+        buf_reset(&kept);
+        *p = (struct put){.body = kept};
+        list_push_back(&d->spare, &p->link);
+        d->n_spare++;
+        return;
+    }
+    buf_fini(&p->body);
+    mem_free(p);
+}
+
+static struct put *put_alloc(struct smtpd *d)
+{
+    struct list *l = list_pop_front(&d->spare);
+    struct put *p = NULL;
+    if (l != NULL) {
+        p = list_entry(l, struct put, link);
+        d->n_spare--;
+    } else {
+        p = mem_new(struct put);
+        if (p == NULL)
+            return NULL;
+        buf_init(&p->body, (size_t)SMTPD_PIPE_HIGH + SMTPD_SCRATCH + SMTP_COMMAND_LINE_MAX);
+    }
+    list_init(&p->link);
+    d->memory_used += p->body.cap;
+    return p;
+}
+
+/* Appends to the body; memory is accounted, failure refuses the message with a 4xx. */
+static void keep(struct smtpd *d, struct put *p, struct str octets)
+{
+    size_t before = p->body.cap;
+    if (!buf_put(&p->body, octets)) {
+        p->is_refused = true;
+        p->refuse_id = R_NO_MEMORY;
+    }
+    d->memory_used += p->body.cap - before;
+}
+
+static void add_trace(struct session *s, struct put *p)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    char mem[2048];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    struct received r = {
+        .helo = smtp_server_helo(&s->server),
+        .client = conn_peer(s->conn),
+        .by = s->conf->config->policy.hostname,
+        .with = received_with(smtp_server_is_esmtp(&s->server), s->is_lmtp, false, false, t->smtputf8),
+        .queue_id = p->id,
+        .for_rcpt = t->n_rcpts == 1 ? t->rcpts[0].to.text : STR_NIL,
+        .unix_s = world_wall_ms(s->d->world) / 1000,
+    };
+    received_format(&r, &b);
+    keep(s->d, p, buf_str(&b));
+    p->size = p->body.n;
+}
+
+void put_ask_ids(struct smtpd *d)
+{
+    struct ipc_id_want m = {.n = SMTPD_IDS_WANTED};
+    if (!d->id_asked && d->queue != NULL && ipc_send_id_want(d->queue, &m, NULL) == ERR_OK)
+        d->id_asked = true;
+}
+
+struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
+{
+    struct smtpd *d = s->d;
+    if (d->id_next == d->id_end) {
+        d->id_next = d->spare_next;
+        d->id_end = d->spare_end;
+        d->spare_next = d->spare_end = 0;
+    }
+    if (d->spare_next == d->spare_end)
+        put_ask_ids(d);
+    *out_reply = R_STORE_DOWN;
+    if (d->queue == NULL || d->id_next == d->id_end)
+        return NULL;
+    *out_reply = R_NO_MEMORY;
+    if (d->memory_used > s->conf->config->memory_max)
+        return NULL;
+    struct put *p = put_alloc(d);
+    if (p == NULL)
+        return NULL;
+    p->session = s;
+    p->id = d->id_next++;
+    p->scan.at_line_start = true;
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u);
+    add_trace(s, p);
+    return p;
+}
+
+/* ---- to the queue ---------------------------------------------------------------------------------------------------- */
+
+/* The recipients that do not fit into PUT go ahead in PUT_RCPTS; the last part is left in b. */
+static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
+    for (uint32_t i = 0; i < t->n_rcpts; i++) {
+        if (b->n + t->rcpts[i].to.text.n + 4 > b->max) {
+            struct ipc_put_rcpts m = {.token = p->by_token.id, .rcpts = buf_str(b)};
+            enum err e = ipc_send_put_rcpts(d->queue, &m, NULL);
+            if (e != ERR_OK)
+                return e;
+            buf_reset(b);
+        }
+        if (!list_put_str(b, t->rcpts[i].to.text))
+            return ERR_TOO_BIG;
+    }
+    return ERR_OK;
+}
+
+static enum err send_put(struct put *p, struct handle *pipe)
+{
+    struct session *s = p->session;
+    struct smtpd *d = s->d;
+    if (d->queue == NULL)
+        return ERR_CLOSED;
+    /* all or nothing: the parts of one put must not be split by a full channel */
+    if (channel_backlog(d->queue) > IPC_QUEUE_MAX - 2 * IPC_FRAME_MAX - (size_t)STORE_ENVELOPE_MAX)
+        return ERR_AGAIN;
+    p->by_token.id = d->next_token;
+    char rcpts[SMTPD_RCPTS_INLINE] __attribute__((uninitialized));
+    struct buf b;
+    buf_init_fixed(&b, rcpts, sizeof rcpts);
+    enum err e = send_rcpts(d, p, &b);
+    if (e != ERR_OK)
+        return e;
+    char client_mem[NETADDR_TEXT_MAX];
+    struct buf client;
+    buf_init_fixed(&client, client_mem, sizeof client_mem);
+    netaddr_format_ip(conn_peer(s->conn), &client);
+    struct ipc_put m = {
+        .token = d->next_token,
+        .id = p->id,
+        .flags = p->flags,
+        .sender = smtp_server_transaction(&s->server)->from.text,
+        .rcpts = buf_str(&b),
+        .client = buf_str(&client),
+        .helo = smtp_server_helo(&s->server),
+        .is_piped = pipe != NULL,
+        .body = pipe == NULL ? buf_str(&p->body) : STR_NIL,
+    };
+    e = ipc_send_put(d->queue, &m, pipe);
+    if (e == ERR_OK) {
+        d->next_token++;
+        idmap_insert(&d->puts, &p->by_token, m.token);
+    }
+    return e;
+}
+
+/* The octets outgrew memory: from now on they go through a pipe. */
+static void start_pipe(struct put *p)
+{
+    struct smtpd *d = p->session->d;
+    struct conn *r, *w;
+    p->is_refused = true;
+    p->refuse_id = R_STORE_BUSY;
+    if (world_pipe(d->world, &r, &w) != ERR_OK)
+        return;
+    struct handle *h = handle_of_conn(r);
+    if (h == NULL) {
+        conn_close(r);
+        conn_close(w);
+        return;
+    }
+    if (send_put(p, h) != ERR_OK) {
+        handle_drop(h);
+        conn_close(w);
+        return;
+    }
+    p->is_refused = false;
+    p->pipe = w;
+    put_set_state(p, PUT_PIPING);
+}
+
+static void answer(struct put *p, enum err err)
+{
+    struct session *s = p->session;
+    uint64_t id = p->id;
+    struct smtpd *d = s->d;
+    s->put = NULL;
+    if (p->by_token.id != 0)
+        (void)idmap_remove(&d->puts, p->by_token.id);
+    list_remove(&p->link);
+    put_free(d, p);
+    session_message_done(s, err, id);
+}
+
+static void commit(struct put *p)
+{
+    struct smtpd *d = p->session->d;
+    enum err e = ERR_CLOSED;
+    if (p->pipe != NULL) { /* everything was taken: the end of the pipe and this message together end the body */
+        struct ipc_put_commit m = {.token = p->by_token.id, .size = p->size};
+        if (d->queue != NULL)
+            e = ipc_send_put_commit(d->queue, &m, NULL);
+        if (e == ERR_OK) {
+            conn_close(p->pipe);
+            p->pipe = NULL;
+        }
+    } else {
+        e = send_put(p, NULL);
+    }
+    if (e == ERR_OK) {
+        list_remove(&p->link);
+        put_set_state(p, PUT_SENT);
+    } else if (e == ERR_AGAIN) {
+        if (p->state != PUT_WAITING_ROOM) {
+            put_set_state(p, PUT_WAITING_ROOM);
+            list_push_back(&d->waiting_room, &p->link);
+        }
+    } else {
+        answer(p, e);
+    }
+}
+
+static void drain_pipe(struct put *p)
+{
+    size_t n;
+    enum err e = ERR_OK;
+    while (p->body.n > 0 && e == ERR_OK) {
+        struct str piece = buf_str(&p->body);
+        e = conn_write(p->pipe, &piece, 1, &n);
+        if (e == ERR_OK)
+            buf_consume(&p->body, n);
+    }
+    if (e != ERR_OK && e != ERR_AGAIN) { /* the queue went away; its channel will tell */
+        p->is_refused = true;
+        p->refuse_id = R_STORE_DOWN;
+        buf_reset(&p->body);
+    }
+    conn_want(p->pipe, p->body.n > 0 ? CONN_WRITABLE : 0);
+}
+
+static void on_pipe(void *arg, struct conn *c, unsigned ready)
+{
+    struct put *p = arg;
+    UNUSED(c);
+    UNUSED(ready);
+    struct session *s = p->session;
+    bool was_full = put_is_full(p);
+    drain_pipe(p);
+    if (p->state == PUT_ENDING && p->body.n == 0) {
+        put_end(p);
+        session_pump(s);
+    } else if (was_full && !put_is_full(p)) {
+        session_pump(s);
+    }
+}
+
+static const struct conn_user pipe_user = {on_pipe};
+
+void put_body(struct put *p, struct str octets)
+{
+    struct smtpd *d = p->session->d;
+    if (p->is_refused)
+        return;
+    if (!p->scan.in_body)
+        scan(p, octets);
+    if ((p->flags & MAIL_FLAG_8BIT) == 0 && has_8bit(octets))
+        p->flags |= MAIL_FLAG_8BIT;
+    if (p->is_refused)
+        return;
+    keep(d, p, octets);
+    p->size += octets.n;
+    if (p->state == PUT_FILLING && p->body.n > IPC_BODY_INLINE_MAX)
+        start_pipe(p);
+    if (p->pipe != NULL) {
+        conn_set_user(p->pipe, &pipe_user, p);
+        drain_pipe(p);
+    }
+}
+
+bool put_is_full(const struct put *p)
+{
+    return p->pipe != NULL && p->body.n > IPC_BODY_INLINE_MAX;
+}
+
+void put_end(struct put *p)
+{
+    if (p->state == PUT_FILLING || p->state == PUT_PIPING)
+        put_set_state(p, PUT_ENDING);
+    if (p->is_refused) {
+        struct session *s = p->session;
+        enum smtp_reply_id id = p->refuse_id;
+        s->put = NULL;
+        put_abort(p);
+        session_message_reply(s, id, STR_NIL);
+        return;
+    }
+    if (p->pipe == NULL || p->body.n == 0)
+        commit(p);
+}
+
+void put_abort(struct put *p)
+{
+    struct smtpd *d = p->session->d;
+    p->session = NULL;
+    if (p->state == PUT_SENT) /* the queue has it and will answer; nobody listens */
+        return;
+    list_remove(&p->link);
+    if (p->by_token.id != 0) {
+        struct ipc_put_abort m = {.token = p->by_token.id};
+        (void)idmap_remove(&d->puts, p->by_token.id);
+        /* not heard by a full channel: the pipe then ends without a commit, which the queue takes as an abort too */
+        if (d->queue != NULL && ipc_send_put_abort(d->queue, &m, NULL) != ERR_OK)
+            d->count.trouble++;
+    }
+    put_free(d, p);
+}
+
+void put_on_done(struct smtpd *d, const struct ipc_put_done *m)
+{
+    struct idmap_node *n = idmap_remove(&d->puts, m->token);
+    if (n == NULL)
+        return;
+    struct put *p = container_of(n, struct put, by_token);
+    p->by_token.id = 0;
+    struct session *s = p->session;
+    if (s == NULL) {
+        put_free(d, p);
+        return;
+    }
+    if (p->state == PUT_SENT) {
+        answer(p, (enum err)m->err);
+    } else { /* the queue gave up before the end of the body */
+        p->is_refused = true;
+        p->refuse_id = (enum err)m->err == ERR_NOSPACE ? R_STORE_FULL : R_STORE_BUSY;
+        buf_reset(&p->body);
+        if (p->pipe != NULL)
+            conn_close(p->pipe);
+        p->pipe = NULL;
+        if (p->state == PUT_ENDING || p->state == PUT_WAITING_ROOM)
+            put_end(p);
+    }
+    session_pump(s);
+}
+
+void put_on_room(struct smtpd *d)
+{
+    struct list *l;
+    while (d->queue != NULL && channel_backlog(d->queue) < IPC_QUEUE_MAX / 2 && (l = d->waiting_room.next) != &d->waiting_room) {
+        struct session *s = list_entry(l, struct put, link)->session;
+        commit(list_entry(l, struct put, link));
+        if (d->waiting_room.next == l)
+            return; /* still no room */
+        session_pump(s);
+    }
+}
+
+struct lost {
+    struct smtpd *d;
+    struct list all;
+};
+
+static void collect(struct idmap_node *n, void *arg)
+{
+    struct lost *lost = arg;
+    struct put *p = container_of(n, struct put, by_token);
+    list_remove(&p->link);
+    list_push_back(&lost->all, &p->link);
+}
+
+void put_on_queue_lost(struct smtpd *d)
+{
+    struct lost lost = {.d = d};
+    list_init(&lost.all);
+    idmap_each(&d->puts, collect, &lost);
+    struct list *l;
+    while ((l = list_pop_front(&d->waiting_room)) != NULL)
+        list_push_back(&lost.all, l);
+    while ((l = list_pop_front(&lost.all)) != NULL) {
+        struct put *p = list_entry(l, struct put, link);
+        struct ipc_put_done m = {.token = p->by_token.id, .id = p->id, .err = ERR_CLOSED};
+        if (p->by_token.id != 0)
+            put_on_done(d, &m);
+        else {
+            struct session *s = p->session;
+            answer(p, ERR_CLOSED);
+            session_pump(s);
+        }
+    }
+    d->id_next = d->id_end = d->spare_next = d->spare_end = 0; /* a new queue knows no old grants */
+    d->id_asked = false;
+}
+
+void put_fini_all(struct smtpd *d)
+{
+    struct lost lost = {.d = d};
+    list_init(&lost.all);
+    idmap_each(&d->puts, collect, &lost);
+    struct list *l;
+    while ((l = list_pop_front(&lost.all)) != NULL || (l = list_pop_front(&d->spare)) != NULL) {
+        struct put *p = list_entry(l, struct put, link);
+        if (p->pipe != NULL)
+            conn_close(p->pipe);
+        buf_fini(&p->body);
+        mem_free(p);
+    }
+    idmap_fini(&d->puts);
+}

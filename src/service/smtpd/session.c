@@ -1,0 +1,413 @@
+/* service/smtpd/session.c: one connection: octets between conn and smtp_server, answers to its questions.
+ *
+ * An idle session owns no buffer: octets are read into the role's scratch and fed from there; only an incomplete line,
+ * or what came while a question was open, is kept.
+ */
+#include "base/limits.h"
+#include "base/mem.h"
+#include "service/smtpd/smtpd.h"
+#include "wire/received.h"
+
+static const struct conn_user conn_user;
+
+/* ---- clients: how many sessions an address has ----------------------------------------------------------------------- */
+
+static struct client *client_take(struct smtpd *d, const struct netaddr *a)
+{
+    uint64_t h = str_ihash(str_of(a->ip, sizeof a->ip), d->hash_seed) % SMTPD_CLIENT_BUCKETS;
+    struct list *bucket = &d->clients[h];
+    list_each(l, bucket) {
+        struct client *c = list_entry(l, struct client, link);
+        if (c->kind == a->kind && str_eq(str_of(c->ip, sizeof c->ip), str_of(a->ip, sizeof a->ip))) {
+            c->n++;
+            return c;
+        }
+    }
+    struct client *c = mem_new(struct client);
+    if (c == NULL)
+        return NULL;
+    c->kind = a->kind;
+    for (size_t i = 0; i < sizeof c->ip; i++)
+        c->ip[i] = a->ip[i];
+    c->n = 1;
+    list_push_front(bucket, &c->link);
+    return c;
+}
+
+static void client_give(struct client *c)
+{
+    if (c == NULL || --c->n > 0)
+        return;
+    list_remove(&c->link);
+    mem_free(c);
+}
+
+/* ---- journal --------------------------------------------------------------------------------------------------------- */
+
+static void client_text(const struct session *s, struct buf *out)
+{
+    netaddr_format(conn_peer(s->conn), out);
+}
+
+static void tell(struct session *s, enum event_kind kind, uint64_t id, struct str rcpt, struct str text, uint64_t number)
+{
+    char mem[NETADDR_TEXT_MAX];
+    struct buf who;
+    buf_init_fixed(&who, mem, sizeof mem);
+    client_text(s, &who);
+    struct ipc_event e = {.kind = (uint16_t)kind, .wall_ms = (uint64_t)world_wall_ms(s->d->world), .id = id, .rcpt = rcpt,
+                          .host = buf_str(&who), .text = text, .number = number};
+    role_event(s->d->env, &e);
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+
+static void answer_rcpt(struct session *s, const struct smtp_event *ev)
+{
+    enum smtp_reply_id id = R_RCPT_OK;
+    switch (policy_rcpt(&s->conf->config->policy, conn_peer(s->conn), ev->rcpt)) {
+    case RCPT_LOCAL:
+    case RCPT_RELAY:
+        break;
+    case RCPT_RELAY_DENIED:
+        id = R_RELAY_DENIED;
+        break;
+    case RCPT_NO_SUCH_USER:
+        id = R_NO_SUCH_USER;
+        break;
+    case RCPT_BAD_ADDRESS:
+        id = R_BAD_MAILBOX;
+        break;
+    }
+    if (id != R_RCPT_OK) {
+        s->d->count.refused_rcpt++;
+        tell(s, EVENT_REFUSED, 0, ev->rcpt->text, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+    }
+    smtp_server_answer_rcpt(&s->server, ev->question, id, ev->rcpt->text, 0);
+}
+
+static void answer_data(struct session *s, const struct smtp_event *ev)
+{
+    enum smtp_reply_id id;
+    s->put = put_begin(s, &id);
+    if (s->put != NULL) {
+        smtp_server_answer(&s->server, ev->question, R_DATA_GO, STR_NIL);
+        return;
+    }
+    s->d->count.overload++;
+    smtp_server_answer(&s->server, ev->question, id, STR_NIL);
+}
+
+static enum smtp_reply_id reply_for(enum err e)
+{
+    if (e == ERR_NOSPACE)
+        return R_STORE_FULL;
+    if (e == ERR_NOMEM)
+        return R_NO_MEMORY;
+    if (e == ERR_AGAIN)
+        return R_STORE_BUSY;
+    return R_STORE_DOWN; /* trouble of ours is 4xx, whatever it is */
+}
+
+void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    uint32_t question = s->question;
+    uint32_t n = s->is_lmtp && t != NULL ? t->n_rcpts : 1;
+    s->question = 0;
+    if (smtp_reply_row(id)->code >= 400) {
+        s->d->count.refused_message++;
+        tell(s, EVENT_REFUSED, 0, t == NULL ? STR_NIL : t->from.text, str_from_c(smtp_reply_row(id)->text),
+             smtp_reply_row(id)->code);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        smtp_server_answer(&s->server, question, id, arg);
+}
+
+void session_message_done(struct session *s, enum err err, uint64_t id)
+{
+    char mem[64];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    if (err == ERR_OK) {
+        const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+        s->d->count.accepted++;
+        tell(s, EVENT_ACCEPTED, id, t->from.text, smtp_server_helo(&s->server), t->size);
+        queue_id_format(id, &text);
+        session_message_reply(s, R_QUEUED, buf_str(&text));
+    } else {
+        s->d->count.trouble++;
+        if (!s->d->is_trouble_told) /* once, until it works again; the counter goes on */
+            log_error(s->d->world->log, "smtpd.queue-trouble", LERR(err));
+        session_message_reply(s, reply_for(err), STR_NIL);
+    }
+    s->d->is_trouble_told = err != ERR_OK;
+}
+
+static void drop_put(struct session *s)
+{
+    if (s->put == NULL)
+        return;
+    struct put *p = s->put;
+    s->put = NULL;
+    put_abort(p);
+}
+
+static void on_event(struct session *s, const struct smtp_event *ev)
+{
+    switch (ev->kind) {
+    case SMTP_EV_MAIL:
+        smtp_server_answer(&s->server, ev->question, R_MAIL_OK, STR_NIL);
+        break;
+    case SMTP_EV_RCPT:
+        answer_rcpt(s, ev);
+        break;
+    case SMTP_EV_DATA:
+        answer_data(s, ev);
+        break;
+    case SMTP_EV_BODY:
+        if (s->put != NULL)
+            put_body(s->put, ev->body);
+        break;
+    case SMTP_EV_MESSAGE:
+        s->question = ev->question;
+        if (s->put != NULL)
+            put_end(s->put);
+        else
+            session_message_reply(s, R_STORE_DOWN, STR_NIL);
+        break;
+    case SMTP_EV_ABORT:
+        s->question = 0;
+        drop_put(s);
+        break;
+    case SMTP_EV_CLOSE:
+        s->is_closing = true;
+        break;
+    }
+}
+
+/* ---- octets ------------------------------------------------------------------------------------------------------------ */
+
+static void want(struct session *s, unsigned mask)
+{
+    if (mask != s->want) {
+        s->want = mask;
+        conn_want(s->conn, mask);
+    }
+}
+
+/* May more input be fed now? */
+static bool may_feed(const struct session *s)
+{
+    return !s->is_closing && s->question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
+           smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
+}
+
+static void take_events(struct session *s)
+{
+    struct smtp_event ev;
+    while (smtp_server_next(&s->server, &ev))
+        on_event(s, &ev);
+}
+
+/* Feeds until nothing is consumed or something must be waited for; returns octets consumed. */
+static size_t feed(struct session *s, struct str in)
+{
+    uint64_t now = world_now_ms(s->d->world);
+    size_t total = 0;
+    while (total < in.n && may_feed(s)) {
+        size_t n = smtp_server_feed(&s->server, str_skip(in, total), now);
+        total += n;
+        take_events(s);
+        if (n == 0)
+            break;
+    }
+    return total;
+}
+
+static void flush(struct session *s)
+{
+    struct str out = smtp_server_output(&s->server);
+    size_t n;
+    enum err e = ERR_OK;
+    while (out.n > 0 && e == ERR_OK) {
+        e = conn_write(s->conn, &out, 1, &n);
+        if (e == ERR_OK)
+            smtp_server_sent(&s->server, n);
+        out = smtp_server_output(&s->server);
+    }
+    if (e != ERR_OK && e != ERR_AGAIN)
+        s->is_dead = true;
+}
+
+/* One read and what follows from it. false: nothing more to read now. */
+static bool read_some(struct session *s)
+{
+    struct smtpd *d = s->d;
+    size_t n;
+    enum err e = conn_read(s->conn, d->scratch, sizeof d->scratch, &n);
+    if (e == ERR_AGAIN)
+        return false;
+    if (e != ERR_OK) {
+        s->peer_eof = true;
+        if (e != ERR_CLOSED)
+            s->is_dead = true;
+        return false;
+    }
+    struct str in = str_of(d->scratch, n);
+    size_t used = 0;
+    if (s->in.n == 0)
+        used = feed(s, in);
+    if (used < n && !s->is_closing && !buf_put(&s->in, str_skip(in, used)))
+        smtp_server_close(&s->server, R_NO_MEMORY_CLOSE);
+    return n == sizeof d->scratch;
+}
+
+static void feed_kept(struct session *s)
+{
+    if (s->in.n == 0)
+        return;
+    size_t used = feed(s, buf_str(&s->in));
+    buf_consume(&s->in, used);
+    buf_release(&s->in);
+}
+
+void session_pump(struct session *s)
+{
+    if (s->in_pump) /* an answer came within feed(): the loop that called it goes on */
+        return;
+    s->in_pump = true;
+    feed_kept(s);
+    for (int i = 0; i < SMTPD_READS_PER_WAKE && may_feed(s) && !s->peer_eof && !s->is_dead; i++) {
+        bool more = read_some(s);
+        if (s->in.n > 0 && s->in.n > SMTP_COMMAND_LINE_MAX)
+            feed_kept(s);
+        if (!more)
+            break;
+        flush(s);
+    }
+    feed_kept(s);
+    if ((s->peer_eof || s->is_dead) && s->question == 0 && !s->is_closing) {
+        smtp_server_eof(&s->server);
+        take_events(s);
+    }
+    if (s->d->is_draining && s->question == 0 && !s->is_closing)
+        smtp_server_close(&s->server, R_SHUTDOWN);
+    take_events(s);
+    flush(s);
+    s->in_pump = false;
+    bool has_output = smtp_server_output(&s->server).n > 0;
+    if (s->is_dead || (s->is_closing && !has_output)) {
+        session_del(s);
+        return;
+    }
+    /* While a question is open nothing is usually sent to us; only if something comes is reading switched off. */
+    bool read_on = may_feed(s) && !s->peer_eof;
+    want(s, (has_output ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
+}
+
+static void on_ready(void *arg, struct conn *c, unsigned ready)
+{
+    UNUSED(c);
+    UNUSED(ready);
+    session_pump(arg);
+}
+
+static const struct conn_user conn_user = {on_ready};
+
+/* The deadline moves with every command; the timer is moved only when it fires. */
+static void on_timer(struct timer *t)
+{
+    struct session *s = container_of(t, struct session, timer);
+    uint64_t now = world_now_ms(s->d->world);
+    if (s->question == 0 && now >= smtp_server_deadline(&s->server)) {
+        smtp_server_tick(&s->server, now);
+        take_events(s);
+    }
+    if (s->is_closing) { /* a last reply that the client does not read must not hold the session */
+        flush(s);
+        session_del(s);
+        return;
+    }
+    uint64_t due = smtp_server_deadline(&s->server);
+    world_timer_set(s->d->world, &s->timer, due > now ? due : now + 1000);
+    session_pump(s);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------------- */
+
+static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s)
+{
+    const struct config *c = s->conf->config;
+    if (d->is_draining)
+        return R_SHUTDOWN;
+    if (d->n_sessions > c->sessions_max)
+        return R_TOO_MANY_CONNECTIONS;
+    if (c->session_per_client_max > 0 && s->client->n > c->session_per_client_max)
+        return R_TOO_MANY_CONNECTIONS;
+    return R_GREETING;
+}
+
+static size_t listener_index(const struct smtpd *d, const struct listener *l)
+{
+    for (size_t i = 0; i < d->env->n_listeners; i++) {
+        if (d->env->listeners[i] == l)
+            return i;
+    }
+    return 0;
+}
+
+void session_start(struct smtpd *d, struct listener *l, struct conn *c)
+{
+    struct session *s = mem_new(struct session);
+    struct client *client = s == NULL ? NULL : client_take(d, conn_peer(c));
+    if (client == NULL) { /* no memory even to say so */
+        mem_free(s);
+        conn_close(c);
+        d->count.overload++;
+        return;
+    }
+    size_t i = listener_index(d, l);
+    s->d = d;
+    s->conf = d->conf;
+    s->conf->n_users++;
+    s->conn = c;
+    s->client = client;
+    s->is_lmtp = i < s->conf->config->n_listeners && s->conf->config->listeners[i].lmtp;
+    s->timer.fire = on_timer;
+    buf_init(&s->in, (size_t)SMTPD_SCRATCH * 2);
+    list_push_back(&d->sessions, &s->link);
+    d->n_sessions++;
+    d->count.sessions++;
+    uint64_t now = world_now_ms(d->world);
+    smtp_server_init(&s->server, s->is_lmtp ? &s->conf->lmtp : &s->conf->server, &d->pool, now);
+    conn_set_user(c, &conn_user, s);
+    enum smtp_reply_id id = greeting_for(d, s);
+    if (id != R_GREETING)
+        d->count.overload++;
+    smtp_server_greet(&s->server, id);
+    world_timer_set(d->world, &s->timer, smtp_server_deadline(&s->server));
+    session_pump(s);
+}
+
+void session_shutdown(struct session *s)
+{
+    session_pump(s); /* sees that we are draining */
+}
+
+void session_del(struct session *s)
+{
+    struct smtpd *d = s->d;
+    must(!s->in_pump);
+    drop_put(s);
+    world_timer_cancel(d->world, &s->timer);
+    smtp_server_fini(&s->server);
+    buf_fini(&s->in);
+    conn_close(s->conn);
+    client_give(s->client);
+    list_remove(&s->link);
+    d->n_sessions--;
+    smtpd_conf_unref(d, s->conf);
+    mem_free(s);
+    smtpd_session_gone(d);
+}

@@ -1,0 +1,264 @@
+/* service/smtpd/smtpd.c: the smtpd role: takes mail from the network and hands it to the queue.
+ *
+ * It may accept on the listeners it was given and talk to queue and admin; it opens no file and connects nowhere.
+ */
+#include "base/limits.h"
+#include "base/mem.h"
+#include "service/smtpd/smtpd.h"
+
+enum { COUNT_EVERY_MS = 10000 };
+
+/* ---- configuration -------------------------------------------------------------------------------------------------- */
+
+static struct smtpd_conf *conf_new(struct smtpd *d, const struct config *c)
+{
+    struct smtpd_conf *conf = mem_new(struct smtpd_conf);
+    if (conf == NULL)
+        return NULL;
+    conf->config = c;
+    conf->server = (struct smtp_server_conf){
+        .hostname = c->policy.hostname, .size_max = c->size_max, .rcpt_max = c->rcpt_max};
+    conf->lmtp = conf->server;
+    conf->lmtp.lmtp = true;
+    conf->n_users = 1;
+    list_push_back(&d->confs, &conf->link);
+    return conf;
+}
+
+void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c)
+{
+    must(c->n_users > 0);
+    if (--c->n_users > 0)
+        return;
+    list_remove(&c->link);
+    role_config_release(d->env, c->config);
+    mem_free(c);
+}
+
+/* ---- listeners -------------------------------------------------------------------------------------------------------- */
+
+static void on_accept(void *arg, struct listener *l, struct conn *c)
+{
+    session_start(arg, l, c);
+}
+
+static const struct listener_user listener_user = {on_accept};
+
+static void set_listeners(struct smtpd *d, bool on)
+{
+    for (size_t i = 0; i < d->env->n_listeners; i++) {
+        struct listener *l = d->env->listeners[i];
+        if (l == NULL)
+            continue;
+        if (i >= d->conf->config->n_listeners) { /* no longer in the configuration */
+            listener_close(l);
+            d->env->listeners[i] = NULL;
+            continue;
+        }
+        listener_set_user(l, on ? &listener_user : NULL, d);
+    }
+}
+
+/* ---- the queue -------------------------------------------------------------------------------------------------------- */
+
+static void on_grant(struct smtpd *d, const struct ipc_id_grant *m)
+{
+    d->id_asked = false;
+    if (m->n == 0 || m->n > SMTPD_IDS_WANTED)
+        return;
+    d->spare_next = m->first;
+    d->spare_end = m->first + m->n;
+}
+
+static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct smtpd *d = arg;
+    UNUSED(given);
+    struct ipc_put_done done;
+    struct ipc_id_grant grant;
+    if (!role_message_allowed(d->env, ROLE_QUEUE, c, type)) {
+        d->queue = NULL;
+        put_on_queue_lost(d);
+        return;
+    }
+    if (type == IPC_PUT_DONE && ipc_decode_put_done(payload, &done)) {
+        put_on_done(d, &done);
+    } else if (type == IPC_ID_GRANT && ipc_decode_id_grant(payload, &grant)) {
+        on_grant(d, &grant);
+    } else {
+        role_message_malformed(d->env, ROLE_QUEUE, c, type);
+        d->queue = NULL;
+        put_on_queue_lost(d);
+    }
+}
+
+static void on_room(void *arg, struct channel *c)
+{
+    UNUSED(c);
+    put_on_room(arg);
+}
+
+static void on_closed(void *arg, struct channel *c)
+{
+    struct smtpd *d = arg;
+    d->queue = NULL;
+    role_peer_closed(d->env, c);
+    put_on_queue_lost(d);
+}
+
+static const struct channel_user queue_user = {on_message, on_room, on_closed};
+
+static void ignore_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct smtpd *d = arg;
+    UNUSED(payload);
+    UNUSED(given);
+    if (role_message_allowed(d->env, ROLE_ADMIN, c, type))
+        role_message_malformed(d->env, ROLE_ADMIN, c, type);
+}
+
+static void ignore_room(void *arg, struct channel *c)
+{
+    UNUSED(arg);
+    UNUSED(c);
+}
+
+static void admin_closed(void *arg, struct channel *c)
+{
+    struct smtpd *d = arg;
+    role_peer_closed(d->env, c);
+}
+
+static const struct channel_user admin_user = {ignore_message, ignore_room, admin_closed};
+
+static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
+{
+    struct smtpd *d = self;
+    UNUSED(index);
+    if (who == ROLE_QUEUE) {
+        d->queue = c;
+        channel_set_user(c, &queue_user, d);
+        put_ask_ids(d);
+    } else if (who == ROLE_ADMIN) {
+        channel_set_user(c, &admin_user, d);
+    }
+}
+
+/* ---- counters ---------------------------------------------------------------------------------------------------------- */
+
+static void count(struct buf *b, const char *name, uint64_t value)
+{
+    buf_put_lstr(b, str_from_c(name));
+    buf_put_u64(b, value);
+}
+
+static void on_count(struct timer *t)
+{
+    struct smtpd *d = container_of(t, struct smtpd, count_timer);
+    char mem[1024];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    count(&b, "smtpd.sessions", d->count.sessions);
+    count(&b, "smtpd.sessions.open", d->n_sessions);
+    count(&b, "smtpd.accepted", d->count.accepted);
+    count(&b, "smtpd.refused.recipients", d->count.refused_rcpt);
+    count(&b, "smtpd.refused.messages", d->count.refused_message);
+    count(&b, "smtpd.overload", d->count.overload);
+    count(&b, "smtpd.trouble", d->count.trouble);
+    count(&b, "smtpd.memory", d->memory_used);
+    struct ipc_counters m = {.pairs = buf_str(&b)};
+    struct channel *admin = d->env->peers[ROLE_ADMIN][0];
+    if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 && ipc_send_counters(admin, &m, NULL) != ERR_OK)
+        d->env->n_events_dropped++;
+    world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
+}
+
+/* ---- role ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_drain_timer(struct timer *t)
+{
+    struct smtpd *d = container_of(t, struct smtpd, drain_timer);
+    d->is_drained = true;
+    role_drained(d->env);
+}
+
+static void *create(struct role_env *env)
+{
+    struct smtpd *d = mem_must_new(struct smtpd);
+    d->env = env;
+    d->world = env->world;
+    d->next_token = 1;
+    list_init(&d->confs);
+    list_init(&d->sessions);
+    list_init(&d->spare);
+    list_init(&d->waiting_room);
+    for (size_t i = 0; i < SMTPD_CLIENT_BUCKETS; i++)
+        list_init(&d->clients[i]);
+    world_random(d->world, &d->hash_seed, sizeof d->hash_seed);
+    d->conf = conf_new(d, env->config);
+    must(d->conf != NULL && idmap_init(&d->puts));
+    uint64_t chunks = env->config->memory_max / SMTPD_ARENA_CHUNK;
+    chunk_pool_init(&d->pool, SMTPD_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
+    d->drain_timer.fire = on_drain_timer;
+    d->count_timer.fire = on_count;
+    world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
+    if (env->peers[ROLE_QUEUE][0] != NULL)
+        on_peer(d, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);
+    if (env->peers[ROLE_ADMIN][0] != NULL)
+        on_peer(d, ROLE_ADMIN, 0, env->peers[ROLE_ADMIN][0]);
+    set_listeners(d, true);
+    role_ready(env);
+    return d;
+}
+
+static void reload(void *self, const struct config *old)
+{
+    struct smtpd *d = self;
+    UNUSED(old);
+    struct smtpd_conf *conf = conf_new(d, d->env->config);
+    if (conf == NULL) {
+        log_error(d->world->log, "reload.memory", LC("what", "kept the old configuration"));
+        return;
+    }
+    struct smtpd_conf *before = d->conf;
+    d->conf = conf; /* sessions under way keep theirs */
+    smtpd_conf_unref(d, before);
+    set_listeners(d, !d->is_draining);
+}
+
+void smtpd_session_gone(struct smtpd *d)
+{
+    if (d->is_draining && !d->is_drained && list_is_empty(&d->sessions) && !d->drain_timer.is_set)
+        world_timer_set(d->world, &d->drain_timer, world_now_ms(d->world)); /* not from within a session's call */
+}
+
+static void drain(void *self, uint64_t deadline_ms)
+{
+    struct smtpd *d = self;
+    UNUSED(deadline_ms); /* the supervisor ends who is late; a message that is being made durable is waited for */
+    d->is_draining = true;
+    set_listeners(d, false);
+    list_each(l, &d->sessions)
+        session_shutdown(list_entry(l, struct session, link));
+    smtpd_session_gone(d);
+}
+
+static void del(void *self)
+{
+    struct smtpd *d = self;
+    d->is_drained = true;
+    while (!list_is_empty(&d->sessions))
+        session_del(list_entry(d->sessions.next, struct session, link));
+    put_fini_all(d);
+    world_timer_cancel(d->world, &d->drain_timer);
+    world_timer_cancel(d->world, &d->count_timer);
+    while (!list_is_empty(&d->confs)) {
+        struct smtpd_conf *c = list_entry(d->confs.next, struct smtpd_conf, link);
+        list_remove(&c->link);
+        mem_free(c);
+    }
+    chunk_pool_fini(&d->pool);
+    mem_free(d);
+}
+
+const struct role_ops smtpd_role = {create, on_peer, reload, drain, del};

@@ -1,0 +1,138 @@
+/* service/smtpd/smtpd.h: inside of the smtpd role: what session.c, put.c and smtpd.c share. Nobody else includes it.
+ *
+ * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
+ * session.c one connection: bytes between conn and smtp_server, answers to its questions
+ * put.c    one message on its way to the queue: trace field, header checks, inline or by pipe
+ */
+#pragma once
+#include "base/idmap.h"
+#include "proto/smtp_server_impl.h"
+#include "service/boot/role.h"
+
+enum {
+    SMTPD_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
+    SMTPD_READS_PER_WAKE = 4,
+    SMTPD_OUTPUT_HIGH = 16 * 1024, /* with this much unsent a session reads no further command */
+    SMTPD_CLIENT_BUCKETS = 1024,
+    SMTPD_ARENA_CHUNK = 4096,
+    SMTPD_SPARE_PUTS = 64,    /* finished puts kept with their buffers */
+    SMTPD_IDS_WANTED = 1024,  /* queue ids asked for at a time */
+    SMTPD_RCPTS_INLINE = 24 * 1024, /* octets of recipients within PUT */
+    SMTPD_PIPE_HIGH = 192 * 1024,   /* octets waiting for the pipe before the client is not read */
+};
+
+struct header_scan { /* watches the header section go by */
+    bool in_body, at_line_start, is_over;
+    uint8_t matched;     /* octets of "received:" matched on this line */
+    bool last_was_empty; /* a CRLF right at a line start has begun */
+    uint32_t n_received;
+    uint64_t n_octets;
+};
+
+struct session;
+enum put_state { PUT_FILLING = 0, PUT_PIPING, PUT_ENDING, PUT_WAITING_ROOM, PUT_SENT };
+struct put { /* one message on its way */
+    struct idmap_node by_token;
+    struct list link; /* in smtpd.spare or smtpd.waiting_room */
+    struct session *session; /* NULL: the client went away meanwhile */
+    enum put_state state;
+    uint64_t id;
+    uint32_t flags;
+    struct buf body; /* inline octets, or what the pipe has not taken yet */
+    uint64_t size;   /* octets so far, trace field included */
+    struct conn *pipe;
+    struct header_scan scan;
+    bool is_refused; /* the header broke a rule: octets are thrown away, the answer is refuse_id */
+    enum smtp_reply_id refuse_id;
+};
+
+struct client { /* sessions of one address */
+    struct list link;
+    uint8_t ip[16];
+    enum netaddr_kind kind;
+    uint32_t n;
+};
+
+struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs over a reload */
+    struct list link;
+    const struct config *config;
+    struct smtp_server_conf server, lmtp;
+    uint32_t n_users; /* sessions that have it, plus one while it is the present one */
+};
+
+struct smtpd {
+    struct role_env *env;
+    struct world *world;
+    struct smtpd_conf *conf;
+    struct list confs;
+    struct channel *queue;
+    struct chunk_pool pool;
+    struct list sessions;
+    uint32_t n_sessions;
+    struct idmap puts; /* by token, those that wait for put_done */
+    struct list spare, waiting_room;
+    size_t n_spare;
+    uint64_t next_token;
+    uint64_t memory_used; /* octets of bodies held here */
+    uint64_t id_next, id_end;     /* granted ids */
+    uint64_t spare_next, spare_end; /* the grant after that */
+    bool id_asked;
+    bool is_draining, is_drained;
+    struct timer drain_timer;
+    struct list clients[SMTPD_CLIENT_BUCKETS];
+    uint64_t hash_seed;
+    struct {
+        uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble;
+    } count;
+    struct timer count_timer;
+    bool is_trouble_told;
+    char scratch[SMTPD_SCRATCH];
+};
+
+struct session {
+    struct list link;
+    struct smtpd *d;
+    struct smtpd_conf *conf;
+    struct conn *conn;
+    struct client *client;
+    struct put *put;   /* the message being taken, or waiting for its put_done */
+    uint32_t question; /* of SMTP_EV_MESSAGE while waiting */
+    struct buf in;     /* an incomplete line, or what came while a question was open */
+    struct timer timer;
+    unsigned want;
+    bool is_lmtp, may_relay, is_closing, is_dead, in_pump, peer_eof;
+    struct smtp_server server;
+};
+
+/* session.c */
+void session_start(struct smtpd *d, struct listener *l, struct conn *c);
+/* The queue's word on the session's message. id is for the reply. The caller pumps the session afterwards. */
+void session_message_done(struct session *s, enum err err, uint64_t id);
+/* Answers the session's message with this reply (LMTP: once for each recipient). */
+void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg);
+/* Output room or pipe room came back, or an answer was given: go on. */
+void session_pump(struct session *s);
+void session_shutdown(struct session *s); /* 421 now, unless a message is being made durable */
+void session_del(struct session *s);
+
+/* put.c */
+/* NULL: no memory, no queue, no id: *out_reply says which 4xx. */
+struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply);
+/* Takes octets of the message. */
+void put_body(struct put *p, struct str octets);
+/* Must the client wait, because the pipe is full? */
+bool put_is_full(const struct put *p);
+/* The message is complete: sends it. A refusal or a lost queue is answered within this call; else the answer comes with the
+ * queue's put_done. */
+void put_end(struct put *p);
+/* Forget it: the client is gone or aborted. A put that was sent stays until the queue answers, unheard. */
+void put_abort(struct put *p);
+void put_on_done(struct smtpd *d, const struct ipc_put_done *m);
+void put_on_room(struct smtpd *d);
+void put_on_queue_lost(struct smtpd *d);
+void put_ask_ids(struct smtpd *d);
+void put_fini_all(struct smtpd *d);
+
+/* smtpd.c */
+void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c);
+void smtpd_session_gone(struct smtpd *d); /* after each session's end: draining may be over */

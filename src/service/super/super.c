@@ -1,0 +1,531 @@
+/* service/super/super.c: the supervisor.
+ *
+ * A role is a slot: (role, index). Slot states: DOWN -> STARTING (spawned, told everything) -> UP (said READY) -> DOWN;
+ * DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time within RESTART_CALM_MS after a
+ * growing pause; the others keep running and get a new channel to it.
+ * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
+ */
+#include "service/super/super.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum slot_state { SLOT_DOWN = 0, SLOT_STARTING, SLOT_UP, SLOT_DRAINING, SLOT_GONE };
+enum { RESTART_CALM_MS = 10000, RESTART_FIRST_MS = 100, RESTART_MAX_MS = 10000, DRAIN_FLOORS = 4 };
+
+struct slot {
+    struct list link;
+    struct super *super;
+    enum role role;
+    unsigned index;
+    enum slot_state state;
+    struct channel *channel;
+    struct child *child;
+    struct timer restart;
+    uint64_t started_ms;
+    uint64_t pause_ms;
+    bool was_ready;
+};
+struct super {
+    struct world *world;
+    const struct config *config;
+    struct buf config_bytes;
+    struct super_conf conf;
+    struct list slots;
+    struct listener *listeners[CONFIG_LISTENERS_MAX];
+    struct listener *control; /* the admin's socket for commands */
+    bool said_ready, is_draining, has_ended;
+    unsigned drain_floor;
+    uint64_t drain_deadline_ms;
+    struct timer drain_timer;
+};
+
+static const unsigned floor_of[ROLE_N] = {
+    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0, [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
+    [ROLE_LOCAL] = 2, [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_ADMIN] = 3,
+};
+
+static void slot_set_state(struct slot *s, enum slot_state to)
+{
+    static const bool allowed[5][5] = {
+        [SLOT_DOWN] = {[SLOT_STARTING] = true, [SLOT_GONE] = true},
+        [SLOT_STARTING] = {[SLOT_UP] = true, [SLOT_DOWN] = true, [SLOT_DRAINING] = true, [SLOT_GONE] = true},
+        [SLOT_UP] = {[SLOT_DOWN] = true, [SLOT_DRAINING] = true, [SLOT_GONE] = true},
+        [SLOT_DRAINING] = {[SLOT_GONE] = true},
+    };
+    must(allowed[s->state][to]);
+    s->state = to;
+}
+
+static bool is_alive(const struct slot *s)
+{
+    return s->channel != NULL && (s->state == SLOT_STARTING || s->state == SLOT_UP || s->state == SLOT_DRAINING);
+}
+
+static void end(struct super *s, int status, struct str why)
+{
+    if (s->has_ended)
+        return;
+    s->has_ended = true;
+    s->conf.on_end(s->conf.arg, status, why);
+}
+
+/* ---- starting a role ----------------------------------------------------------------------------------------- */
+
+static bool send_config(struct super *s, struct channel *c)
+{
+    struct handle *blob = handle_of_blob(s->world, buf_str(&s->config_bytes));
+    if (blob == NULL)
+        return false;
+    struct ipc_sup_config m = {.generation = s->config->generation};
+    if (ipc_send_sup_config(c, &m, blob) == ERR_OK)
+        return true;
+    handle_drop(blob);
+    return false;
+}
+
+static bool give_end(struct slot *to, const struct slot *other, struct channel *end_of_pair)
+{
+    struct handle *h = handle_of_channel(end_of_pair);
+    if (h == NULL) {
+        channel_close(end_of_pair);
+        return false;
+    }
+    struct ipc_sup_peer m = {.role = (uint8_t)other->role, .index = (uint8_t)other->index};
+    if (ipc_send_sup_peer(to->channel, &m, h) == ERR_OK)
+        return true;
+    handle_drop(h);
+    return false;
+}
+
+static bool join(struct slot *a, struct slot *b)
+{
+    struct channel *x, *y;
+    if (world_channel_pair(a->super->world, &x, &y) != ERR_OK)
+        return false;
+    bool ok = give_end(a, b, x);
+    return give_end(b, a, y) && ok;
+}
+
+static bool send_listener(struct channel *c, struct listener *l, uint16_t index)
+{
+    struct handle *h = l == NULL ? NULL : handle_of_listener(l);
+    struct ipc_sup_listener m = {.listener = index};
+    if (h == NULL)
+        return false;
+    if (ipc_send_sup_listener(c, &m, h) == ERR_OK)
+        return true;
+    handle_drop(h);
+    return false;
+}
+
+static bool send_listeners(struct super *s, struct channel *c)
+{
+    for (uint16_t i = 0; i < s->config->n_listeners; i++) {
+        if (!send_listener(c, s->listeners[i], i))
+            return false;
+    }
+    return true;
+}
+
+static bool introduce(struct slot *slot)
+{
+    struct super *s = slot->super;
+    if (!send_config(s, slot->channel))
+        return false;
+    list_each(l, &s->slots) {
+        struct slot *other = list_entry(l, struct slot, link);
+        if (other != slot && is_alive(other) && other->state != SLOT_DRAINING &&
+            ipc_has_edge(slot->role, other->role) && !join(slot, other))
+            return false;
+    }
+    if (slot->role == ROLE_SMTPD && !send_listeners(s, slot->channel))
+        return false;
+    if (slot->role == ROLE_ADMIN && s->control != NULL && !send_listener(slot->channel, s->control, 0))
+        return false;
+    struct ipc_sup_start m = {.generation = s->config->generation};
+    return ipc_send_sup_start(slot->channel, &m, NULL) == ERR_OK;
+}
+
+static void on_exit_child(void *arg, bool clean, struct str how);
+static const struct channel_user slot_user;
+
+static const char *role_root(const struct super *s, enum role r)
+{
+    /* configuration texts end in NUL (arena_str) */
+    return r == ROLE_QUEUE ? s->config->spool.p : r == ROLE_ADMIN ? s->config->journal.p : NULL;
+}
+
+static void slot_start(struct slot *slot)
+{
+    struct super *s = slot->super;
+    struct spawn spec = {
+        .role = role_name(slot->role),
+        .index = slot->index,
+        .uid = s->conf.uid[slot->role],
+        .gid = s->conf.gid[slot->role],
+        .root = role_root(s, slot->role),
+    };
+    slot->started_ms = world_now_ms(s->world);
+    enum err e = world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
+    if (e != ERR_OK) {
+        log_error(s->world->log, "role.unstartable", LC("role", spec.role), LERR(e));
+        slot->pause_ms = RESTART_MAX_MS;
+        world_timer_set(s->world, &slot->restart, slot->started_ms + slot->pause_ms);
+        return;
+    }
+    slot_set_state(slot, SLOT_STARTING);
+    channel_set_user(slot->channel, &slot_user, slot);
+    if (!introduce(slot)) {
+        log_error(s->world->log, "role.unintroduced", LC("role", spec.role));
+        child_kill(slot->child, true); /* its exit starts it anew */
+    }
+}
+
+static void on_restart(struct timer *t)
+{
+    struct slot *slot = container_of(t, struct slot, restart);
+    if (slot->state == SLOT_DOWN && !slot->super->is_draining)
+        slot_start(slot);
+}
+
+/* ---- what roles say and how they end -------------------------------------------------------------------------- */
+
+static void check_all_ready(struct super *s)
+{
+    if (s->said_ready || s->is_draining)
+        return;
+    list_each(l, &s->slots) {
+        if (list_entry(l, struct slot, link)->state != SLOT_UP)
+            return;
+    }
+    s->said_ready = true;
+    s->conf.on_ready(s->conf.arg);
+}
+
+static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct slot *slot = arg;
+    struct super *s = slot->super;
+    UNUSED(c);
+    UNUSED(given);
+    if (!ipc_may_send(slot->role, ROLE_SUPER, type)) {
+        log_error(s->world->log, "ipc.forbidden", LC("from", role_name(slot->role)), LC("type", ipc_type_name(type)));
+        child_kill(slot->child, true);
+        return;
+    }
+    struct ipc_sup_failed failed;
+    if (type == IPC_SUP_READY && slot->state == SLOT_STARTING) {
+        slot_set_state(slot, SLOT_UP);
+        slot->was_ready = true;
+        check_all_ready(s);
+    } else if (type == IPC_SUP_FAILED && ipc_decode_sup_failed(payload, &failed) && !slot->was_ready) {
+        /* Never worked: it will not by trying again. After a first success it is restarted like any crash. */
+        end(s, 78 /* EX_CONFIG */, failed.reason);
+    }
+}
+
+static void on_room(void *arg, struct channel *c)
+{
+    UNUSED(arg);
+    UNUSED(c);
+}
+
+static void on_closed(void *arg, struct channel *c)
+{
+    struct slot *slot = arg;
+    channel_close(c);
+    slot->channel = NULL;
+}
+
+static const struct channel_user slot_user = {on_message, on_room, on_closed};
+
+static void drain_next(struct super *s);
+
+static void on_exit_child(void *arg, bool clean, struct str how)
+{
+    struct slot *slot = arg;
+    struct super *s = slot->super;
+    slot->child = NULL;
+    if (slot->channel != NULL) {
+        channel_close(slot->channel);
+        slot->channel = NULL;
+    }
+    if (s->is_draining || slot->state == SLOT_DRAINING) {
+        slot_set_state(slot, SLOT_GONE);
+        if (s->is_draining)
+            drain_next(s);
+        return;
+    }
+    slot_set_state(slot, SLOT_DOWN);
+    if (s->has_ended)
+        return;
+    uint64_t now = world_now_ms(s->world);
+    bool calm = now - slot->started_ms >= RESTART_CALM_MS;
+    uint64_t doubled = slot->pause_ms == 0 ? RESTART_FIRST_MS : slot->pause_ms * 2;
+    slot->pause_ms = calm ? 0 : doubled > RESTART_MAX_MS ? RESTART_MAX_MS : doubled;
+    log_error(s->world->log, "role.died", LC("role", role_name(slot->role)), LU("index", slot->index), LS("how", how),
+              LU("clean", clean), LU("restart_in_ms", slot->pause_ms));
+    world_timer_set(s->world, &slot->restart, now + slot->pause_ms);
+}
+
+/* ---- draining --------------------------------------------------------------------------------------------------- */
+
+static void slot_drain(struct slot *slot)
+{
+    struct super *s = slot->super;
+    uint64_t now = world_now_ms(s->world);
+    struct ipc_sup_drain m = {.deadline_ms = s->drain_deadline_ms > now ? s->drain_deadline_ms - now : 0};
+    slot_set_state(slot, SLOT_DRAINING);
+    if (slot->channel == NULL || ipc_send_sup_drain(slot->channel, &m, NULL) != ERR_OK)
+        child_kill(slot->child, true);
+}
+
+static void drain_next(struct super *s)
+{
+    while (s->drain_floor < DRAIN_FLOORS) {
+        bool waiting = false;
+        list_each(l, &s->slots) {
+            struct slot *slot = list_entry(l, struct slot, link);
+            if (floor_of[slot->role] != s->drain_floor)
+                continue;
+            if (slot->state == SLOT_DOWN) {
+                world_timer_cancel(s->world, &slot->restart);
+                slot_set_state(slot, SLOT_GONE);
+            } else if (slot->state == SLOT_STARTING || slot->state == SLOT_UP) {
+                slot_drain(slot);
+            }
+            waiting = waiting || slot->state == SLOT_DRAINING;
+        }
+        if (waiting)
+            return;
+        s->drain_floor++;
+    }
+    world_timer_cancel(s->world, &s->drain_timer);
+    end(s, 0, STR("drained"));
+}
+
+static void on_drain_deadline(struct timer *t)
+{
+    struct super *s = container_of(t, struct super, drain_timer);
+    list_each(l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->child != NULL)
+            child_kill(slot->child, true);
+    }
+    end(s, 0, STR("drain deadline reached, the rest was stopped"));
+}
+
+void super_drain(struct super *s, uint64_t deadline_ms)
+{
+    if (s->is_draining)
+        return;
+    s->is_draining = true;
+    s->drain_deadline_ms = world_now_ms(s->world) + deadline_ms;
+    world_timer_set(s->world, &s->drain_timer, s->drain_deadline_ms + 1000);
+    drain_next(s);
+}
+
+/* ---- the house ---------------------------------------------------------------------------------------------------- */
+
+static struct slot *slot_add(struct super *s, enum role role, unsigned index)
+{
+    struct slot *slot = mem_new(struct slot);
+    if (slot == NULL)
+        return NULL;
+    *slot = (struct slot){.super = s, .role = role, .index = index, .restart = {.fire = on_restart}};
+    list_push_back(&s->slots, &slot->link);
+    return slot;
+}
+
+static bool add_many(struct super *s, enum role role, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct slot *have = NULL;
+        list_each(l, &s->slots) {
+            struct slot *x = list_entry(l, struct slot, link);
+            if (x->role == role && x->index == i)
+                have = x;
+        }
+        if (have == NULL && (have = slot_add(s, role, i)) == NULL)
+            return false;
+        if (have->state == SLOT_GONE)
+            have->state = SLOT_DOWN; /* came back by a reload: a new life, not a transition */
+    }
+    return true;
+}
+
+static bool add_slots(struct super *s)
+{
+    return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_LOOKUP, 1) && add_many(s, ROLE_QUEUE, 1) &&
+           add_many(s, ROLE_RELAY, s->config->n_relay) && add_many(s, ROLE_LOCAL, 1) &&
+           add_many(s, ROLE_SMTPD, s->config->n_smtpd);
+}
+
+static struct listener *listener_for(struct super *s, const struct config *old, const struct netaddr *at)
+{
+    for (size_t i = 0; old != NULL && i < old->n_listeners; i++) {
+        if (s->listeners[i] != NULL && netaddr_eq(&old->listeners[i].addr, at))
+            return s->listeners[i];
+    }
+    return NULL;
+}
+
+/* Fills `next` with kept and new listeners. */
+static bool bind_all(struct super *s, const struct config *old, const struct config *config, struct listener **next,
+                     struct buf *out)
+{
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct netaddr *at = &config->listeners[i].addr;
+        next[i] = listener_for(s, old, at);
+        if (next[i] != NULL)
+            continue;
+        enum err e = world_listen(s->world, at, 0666, &next[i]);
+        if (e == ERR_OK)
+            continue;
+        buf_puts(out, "can't listen on ");
+        netaddr_format(at, out);
+        buf_printf(out, ": %s%s", err_str(e),
+                   e == ERR_EXISTS   ? " (another program has this port: stop it, or choose another)"
+                   : e == ERR_DENIED ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+                                     : "");
+        for (size_t k = 0; k < i; k++) {
+            if (listener_for(s, old, &config->listeners[k].addr) == NULL)
+                listener_close(next[k]);
+        }
+        return false;
+    }
+    return true;
+}
+
+/* Its path is fixed for the life of the process: commands must find it. */
+static bool bind_control(struct super *s, struct buf *out)
+{
+    struct netaddr at = {.kind = NETADDR_UNIX};
+    if (s->config->control.n == 0)
+        return true; /* none is wanted: the simulator */
+    if (!str_to_c(s->config->control, at.path, sizeof at.path)) {
+        buf_puts(out, "the path of the control socket is too long");
+        return false;
+    }
+    enum err e = world_listen(s->world, &at, 0660, &s->control);
+    if (e != ERR_OK)
+        buf_printf(out, "can't make the control socket %s: %s", at.path, err_str(e));
+    return e == ERR_OK;
+}
+
+static void take_listeners(struct super *s, struct listener **next, size_t n)
+{
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        bool kept = s->listeners[i] == NULL;
+        for (size_t k = 0; k < n; k++)
+            kept = kept || next[k] == s->listeners[i];
+        if (!kept)
+            listener_close(s->listeners[i]);
+    }
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++)
+        s->listeners[i] = i < n ? next[i] : NULL;
+}
+
+static void start_down_slots(struct super *s)
+{
+    list_each(l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
+            slot_start(slot);
+    }
+}
+
+struct super *super_new(struct world *w, const struct config *config, struct str config_bytes,
+                        const struct super_conf *conf)
+{
+    struct super *s = mem_new(struct super);
+    if (s == NULL)
+        return NULL;
+    *s = (struct super){.world = w, .config = config, .conf = *conf, .drain_timer = {.fire = on_drain_deadline}};
+    list_init(&s->slots);
+    buf_init(&s->config_bytes, (size_t)CONFIG_FILE_MAX * 8);
+    struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
+    char mem[512];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    if (!buf_put(&s->config_bytes, config_bytes) || !add_slots(s)) {
+        super_del(&s);
+        return NULL;
+    }
+    if (!bind_all(s, NULL, config, next, &why)) {
+        end(s, 69 /* EX_UNAVAILABLE */, buf_str(&why));
+        return s;
+    }
+    take_listeners(s, next, config->n_listeners);
+    if (!bind_control(s, &why)) {
+        end(s, 69 /* EX_UNAVAILABLE */, buf_str(&why));
+        return s;
+    }
+    start_down_slots(s);
+    return s;
+}
+
+static void drain_surplus(struct super *s)
+{
+    list_each(l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        bool surplus = (slot->role == ROLE_SMTPD && slot->index >= s->config->n_smtpd) ||
+                       (slot->role == ROLE_RELAY && slot->index >= s->config->n_relay);
+        if (!surplus)
+            continue;
+        if (slot->state == SLOT_STARTING || slot->state == SLOT_UP)
+            slot_drain(slot);
+        else if (slot->state == SLOT_DOWN)
+            slot_set_state(slot, SLOT_GONE);
+    }
+}
+
+bool super_reload(struct super *s, const struct config *config, struct str config_bytes, struct buf *out)
+{
+    struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
+    if (s->is_draining || s->has_ended || !bind_all(s, s->config, config, next, out))
+        return false;
+    take_listeners(s, next, config->n_listeners);
+    buf_reset(&s->config_bytes);
+    must(buf_put(&s->config_bytes, config_bytes)); /* its maximum is above every encodable configuration */
+    s->config = config;
+    s->drain_deadline_ms = world_now_ms(s->world) + 60000; /* for processes that are no longer wanted */
+    drain_surplus(s);
+    if (!add_slots(s))
+        log_error(s->world->log, "reload.memory", LC("what", "not every new process could be added"));
+    list_each(l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (!is_alive(slot) || slot->state == SLOT_DRAINING)
+            continue;
+        bool ok = (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) && send_config(s, slot->channel);
+        if (!ok)
+            child_kill(slot->child, true); /* it starts anew with the new configuration */
+    }
+    start_down_slots(s);
+    return true;
+}
+
+void super_del(struct super **sp)
+{
+    struct super *s = *sp;
+    if (s == NULL)
+        return;
+    list_each(l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        world_timer_cancel(s->world, &slot->restart);
+        if (slot->channel != NULL)
+            channel_close(slot->channel);
+        mem_free(slot);
+    }
+    world_timer_cancel(s->world, &s->drain_timer);
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        if (s->listeners[i] != NULL)
+            listener_close(s->listeners[i]);
+    }
+    if (s->control != NULL)
+        listener_close(s->control);
+    buf_fini(&s->config_bytes);
+    mem_free(s);
+    *sp = NULL;
+}

@@ -1,0 +1,278 @@
+#include "tests/dialogue/pure.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { EVENTS_MAX = 64 * 1024 * 1024, CHUNK_SIZE = 4096, CHUNKS_MAX = 1024, START_MS = 1000 };
+
+static bool set_number(struct pure *p, struct str name, uint64_t n)
+{
+    const struct {
+        const char *name;
+        uint32_t *to;
+    } numbers[] = {
+        {"rcpt_max", &p->conf.rcpt_max},
+        {"errors_max", &p->conf.errors_max},
+        {"junk_max", &p->conf.junk_max},
+        {"command_ms", &p->conf.command_ms},
+        {"data_ms", &p->conf.data_ms},
+        {"transaction_ms", &p->conf.transaction_ms},
+        {"rate_floor", &p->conf.rate_floor},
+        {"rate_window_ms", &p->conf.rate_window_ms},
+    };
+    const struct {
+        const char *name;
+        bool *to;
+    } bools[] = {
+        {"no_chunking", &p->conf.no_chunking},
+        {"no_smtputf8", &p->conf.no_smtputf8},
+        {"no_pipelining", &p->conf.no_pipelining},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (str_eq(name, str_from_c(numbers[i].name))) {
+            *numbers[i].to = (uint32_t)n;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bools); i++) {
+        if (str_eq(name, str_from_c(bools[i].name))) {
+            *bools[i].to = n != 0;
+            return true;
+        }
+    }
+    if (str_eq(name, STR("size_max")))
+        p->conf.size_max = n;
+    else if (str_eq(name, STR("chunks")))
+        p->pool.n_max = (size_t)n;
+    else
+        return false;
+    return true;
+}
+
+static bool configure(struct pure *p, struct str conf)
+{
+    while (conf.n > 0) {
+        struct str value = str_cut(&conf, ' ');
+        struct str name = str_cut(&value, '=');
+        uint64_t n;
+        if (name.n == 0 || str_eq(name, STR("greet")))
+            continue; /* greet is the runner's */
+        if (str_eq(name, STR("banner")))
+            p->conf.banner = value;
+        else if (str_eq(name, STR("hostname")))
+            p->conf.hostname = value;
+        else if (!str_to_u64(value, UINT32_MAX, &n) || !set_number(p, name, n))
+            return false;
+    }
+    return true;
+}
+
+bool pure_init(struct pure *p, bool lmtp, bool relay, struct str conf)
+{
+    memset(p, 0, sizeof *p);
+    p->now_ms = START_MS;
+    chunk_pool_init(&p->pool, CHUNK_SIZE, CHUNKS_MAX);
+    buf_init(&p->in, EVENTS_MAX);
+    buf_init(&p->out, EVENTS_MAX);
+    buf_init(&p->events, EVENTS_MAX);
+    buf_init(&p->message, EVENTS_MAX);
+    p->domain = (struct local_domain){.name = STR("localhost"), .any_user = true};
+    p->domain.deliver.kind = DELIVER_MAILDIR;
+    p->domain.deliver.maildir = STR("/var/mail/%u");
+    must(netblock_parse(STR("127.0.0.0/8"), &p->loopback));
+    must(netaddr_parse_ip(STR("127.0.0.1"), 4025, &p->client));
+    p->policy = (struct policy_conf){.hostname = STR("mx.example.org"),
+                                     .domains = &p->domain,
+                                     .n_domains = 1,
+                                     .relay_from = &p->loopback,
+                                     .n_relay_from = relay ? 1 : 0};
+    p->conf = (struct smtp_server_conf){.hostname = p->policy.hostname, .lmtp = lmtp};
+    if (!configure(p, conf))
+        return false;
+    smtp_server_init(&p->server, &p->conf, &p->pool, p->now_ms);
+    return true;
+}
+
+void pure_fini(struct pure *p)
+{
+    smtp_server_fini(&p->server);
+    chunk_pool_fini(&p->pool);
+    buf_fini(&p->in);
+    buf_fini(&p->out);
+    buf_fini(&p->events);
+    buf_fini(&p->message);
+}
+
+int pure_kind(struct str word)
+{
+    static const struct {
+        const char *name;
+        enum smtp_event_kind kind;
+    } kinds[] = {{"mail", SMTP_EV_MAIL}, {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA}, {"message", SMTP_EV_MESSAGE}};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (str_eq(word, str_from_c(kinds[i].name)))
+            return (int)kinds[i].kind;
+    }
+    return 0;
+}
+
+/* ---- the owner -------------------------------------------------------------------------------------------------------- */
+
+static enum smtp_reply_id rcpt_verdict(const struct pure *p, const struct address *to)
+{
+    switch (policy_rcpt(&p->policy, &p->client, to)) {
+    case RCPT_LOCAL:
+    case RCPT_RELAY:
+        return R_RCPT_OK;
+    case RCPT_RELAY_DENIED:
+        return R_RELAY_DENIED;
+    case RCPT_NO_SUCH_USER:
+        return R_NO_SUCH_USER;
+    case RCPT_BAD_ADDRESS:
+        return R_BAD_MAILBOX;
+    }
+    must_not_reach();
+}
+
+static void answer(struct pure *p, const struct smtp_event *ev, enum smtp_reply_id id, struct str arg)
+{
+    for (size_t i = 0; i < p->n_answers; i++) {
+        if (p->answers[i].kind == ev->kind) {
+            id = p->answers[i].id;
+            arg = p->answers[i].arg;
+            p->n_answers--;
+            memmove(&p->answers[i], &p->answers[i + 1], (p->n_answers - i) * sizeof p->answers[0]);
+            break;
+        }
+    }
+    /* with a question open nothing is consumed; an answer to another question is not heard */
+    must(smtp_server_feed(&p->server, STR("QUIT\r\n"), p->now_ms) == 0);
+    smtp_server_answer(&p->server, ev->question + 1, R_SHUTDOWN, STR_NIL);
+    smtp_server_answer_rcpt(&p->server, ev->question, id, arg, 77);
+}
+
+static void message_ends(struct pure *p, const struct smtp_event *ev)
+{
+    buf_puts(&p->events, "message ");
+    log_quote(&p->events, buf_str(&p->message));
+    buf_putc(&p->events, '\n');
+    const struct smtp_server_transaction *t = smtp_server_transaction(&p->server);
+    must(t != NULL && t->n_rcpts > 0 && t->size == p->message.n);
+    for (uint32_t i = 0; i < t->n_rcpts; i++)
+        must(t->rcpts[i].user == 77 && t->rcpts[i].to.text.n > 0);
+    for (uint32_t n = p->conf.lmtp ? t->n_rcpts : 1; n > 0; n--)
+        answer(p, ev, R_QUEUED, STR("3F8KZ0Q1M2X4C"));
+    buf_reset(&p->message);
+}
+
+static void on_event(struct pure *p, const struct smtp_event *ev)
+{
+    switch (ev->kind) {
+    case SMTP_EV_MAIL:
+        buf_puts(&p->events, "mail ");
+        buf_put(&p->events, smtp_server_transaction(&p->server)->from.text);
+        buf_putc(&p->events, '\n');
+        answer(p, ev, R_MAIL_OK, STR_NIL);
+        break;
+    case SMTP_EV_RCPT:
+        buf_puts(&p->events, "rcpt ");
+        buf_put(&p->events, ev->rcpt->text);
+        buf_putc(&p->events, '\n');
+        answer(p, ev, rcpt_verdict(p, ev->rcpt), ev->rcpt->text);
+        break;
+    case SMTP_EV_DATA:
+        buf_puts(&p->events, "data\n");
+        buf_reset(&p->message);
+        answer(p, ev, R_DATA_GO, STR_NIL);
+        break;
+    case SMTP_EV_BODY:
+        must(ev->body.n > 0);
+        buf_put(&p->message, ev->body);
+        break;
+    case SMTP_EV_MESSAGE:
+        message_ends(p, ev);
+        break;
+    case SMTP_EV_ABORT:
+        buf_reset(&p->message);
+        buf_puts(&p->events, "abort\n");
+        break;
+    case SMTP_EV_CLOSE:
+        must(!p->is_closed);
+        p->is_closed = true;
+        buf_printf(&p->events, "close %s\n", ev->reply == R_NONE ? "R_NONE" : smtp_reply_row(ev->reply)->name);
+        break;
+    }
+}
+
+static bool take_events(struct pure *p)
+{
+    struct smtp_event ev;
+    bool any = false;
+    while (smtp_server_next(&p->server, &ev)) {
+        smtp_server_invariants(&p->server);
+        on_event(p, &ev);
+        smtp_server_invariants(&p->server);
+        any = true;
+    }
+    while (smtp_server_output(&p->server).n > 0) { /* as a socket takes it: not all at once */
+        struct str out = smtp_server_output(&p->server);
+        size_t n = (out.n + 1) / 2;
+        buf_put(&p->out, str_slice(out, 0, n));
+        smtp_server_sent(&p->server, n);
+    }
+    return any;
+}
+
+/* The session gets a copy of exactly the octets there are, gone after their events: reading past them, or after them, is
+ * seen by the address sanitizer. */
+static void pump(struct pure *p)
+{
+    bool any = true;
+    while (any) {
+        char *copy = mem_must_alloc(p->in.n + 1);
+        if (p->in.n > 0)
+            memcpy(copy, p->in.p, p->in.n);
+        size_t n = smtp_server_feed(&p->server, str_of(copy, p->in.n), p->now_ms);
+        smtp_server_invariants(&p->server);
+        must(n <= p->in.n);
+        any = take_events(p) || n > 0;
+        mem_free(copy);
+        buf_consume(&p->in, n);
+    }
+}
+
+void pure_greet(struct pure *p, enum smtp_reply_id id)
+{
+    smtp_server_greet(&p->server, id);
+    take_events(p);
+}
+
+void pure_feed(struct pure *p, struct str octets)
+{
+    buf_put(&p->in, octets);
+    pump(p);
+    must(!p->in.failed && !p->out.failed && !p->events.failed && !p->message.failed);
+}
+
+void pure_tick(struct pure *p, uint64_t ms)
+{
+    p->now_ms += ms;
+    if (p->now_ms >= smtp_server_deadline(&p->server))
+        smtp_server_tick(&p->server, p->now_ms);
+    take_events(p);
+    pump(p);
+}
+
+void pure_eof(struct pure *p)
+{
+    smtp_server_eof(&p->server);
+    take_events(p);
+}
+
+void pure_close(struct pure *p, enum smtp_reply_id id)
+{
+    smtp_server_close(&p->server, id);
+    take_events(p);
+}
