@@ -1,10 +1,11 @@
-/* bench/spike_provider.c: TLS private keys in another process, by a built-in OpenSSL 3 provider: what a TLS 1.3
- * handshake costs with the key at hand, with each signature forwarded by a blocking call, and with ASYNC_pause_job. The
- * answer with figures is docs/spikes/keys-provider.md.
+/* bench/spike_provider.c: TLS private keys in another process, by a built-in OpenSSL 3 provider: what a
+ * TLS 1.3 handshake costs with the key at hand, with each signature forwarded by a blocking call, and with
+ * ASYNC_pause_job. The answer with figures is docs/spikes/keys-provider.md.
  *
  *   spike_provider [HANDSHAKES]
  *
- * Client and server talk over BIO pairs within one process, the keys are in a child behind a SOCK_SEQPACKET pair.
+ * Client and server talk over BIO pairs within one process, the keys are in a child behind a SOCK_SEQPACKET
+ * pair.
  */
 #include "base/must.h"
 
@@ -52,7 +53,7 @@ static uint64_t now_ns(clockid_t clock)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* ---- the process with the keys ------------------------------------------------------------------------------------ */
+/* ---- the process with the keys --------------------------------------------------------------- */
 
 static size_t sign(EVP_PKEY *key, const struct request *q, unsigned char *out)
 {
@@ -88,7 +89,8 @@ static void serve(int fd, EVP_PKEY **keys)
         if (got <= 0)
             return;
         if ((size_t)got < offsetof(struct request, bytes) || q.n > BYTES_MAX ||
-            (size_t)got != offsetof(struct request, bytes) + q.n || q.digest_name[sizeof q.digest_name - 1] != 0)
+            (size_t)got != offsetof(struct request, bytes) + q.n ||
+            q.digest_name[sizeof q.digest_name - 1] != 0)
             return;
         r.id = q.id;
         if (q.key == UINT32_MAX) {
@@ -103,7 +105,7 @@ static void serve(int fd, EVP_PKEY **keys)
     }
 }
 
-/* ---- the other end --------------------------------------------------------------------------------------------------- */
+/* ---- the other end --------------------------------------------------------------------------- */
 
 struct client {
     int fd;
@@ -154,7 +156,7 @@ static bool forward(struct client *c, struct request *q, unsigned char *out, siz
     return true;
 }
 
-/* ---- provider: keys --------------------------------------------------------------------------------------------------- */
+/* ---- provider: keys -------------------------------------------------------------------------- */
 
 #define PARAM_CLIENT "waxwing-client" /* the pointer, so that no global is needed */
 #define PARAM_KEY "waxwing-key"
@@ -221,7 +223,8 @@ static int key_import(void *data, int selection, const OSSL_PARAM params[])
     const OSSL_PARAM *client = OSSL_PARAM_locate_const(params, PARAM_CLIENT);
     const OSSL_PARAM *index = OSSL_PARAM_locate_const(params, PARAM_KEY);
     if (client != NULL) {
-        if (client->data_size != sizeof k->client || index == NULL || !OSSL_PARAM_get_uint32(index, &k->index))
+        if (client->data_size != sizeof k->client || index == NULL ||
+            !OSSL_PARAM_get_uint32(index, &k->index))
             return 0;
         memcpy(&k->client, client->data, sizeof k->client);
     }
@@ -239,7 +242,8 @@ static int key_export(void *data, int selection, OSSL_CALLBACK *fn, void *arg)
 {
     struct key *k = data;
     OSSL_PARAM *params = NULL;
-    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 || EVP_PKEY_todata(k->pub, EVP_PKEY_PUBLIC_KEY, &params) <= 0)
+    if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 ||
+        EVP_PKEY_todata(k->pub, EVP_PKEY_PUBLIC_KEY, &params) <= 0)
         return 0;
     int ok = fn(params, arg);
     OSSL_PARAM_free(params);
@@ -285,14 +289,15 @@ static const char *name_ecdsa(int operation)
 }
 
 typedef void (*fn)(void); /* OpenSSL's tables are of these */
-#define KEYMGMT(new, query)                                                                                            \
-    {                                                                                                                  \
-        {OSSL_FUNC_KEYMGMT_NEW, (fn)new}, {OSSL_FUNC_KEYMGMT_FREE, (fn)key_free}, {OSSL_FUNC_KEYMGMT_HAS, (fn)key_has},   \
-            {OSSL_FUNC_KEYMGMT_MATCH, (fn)key_match}, {OSSL_FUNC_KEYMGMT_IMPORT, (fn)key_import},                       \
-            {OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (fn)key_types}, {OSSL_FUNC_KEYMGMT_EXPORT, (fn)key_export},                \
-            {OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (fn)key_types}, {OSSL_FUNC_KEYMGMT_GET_PARAMS, (fn)key_get_params},        \
-            {OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (fn)key_gettable},                                                     \
-            {query, query == 0 ? NULL : (fn)name_ecdsa}, {0, NULL},                                                    \
+#define KEYMGMT(new, query)                                                                                  \
+    {                                                                                                        \
+        {OSSL_FUNC_KEYMGMT_NEW, (fn) new}, {OSSL_FUNC_KEYMGMT_FREE, (fn)key_free},                           \
+            {OSSL_FUNC_KEYMGMT_HAS, (fn)key_has}, {OSSL_FUNC_KEYMGMT_MATCH, (fn)key_match},                  \
+            {OSSL_FUNC_KEYMGMT_IMPORT, (fn)key_import}, {OSSL_FUNC_KEYMGMT_IMPORT_TYPES, (fn)key_types},     \
+            {OSSL_FUNC_KEYMGMT_EXPORT, (fn)key_export}, {OSSL_FUNC_KEYMGMT_EXPORT_TYPES, (fn)key_types},     \
+            {OSSL_FUNC_KEYMGMT_GET_PARAMS, (fn)key_get_params},                                              \
+            {OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, (fn)key_gettable},                                           \
+            {query, query == 0 ? NULL : (fn)name_ecdsa}, {0, NULL},                                          \
     }
 static const OSSL_DISPATCH keymgmt_ec[] = KEYMGMT(key_new_ec, OSSL_FUNC_KEYMGMT_QUERY_OPERATION_NAME);
 static const OSSL_DISPATCH keymgmt_rsa[] = KEYMGMT(key_new_rsa, 0);
@@ -302,7 +307,7 @@ static const OSSL_ALGORITHM keymgmts[] = {{"EC:id-ecPublicKey", "provider=waxwin
                                           {"ED25519", "provider=waxwing", keymgmt_ed, NULL},
                                           {NULL, NULL, NULL, NULL}};
 
-/* ---- provider: signatures --------------------------------------------------------------------------------------------- */
+/* ---- provider: signatures -------------------------------------------------------------------- */
 
 struct signing {
     const struct key *key;
@@ -327,9 +332,11 @@ static int signing_set(void *data, const OSSL_PARAM params[])
     static const struct {
         const char *name;
         int mode;
-    } modes[] = {{OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING}, {OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING}};
+    } modes[] = {{OSSL_PKEY_RSA_PAD_MODE_PSS, RSA_PKCS1_PSS_PADDING},
+                 {OSSL_PKEY_RSA_PAD_MODE_PKCSV15, RSA_PKCS1_PADDING}};
     struct signing *s = data;
-    const OSSL_PARAM *pad = params == NULL ? NULL : OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
+    const OSSL_PARAM *pad =
+        params == NULL ? NULL : OSSL_PARAM_locate_const(params, OSSL_SIGNATURE_PARAM_PAD_MODE);
     if (pad == NULL)
         return 1;
     if (pad->data_type != OSSL_PARAM_UTF8_STRING)
@@ -365,7 +372,8 @@ static int signing_init(void *data, const char *digest_name, void *key, const OS
     return signing_set(s, params);
 }
 
-static int signing_sign(void *data, unsigned char *sig, size_t *n, size_t cap, const unsigned char *tbs, size_t n_tbs)
+static int signing_sign(void *data, unsigned char *sig, size_t *n, size_t cap, const unsigned char *tbs,
+                        size_t n_tbs)
 {
     struct signing *s = data;
     struct request q = {.key = s->key->index, .pad_mode = (uint32_t)s->pad_mode};
@@ -410,7 +418,8 @@ static const OSSL_ALGORITHM *provider_query(void *prov, int operation, int *no_c
 
 static const OSSL_DISPATCH provider[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, (fn)provider_query}, {0, NULL}};
 
-static int provider_init(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out, void **ctx)
+static int provider_init(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
+                         void **ctx)
 {
     UNUSED(in);
     *out = provider;
@@ -418,7 +427,7 @@ static int provider_init(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in, 
     return 1;
 }
 
-/* ---- the measurement --------------------------------------------------------------------------------------------------- */
+/* ---- the measurement ------------------------------------------------------------------------- */
 
 struct conn {
     SSL *client, *server;
@@ -435,7 +444,8 @@ static X509 *self_signed(EVP_PKEY *key, bool has_digest)
 {
     X509 *x = X509_new();
     must(x != NULL && ASN1_INTEGER_set(X509_get_serialNumber(x), 1) == 1);
-    must(X509_gmtime_adj(X509_getm_notBefore(x), 0) != NULL && X509_gmtime_adj(X509_getm_notAfter(x), 3600) != NULL);
+    must(X509_gmtime_adj(X509_getm_notBefore(x), 0) != NULL &&
+         X509_gmtime_adj(X509_getm_notAfter(x), 3600) != NULL);
     const unsigned char name[] = "mx.test";
     must(X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, name, -1, -1, 0) == 1);
     must(X509_set_issuer_name(x, X509_get_subject_name(x)) == 1 && X509_set_pubkey(x, key) == 1);
@@ -512,7 +522,8 @@ static void measure(struct setup *s, enum kind kind, enum mode mode, unsigned n_
     SSL_CTX *server = SSL_CTX_new(TLS_server_method());
     must(server != NULL && SSL_CTX_use_certificate(server, s->certs[kind]) == 1);
     must(SSL_CTX_use_PrivateKey(server, mode == MODE_LOCAL ? s->keys[kind] : s->remote[kind]) == 1);
-    must(SSL_CTX_set_num_tickets(server, 0) == 1 && SSL_CTX_set_min_proto_version(server, TLS1_3_VERSION) == 1);
+    must(SSL_CTX_set_num_tickets(server, 0) == 1 &&
+         SSL_CTX_set_min_proto_version(server, TLS1_3_VERSION) == 1);
     s->client.is_async = mode == MODE_ASYNC;
     if (mode == MODE_ASYNC)
         (void)SSL_CTX_set_mode(server, SSL_MODE_ASYNC);
@@ -537,9 +548,11 @@ static void measure(struct setup *s, enum kind kind, enum mode mode, unsigned n_
                 n_open--;
             }
         }
-        /* a real loop knows by id whom a reply is for; here all that wait look again, which costs async a little */
+        /* a real loop knows by id whom a reply is for; here all that wait look again, which costs async a
+         * little */
         bool has_news = false;
-        while (mode == MODE_ASYNC && take_reply(&s->client, is_stuck && !has_news && n_open > 0 ? DEADLINE_MS : 0))
+        while (mode == MODE_ASYNC &&
+               take_reply(&s->client, is_stuck && !has_news && n_open > 0 ? DEADLINE_MS : 0))
             has_news = true;
         must(has_news || !is_stuck);
         for (unsigned i = 0; has_news && i < n_conns; i++)
@@ -547,13 +560,15 @@ static void measure(struct setup *s, enum kind kind, enum mode mode, unsigned n_
     }
     wall = now_ns(CLOCK_MONOTONIC) - wall;
     keys_ns = keys_cpu_ns(&s->client) - keys_ns;
-    printf("%-13s %-9s %2u at a time: %6.0f handshakes/s, %7.1f us wall, server CPU %7.1f us, keys CPU %7.1f us each\n",
-           kind_names[kind], mode_names[mode], n_conns, (double)n * 1e9 / (double)wall, (double)wall / n / 1e3,
-           (double)server_ns / n / 1e3, (double)keys_ns / n / 1e3);
+    printf("%-13s %-9s %2u at a time: %6.0f handshakes/s, %7.1f us wall, server CPU %7.1f us, keys CPU %7.1f "
+           "us each\n",
+           kind_names[kind], mode_names[mode], n_conns, (double)n * 1e9 / (double)wall,
+           (double)wall / n / 1e3, (double)server_ns / n / 1e3, (double)keys_ns / n / 1e3);
     SSL_CTX_free(server);
 }
 
-/* With SSL_MODE_ASYNC every SSL_read and SSL_write runs as a job too: what that costs once the handshake is over. */
+/* With SSL_MODE_ASYNC every SSL_read and SSL_write runs as a job too: what that costs once the handshake is
+ * over. */
 static void measure_records(struct setup *s, bool is_async, unsigned n)
 {
     struct conn c;

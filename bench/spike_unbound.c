@@ -1,9 +1,11 @@
-/* bench/spike_unbound.c: does libunbound's event API work single-threaded on a loop of our own, inside seccomp? The
- * answer with figures is docs/spikes/unbound-on-our-loop.md. Needs the network of src/ext/unbound_lab.sh:
+/* bench/spike_unbound.c: does libunbound's event API work single-threaded on a loop of our own, inside
+ * seccomp? The answer with figures is docs/spikes/unbound-on-our-loop.md. Needs the network of
+ * src/ext/unbound_lab.sh:
  *
  *   LAB_HOSTS=20000 src/ext/unbound_lab.sh spike_unbound NAMES OPEN ROUNDS ZONE
  *
- * asks for h0..h(NAMES-1).ZONE, OPEN questions at a time: once with an empty cache, then ROUNDS times out of the cache.
+ * asks for h0..h(NAMES-1).ZONE, OPEN questions at a time: once with an empty cache, then ROUNDS times out of
+ * the cache.
  */
 #include "base/heap.h"
 #include "base/mem.h"
@@ -20,8 +22,8 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
-#include <unbound.h>
 #include <unbound-event.h>
+#include <unbound.h>
 #include <unistd.h>
 
 struct base {
@@ -121,8 +123,8 @@ static void event_free(struct ub_event *ub)
     mem_free(event_of(ub));
 }
 
-static int event_add_timer(struct ub_event *ub, struct ub_event_base *b, void (*cb)(int, short, void *), void *arg,
-                           struct timeval *tv)
+static int event_add_timer(struct ub_event *ub, struct ub_event_base *b, void (*cb)(int, short, void *),
+                           void *arg, struct timeval *tv)
 {
     struct event *e = event_of(ub);
     UNUSED(b);
@@ -155,18 +157,19 @@ static void windows_block(struct ub_event *ub, int bits)
     UNUSED(bits);
 }
 
-static struct ub_event_vmt event_vmt = {event_add_bits, event_del_bits, event_set_fd, event_free,
+static struct ub_event_vmt event_vmt = {event_add_bits, event_del_bits, event_set_fd,    event_free,
                                         event_add,      event_del,      event_add_timer, event_del,
                                         refuse,         refuse_del,     windows,         windows_block};
 
-static struct ub_event *base_new_event(struct ub_event_base *ub, int fd, short bits, void (*cb)(int, short, void *),
-                                       void *arg)
+static struct ub_event *base_new_event(struct ub_event_base *ub, int fd, short bits,
+                                       void (*cb)(int, short, void *), void *arg)
 {
     struct base *b = container_of(ub, struct base, ub);
     struct event *e = mem_new(struct event);
     if (e == NULL)
         return NULL;
-    *e = (struct event){.ub = {UB_EVENT_MAGIC, &event_vmt}, .base = b, .fd = fd, .bits = bits, .cb = cb, .arg = arg};
+    *e = (struct event){
+        .ub = {UB_EVENT_MAGIC, &event_vmt}, .base = b, .fd = fd, .bits = bits, .cb = cb, .arg = arg};
     b->n_events_made++;
     return &e->ub;
 }
@@ -189,7 +192,8 @@ static int base_exit(struct ub_event_base *ub, struct timeval *tv)
     return 0;
 }
 
-static struct ub_event *base_no_signal(struct ub_event_base *ub, int fd, void (*cb)(int, short, void *), void *arg)
+static struct ub_event *base_no_signal(struct ub_event_base *ub, int fd, void (*cb)(int, short, void *),
+                                       void *arg)
 {
     UNUSED(ub);
     UNUSED(fd);
@@ -198,17 +202,18 @@ static struct ub_event *base_no_signal(struct ub_event_base *ub, int fd, void (*
     return NULL;
 }
 
-static struct ub_event *base_no_wsa(struct ub_event_base *ub, void *e, void (*cb)(int, short, void *), void *arg)
+static struct ub_event *base_no_wsa(struct ub_event_base *ub, void *e, void (*cb)(int, short, void *),
+                                    void *arg)
 {
     UNUSED(e);
     return base_no_signal(ub, -1, cb, arg);
 }
 
-static struct ub_event_base_vmt base_vmt = {base_free, base_dispatch, base_exit, base_new_event, base_no_signal,
-                                            base_no_wsa};
+static struct ub_event_base_vmt base_vmt = {base_free,      base_dispatch,  base_exit,
+                                            base_new_event, base_no_signal, base_no_wsa};
 
-/* The event may free itself in its callback: nothing of it is touched afterwards. One event a wait: later ones of the
- * same batch could be dead (the io loop has a better answer). */
+/* The event may free itself in its callback: nothing of it is touched afterwards. One event a wait: later
+ * ones of the same batch could be dead (the io loop has a better answer). */
 static void turn(struct base *b)
 {
     int wait_ms = -1;
@@ -221,9 +226,10 @@ static void turn(struct base *b)
     b->n_turns++;
     if (n > 0) {
         struct event *e = ev.data.ptr;
-        short bits = (short)(((ev.events & EPOLLIN) != 0 ? UB_EV_READ : 0) |
-                             ((ev.events & EPOLLOUT) != 0 ? UB_EV_WRITE : 0) |
-                             ((ev.events & (EPOLLERR | EPOLLHUP)) != 0 ? e->bits & (UB_EV_READ | UB_EV_WRITE) : 0));
+        short bits =
+            (short)(((ev.events & EPOLLIN) != 0 ? UB_EV_READ : 0) |
+                    ((ev.events & EPOLLOUT) != 0 ? UB_EV_WRITE : 0) |
+                    ((ev.events & (EPOLLERR | EPOLLHUP)) != 0 ? e->bits & (UB_EV_READ | UB_EV_WRITE) : 0));
         if ((e->bits & UB_EV_PERSIST) == 0)
             (void)event_del(&e->ub);
         else if (e->is_timed)
@@ -245,13 +251,14 @@ static void turn(struct base *b)
 static void enter_sandbox(void)
 {
     static const int allowed[] = {
-        SCMP_SYS(read),       SCMP_SYS(write),         SCMP_SYS(writev),     SCMP_SYS(close),     SCMP_SYS(socket),
-        SCMP_SYS(bind),       SCMP_SYS(connect),       SCMP_SYS(sendto),     SCMP_SYS(sendmsg),   SCMP_SYS(recvfrom),
-        SCMP_SYS(recvmsg),    SCMP_SYS(getsockopt),    SCMP_SYS(setsockopt), SCMP_SYS(fcntl),     SCMP_SYS(ioctl),
-        SCMP_SYS(epoll_ctl),  SCMP_SYS(epoll_wait),    SCMP_SYS(brk),        SCMP_SYS(mmap),      SCMP_SYS(munmap),
-        SCMP_SYS(mremap),     SCMP_SYS(madvise),       SCMP_SYS(futex),      SCMP_SYS(getrandom), SCMP_SYS(exit_group),
-        SCMP_SYS(getrusage),  SCMP_SYS(clock_gettime), SCMP_SYS(getpid),     SCMP_SYS(gettimeofday), SCMP_SYS(time),
-        SCMP_SYS(newfstatat), SCMP_SYS(epoll_pwait),
+        SCMP_SYS(read),         SCMP_SYS(write),     SCMP_SYS(writev),        SCMP_SYS(close),
+        SCMP_SYS(socket),       SCMP_SYS(bind),      SCMP_SYS(connect),       SCMP_SYS(sendto),
+        SCMP_SYS(sendmsg),      SCMP_SYS(recvfrom),  SCMP_SYS(recvmsg),       SCMP_SYS(getsockopt),
+        SCMP_SYS(setsockopt),   SCMP_SYS(fcntl),     SCMP_SYS(ioctl),         SCMP_SYS(epoll_ctl),
+        SCMP_SYS(epoll_wait),   SCMP_SYS(brk),       SCMP_SYS(mmap),          SCMP_SYS(munmap),
+        SCMP_SYS(mremap),       SCMP_SYS(madvise),   SCMP_SYS(futex),         SCMP_SYS(getrandom),
+        SCMP_SYS(exit_group),   SCMP_SYS(getrusage), SCMP_SYS(clock_gettime), SCMP_SYS(getpid),
+        SCMP_SYS(gettimeofday), SCMP_SYS(time),      SCMP_SYS(newfstatat),    SCMP_SYS(epoll_pwait),
     };
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
     must(f != NULL);
@@ -306,10 +313,12 @@ static void run_all(struct base *b, struct run *r, unsigned open_max, const char
     wall = now_us(CLOCK_MONOTONIC) - wall;
     cpu = now_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     struct rusage u;
-    printf("%-9s %u names, %u ok, %u secure, %u answered inside the call: %.1f us wall, %.1f us CPU each, %.2f turns, "
+    printf("%-9s %u names, %u ok, %u secure, %u answered inside the call: %.1f us wall, %.1f us CPU each, "
+           "%.2f turns, "
            "%d fds at most, %ld KiB peak\n",
-           what, r->n_names, r->n_ok, r->n_secure, r->n_inside, (double)wall / r->n_names, (double)cpu / r->n_names,
-           (double)(b->n_turns - turns) / r->n_names, b->n_watched_max, rss_kib(&u));
+           what, r->n_names, r->n_ok, r->n_secure, r->n_inside, (double)wall / r->n_names,
+           (double)cpu / r->n_names, (double)(b->n_turns - turns) / r->n_names, b->n_watched_max,
+           rss_kib(&u));
 }
 
 static void set(struct ub_ctx *ctx, const char *name, const char *value)
@@ -322,7 +331,8 @@ int main(int argc, char **argv)
     const char *lab = getenv("LAB");
     uint64_t n_names, open_max, rounds;
     if (lab == NULL || argc != 5 || !str_to_u64(str_from_c(argv[1]), 1000000, &n_names) ||
-        !str_to_u64(str_from_c(argv[2]), 1000, &open_max) || !str_to_u64(str_from_c(argv[3]), 1000, &rounds)) {
+        !str_to_u64(str_from_c(argv[2]), 1000, &open_max) ||
+        !str_to_u64(str_from_c(argv[3]), 1000, &rounds)) {
         fputs("usage: unbound_lab.sh spike_unbound NAMES OPEN ROUNDS ZONE\n", stderr);
         return 64;
     }

@@ -6,7 +6,7 @@ run=${RUN:-$PWD/run}
 port=${PORT:-2525}
 waxwing=$PWD/$build/src/prog/waxwing
 mkdir -p "$run"
-export WAXWING_CONTROL="$run/control/socket"
+export WAXWING_CONTROL="$run/control"
 log="$run/log"
 
 "$waxwing" serve --demo "$run" --port "$port" 2>"$log" &

@@ -40,14 +40,26 @@ static const char *const section_intro[][2] = {
     {"value", "Words that make values"},
 };
 
-/* One sentence a line, as mdoc wants it. */
+enum { MANUAL_COLUMNS = 78 };
+
+/* A sentence begins a line, as mdoc wants it, and a long one goes on in the next. */
 static void put_doc(struct buf *out, struct str doc)
 {
+    size_t column = 0;
     while (doc.n > 0) {
-        size_t end = str_find(doc, STR(". "));
-        put_text(out, str_slice(doc, 0, end == STR_NPOS ? doc.n : end + 1));
-        buf_putc(out, '\n');
-        doc = str_skip(doc, end == STR_NPOS ? doc.n : end + 2);
+        struct str word = str_cut(&doc, ' ');
+        if (column > 0 && column + 1 + word.n > MANUAL_COLUMNS) {
+            buf_putc(out, '\n');
+            column = 0;
+        }
+        if (column > 0)
+            buf_putc(out, ' ');
+        put_text(out, word);
+        column += word.n + 1;
+        if (doc.n == 0 || str_ends(word, STR("."))) {
+            buf_putc(out, '\n');
+            column = 0;
+        }
     }
 }
 
@@ -70,8 +82,15 @@ static void put_key(struct buf *out, const struct schema_key *k)
         buf_puts(out, k->preset == NULL ? ".\n" : "; ");
     }
     if (k->preset != NULL) {
+        char mem[80];
+        struct buf quoted;
+        bool is_text = k->type == SCHEMA_SIZE || k->type == SCHEMA_DURATION || k->type == SCHEMA_CHOICE;
+        buf_init_fixed(&quoted, mem, sizeof mem);
+        buf_printf(&quoted, is_text ? "\"%s\"" : "%s", k->preset);
+        buf_putc(&quoted, '\0');
+        must(!quoted.failed);
         buf_puts(out, is_number ? "the default is\n.Ql " : "The default is\n.Ql ");
-        put_argument(out, k->preset);
+        put_argument(out, quoted.p);
         buf_puts(out, " .\n");
     }
 }

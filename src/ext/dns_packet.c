@@ -43,8 +43,8 @@ static bool take_u32(struct walk *w, uint32_t *out)
     return true;
 }
 
-/* The name at w->at, pointers followed, into out (NULL: only skipped); w->at moves behind it. Each pointer must point
- * before the place where the labels it ends began, so the walk ends. */
+/* The name at w->at, pointers followed, into out (NULL: only skipped); w->at moves behind it. Each pointer
+ * must point before the place where the labels it ends began, so the walk ends. */
 static bool take_name(struct walk *w, struct name *out)
 {
     size_t at = w->at, floor = w->at, n = 0;
@@ -88,8 +88,8 @@ static bool take_record(struct walk *w, struct record *out)
 {
     uint16_t n;
     out->owner = w->at;
-    if (!take_name(w, NULL) || !take_u16(w, &out->type) || !take_u16(w, &out->class) || !take_u32(w, &out->ttl_s) ||
-        !take_u16(w, &n) || w->packet.n - w->at < n)
+    if (!take_name(w, NULL) || !take_u16(w, &out->type) || !take_u16(w, &out->class) ||
+        !take_u32(w, &out->ttl_s) || !take_u16(w, &n) || w->packet.n - w->at < n)
         return false;
     if ((out->ttl_s & 0x80000000) != 0) /* RFC 2181 8 */
         out->ttl_s = 0;
@@ -126,7 +126,8 @@ static void least(uint32_t *ttl_s, uint32_t v, bool *is_set)
     *is_set = true;
 }
 
-/* Record data without compression: only the types of RFC 1035 may hold it, and of those these are asked for. */
+/* Record data without compression: only the types of RFC 1035 may hold it, and of those these are asked for.
+ */
 static bool put_rdata(struct buf *out, struct str packet, const struct record *r)
 {
     struct name name;
@@ -157,7 +158,8 @@ static bool take_section(struct walk *w, unsigned count, struct section *out)
 }
 
 /* Moves *name along one CNAME; false when there is none. */
-static bool follow(struct str packet, const struct section *s, struct name *name, uint32_t *ttl_s, bool *has_ttl)
+static bool follow(struct str packet, const struct section *s, struct name *name, uint32_t *ttl_s,
+                   bool *has_ttl)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct name owner, target;
@@ -235,8 +237,8 @@ static bool read_into(struct dns_packet *p, struct str packet, enum dns_type typ
     uint16_t id, flags, n_questions, n_answers, n_authority, n_additional, asked_type, asked_class;
     struct name name;
     struct section s;
-    if (!take_u16(&w, &id) || !take_u16(&w, &flags) || !take_u16(&w, &n_questions) || !take_u16(&w, &n_answers) ||
-        !take_u16(&w, &n_authority) || !take_u16(&w, &n_additional))
+    if (!take_u16(&w, &id) || !take_u16(&w, &flags) || !take_u16(&w, &n_questions) ||
+        !take_u16(&w, &n_answers) || !take_u16(&w, &n_authority) || !take_u16(&w, &n_additional))
         return false;
     if ((flags & 0x8000) == 0 || n_questions != 1 || !take_name(&w, &name) || !take_u16(&w, &asked_type) ||
         !take_u16(&w, &asked_class) || asked_type != type || asked_class != CLASS_IN)

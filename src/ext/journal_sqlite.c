@@ -1,7 +1,7 @@
 /* ext/journal_sqlite.c: see the header.
  *
- * In WAL mode with synchronous=NORMAL a commit is a write without a flush: after a power cut the last lines may be
- * missing, but the file is whole. The truth of a delivery is in the store, not here.
+ * In WAL mode with synchronous=NORMAL a commit is a write without a flush: after a power cut the last lines
+ * may be missing, but the file is whole. The truth of a delivery is in the store, not here.
  */
 #include "ext/journal_sqlite.h"
 
@@ -16,10 +16,10 @@
 enum {
     SCHEMA_VERSION = 1,
     PATH_MAX_OURS = 4096,
-    FAMILY_MAX = 1000,            /* ids that `why` follows */
-    WHY_STEPS = 1000,             /* instructions between two looks at the budget */
-    WHY_BUDGET = 20000,           /* looks: 20 million instructions, some seconds at the worst */
-    VACUUM_PAGES = 256,           /* given back to the file system with each expire() */
+    FAMILY_MAX = 1000,  /* ids that `why` follows */
+    WHY_STEPS = 1000,   /* instructions between two looks at the budget */
+    WHY_BUDGET = 20000, /* looks: 20 million instructions, some seconds at the worst */
+    VACUUM_PAGES = 256, /* given back to the file system with each expire() */
     DAMAGED_MAX = 99,
 };
 
@@ -34,23 +34,27 @@ static const char *const statements[N_STATEMENTS] = {
     [ST_ROLLBACK] = "ROLLBACK",
     [ST_ADD] = "INSERT INTO lines (wall_ms, kind, role, id, other_id, number, rcpt, host, text)"
                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    /* in order of arrival, not of the clock: no index is needed, and a clock that stepped does no harm for long */
-    [ST_EXPIRE] = "DELETE FROM lines WHERE wall_ms < ?1 AND seq IN (SELECT seq FROM lines ORDER BY seq LIMIT ?2)",
+    /* in order of arrival, not of the clock: no index is needed, and a clock that stepped does no harm for
+       long */
+    [ST_EXPIRE] =
+        "DELETE FROM lines WHERE wall_ms < ?1 AND seq IN (SELECT seq FROM lines ORDER BY seq LIMIT ?2)",
     [ST_SHRINK] = "DELETE FROM lines WHERE seq IN (SELECT seq FROM lines ORDER BY seq LIMIT ?1)",
-    [ST_WHY] = "WITH RECURSIVE family(id) AS (SELECT ?1 UNION SELECT l.other_id FROM family AS f CROSS JOIN lines AS l"
+    [ST_WHY] = "WITH RECURSIVE family(id) AS (SELECT ?1 UNION SELECT l.other_id FROM family AS f CROSS JOIN "
+               "lines AS l"
                "  ON l.id = f.id AND l.id <> 0 WHERE l.other_id <> 0 LIMIT ?3)"
                " SELECT " COLUMNS " FROM lines WHERE seq IN"
                " (SELECT l.seq FROM family AS f CROSS JOIN lines AS l ON l.id = f.id AND l.id <> 0"
                "  UNION SELECT seq FROM lines WHERE other_id = ?1 AND other_id <> 0) ORDER BY seq LIMIT ?2",
 };
 
-static const char schema[] =
-    "CREATE TABLE lines (seq INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, kind INTEGER NOT NULL, role TEXT NOT NULL,"
-    " id INTEGER NOT NULL, other_id INTEGER NOT NULL, number INTEGER NOT NULL, rcpt BLOB NOT NULL, host BLOB NOT NULL,"
-    " text BLOB NOT NULL);"
-    "CREATE INDEX lines_id ON lines (id) WHERE id <> 0;"
-    "CREATE INDEX lines_other ON lines (other_id) WHERE other_id <> 0;"
-    "PRAGMA user_version = 1;";
+static const char schema[] = "CREATE TABLE lines (seq INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, kind "
+                             "INTEGER NOT NULL, role TEXT NOT NULL,"
+                             " id INTEGER NOT NULL, other_id INTEGER NOT NULL, number INTEGER NOT NULL, rcpt "
+                             "BLOB NOT NULL, host BLOB NOT NULL,"
+                             " text BLOB NOT NULL);"
+                             "CREATE INDEX lines_id ON lines (id) WHERE id <> 0;"
+                             "CREATE INDEX lines_other ON lines (other_id) WHERE other_id <> 0;"
+                             "PRAGMA user_version = 1;";
 
 struct store {
     struct journal journal;
@@ -97,7 +101,7 @@ static enum err err_of(sqlite3 *db, int code)
     }
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool path_of(const struct store *s, const char *name, char *out, size_t cap)
 {
@@ -152,9 +156,11 @@ static int connect_writer(struct store *s, const char *path)
     int code = sqlite3_open_v2(path, &s->writer, flags, NULL);
     int64_t version = -1;
     if (code == SQLITE_OK)
-        code = exec(s->writer, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                               "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;"
-                               "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;");
+        code =
+            exec(s->writer,
+                 "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                 "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;"
+                 "PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;");
     if (code == SQLITE_OK)
         code = pragma_number(s->writer, "PRAGMA user_version", &version);
     if (code != SQLITE_OK)
@@ -187,7 +193,8 @@ static enum err connect(struct store *s)
     char path[PATH_MAX_OURS];
     if (!path_of(s, "journal.db", path, sizeof path))
         return ERR_TOO_BIG;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); /* SQLite's own files take its mode */
+    int fd =
+        open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); /* SQLite's own files take its mode */
     if (fd == -1)
         return err_from_errno(errno);
     (void)close(fd);
@@ -246,7 +253,7 @@ static enum err begin_anew(struct store *s)
     return err;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int run(sqlite3_stmt *st)
 {
@@ -270,12 +277,14 @@ static int insert(struct store *s, const struct journal_line *l)
         s->is_open = true;
     }
     sqlite3_stmt *st = s->st[ST_ADD];
-    if (sqlite3_bind_int64(st, 1, (int64_t)l->wall_ms) != SQLITE_OK || sqlite3_bind_int64(st, 2, l->kind) != SQLITE_OK ||
+    if (sqlite3_bind_int64(st, 1, (int64_t)l->wall_ms) != SQLITE_OK ||
+        sqlite3_bind_int64(st, 2, l->kind) != SQLITE_OK ||
         sqlite3_bind_text(st, 3, l->role == NULL ? "" : l->role, -1, SQLITE_STATIC) != SQLITE_OK ||
         sqlite3_bind_int64(st, 4, (int64_t)l->id) != SQLITE_OK ||
         sqlite3_bind_int64(st, 5, (int64_t)l->other_id) != SQLITE_OK ||
-        sqlite3_bind_int64(st, 6, (int64_t)l->number) != SQLITE_OK || bind_text(st, 7, l->rcpt) != SQLITE_OK ||
-        bind_text(st, 8, l->host) != SQLITE_OK || bind_text(st, 9, l->text) != SQLITE_OK)
+        sqlite3_bind_int64(st, 6, (int64_t)l->number) != SQLITE_OK ||
+        bind_text(st, 7, l->rcpt) != SQLITE_OK || bind_text(st, 8, l->host) != SQLITE_OK ||
+        bind_text(st, 9, l->text) != SQLITE_OK)
         return SQLITE_NOMEM;
     int code = run(st);
     (void)sqlite3_clear_bindings(st);

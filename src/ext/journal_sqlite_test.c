@@ -1,9 +1,10 @@
 #include "ext/journal_sqlite.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <fcntl.h>
@@ -64,7 +65,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"journal.db", "journal.db-wal", "journal.db-shm", "journal.damaged-1.db",
+    static const char *const names[] = {"journal.db",           "journal.db-wal",
+                                        "journal.db-shm",       "journal.damaged-1.db",
                                         "journal.damaged-2.db", "journal.damaged-1.db-wal"};
     struct fixture *f = *state;
     journal_sqlite_close(&f->j);
@@ -78,10 +80,18 @@ static int teardown(void **state)
     return 0;
 }
 
-static void add(struct fixture *f, uint64_t wall_ms, unsigned kind, uint64_t id, uint64_t other_id, const char *text)
+static void add(struct fixture *f, uint64_t wall_ms, unsigned kind, uint64_t id, uint64_t other_id,
+                const char *text)
 {
-    struct journal_line l = {.wall_ms = wall_ms, .kind = kind, .role = "queue", .id = id, .other_id = other_id,
-                             .number = wall_ms + 1, .rcpt = STR("a@b.test"), .host = STR("mx"), .text = str_from_c(text)};
+    struct journal_line l = {.wall_ms = wall_ms,
+                             .kind = kind,
+                             .role = "queue",
+                             .id = id,
+                             .other_id = other_id,
+                             .number = wall_ms + 1,
+                             .rcpt = STR("a@b.test"),
+                             .host = STR("mx"),
+                             .text = str_from_c(text)};
     f->j->add(f->j->self, &l);
 }
 
@@ -115,15 +125,22 @@ static enum err why(struct fixture *f, uint64_t id, size_t n_max, struct seen *o
 static void a_line_comes_back_as_it_was(void **state)
 {
     struct fixture *f = *state;
-    struct journal_line l = {.wall_ms = 1700000000123, .kind = 7, .role = "relay", .id = UINT64_MAX, .other_id = 0,
-                             .number = UINT64_MAX - 1, .rcpt = STR("x'); DROP TABLE lines; --"), .host = STR_NIL,
+    struct journal_line l = {.wall_ms = 1700000000123,
+                             .kind = 7,
+                             .role = "relay",
+                             .id = UINT64_MAX,
+                             .other_id = 0,
+                             .number = UINT64_MAX - 1,
+                             .rcpt = STR("x'); DROP TABLE lines; --"),
+                             .host = STR_NIL,
                              .text = str_of("\0\xff\n", 3)};
     f->j->add(f->j->self, &l);
     assert_int_equal(f->j->flush(f->j->self), ERR_OK);
     struct seen s = {0};
     assert_int_equal(f->j->why(f->j->self, UINT64_MAX, 10, on_line, &s), ERR_OK);
     assert_int_equal(s.n, 1);
-    assert_true(s.last.wall_ms == l.wall_ms && s.last.kind == 7 && s.last.id == l.id && s.last.number == l.number);
+    assert_true(s.last.wall_ms == l.wall_ms && s.last.kind == 7 && s.last.id == l.id &&
+                s.last.number == l.number);
     assert_int_equal(s.last.rcpt.n, l.rcpt.n);
     assert_int_equal(s.last.host.n, 0);
     assert_int_equal(s.last.text.n, 3);

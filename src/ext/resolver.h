@@ -9,8 +9,8 @@ enum resolver_status {
     RESOLVER_OK = 0,   /* records came (after following CNAMEs) */
     RESOLVER_NXDOMAIN, /* the name does not exist */
     RESOLVER_NODATA,
-    RESOLVER_FAILED,   /* SERVFAIL, time-out, no network */
-    RESOLVER_BOGUS,    /* DNSSEC says the answer is forged */
+    RESOLVER_FAILED, /* SERVFAIL, time-out, no network */
+    RESOLVER_BOGUS,  /* DNSSEC says the answer is forged */
 };
 struct resolver_answer {
     enum resolver_status status;
@@ -21,19 +21,19 @@ struct resolver_answer {
     struct str canonical; /* canonical name after CNAMEs, text form */
     struct str why;       /* for people, when it failed */
 };
-struct resolver_conf { /* borrowed during configure() */
+struct resolver_conf {             /* borrowed during configure() */
     const struct netaddr *servers; /* recursive servers to ask, with port; none: recursion from the root */
     size_t n_servers;
     struct str trust_anchor; /* DS or DNSKEY records of the root as zone file text; empty: no validation */
-    struct str root_hints;   /* zone file text, of which the addresses count; empty: built into the resolver */
+    struct str root_hints; /* zone file text, of which the addresses count; empty: built into the resolver */
 };
 struct resolver {
     void *self;
-    /* Sets it up, before the first question; again on a reload: then the cache is empty again and questions that are
-     * open are answered RESOLVER_FAILED. No file is read. false: text for people in why, and all stays as it was.
-     * NULL: nothing to set up. */
+    /* Sets it up, before the first question; again on a reload: then the cache is empty again and questions
+     * that are open are answered RESOLVER_FAILED. No file is read. false: text for people in why, and all
+     * stays as it was. NULL: nothing to set up. */
     bool (*configure)(void *self, const struct resolver_conf *conf, struct buf *why);
     /* fn is called once, later. name: text, no final dot. false: too many questions open or no memory. */
-    bool (*ask)(void *self, struct str name, enum dns_type type, void (*fn)(void *arg, const struct resolver_answer *a),
-                void *arg);
+    bool (*ask)(void *self, struct str name, enum dns_type type,
+                void (*fn)(void *arg, const struct resolver_answer *a), void *arg);
 };

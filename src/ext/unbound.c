@@ -1,9 +1,10 @@
 /* ext/unbound.c: see the header.
  *
- * A question is OPEN until the library answers or its time is up, then DONE until the next step of the loop, when its
- * asker is told: the library may answer from its cache within the call that asks, and its packets live only as long as
- * its callback, so every answer is copied and told later. The library can't be stopped from working on a question, so
- * one that ran out of time stays as a GHOST, without an asker, until the library is done with it.
+ * A question is OPEN until the library answers or its time is up, then DONE until the next step of the loop,
+ * when its asker is told: the library may answer from its cache within the call that asks, and its packets
+ * live only as long as its callback, so every answer is copied and told later. The library can't be stopped
+ * from working on a question, so one that ran out of time stays as a GHOST, without an asker, until the
+ * library is done with it.
  */
 #include "ext/unbound.h"
 
@@ -21,9 +22,9 @@ enum {
     WHY_MAX = 256,
     ANCHOR_TEXT_MAX = 4096, /* of one record */
     SERVERS_MAX = 64,
-    SAYINGS_MAX = 10,       /* lines of the library in SAYINGS_MS */
+    SAYINGS_MAX = 10, /* lines of the library in SAYINGS_MS */
     SAYINGS_MS = 60 * 1000,
-    SEC_BOGUS = 1,  /* `sec` of ub_event_callback_type */
+    SEC_BOGUS = 1, /* `sec` of ub_event_callback_type */
     SEC_SECURE = 2,
 };
 
@@ -99,18 +100,20 @@ static void finish(struct question *q)
     tell_soon(q->u);
 }
 
-/* ---- the library's answer ------------------------------------------------------------------------------------------ */
+/* ---- the library's answer -------------------------------------------------------------------- */
 
 /* RFC 1035 4.1.1 */
-static const char *const rcode_words[] = {"no error", "a malformed question", "its name servers fail or do not answer",
-                                          "no such name", "not implemented", "its name servers refuse to answer"};
+static const char *const rcode_words[] = {
+    "no error",     "a malformed question", "its name servers fail or do not answer",
+    "no such name", "not implemented",      "its name servers refuse to answer"};
 
 static const char *rcode_word(unsigned rcode)
 {
     return rcode < ARRAY_LEN(rcode_words) ? rcode_words[rcode] : "an error of its name servers";
 }
 
-static void take_answer(struct question *q, int rcode, const void *packet, int n_packet, int sec, const char *why)
+static void take_answer(struct question *q, int rcode, const void *packet, int n_packet, int sec,
+                        const char *why)
 {
     q->is_secure = sec == SEC_SECURE;
     if (sec == SEC_BOGUS) {
@@ -178,7 +181,8 @@ static void on_soon(struct timer *t)
     struct unbound *u = container_of(t, struct unbound, soon);
     const struct list *last = u->done.prev; /* what gets done meanwhile is told another time */
     bool is_last = false;
-    for (struct list *l = list_pop_front(&u->done); l != NULL; l = is_last ? NULL : list_pop_front(&u->done)) {
+    for (struct list *l = list_pop_front(&u->done); l != NULL;
+         l = is_last ? NULL : list_pop_front(&u->done)) {
         is_last = l == last;
         struct question *q = list_entry(l, struct question, link);
         u->n_open--;
@@ -208,7 +212,8 @@ static void arm_deadline(struct unbound *u)
 static void on_deadline(struct timer *t)
 {
     struct unbound *u = container_of(t, struct unbound, deadline);
-    list_each(l, &u->open) {
+    list_each(l, &u->open)
+    {
         struct question *q = list_entry(l, struct question, link);
         if (q->deadline_ms > world_now_ms(u->world))
             break;
@@ -218,7 +223,7 @@ static void on_deadline(struct timer *t)
     arm_deadline(u);
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 /* Only what means the same to the library as to us: no escapes, no blanks, no trouble with an ending dot. */
 static bool is_possible_name(struct str name)
@@ -265,7 +270,7 @@ static bool unbound_ask(void *self, struct str name, enum dns_type type,
     return true;
 }
 
-/* ---- settings -------------------------------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static bool say(struct buf *why, const char *what, int code)
 {
@@ -286,7 +291,8 @@ static bool server_text(const struct netaddr *a, char *out, size_t cap)
     return !b.failed;
 }
 
-/* The addresses in zone file text: of each line, ended by its comment, the last word when A or AAAA stands before it. */
+/* The addresses in zone file text: of each line, ended by its comment, the last word when A or AAAA stands
+ * before it. */
 static size_t hint_addresses(struct str text, struct netaddr *out, size_t n_max)
 {
     size_t n = 0;
@@ -303,7 +309,8 @@ static size_t hint_addresses(struct str text, struct netaddr *out, size_t n_max)
             word[0] = word[1];
             word[1] = str_slice(line, from, i);
         }
-        if ((str_ieq(word[0], STR("A")) || str_ieq(word[0], STR("AAAA"))) && netaddr_parse_ip(word[1], 53, &out[n]))
+        if ((str_ieq(word[0], STR("A")) || str_ieq(word[0], STR("AAAA"))) &&
+            netaddr_parse_ip(word[1], 53, &out[n]))
             n++;
     }
     return n;
@@ -373,7 +380,8 @@ static bool set_servers(struct ub_ctx *ctx, const struct resolver_conf *conf, st
             return say(why, "a server's address", failed);
         is_near = is_near || netaddr_is_loopback(&servers[i]);
     }
-    /* a tree or a server of one's own knows names that the public one must never be asked for (RFC 6303, 6761) */
+    /* a tree or a server of one's own knows names that the public one must never be asked for (RFC 6303,
+     * 6761) */
     static const char *const own_tree[][2] = {
         {"unblock-lan-zones:", "yes"}, {"insecure-lan-zones:", "yes"}, {"local-zone:", "test. transparent"}};
     for (size_t i = 0; n > 0 && i < ARRAY_LEN(own_tree); i++) {
@@ -400,8 +408,8 @@ static void on_warm(void *arg, int rcode, void *packet, int n_packet, int sec, c
 static bool set_up(struct ub_ctx *ctx, const struct resolver_conf *conf, bool *is_warm, struct buf *why)
 {
     static const char *const options[][2] = {
-        {"msg-cache-size:", "32m"},  {"rrset-cache-size:", "64m"}, {"key-cache-size:", "4m"},
-        {"neg-cache-size:", "2m"},   {"outgoing-range:", "256"},   {"outgoing-num-tcp:", "20"},
+        {"msg-cache-size:", "32m"},    {"rrset-cache-size:", "64m"}, {"key-cache-size:", "4m"},
+        {"neg-cache-size:", "2m"},     {"outgoing-range:", "256"},   {"outgoing-num-tcp:", "20"},
         {"minimal-responses:", "yes"}, {"val-log-level:", "2"}, /* 2: a bogus answer says why */
     };
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
@@ -445,14 +453,17 @@ static void drop_context(struct unbound *u)
         return;
     ub_ctx_delete(u->ctx);
     u->ctx = NULL;
-    list_each(l, &u->ghosts) {
+    list_each(l, &u->ghosts)
+    {
         question_del(list_entry(l, struct question, link));
     }
     u->n_ghosts = 0;
-    list_each(l, &u->done) {
+    list_each(l, &u->done)
+    {
         list_entry(l, struct question, link)->is_held = false;
     }
-    list_each(l, &u->open) {
+    list_each(l, &u->open)
+    {
         struct question *q = list_entry(l, struct question, link);
         q->is_held = false;
         fail(q, RESOLVER_FAILED, "the resolver was configured anew");
@@ -511,7 +522,8 @@ void unbound_del(struct unbound **up)
     if (u == NULL)
         return;
     drop_context(u);
-    list_each(l, &u->done) {
+    list_each(l, &u->done)
+    {
         question_del(list_entry(l, struct question, link));
     }
     world_timer_cancel(u->world, &u->soon);

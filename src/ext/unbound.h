@@ -1,11 +1,12 @@
-/* ext/unbound.h: the resolver of ext/resolver.h by libunbound, on our loop, validating, with its cache in this process.
+/* ext/unbound.h: the resolver of ext/resolver.h by libunbound, on our loop, validating, with its cache in
+ * this process.
  *
  * Owns:     one libunbound context and its questions.
- * Limits:   UNBOUND_OPEN_MAX questions open (ask() says false beyond), as long as it was told each, 96 MiB of cache, 256 UDP
- *           and 20 TCP sockets at a time.
- * Errors:   all that the network does wrong is RESOLVER_FAILED or RESOLVER_BOGUS with a reason in words.
- * Security: reads no file, starts no thread, takes its entropy from getrandom: it can be made and made anew within a
- *           sandbox. Loopback servers are asked only when the configuration names one.
+ * Limits:   UNBOUND_OPEN_MAX questions open (ask() says false beyond), as long as it was told each, 96 MiB of
+ * cache, 256 UDP and 20 TCP sockets at a time. Errors:   all that the network does wrong is RESOLVER_FAILED
+ * or RESOLVER_BOGUS with a reason in words. Security: reads no file, starts no thread, takes its entropy from
+ * getrandom: it can be made and made anew within a sandbox. Loopback servers are asked only when the
+ * configuration names one.
  */
 #pragma once
 #include "ext/resolver.h"
@@ -18,8 +19,8 @@ enum {
 
 struct unbound;
 
-/* NULL without memory. Nothing can be asked before resolver.configure(). A question that has no answer after timeout_ms
- * has failed. */
+/* NULL without memory. Nothing can be asked before resolver.configure(). A question that has no answer after
+ * timeout_ms has failed. */
 struct unbound *unbound_new(struct io_world *w, uint32_t timeout_ms);
 /* Questions that are open are forgotten without an answer. Not from within an answer. Clears *u. */
 void unbound_del(struct unbound **u);

@@ -1,6 +1,7 @@
-/* ext/unbound_event.c: see the header. libunbound's events are those of libevent: fd readable or writable, a time-out
- * beside it or alone, once or again and again. An event may free itself in its own callback, so nothing of it is touched
- * after that. What the interface has for signals, for Windows and for running the loop is never called by the library.
+/* ext/unbound_event.c: see the header. libunbound's events are those of libevent: fd readable or writable, a
+ * time-out beside it or alone, once or again and again. An event may free itself in its own callback, so
+ * nothing of it is touched after that. What the interface has for signals, for Windows and for running the
+ * loop is never called by the library.
  */
 #include "ext/unbound_event.h"
 
@@ -58,7 +59,8 @@ static void before_call(struct event *e)
 static void on_ready(void *arg, unsigned ready)
 {
     struct event *e = arg;
-    int bits = ((ready & CONN_READABLE) != 0 ? UB_EV_READ : 0) | ((ready & CONN_WRITABLE) != 0 ? UB_EV_WRITE : 0);
+    int bits =
+        ((ready & CONN_READABLE) != 0 ? UB_EV_READ : 0) | ((ready & CONN_WRITABLE) != 0 ? UB_EV_WRITE : 0);
     bits &= e->bits;
     if (bits == 0)
         return;
@@ -116,8 +118,8 @@ static void event_free(struct ub_event *ub)
     mem_free(event_of(ub));
 }
 
-static int event_add_timer(struct ub_event *ub, struct ub_event_base *base, void (*fn)(int, short, void *), void *arg,
-                           struct timeval *after)
+static int event_add_timer(struct ub_event *ub, struct ub_event_base *base, void (*fn)(int, short, void *),
+                           void *arg, struct timeval *after)
 {
     struct event *e = event_of(ub);
     UNUSED(base);
@@ -168,7 +170,8 @@ static int base_exit(struct ub_event_base *ub, struct timeval *after)
     return -1;
 }
 
-static struct ub_event *base_no_signal(struct ub_event_base *ub, int signo, void (*fn)(int, short, void *), void *arg)
+static struct ub_event *base_no_signal(struct ub_event_base *ub, int signo, void (*fn)(int, short, void *),
+                                       void *arg)
 {
     UNUSED(ub);
     UNUSED(signo);
@@ -177,7 +180,8 @@ static struct ub_event *base_no_signal(struct ub_event_base *ub, int signo, void
     return NULL;
 }
 
-static struct ub_event *base_no_windows(struct ub_event_base *ub, void *event, void (*fn)(int, short, void *), void *arg)
+static struct ub_event *base_no_windows(struct ub_event_base *ub, void *event, void (*fn)(int, short, void *),
+                                        void *arg)
 {
     UNUSED(ub);
     UNUSED(event);
@@ -193,15 +197,16 @@ struct tables {
     struct ub_event_vmt event_vmt;
 };
 
-static struct ub_event *base_new_event(struct ub_event_base *ub, int fd, short bits, void (*fn)(int, short, void *),
-                                       void *arg)
+static struct ub_event *base_new_event(struct ub_event_base *ub, int fd, short bits,
+                                       void (*fn)(int, short, void *), void *arg)
 {
     struct base *b = container_of(ub, struct base, ub);
     struct tables *t = container_of(b, struct tables, base);
     struct event *e = mem_new(struct event);
     if (e == NULL)
         return NULL;
-    *e = (struct event){.ub = {UB_EVENT_MAGIC, &t->event_vmt}, .base = b, .fd = fd, .bits = bits, .fn = fn, .arg = arg};
+    *e = (struct event){
+        .ub = {UB_EVENT_MAGIC, &t->event_vmt}, .base = b, .fd = fd, .bits = bits, .fn = fn, .arg = arg};
     e->timer.fire = on_time;
     return &e->ub;
 }

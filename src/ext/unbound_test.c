@@ -1,10 +1,11 @@
 /* Runs in the private network of unbound_lab.sh; LAB is its folder. */
 #include "ext/unbound.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -156,14 +157,15 @@ static const struct {
     {"", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"a b.test", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"a\\.b.test", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
-    {"0123456789012345678901234567890123456789012345678901234567890123.test", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
+    {"0123456789012345678901234567890123456789012345678901234567890123.test", DNS_A, RESOLVER_NXDOMAIN, false,
+     0, ""},
 };
 
 static void check(size_t i, const struct got *g)
 {
     if (g->status != table[i].status || g->is_secure != table[i].is_secure || g->n_rdata != table[i].n_rdata)
-        fail_msg("%s type %d: status %d, secure %d, %zu records, %s", table[i].name, (int)table[i].type, (int)g->status,
-                 g->is_secure, g->n_rdata, g->why);
+        fail_msg("%s type %d: status %d, secure %d, %zu records, %s", table[i].name, (int)table[i].type,
+                 (int)g->status, g->is_secure, g->n_rdata, g->why);
     assert_int_equal(g->status == RESOLVER_OK, g->why[0] == 0);
     if (table[i].canonical[0] != 0)
         assert_string_equal(g->canonical, table[i].canonical);
@@ -294,7 +296,8 @@ static void a_server_may_be_asked_instead(void **state)
     assert_int_equal(g.status, RESOLVER_OK);
     assert_true(netaddr_parse(STR("127.0.0.1"), 53, &server));
     configure(f, &conf);
-    ask_one(f, "plain.test", DNS_MX, &g); /* the root knows it not, and the cache went with the old settings */
+    ask_one(f, "plain.test", DNS_MX,
+            &g); /* the root knows it not, and the cache went with the old settings */
     assert_int_not_equal(g.status, RESOLVER_OK);
 }
 
@@ -329,7 +332,8 @@ static void bad_settings_are_refused_and_change_nothing(void **state)
         struct buf why;
         struct got g;
         buf_init_fixed(&why, mem, sizeof mem);
-        struct resolver_conf conf = {.trust_anchor = str_from_c(bad[i].anchor), .root_hints = str_from_c(bad[i].hints)};
+        struct resolver_conf conf = {.trust_anchor = str_from_c(bad[i].anchor),
+                                     .root_hints = str_from_c(bad[i].hints)};
         assert_false(r->configure(r->self, &conf, &why));
         if (str_find(buf_str(&why), str_from_c(bad[i].why)) == STR_NPOS)
             fail_msg("%.*s", STR_FMT(buf_str(&why)));

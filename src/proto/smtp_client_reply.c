@@ -126,7 +126,8 @@ static void on_greeting(struct smtp_client *c)
 static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
 {
     enum smtp_outcome outcome = outcome_of(c, SMTP_AT_HELLO);
-    if (outcome == SMTP_OUTCOME_PENDING) {
+    /* only 250 (RFC 5321 4.3.2): a server that greets twice would be one reply ahead for ever */
+    if (outcome == SMTP_OUTCOME_PENDING || (outcome == SMTP_OUTCOME_OK && c->parser.reply.code != 250)) {
         die_of_nonsense(c, smtp_step_name(kind));
         return;
     }

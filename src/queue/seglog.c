@@ -174,6 +174,8 @@ void seglog_fail(struct store *s, const struct seglog_segment *seg, enum err err
     s->flush = FLUSH_FAILED;
     fail_tickets(&s->fills[s->filling ^ 1]);
     fail_tickets(&s->fills[s->filling]);
+    if (s->recover != NULL)
+        seglog_recover_opened(s, err);
 }
 
 static void on_file_closed(struct disk_op *op)

@@ -127,6 +127,7 @@ struct seglog_walk {
     enum err err;
     struct buf entries; /* encoded entries; the caller frees */
     uint64_t end;
+    uint64_t tail_at;   /* the last batch with a sound unit; 0: none, or not scanned */
     uint64_t seq_max;   /* greatest number seen */
     uint64_t n_damaged;
 };
@@ -253,6 +254,7 @@ struct seglog_segment *seglog_segment_at(const struct store *s, size_t slot); /*
 void seglog_segment_set_state(struct seglog_segment *g, enum seglog_segment_state to);
 void seglog_segment_set_capacity(struct seglog_segment *g, uint64_t capacity);
 struct seglog_segment *seglog_segment_find_free(const struct store *s);
+struct seglog_header seglog_free_header(struct store *s, const struct seglog_segment *g);
 void seglog_make(struct store *s, uint64_t capacity); /* if none is being made */
 void seglog_make_if_short(struct store *s);
 void seglog_write_sealed(struct store *s, struct seglog_segment *g); /* own header, RELEASE lane */
@@ -270,10 +272,16 @@ void seglog_recover_start(struct store *s);
 void seglog_recover_opened(struct store *s, enum err err); /* the first segment is open, or that failed */
 void seglog_recover_made(struct store *s, enum err err);
 void seglog_recover_released(struct store *s, enum err err);
+void seglog_recover_step(struct store *s); /* after each flush while opening */
 void seglog_recover_fini(struct store *s);
 
 /* seglog_clean.c */
 void seglog_clean_kick(struct store *s); /* begins if there is need */
+/* The place in the tables of e's record, if it is needed where e says within that segment; else NULL. */
+struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g, const struct seglog_entry *e);
+/* Puts a copy of e's record into the batch that fills and points the tables to it; false when there is no room now.
+ * record (e->len sound octets) is not used for a tombstone. */
+bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at, const unsigned char *record);
 void seglog_clean_step(struct store *s); /* bounded work, called in each later step and after each flush */
 void seglog_clean_released(struct store *s, enum err err);
 void seglog_clean_fini(struct store *s);

@@ -68,7 +68,9 @@ static void on_walked(struct seglog_walk *k);
 void seglog_clean_kick(struct store *s)
 {
     struct seglog_clean *c = &s->clean;
-    if (!s->is_open || s->has_failed || s->is_closing)
+    if (s->recover != NULL)
+        seglog_recover_step(s);
+    if (!s->is_open || s->recover != NULL || s->has_failed || s->is_closing)
         return;
     if (c->state != CLEAN_IDLE) {
         seglog_soon(s);
@@ -164,21 +166,20 @@ static struct seglog_loc *needed_at(const struct store *s, const struct seglog_e
     must_not_reach();
 }
 
-static bool is_needed_here(const struct store *s, const struct seglog_entry *e)
+struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g, const struct seglog_entry *e)
 {
-    const struct seglog_loc *at = needed_at(s, e);
-    return at != NULL && seglog_loc_is(at, s->clean.victim->slot, e->offset);
+    struct seglog_loc *at = needed_at(s, e);
+    return at != NULL && seglog_loc_is(at, g->slot, e->offset) ? at : NULL;
 }
 
 /* A record that can't be carried on: its envelope or body stays known, reading it says ERR_CORRUPT. */
-static void give_up_record(struct store *s, const struct seglog_entry *e)
+static void give_up_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at)
 {
     struct seglog_clean *c = &s->clean;
     c->victim->is_damaged = true;
     s->stats.n_damaged++;
     log_error(world_log(s->world), "store.damaged", LC("file", c->victim->name), LU("offset", e->offset), LID("id", e->id),
               LC("what", "a record's checksum does not hold"), LC("now", "set aside with its segment"));
-    struct seglog_loc *at = needed_at(s, e);
     seglog_loc_unuse(s, at);
     if (e->kind != SEGLOG_TOMB)
         s->live_octets -= at->len;
@@ -197,8 +198,7 @@ static size_t copy_quota(const struct store *s)
     return quota < s->batch_max / 2 ? quota : s->batch_max / 2;
 }
 
-/* Puts the record (len octets with header) of e into the batch; false when there is no room now. */
-static bool copy_record(struct store *s, const struct seglog_entry *e, const unsigned char *record)
+bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at, const unsigned char *record)
 {
     struct seglog_fill *f = &s->fills[s->filling];
     struct seglog_unit_writer u;
@@ -216,7 +216,6 @@ static bool copy_record(struct store *s, const struct seglog_entry *e, const uns
     }
     seglog_unit_put(s, &u, e->len, e->has_hint);
     seglog_unit_end(s, &u);
-    struct seglog_loc *at = needed_at(s, e);
     seglog_loc_unuse(s, at);
     *at = (struct seglog_loc){.offset = offset, .len = e->len, .slot = (uint16_t)(SEGLOG_SLOT_BATCH + s->filling)};
     if (e->kind == SEGLOG_ENVELOPE || e->kind == SEGLOG_RESULT)
@@ -246,19 +245,15 @@ static bool copy_run(struct store *s)
         struct str rest = c->run;
         struct seglog_entry e;
         must(next_entry(&rest, &e));
-        if (is_needed_here(s, &e) && e.kind != SEGLOG_TOMB) {
-            const unsigned char *p = (const unsigned char *)c->mem + (e.offset - c->mem_at);
-            struct seglog_record r;
-            if (!seglog_record_decode(p, e.len, true, &r) || r.kind != e.kind || r.id != e.id)
-                give_up_record(s, &e);
-            else if (!copy_record(s, &e, p))
-                return false;
-        } else if (is_needed_here(s, &e)) {
-            if (!copy_record(s, &e, NULL))
-                return false;
-        } else {
+        struct seglog_loc *at = seglog_needed(s, c->victim, &e);
+        const unsigned char *p = (const unsigned char *)c->mem + (e.offset - c->mem_at);
+        struct seglog_record r;
+        if (at == NULL)
             leave_tomb(s, &e);
-        }
+        else if (e.kind != SEGLOG_TOMB && (!seglog_record_decode(p, e.len, true, &r) || r.kind != e.kind || r.id != e.id))
+            give_up_record(s, &e, at);
+        else if (!seglog_copy_record(s, &e, at, p))
+            return false;
         c->run = rest;
     }
     c->has_run = false;
@@ -292,7 +287,7 @@ static bool read_run(struct store *s)
     for (unsigned n = 0; n < SEGLOG_STEP_ENTRIES && c->rest.n > 0; n++) {
         struct str rest = c->rest;
         must(next_entry(&rest, &e));
-        bool is_read = is_needed_here(s, &e) && e.kind != SEGLOG_TOMB;
+        bool is_read = e.kind != SEGLOG_TOMB && seglog_needed(s, c->victim, &e) != NULL;
         if (is_read && to == 0)
             from = to = e.offset;
         if (is_read && to > from &&

@@ -209,8 +209,6 @@ static void on_header(struct disk_op *op)
     struct seglog_segment *g = s->current, *prev = s->sealing;
     if (op->err != ERR_OK) {
         seglog_fail(s, g, op->err, "opening a segment");
-        if (!s->is_open)
-            seglog_recover_opened(s, op->err);
         seglog_busy_sub(s);
         return;
     }
@@ -225,7 +223,7 @@ static void on_header(struct disk_op *op)
     g->header_sealed = false;
     s->sealing = NULL;
     s->wants_rotation = false;
-    if (prev != NULL && !prev->header_sealed)
+    if (s->is_open && prev != NULL && !prev->header_sealed)
         seglog_write_sealed(s, prev);
     if (!s->is_open) {
         set_flush(s, FLUSH_IDLE);

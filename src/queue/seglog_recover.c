@@ -1,13 +1,17 @@
 /* Opening. Nothing is acted upon before all of it is on disk and sealed:
  *
- *   LOCK, MKDIR log, MKDIR body, SYNC_DIR ., LIST log, LIST body
+ *   LOCK, MKDIR log, MKDIR body, SYNC_DIR of ., log and body, LIST log, LIST body
  *   for each file of log: OPEN, READ of its header
  *   in order of generation, for each that holds records: by its summary or by a scan (seglog_walk.c), into the tables
  *   settle: what is live, what is dead, which bodies are files
- *   SYNC of each segment whose end was not yet in its own header
+ *   SYNC of each segment whose end was not yet in its own header; each free header is written again
  *   a free segment gets the next generation; its header says where the last one ends
+ *   the last batch of each segment of the first kind is copied forward
  *   on_live for each envelope, on_open
  * then the headers of the unsealed, orphaned body files and the cleaner get their turn.
+ *
+ * Why the copy and the writing again: the process before may have died of a failed flush. What it wrote then is still
+ * seen by readers although it may never reach the medium, and a flush now would say nothing of it.
  */
 #include "base/mem.h"
 #include "queue/seglog.h"
@@ -29,6 +33,15 @@ struct seglog_recover {
     size_t n_files;
     uint64_t *live;    /* ids of live envelopes, ascending */
     size_t n_live;
+    struct tail {
+        struct seglog_segment *seg;
+        struct buf entries;
+        struct str rest;
+        uint64_t at, end;
+    } *tails; /* last batches that may not be on disk */
+    size_t n_tails, tail;
+    unsigned char *tail_mem;
+    bool is_reading;
     uint64_t n_damaged;
     uint64_t generation, seq, id_limit; /* greatest seen */
 };
@@ -38,7 +51,6 @@ static void finish(struct store *s, enum err err)
     struct seglog_recover *r = s->recover;
     uint64_t n_damaged = r->n_damaged;
     if (err == ERR_OK) {
-        s->is_open = true;
         s->stats.n_damaged = n_damaged;
         for (size_t i = 0; i < r->n_live; i++) {
             const struct seglog_env *e = seglog_env_find(&s->table, r->live[i]);
@@ -48,6 +60,7 @@ static void finish(struct store *s, enum err err)
         }
     } else {
         s->has_failed = true;
+        s->is_open = false;
         s->flush = FLUSH_FAILED;
         log_error(world_log(s->world), "store.not_opened", LERR(err));
     }
@@ -62,6 +75,10 @@ void seglog_recover_fini(struct store *s)
         return;
     if (r->is_walking)
         seglog_walk_fini(&r->walk);
+    for (size_t i = 0; i < r->n_tails; i++)
+        buf_fini(&r->tails[i].entries);
+    mem_free(r->tails);
+    mem_free(r->tail_mem);
     buf_fini(&r->log_names);
     buf_fini(&r->body_names);
     mem_free(r->order);
@@ -434,19 +451,150 @@ static void unlink_orphans(struct seglog_recover *r)
     buf_fini(&ids);
 }
 
-void seglog_recover_opened(struct store *s, enum err err)
+/* ---- last batches ---- */
+
+static void finish_open(struct seglog_recover *r)
+{
+    struct store *s = r->store;
+    for (size_t i = 0; i < r->n_order; i++) {
+        if (!r->order[i]->header_sealed)
+            seglog_write_sealed(s, r->order[i]);
+    }
+    unlink_orphans(r);
+    finish(s, ERR_OK);
+    seglog_clean_kick(s);
+}
+
+static void on_tail(struct disk_op *op)
+{
+    struct seglog_recover *r = container_of(op, struct seglog_recover, op);
+    struct store *s = r->store;
+    r->is_reading = false;
+    if (op->err != ERR_OK || op->n_done < op->size)
+        finish(s, op->err != ERR_OK ? op->err : ERR_CORRUPT);
+    else
+        seglog_recover_step(s);
+    seglog_busy_sub(s);
+}
+
+/* Copies what is left of the present tail; false when it has to go on after the next flush. */
+static bool copy_tail(struct seglog_recover *r, struct tail *t)
+{
+    while (t->rest.n > 0) {
+        struct str rest = t->rest;
+        struct seglog_entry e;
+        must(seglog_entry_decode(&rest, &e));
+        struct seglog_loc *at = seglog_needed(r->store, t->seg, &e);
+        const unsigned char *p = r->tail_mem + (e.offset - t->at);
+        struct seglog_record record; /* sound a moment ago; if no more, it stays where it is */
+        if (at != NULL && seglog_record_decode(p, e.len, true, &record) && !seglog_copy_record(r->store, &e, at, p))
+            return false;
+        t->rest = rest;
+    }
+    return true;
+}
+
+void seglog_recover_step(struct store *s)
 {
     struct seglog_recover *r = s->recover;
-    if (err == ERR_OK) {
-        for (size_t i = 0; i + 1 < r->n_order; i++) { /* the flush has seen to the last one */
-            if (!r->order[i]->header_sealed)
-                seglog_write_sealed(s, r->order[i]);
+    if (!s->is_open || r->is_reading || s->has_failed)
+        return;
+    for (; r->tail < r->n_tails; r->tail++) {
+        struct tail *t = &r->tails[r->tail];
+        if (r->tail_mem == NULL) {
+            r->tail_mem = mem_alloc((size_t)(t->end - t->at));
+            if (r->tail_mem == NULL) {
+                finish(s, ERR_NOMEM);
+                return;
+            }
+            r->is_reading = true;
+            submit(r, &(struct disk_op){.kind = DISK_READ, .file = t->seg->file, .offset = t->at,
+                                        .mem = (char *)r->tail_mem, .size = t->end - t->at, .done = on_tail});
+            return;
         }
-        unlink_orphans(r);
+        if (!copy_tail(r, t)) {
+            if (s->is_full)
+                finish(s, ERR_NOSPACE);
+            return; /* a flush or a segment that was made calls again */
+        }
+        mem_free(r->tail_mem);
+        r->tail_mem = NULL;
     }
-    finish(s, err);
-    if (err == ERR_OK)
-        seglog_clean_kick(s);
+    if (s->n_flushed >= s->clean.wait_flush)
+        finish_open(r);
+}
+
+/* Keeps the entries of the last batch of a segment that is not sealed. */
+static bool keep_tail(struct seglog_recover *r, const struct seglog_walk *k)
+{
+    if (k->seg->header_sealed || k->tail_at == 0)
+        return true;
+    struct tail *tails = mem_grow(r->tails, (r->n_tails + 1) * sizeof *tails);
+    if (tails == NULL)
+        return false;
+    r->tails = tails;
+    struct tail *t = &tails[r->n_tails++];
+    *t = (struct tail){.seg = k->seg, .at = k->tail_at, .end = k->end};
+    buf_init(&t->entries, SIZE_MAX);
+    struct str in = buf_str(&k->entries);
+    while (in.n > 0) {
+        struct seglog_entry e;
+        struct str from = in;
+        must(seglog_entry_decode(&in, &e));
+        if (e.offset >= t->at && !buf_put(&t->entries, str_slice(from, 0, from.n - in.n)))
+            return false;
+        if (e.offset >= t->at && e.offset + e.len > t->end)
+            t->end = e.offset + e.len;
+    }
+    t->rest = buf_str(&t->entries);
+    return true;
+}
+
+void seglog_recover_opened(struct store *s, enum err err)
+{
+    if (err != ERR_OK) {
+        finish(s, err);
+        return;
+    }
+    s->is_open = true; /* for ourselves: units can be flushed */
+    seglog_recover_step(s);
+}
+
+/* ---- free headers ---- */
+
+static void free_next(struct seglog_recover *r);
+
+static void on_free_header(struct disk_op *op)
+{
+    struct seglog_recover *r = container_of(op, struct seglog_recover, op);
+    struct store *s = r->store;
+    if (op->err != ERR_OK) {
+        log_error(world_log(s->world), "store.unwritable", LC("file", r->seg->name), LERR(op->err));
+        finish(s, op->err);
+    } else {
+        if (r->seg->capacity != s->conf.segment_size)
+            seglog_segment_unlink(s, r->seg);
+        free_next(r);
+    }
+    seglog_busy_sub(s);
+}
+
+static void free_next(struct seglog_recover *r)
+{
+    struct store *s = r->store;
+    while (r->at < s->n_slots) {
+        struct seglog_segment *g = seglog_segment_at(s, r->at++);
+        if (g == NULL || g->state != SEGMENT_FREE)
+            continue;
+        r->seg = g;
+        g->header = seglog_free_header(s, g);
+        seglog_header_encode(&g->header, g->block);
+        g->piece = str_of(g->block, SEGLOG_BLOCK);
+        submit(r, &(struct disk_op){.kind = DISK_WRITE, .sync = true, .file = g->file, .pieces = &g->piece,
+                                    .n_pieces = 1, .done = on_free_header});
+        return;
+    }
+    next_segment(r);
 }
 
 /* ---- what was read is made durable before anybody acts on it ---- */
@@ -471,7 +619,8 @@ static void sync_next(struct seglog_recover *r)
     while (r->at < r->n_order && r->order[r->at]->header_sealed)
         r->at++;
     if (r->at == r->n_order) {
-        next_segment(r);
+        r->at = 0;
+        free_next(r);
         return;
     }
     submit(r, &(struct disk_op){.kind = DISK_SYNC, .file = r->order[r->at]->file, .done = on_synced});
@@ -486,7 +635,7 @@ static void on_walked(struct seglog_walk *k)
     struct seglog_recover *r = container_of(k, struct seglog_recover, walk);
     struct seglog_segment *g = k->seg;
     enum err err = k->err;
-    if (err == ERR_OK && !apply_entries(r, g, buf_str(&k->entries)))
+    if (err == ERR_OK && (!apply_entries(r, g, buf_str(&k->entries)) || !keep_tail(r, k)))
         err = ERR_NOMEM;
     r->n_damaged += k->n_damaged;
     r->seq = k->seq_max > r->seq ? k->seq_max : r->seq;
@@ -581,8 +730,6 @@ static void take_header(struct seglog_recover *r, struct seglog_segment *g)
     switch (h->state) {
     case SEGLOG_HEADER_FREE:
         seglog_segment_set_state(g, SEGMENT_FREE);
-        if (g->capacity != r->store->conf.segment_size)
-            seglog_segment_unlink(r->store, g);
         break;
     case SEGLOG_HEADER_SEALED:
         g->header_sealed = true;
@@ -680,8 +827,8 @@ static const struct {
     enum disk_kind kind;
     const char *name;
 } first_steps[] = {
-    {DISK_LOCK, "lock"},    {DISK_MKDIR, "log"},  {DISK_MKDIR, "body"},
-    {DISK_SYNC_DIR, "."},   {DISK_LIST, "log"},   {DISK_LIST, "body"},
+    {DISK_LOCK, "lock"},      {DISK_MKDIR, "log"},      {DISK_MKDIR, "body"}, {DISK_SYNC_DIR, "."},
+    {DISK_SYNC_DIR, "log"},   {DISK_SYNC_DIR, "body"},  {DISK_LIST, "log"},   {DISK_LIST, "body"},
 };
 
 static void first_step(struct seglog_recover *r);

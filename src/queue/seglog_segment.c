@@ -122,7 +122,7 @@ static void write_header(struct seglog_segment *g, void (*done)(struct disk_op *
     submit(g, DISK_WRITE, done);
 }
 
-static struct seglog_header free_header(struct store *s, const struct seglog_segment *g)
+struct seglog_header seglog_free_header(struct store *s, const struct seglog_segment *g)
 {
     return (struct seglog_header){
         .state = SEGLOG_HEADER_FREE,
@@ -231,7 +231,7 @@ static void make_step(struct store *s)
 {
     struct seglog_segment *g = s->making;
     if (s->make_at == g->capacity) {
-        g->header = free_header(s, g);
+        g->header = seglog_free_header(s, g);
         write_header(g, on_first_header);
         return;
     }
@@ -392,6 +392,6 @@ void seglog_release(struct store *s, struct seglog_segment *g)
         submit(g, DISK_RENAME, on_renamed);
         return;
     }
-    g->header = free_header(s, g);
+    g->header = seglog_free_header(s, g);
     write_header(g, on_released);
 }

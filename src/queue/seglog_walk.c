@@ -181,6 +181,7 @@ static enum units walk_units(struct seglog_walk *k, uint64_t from, uint64_t to)
             if (!emit(k, window_ptr(k, at), &u, at))
                 return UNITS_NOMEM;
             k->seq += u.n_records;
+            k->tail_at = k->at;
             at = align_unit(at + u.len);
             continue;
         }

@@ -1,88 +1,121 @@
-/* wire/date.c: dates without the C library's time zones and locales. */
 #include "wire/date.h"
 
-static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+/* 0000-01-01 and 9999-12-31T23:59:59 */
+#define FIRST_S INT64_C(-62167219200)
+#define LAST_S INT64_C(253402300799)
+enum { DAY_S = 86400, ERA_YEARS = 400, ERA_DAYS = 146097, EPOCH_DAY = 719468, COMMENT_DEPTH_MAX = 100 };
+
+static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char weekdays[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 
 struct civil {
-    int64_t year;
-    unsigned month, day; /* 1.. */
-    unsigned hour, minute, second, weekday;
+    int year;
+    unsigned month, day; /* from 1 */
+    unsigned hour, minute, second;
+    unsigned weekday; /* 0: Sunday */
 };
 
-/* Proleptic Gregorian calendar by counting 400-year eras from 0000-03-01. */
-static struct civil civil_of(int64_t t)
+/* The Gregorian calendar, also before its time. Years are counted from March, so that the leap day is the last of its
+ * year and months have a regular pattern; EPOCH_DAY is 1970-01-01 counted from 0000-03-01. unix_s >= FIRST_S. */
+static struct civil civil_of(int64_t unix_s)
 {
-    int64_t d = t / 86400, s = t % 86400;
-    if (s < 0) {
-        s += 86400;
-        d--;
-    }
-    struct civil c = {.hour = (unsigned)(s / 3600), .minute = (unsigned)(s / 60 % 60), .second = (unsigned)(s % 60)};
-    c.weekday = (unsigned)(((d + 4) % 7 + 7) % 7);
-    int64_t z = d + 719468;
-    int64_t era = (z >= 0 ? z : z - 146096) / 146097;
-    int64_t doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    int64_t mp = (5 * doy + 2) / 153;
-    c.day = (unsigned)(doy - (153 * mp + 2) / 5 + 1);
-    c.month = (unsigned)(mp < 10 ? mp + 3 : mp - 9);
-    c.year = yoe + era * 400 + (c.month <= 2 ? 1 : 0);
+    int64_t since = unix_s - FIRST_S;
+    unsigned second = (unsigned)(since % DAY_S);
+    int64_t day = since / DAY_S + FIRST_S / DAY_S;
+    int64_t n = day + EPOCH_DAY + ERA_DAYS; /* one era more, so that January and February of year 0 are not negative */
+    int64_t era = n / ERA_DAYS;
+    int64_t of_era = n % ERA_DAYS;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+    unsigned month = (unsigned)((5 * of_year + 2) / 153); /* 0: March */
+    struct civil c = {
+        .month = month < 10 ? month + 3 : month - 9,
+        .day = (unsigned)(of_year - (153 * month + 2) / 5) + 1,
+        .hour = second / 3600,
+        .minute = second / 60 % 60,
+        .second = second % 60,
+        .weekday = (unsigned)((n + 3) % 7), /* 0000-03-01 was a Wednesday, and an era has whole weeks */
+    };
+    c.year = (int)(year + (era - 1) * ERA_YEARS + (c.month <= 2));
     return c;
 }
 
-static int64_t days_of(int64_t y, unsigned m, unsigned d)
+/* Days since 1970-01-01; year from 0. */
+static int64_t day_of(int64_t year, unsigned month, unsigned day)
 {
-    y -= m <= 2 ? 1 : 0;
-    int64_t era = (y >= 0 ? y : y - 399) / 400;
-    int64_t yoe = y - era * 400;
-    int64_t doy = (153 * (int64_t)(m > 2 ? m - 3 : m + 9) + 2) / 5 + (int64_t)d - 1;
-    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+    year += ERA_YEARS - (month <= 2);
+    int64_t of_era = year % ERA_YEARS;
+    int64_t of_year = (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return (year / ERA_YEARS - 1) * ERA_DAYS + of_era * 365 + of_era / 4 - of_era / 100 + of_year - EPOCH_DAY;
+}
+
+static int64_t clamp(int64_t unix_s)
+{
+    return unix_s < FIRST_S ? FIRST_S : unix_s > LAST_S ? LAST_S : unix_s;
 }
 
 void date_format_rfc5322(int64_t unix_s, struct buf *out)
 {
-    struct civil c = civil_of(unix_s);
-    buf_printf(out, "%s, %u %s %04lld %02u:%02u:%02u +0000", days[c.weekday], c.day, months[c.month - 1],
-               (long long)c.year, c.hour, c.minute, c.second);
+    struct civil c = civil_of(clamp(unix_s));
+    buf_printf(out, "%s, %02u %s %04d %02u:%02u:%02u +0000", weekdays[c.weekday], c.day, months[c.month - 1], c.year,
+               c.hour, c.minute, c.second);
 }
 
 void date_format_rfc3339(int64_t unix_ms, bool with_ms, struct buf *out)
 {
-    int64_t s = unix_ms / 1000, ms = unix_ms % 1000;
-    if (ms < 0) {
-        ms += 1000;
-        s--;
+    int64_t s = unix_ms / 1000 - (unix_ms % 1000 < 0);
+    unsigned ms = (unsigned)(unix_ms - s * 1000);
+    if (s != clamp(s)) {
+        ms = s < 0 ? 0 : 999;
+        s = clamp(s);
     }
     struct civil c = civil_of(s);
-    buf_printf(out, "%04lld-%02u-%02uT%02u:%02u:%02u", (long long)c.year, c.month, c.day, c.hour, c.minute, c.second);
+    buf_printf(out, "%04d-%02u-%02uT%02u:%02u:%02u", c.year, c.month, c.day, c.hour, c.minute, c.second);
     if (with_ms)
-        buf_printf(out, ".%03u", (unsigned)ms);
+        buf_printf(out, ".%03u", ms);
     buf_putc(out, 'Z');
 }
 
-static void skip_space(struct str *s)
+/* Folding white space and comments (RFC 5322 3.2.2). False: a comment has no end. */
+static bool skip_cfws(struct str *s)
 {
-    while (s->n > 0 && (s->p[0] == ' ' || s->p[0] == '\t' || s->p[0] == '\r' || s->p[0] == '\n'))
+    size_t depth = 0;
+    while (s->n > 0) {
+        char c = s->p[0];
+        if (depth > 0 && c == '\\' && s->n > 1)
+            *s = str_skip(*s, 1);
+        else if (c == '(' && depth < COMMENT_DEPTH_MAX)
+            depth++;
+        else if (c == ')' && depth > 0)
+            depth--;
+        else if (depth == 0 && c != ' ' && c != '\t' && c != '\r' && c != '\n')
+            break;
         *s = str_skip(*s, 1);
+    }
+    return depth == 0;
 }
 
-static bool take_number(struct str *s, size_t digits_max, uint64_t *out)
+/* Between min and max digits, with no further digit behind. *out_digits may be NULL. */
+static bool take_number(struct str *s, size_t digits_min, size_t digits_max, unsigned *out, size_t *out_digits)
 {
-    skip_space(s);
     size_t n = 0;
-    while (n < s->n && n < digits_max && ascii_is_digit(s->p[n]))
+    uint64_t v;
+    if (!skip_cfws(s))
+        return false;
+    while (n < s->n && ascii_is_digit(s->p[n]))
         n++;
-    bool ok = str_to_u64(str_slice(*s, 0, n), UINT32_MAX, out);
+    if (n < digits_min || n > digits_max || !str_to_u64(str_slice(*s, 0, n), UINT32_MAX, &v))
+        return false;
     *s = str_skip(*s, n);
-    return ok;
+    *out = (unsigned)v;
+    if (out_digits != NULL)
+        *out_digits = n;
+    return true;
 }
 
 static bool take_char(struct str *s, char c)
 {
-    skip_space(s);
-    if (s->n == 0 || s->p[0] != c)
+    if (!skip_cfws(s) || s->n == 0 || s->p[0] != c)
         return false;
     *s = str_skip(*s, 1);
     return true;
@@ -91,66 +124,92 @@ static bool take_char(struct str *s, char c)
 static struct str take_word(struct str *s)
 {
     size_t n = 0;
-    skip_space(s);
+    if (!skip_cfws(s))
+        return STR_NIL;
     while (n < s->n && ascii_is_alpha(s->p[n]))
         n++;
-    struct str w = str_slice(*s, 0, n);
+    struct str word = str_slice(*s, 0, n);
     *s = str_skip(*s, n);
-    return w;
+    return word;
 }
 
-/* Minutes east of UTC; RFC 5322 4.3 says what the old names mean, unknown ones are UTC. */
-static bool take_zone(struct str *s, int64_t *out)
+/* Index of a name in a table of n, or n. */
+static unsigned find_name(const char (*names)[4], unsigned n, struct str name)
 {
-    static const struct {
-        const char *name;
-        int minutes;
-    } zones[] = {{"EST", -300}, {"EDT", -240}, {"CST", -360}, {"CDT", -300}, {"MST", -420}, {"MDT", -360}, {"PST", -480}, {"PDT", -420}};
-    uint64_t v;
-    *out = 0;
-    skip_space(s);
-    if (s->n > 0 && (s->p[0] == '+' || s->p[0] == '-')) {
-        bool west = s->p[0] == '-';
-        struct str digits = str_slice(*s, 1, 5);
-        if (digits.n != 4 || !str_to_u64(digits, 9999, &v) || v % 100 > 59)
+    unsigned i = 0;
+    while (i < n && !str_ieq(name, str_from_c(names[i])))
+        i++;
+    return i;
+}
+
+/* Minutes east of UTC. RFC 5322 4.3: the North American names mean what they say, others are as good as UTC. */
+static bool take_zone(struct str *s, int *out_minutes)
+{
+    static const char names[][4] = {"EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT"};
+    static const int hours[] = {-5, -4, -6, -5, -7, -6, -8, -7};
+    *out_minutes = 0;
+    bool is_west = take_char(s, '-');
+    if (is_west || take_char(s, '+')) {
+        unsigned v;
+        if (s->n == 0 || !ascii_is_digit(s->p[0]) || !take_number(s, 4, 4, &v, NULL) || v % 100 > 59)
             return false;
-        *out = (int64_t)(v / 100 * 60 + v % 100) * (west ? -1 : 1);
+        *out_minutes = (int)(v / 100 * 60 + v % 100) * (is_west ? -1 : 1);
         return true;
     }
-    struct str w = take_word(s);
-    for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
-        if (str_ieq(w, str_from_c(zones[i].name)))
-            *out = zones[i].minutes;
-    }
-    return w.n > 0;
+    struct str name = take_word(s);
+    unsigned i = find_name(names, ARRAY_LEN(names), name);
+    if (i < ARRAY_LEN(names))
+        *out_minutes = hours[i] * 60;
+    return name.n > 0;
+}
+
+static bool take_year(struct str *s, unsigned *out)
+{
+    size_t digits;
+    if (!take_number(s, 2, 4, out, &digits))
+        return false;
+    if (digits == 2)
+        *out += *out < 50 ? 2000 : 1900;
+    else if (digits == 3)
+        *out += 1900;
+    return true;
+}
+
+static bool take_date(struct str *s, int64_t *out_day)
+{
+    unsigned day, year;
+    struct str word = take_word(s);
+    if (word.n > 0 && (find_name(weekdays, ARRAY_LEN(weekdays), word) == ARRAY_LEN(weekdays) || !take_char(s, ',')))
+        return false;
+    if (!take_number(s, 1, 2, &day, NULL))
+        return false;
+    unsigned month = find_name(months, ARRAY_LEN(months), take_word(s)) + 1;
+    if (month > ARRAY_LEN(months) || !take_year(s, &year) || day == 0)
+        return false;
+    *out_day = day_of(year, month, day);
+    struct civil c = civil_of(*out_day * DAY_S);
+    return c.month == month && c.day == day; /* no 30 February */
+}
+
+static bool take_time(struct str *s, unsigned *out_second)
+{
+    unsigned hour, minute, second = 0;
+    if (!take_number(s, 2, 2, &hour, NULL) || hour > 23 || !take_char(s, ':') ||
+        !take_number(s, 2, 2, &minute, NULL) || minute > 59)
+        return false;
+    if (take_char(s, ':') && (!take_number(s, 2, 2, &second, NULL) || second > 60))
+        return false;
+    *out_second = (hour * 60 + minute) * 60 + second;
+    return true;
 }
 
 bool date_parse_rfc5322(struct str s, int64_t *out_unix_s)
 {
-    uint64_t day, year, hour, minute, second = 0;
-    int64_t zone;
-    unsigned month = 0;
-    size_t comma = str_chr(s, ',');
-    if (comma != STR_NPOS)
-        s = str_skip(s, comma + 1);
-    if (!take_number(&s, 2, &day) || day < 1 || day > 31)
+    int64_t day;
+    unsigned second;
+    int zone;
+    if (!take_date(&s, &day) || !take_time(&s, &second) || !take_zone(&s, &zone) || !skip_cfws(&s) || s.n > 0)
         return false;
-    struct str name = take_word(&s);
-    for (unsigned i = 0; i < 12; i++) {
-        if (str_ieq(name, str_from_c(months[i])))
-            month = i + 1;
-    }
-    size_t before = s.n;
-    if (month == 0 || !take_number(&s, 4, &year) || year > 9999)
-        return false;
-    if (before - s.n <= 4 && year < 1000) /* two or three digits, RFC 5322 4.3 */
-        year += year < 50 ? 2000 : 1900;
-    if (!take_number(&s, 2, &hour) || hour > 23 || !take_char(&s, ':') || !take_number(&s, 2, &minute) || minute > 59)
-        return false;
-    if (take_char(&s, ':') && (!take_number(&s, 2, &second) || second > 60))
-        return false;
-    if (!take_zone(&s, &zone))
-        return false;
-    *out_unix_s = days_of((int64_t)year, month, (unsigned)day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second) - zone * 60;
+    *out_unix_s = day * DAY_S + second - (int64_t)zone * 60;
     return true;
 }

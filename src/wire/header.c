@@ -1,4 +1,3 @@
-/* wire/header.c: walks a header section. */
 #include "wire/header.h"
 
 void header_walk_init(struct header_walk *w, struct str message)
@@ -9,8 +8,8 @@ void header_walk_init(struct header_walk *w, struct str message)
 /* Octets of the line at the start of s, its end included. */
 static size_t line_size(struct str s)
 {
-    size_t nl = str_chr(s, '\n');
-    return nl == STR_NPOS ? s.n : nl + 1;
+    size_t lf = str_chr(s, '\n');
+    return lf == STR_NPOS ? s.n : lf + 1;
 }
 
 static struct str without_end(struct str s)
@@ -22,11 +21,16 @@ static struct str without_end(struct str s)
     return s;
 }
 
+static bool is_fold(struct str s)
+{
+    return s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t');
+}
+
 /* RFC 5322 2.2: printable ASCII but the colon; space before the colon is obsolete syntax (4.5.8). */
 static bool split_name(struct str line, struct str *name, size_t *body_at)
 {
     size_t colon = str_chr(line, ':');
-    if (colon == STR_NPOS || colon == 0)
+    if (colon == STR_NPOS)
         return false;
     struct str n = str_slice(line, 0, colon);
     while (n.n > 0 && (n.p[n.n - 1] == ' ' || n.p[n.n - 1] == '\t'))
@@ -43,20 +47,22 @@ static bool split_name(struct str line, struct str *name, size_t *body_at)
 
 bool header_walk_next(struct header_walk *w, struct header_field *out)
 {
-    size_t body_at;
     if (w->in_body)
         return false;
     struct str line = str_slice(w->rest, 0, line_size(w->rest));
     struct str bare = without_end(line);
-    if (bare.n == 0 || !split_name(bare, &out->name, &body_at)) {
+    struct str name;
+    size_t body_at;
+    if (bare.n == 0 || !split_name(bare, &name, &body_at)) {
         w->in_body = true;
         if (bare.n == 0)
             w->rest = str_skip(w->rest, line.n);
         return false;
     }
     size_t n = line.n;
-    while (n < w->rest.n && (w->rest.p[n] == ' ' || w->rest.p[n] == '\t'))
+    while (is_fold(str_skip(w->rest, n)))
         n += line_size(str_skip(w->rest, n));
+    out->name = name;
     out->raw = str_slice(w->rest, 0, n);
     out->body = str_skip(without_end(out->raw), body_at);
     w->rest = str_skip(w->rest, n);
@@ -65,14 +71,23 @@ bool header_walk_next(struct header_walk *w, struct header_field *out)
 
 size_t header_section_size(struct str message)
 {
+    bool has_field = false;
     size_t at = 0;
     while (at < message.n) {
-        struct str line = str_slice(message, at, at + line_size(str_skip(message, at)));
+        struct str rest = str_skip(message, at);
+        struct str line = str_slice(rest, 0, line_size(rest));
         if (line.p[line.n - 1] != '\n')
-            return STR_NPOS;
-        at += line.n;
-        if (without_end(line).n == 0)
+            return STR_NPOS; /* only its end shows what the line is */
+        struct str bare = without_end(line);
+        if (bare.n == 0)
+            return at + line.n;
+        struct str name;
+        size_t body_at;
+        bool belongs = is_fold(line) ? has_field : split_name(bare, &name, &body_at);
+        if (!belongs)
             return at;
+        has_field = true;
+        at += line.n;
     }
     return STR_NPOS;
 }
@@ -83,9 +98,7 @@ size_t header_count(struct str message, struct str name)
     struct header_field f;
     size_t n = 0;
     header_walk_init(&w, message);
-    while (header_walk_next(&w, &f)) {
-        if (str_ieq(f.name, name))
-            n++;
-    }
+    while (header_walk_next(&w, &f))
+        n += str_ieq(f.name, name);
     return n;
 }

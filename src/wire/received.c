@@ -1,21 +1,36 @@
-/* wire/received.c: trace fields and the form of queue ids. */
 #include "wire/received.h"
 
+#include "base/limits.h"
 #include "wire/date.h"
+#include "wire/utf8.h"
 
+enum { COLUMNS_MAX = 77 };
 
 /* Crockford's base 32: no I, L, O, U, which look like others. */
-static const char digits32[32] = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-                                  'G', 'H', 'J', 'K', 'M', 'N', 'P', 'Q', 'R', 'S', 'T', 'V', 'W', 'X', 'Y', 'Z'};
+static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 void queue_id_format(uint64_t id, struct buf *out)
 {
     char text[QUEUE_ID_TEXT];
     for (size_t i = QUEUE_ID_TEXT; i > 0; i--) {
-        text[i - 1] = digits32[id & 31];
+        text[i - 1] = digits[id & 31];
         id >>= 5;
     }
     buf_put(out, str_of(text, sizeof text));
+}
+
+/* 32 for what is no digit. */
+static unsigned digit_value(char c)
+{
+    char l = ascii_lower(c);
+    if (l == 'o')
+        return 0;
+    if (l == 'i' || l == 'l')
+        return 1;
+    unsigned v = 0;
+    while (v < 32 && ascii_lower(digits[v]) != l)
+        v++;
+    return v;
 }
 
 bool queue_id_parse(struct str s, uint64_t *out)
@@ -24,11 +39,10 @@ bool queue_id_parse(struct str s, uint64_t *out)
     if (s.n != QUEUE_ID_TEXT)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i] >= 'a' && s.p[i] <= 'z' ? (char)(s.p[i] - 32) : s.p[i];
-        size_t v = str_chr(str_of(digits32, sizeof digits32), c);
-        if (v == STR_NPOS || (i == 0 && v > 15)) /* 13 digits of 5 bits are 65 */
+        unsigned v = digit_value(s.p[i]);
+        if (v == 32 || (i == 0 && v > 15)) /* 13 digits of 5 bits are 65 */
             return false;
-        id = (id << 5) | v;
+        id = id << 5 | v;
     }
     *out = id;
     return true;
@@ -36,8 +50,8 @@ bool queue_id_parse(struct str s, uint64_t *out)
 
 struct str received_with(bool esmtp, bool lmtp, bool tls, bool auth, bool utf8)
 {
+    /* [lmtp][utf8][tls][auth] */
     static const char *const words[2][2][2][2] = {
-        /* [lmtp][utf8][tls][auth] */
         {{{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}}, {{"UTF8SMTP", "UTF8SMTPA"}, {"UTF8SMTPS", "UTF8SMTPSA"}}},
         {{{"LMTP", "LMTPA"}, {"LMTPS", "LMTPSA"}}, {{"UTF8LMTP", "UTF8LMTPA"}, {"UTF8LMTPS", "UTF8LMTPSA"}}},
     };
@@ -46,49 +60,118 @@ struct str received_with(bool esmtp, bool lmtp, bool tls, bool auth, bool utf8)
     return str_from_c(words[lmtp][utf8][tls][auth]);
 }
 
-/* What a client said must not end a comment or a field. */
-static void put_clean(struct buf *out, struct str s)
+/* The field while it grows: words with a space or a fold between. */
+struct field {
+    struct buf *out;
+    size_t column;
+};
+
+static void put_word(struct field *f, struct str word, bool new_line)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        buf_putc(out, c < 0x21 || c == 0x7f || c == '(' || c == ')' || c == '\\' || c == ';' ? '?' : s.p[i]);
+    if (new_line || f->column + 1 + word.n > COLUMNS_MAX) {
+        buf_put(f->out, STR("\r\n\t"));
+        f->column = 1;
+    } else {
+        buf_putc(f->out, ' ');
+        f->column++;
     }
+    buf_put(f->out, word);
+    f->column += word.n;
+}
+
+/* Two words that stay together when the line has room for them. */
+static void put_pair(struct field *f, struct str key, struct str value, bool new_line)
+{
+    put_word(f, key, new_line || f->column + 2 + key.n + value.n > COLUMNS_MAX);
+    put_word(f, value, false);
+}
+
+static bool is_name_octet(char c)
+{
+    return ascii_is_alnum(c) || c == '.' || c == '-' || c == '_' || c == ':' || c == '[' || c == ']';
+}
+
+/* A host name or literal that someone else chose: it must not end a comment, a clause or the field. */
+static void put_name(struct buf *out, struct str s, bool utf8)
+{
+    s = str_slice(s, 0, SMTP_DOMAIN_MAX);
+    for (size_t i = 0; i < s.n;) {
+        uint32_t code;
+        size_t n = utf8_next(str_skip(s, i), &code);
+        if (n > 1 && utf8 && code >= 0xa0) {
+            buf_put(out, str_slice(s, i, i + n));
+        } else {
+            buf_putc(out, is_name_octet(s.p[i]) ? s.p[i] : '?');
+            n = n == 0 ? 1 : n;
+        }
+        i += n;
+    }
+}
+
+/* "(name [192.0.2.1])" of RFC 5321 4.4: TCP-info. */
+static void put_client(struct buf *out, const struct received *r, bool utf8)
+{
+    buf_putc(out, '(');
+    if (r->client_name.n > 0) {
+        put_name(out, r->client_name, utf8);
+        buf_putc(out, ' ');
+    }
+    buf_puts(out, r->client->kind == NETADDR_IP6 ? "[IPv6:" : "[");
+    netaddr_format_ip(r->client, out);
+    buf_puts(out, "])");
+}
+
+static void put_from(struct field *f, const struct received *r, bool utf8)
+{
+    char mem[2 * SMTP_DOMAIN_MAX + NETADDR_TEXT_MAX + 16];
+    struct buf b;
+    bool has_ip = r->client != NULL && (r->client->kind == NETADDR_IP4 || r->client->kind == NETADDR_IP6);
+    buf_init_fixed(&b, mem, sizeof mem);
+    put_name(&b, r->helo.n > 0 ? r->helo : has_ip ? STR("unknown") : STR("localhost"), utf8);
+    put_pair(f, STR("from"), buf_str(&b), false);
+    buf_reset(&b);
+    if (has_ip)
+        put_client(&b, r, utf8);
+    else
+        buf_puts(&b, "(local)");
+    put_word(f, buf_str(&b), false);
+}
+
+/* "for <a@b>;". False, and the ";" is owed by the caller, when there is no recipient that may stand there. */
+static bool put_for(struct field *f, struct str rcpt, bool utf8)
+{
+    char mem[SMTP_PATH_MAX + 4];
+    struct buf b;
+    if (rcpt.n == 0 || str_has_ctl(rcpt) || !utf8_is_valid(rcpt) || (!utf8 && !str_is_ascii(rcpt)))
+        return false;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (!buf_putc(&b, '<') || !buf_put(&b, rcpt) || !buf_puts(&b, ">;"))
+        return false;
+    put_pair(f, STR("for"), buf_str(&b), true);
+    return true;
 }
 
 void received_format(const struct received *r, struct buf *out)
 {
-    buf_puts(out, "Received: from ");
-    if (r->helo.n == 0)
-        buf_puts(out, "unknown");
-    else
-        put_clean(out, r->helo);
-    buf_puts(out, " (");
-    if (r->client_name.n > 0) {
-        put_clean(out, r->client_name);
-        buf_putc(out, ' ');
-    }
-    buf_putc(out, '[');
-    if (r->client != NULL && r->client->kind == NETADDR_IP6)
-        buf_puts(out, "IPv6:");
-    if (r->client != NULL && (r->client->kind == NETADDR_IP4 || r->client->kind == NETADDR_IP6))
-        netaddr_format_ip(r->client, out);
-    else
-        buf_puts(out, "local");
-    buf_puts(out, "])\r\n\tby ");
-    put_clean(out, r->by);
-    buf_puts(out, " (Waxwing) with ");
-    buf_put(out, r->with);
-    buf_puts(out, " id ");
-    queue_id_format(r->queue_id, out);
-    if (r->for_rcpt.n > 0) {
-        buf_puts(out, "\r\n\tfor <");
-        for (size_t i = 0; i < r->for_rcpt.n; i++) {
-            unsigned char c = (unsigned char)r->for_rcpt.p[i];
-            buf_putc(out, c < 0x20 || c == 0x7f ? '?' : r->for_rcpt.p[i]);
-        }
-        buf_putc(out, '>');
-    }
-    buf_puts(out, ";\r\n\t");
-    date_format_rfc5322(r->unix_s, out);
-    buf_puts(out, "\r\n");
+    char mem[SMTP_DOMAIN_MAX + 64];
+    struct buf b;
+    struct field f = {out, 0};
+    bool utf8 = str_starts(r->with, STR("UTF8"));
+    buf_puts(out, "Received:");
+    f.column = 9;
+    put_from(&f, r, utf8);
+    buf_init_fixed(&b, mem, sizeof mem);
+    put_name(&b, r->by, utf8);
+    put_pair(&f, STR("by"), buf_str(&b), true);
+    put_word(&f, STR("(Waxwing)"), false);
+    put_pair(&f, STR("with"), r->with, false);
+    buf_reset(&b);
+    queue_id_format(r->queue_id, &b);
+    put_pair(&f, STR("id"), buf_str(&b), false);
+    if (!put_for(&f, r->for_rcpt, utf8))
+        buf_putc(out, ';');
+    buf_reset(&b);
+    date_format_rfc5322(r->unix_s, &b);
+    put_word(&f, buf_str(&b), true);
+    buf_put(out, STR("\r\n"));
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCRIPTS_MAX = 500, VERBS_MAX = 64, SPLITS_MAX = 4000, WHY_MAX = 600, PATH_LENGTH_MAX = 4096 };
+enum { SCRIPTS_MAX = 500, VERBS_MAX = 64, SPLIT_OCTETS_MAX = 8 * 1024 * 1024, WHY_MAX = 600, PATH_LENGTH_MAX = 4096 };
 
 struct tally {
     unsigned n_tests, n_failed;
@@ -223,6 +223,15 @@ static bool row_matches(const struct smtp_reply_row *row, struct str line)
     return !glob.failed && glob_matches(buf_str(&glob), line);
 }
 
+/* Of several rows that match a line the most specific is meant: "{}" matches much. */
+static unsigned weight(int id)
+{
+    if (id == 0)
+        return 0;
+    const struct smtp_reply_row *row = smtp_reply_row((enum smtp_reply_id)id);
+    return row->text_n + (row->esc.class != 0 ? 1000u : 0u);
+}
+
 static void count_replies(struct tally *t, struct str out)
 {
     struct str line;
@@ -230,8 +239,7 @@ static void count_replies(struct tally *t, struct str out)
     while (next_line(&out, &line)) {
         int best = 0;
         for (int i = 1; i < SMTP_REPLY_ROWS && is_first; i++) {
-            const struct smtp_reply_row *row = smtp_reply_row((enum smtp_reply_id)i);
-            if (row_matches(row, line) && (best == 0 || row->text_n > smtp_reply_row((enum smtp_reply_id)best)->text_n))
+            if (row_matches(smtp_reply_row((enum smtp_reply_id)i), line) && weight(i) > weight(best))
                 best = i;
         }
         t->replies[best] = true;
@@ -307,8 +315,8 @@ static void play_all_ways(struct tally *t, const struct script *s, const char *n
     if (!good)
         return;
     result(t, play_once(NULL, s, &(struct cut){.chunk = 1}, why), name, " (octet by octet)", why);
-    /* long scripts are cut at as many points, evenly spread */
-    size_t step = total / SPLITS_MAX + 1;
+    /* the longest scripts are cut at fewer points, evenly spread */
+    size_t step = total / (SPLIT_OCTETS_MAX / (total + 1) + 1) + 1;
     for (size_t at = 1; at < total && good; at += step) {
         good = play_once(NULL, s, &(struct cut){.split = at}, why);
         if (!good)

@@ -1,10 +1,10 @@
-/* service/lookup/lookup.c: the lookup role: MX and address questions of queue and relay, answered by the resolver.
+/* service/lookup/lookup.c: the lookup role: MX and address questions of queue and relay, answered by the
+ * resolver.
  *
- * Owns:     jobs (a question that one or several askers wait for) with one or two parts (a name and a type, asked of
- *           the resolver), and what waits to be sent to an asker.
- * Limits:   an asker with ASKER_OPEN_MAX questions is no longer read; parts the resolver has no room for wait.
- * Errors:   all trouble is an answer with DNS_STATUS_TEMPORARY.
- * Security: connects to name servers only, by the resolver; sees no mail.
+ * Owns:     jobs (a question that one or several askers wait for) with one or two parts (a name and a type,
+ * asked of the resolver), and what waits to be sent to an asker. Limits:   an asker with ASKER_OPEN_MAX
+ * questions is no longer read; parts the resolver has no room for wait. Errors:   all trouble is an answer
+ * with DNS_STATUS_TEMPORARY. Security: connects to name servers only, by the resolver; sees no mail.
  */
 #include "service/lookup/lookup.h"
 
@@ -16,7 +16,7 @@
 
 enum { ASKER_OPEN_MAX = 256, BUCKETS = 1024, HOSTS_BYTES_MAX = DNS_MX_MAX * (DNS_NAME_MAX + 16) };
 
-/* ---- answers, pure --------------------------------------------------------------------------------------------------- */
+/* ---- answers, pure --------------------------------------------------------------------------- */
 
 uint32_t lookup_ttl(uint32_t ttl_s)
 {
@@ -139,7 +139,8 @@ enum dns_status lookup_mx(struct world *w, struct str domain, uint16_t port, con
     return DNS_STATUS_TEMPORARY;
 }
 
-void lookup_side_take(struct world *w, struct lookup_side *s, enum dns_type type, const struct resolver_answer *a)
+void lookup_side_take(struct world *w, struct lookup_side *s, enum dns_type type,
+                      const struct resolver_answer *a)
 {
     s->is_done = true;
     s->is_secure = a->is_secure;
@@ -171,7 +172,8 @@ static bool has_failed(const struct lookup_side *s)
     return s->status == RESOLVER_FAILED || s->status == RESOLVER_BOGUS;
 }
 
-enum dns_status lookup_host(const struct lookup_side *ip6, const struct lookup_side *ip4, struct buf *addresses)
+enum dns_status lookup_host(const struct lookup_side *ip6, const struct lookup_side *ip4,
+                            struct buf *addresses)
 {
     size_t n = 0;
     for (size_t i = 0; i < DNS_ADDRESSES_MAX && n < DNS_ADDRESSES_MAX; i++) {
@@ -189,10 +191,10 @@ enum dns_status lookup_host(const struct lookup_side *ip6, const struct lookup_s
     if (has_failed(ip6) || has_failed(ip4))
         return DNS_STATUS_TEMPORARY;
     return ip6->status == RESOLVER_NXDOMAIN && ip4->status == RESOLVER_NXDOMAIN ? DNS_STATUS_NXDOMAIN
-                                                                                 : DNS_STATUS_NODATA;
+                                                                                : DNS_STATUS_NODATA;
 }
 
-/* ---- the role --------------------------------------------------------------------------------------------------------- */
+/* ---- the role -------------------------------------------------------------------------------- */
 
 struct lookup;
 struct asker { /* a peer's channel */
@@ -215,7 +217,7 @@ struct waiter {
     struct asker *asker; /* NULL: gone meanwhile */
     uint64_t token;
 };
-struct part { /* one question to the resolver */
+struct part {         /* one question to the resolver */
     struct list link; /* in lookup.waiting until the resolver takes it */
     struct job *job;
     enum dns_type type;
@@ -238,9 +240,9 @@ struct lookup {
     struct list askers;
     struct list buckets[BUCKETS];
     uint64_t hash_seed;
-    struct list waiting;      /* parts */
-    size_t n_asked, n_jobs;   /* parts with the resolver; jobs in the buckets */
-    struct turn_hook turn;    /* starts what waits */
+    struct list waiting;    /* parts */
+    size_t n_asked, n_jobs; /* parts with the resolver; jobs in the buckets */
+    struct turn_hook turn;  /* starts what waits */
     struct timer drain_timer;
     bool is_draining;
 };
@@ -250,7 +252,7 @@ static struct str job_name(const struct job *j)
     return str_of(j->name, j->n_name);
 }
 
-/* ---- to the askers ------------------------------------------------------------------------------------------------------ */
+/* ---- to the askers --------------------------------------------------------------------------- */
 
 static void asker_done(struct asker *k)
 {
@@ -286,7 +288,8 @@ static void look_drained(struct lookup *u)
 {
     if (!u->is_draining || u->n_jobs > 0)
         return;
-    list_each(l, &u->askers) {
+    list_each(l, &u->askers)
+    {
         if (!list_is_empty(&list_entry(l, struct asker, link)->unsent))
             return;
     }
@@ -299,7 +302,8 @@ static void on_room(void *arg, struct channel *c)
 {
     struct asker *k = arg;
     UNUSED(c);
-    list_each(l, &k->unsent) {
+    list_each(l, &k->unsent)
+    {
         struct unsent *u = list_entry(l, struct unsent, link);
         if (channel_send(k->channel, u->type, str_of(u->bytes, u->n), NULL) == ERR_AGAIN)
             return;
@@ -334,11 +338,12 @@ static void send_reply(struct asker *k, bool is_mx, uint64_t token, const struct
     }
 }
 
-/* ---- jobs ----------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 static void job_del(struct job *j)
 {
-    list_each(l, &j->waiters) {
+    list_each(l, &j->waiters)
+    {
         mem_free(list_entry(l, struct waiter, link));
     }
     for (size_t i = 0; i < ARRAY_LEN(j->parts); i++)
@@ -350,7 +355,8 @@ static void job_del(struct job *j)
 
 static void job_reply(struct job *j, const struct reply *r)
 {
-    list_each(l, &j->waiters) {
+    list_each(l, &j->waiters)
+    {
         const struct waiter *w = list_entry(l, struct waiter, link);
         if (w->asker != NULL)
             send_reply(w->asker, j->is_mx, w->token, r);
@@ -413,8 +419,8 @@ static void on_answer(void *arg, const struct resolver_answer *a)
     on_part(p, a);
 }
 
-/* Gives the resolver what it takes; the rest waits for its answers. With none of ours under way it will never take it:
- * then it is out of memory. */
+/* Gives the resolver what it takes; the rest waits for its answers. With none of ours under way it will never
+ * take it: then it is out of memory. */
 static void start_waiting(struct lookup *u)
 {
     while (!list_is_empty(&u->waiting)) {
@@ -444,7 +450,8 @@ static struct list *bucket_of(struct lookup *u, struct str name)
 
 static struct job *job_find(struct lookup *u, bool is_mx, struct str name)
 {
-    list_each(l, bucket_of(u, name)) {
+    list_each(l, bucket_of(u, name))
+    {
         struct job *j = list_entry(l, struct job, link);
         if (j->is_mx == is_mx && str_ieq(job_name(j), name))
             return j;
@@ -501,21 +508,24 @@ static void ask(struct asker *k, bool is_mx, uint64_t token, struct str name)
     }
 }
 
-/* ---- channels ------------------------------------------------------------------------------------------------------------- */
+/* ---- channels -------------------------------------------------------------------------------- */
 
 static void asker_del(struct asker *k)
 {
     struct lookup *u = k->lookup;
     for (size_t i = 0; i < BUCKETS; i++) {
-        list_each(jl, &u->buckets[i]) {
-            list_each(wl, &list_entry(jl, struct job, link)->waiters) {
+        list_each(jl, &u->buckets[i])
+        {
+            list_each(wl, &list_entry(jl, struct job, link)->waiters)
+            {
                 struct waiter *w = list_entry(wl, struct waiter, link);
                 if (w->asker == k)
                     w->asker = NULL;
             }
         }
     }
-    list_each(l, &k->unsent) {
+    list_each(l, &k->unsent)
+    {
         mem_free(list_entry(l, struct unsent, link));
     }
     list_remove(&k->link);
@@ -571,7 +581,7 @@ static void lookup_peer(void *self, enum role who, unsigned index, struct channe
     channel_set_user(c, &asker_user, k);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool configure(struct lookup *u, struct buf *why)
 {
@@ -585,8 +595,8 @@ static bool configure(struct lookup *u, struct buf *why)
 
 static bool is_same_dns(const struct config *a, const struct config *b)
 {
-    if (a->resolver != b->resolver || a->n_resolvers != b->n_resolvers || !str_eq(a->trust_anchor, b->trust_anchor) ||
-        !str_eq(a->root_hints, b->root_hints))
+    if (a->resolver != b->resolver || a->n_resolvers != b->n_resolvers ||
+        !str_eq(a->trust_anchor, b->trust_anchor) || !str_eq(a->root_hints, b->root_hints))
         return false;
     for (size_t i = 0; i < a->n_resolvers; i++) {
         if (!netaddr_eq(&a->resolvers[i], &b->resolvers[i]))
@@ -659,11 +669,13 @@ static void lookup_del(void *self)
 {
     struct lookup *u = self;
     for (size_t i = 0; i < BUCKETS; i++) {
-        list_each(l, &u->buckets[i]) {
+        list_each(l, &u->buckets[i])
+        {
             job_del(list_entry(l, struct job, link));
         }
     }
-    list_each(l, &u->askers) {
+    list_each(l, &u->askers)
+    {
         asker_del(list_entry(l, struct asker, link));
     }
     list_remove(&u->turn.link);

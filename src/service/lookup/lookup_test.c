@@ -1,21 +1,26 @@
-/* The role over a world, a resolver and channels that this test holds in its hand; boot's part is here too. */
+/* The role over a world, a resolver and channels that this test holds in its hand; boot's part is here too.
+ */
 #include "service/lookup/lookup.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
 #include "service/boot/role.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define R(data) {"" data, sizeof(data) - 1} /* STR() is no constant expression to a pedantic compiler */
+#define R(data)                                                                                              \
+    {                                                                                                        \
+        "" data, sizeof(data) - 1                                                                            \
+    } /* STR() is no constant expression to a pedantic compiler */
 
 enum { QUESTIONS_MAX = 3000, SENT_MAX = 3000 };
 
@@ -60,7 +65,7 @@ static struct fixture *fixture_of(struct world *w)
     return container_of(w, struct fixture, world);
 }
 
-/* ---- boot ------------------------------------------------------------------------------------------------------------ */
+/* ---- boot ------------------------------------------------------------------------------------ */
 
 static struct fixture *fixture_of_env(struct role_env *env)
 {
@@ -110,7 +115,7 @@ void role_message_malformed(struct role_env *env, enum role from, struct channel
     c->is_closed = true;
 }
 
-/* ---- world ------------------------------------------------------------------------------------------------------------ */
+/* ---- world ----------------------------------------------------------------------------------- */
 
 static uint64_t now_ms(const struct world *w)
 {
@@ -177,7 +182,7 @@ static const struct world_ops ops = {.now_ms = now_ms,
                                      .channel_set_user = set_user,
                                      .channel_pause = pause_channel};
 
-/* ---- resolver ----------------------------------------------------------------------------------------------------------- */
+/* ---- resolver -------------------------------------------------------------------------------- */
 
 static bool configure(void *self, const struct resolver_conf *conf, struct buf *why)
 {
@@ -213,13 +218,14 @@ static void answer(struct fixture *f, const struct resolver_answer *a)
 
 static void end_turn(struct fixture *f)
 {
-    list_each(l, &f->hooks) {
+    list_each(l, &f->hooks)
+    {
         struct turn_hook *h = list_entry(l, struct turn_hook, link);
         h->run(h);
     }
 }
 
-/* ---- the parts ------------------------------------------------------------------------------------------------------------ */
+/* ---- the parts ------------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
@@ -232,7 +238,8 @@ static int setup(void **state)
     f->resolver = (struct resolver){f, configure, take_question};
     f->config = (struct config){.smtp_port = 25};
     f->config2 = f->config;
-    f->env = (struct role_env){.world = &f->world, .role = ROLE_LOOKUP, .config = &f->config, .ext = &f->resolver};
+    f->env =
+        (struct role_env){.world = &f->world, .role = ROLE_LOOKUP, .config = &f->config, .ext = &f->resolver};
     f->queue.object.ops = f->relay.object.ops = &ops;
     f->env.peers[ROLE_QUEUE][0] = &f->queue;
     f->self = lookup_role.create(&f->env);
@@ -263,7 +270,11 @@ static const struct mx_case {
     enum dns_status expect;
     const char *hosts; /* in order, each followed by its preference */
 } mx_table[] = {
-    {"sorted", RESOLVER_OK, {R("\0\x14\1b\0"), R("\0\x0a\1a\0"), R("\1\0\1c\0")}, DNS_STATUS_OK, "a 10 b 20 c 256 "},
+    {"sorted",
+     RESOLVER_OK,
+     {R("\0\x14\1b\0"), R("\0\x0a\1a\0"), R("\1\0\1c\0")},
+     DNS_STATUS_OK,
+     "a 10 b 20 c 256 "},
     {"each name once", RESOLVER_OK, {R("\0\x14\1A\0"), R("\0\x0a\1a\0")}, DNS_STATUS_OK, "a 10 "},
     {"null", RESOLVER_OK, {R("\0\0\0")}, DNS_STATUS_NULL_MX, ""},
     {"null among others", RESOLVER_OK, {R("\0\0\0"), R("\0\1\1b\0")}, DNS_STATUS_OK, "b 1 "},
@@ -296,7 +307,8 @@ static void mx_answers(void **state)
             (void)buf_printf(&out, "%.*s %u ", STR_FMT(h.name), h.preference);
         }
         text[out.n] = 0;
-        if (status != c->expect || strcmp(text, c->hosts) != 0 || r.failed || (why.n == 0) != (status == DNS_STATUS_OK))
+        if (status != c->expect || strcmp(text, c->hosts) != 0 || r.failed ||
+            (why.n == 0) != (status == DNS_STATUS_OK))
             fail_msg("%s: %d, %s, %.*s", c->what, (int)status, text, STR_FMT(buf_str(&why)));
     }
 }
@@ -353,7 +365,8 @@ static const struct {
     {"many", RESOLVER_OK, RESOLVER_OK, 40, 40, DNS_STATUS_OK, "64646464646464646464646464646464"},
 };
 
-static void take_side(struct fixture *f, enum dns_type type, enum resolver_status status, size_t n, struct lookup_side *s)
+static void take_side(struct fixture *f, enum dns_type type, enum resolver_status status, size_t n,
+                      struct lookup_side *s)
 {
     char bytes[64][16] = {0};
     struct str rdata[64];
@@ -407,7 +420,7 @@ static void life_times_are_bounded(void **state)
     assert_int_equal(lookup_ttl(86401), 86400);
 }
 
-/* ---- the role -------------------------------------------------------------------------------------------------------------- */
+/* ---- the role -------------------------------------------------------------------------------- */
 
 static void ask_mx(struct fixture *f, uint64_t token, const char *domain)
 {
@@ -455,7 +468,8 @@ static void a_question_is_answered(void **state)
     assert_int_equal(f->questions[0].type, DNS_MX);
     answer_mx(f);
     struct ipc_mx_answer m = mx_sent(f, 0);
-    assert_true(m.token == 7 && m.status == DNS_STATUS_OK && m.is_secure == 1 && m.ttl_s == 100 && m.why.n == 0);
+    assert_true(m.token == 7 && m.status == DNS_STATUS_OK && m.is_secure == 1 && m.ttl_s == 100 &&
+                m.why.n == 0);
 }
 
 static void equal_questions_are_one(void **state)

@@ -216,6 +216,16 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
     return ERR_OK;
 }
 
+/* At least as much as the messages of this put take in the channel. */
+static size_t octets_of(const struct put *p)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
+    size_t n = p->body.n + SMTP_COMMAND_LINE_MAX;
+    for (uint32_t i = 0; i < t->n_rcpts; i++)
+        n += t->rcpts[i].to.text.n + 8;
+    return n;
+}
+
 static enum err send_put(struct put *p, struct handle *pipe)
 {
     struct session *s = p->session;
@@ -223,7 +233,7 @@ static enum err send_put(struct put *p, struct handle *pipe)
     if (d->queue == NULL)
         return ERR_CLOSED;
     /* all or nothing: the parts of one put must not be split by a full channel */
-    if (channel_backlog(d->queue) > IPC_QUEUE_MAX - 2 * IPC_FRAME_MAX - (size_t)STORE_ENVELOPE_MAX)
+    if (channel_backlog(d->queue) + octets_of(p) > IPC_QUEUE_MAX)
         return ERR_AGAIN;
     p->by_token.id = d->next_token;
     char rcpts[SMTPD_RCPTS_INLINE] __attribute__((uninitialized));
@@ -316,6 +326,7 @@ static void commit(struct put *p)
             put_set_state(p, PUT_WAITING_ROOM);
             list_push_back(&d->waiting_room, &p->link);
         }
+        world_timer_set(d->world, &d->room_timer, world_now_ms(d->world) + SMTPD_ROOM_MS);
     } else {
         answer(p, e);
     }
@@ -446,7 +457,7 @@ void put_on_done(struct smtpd *d, const struct ipc_put_done *m)
 void put_on_room(struct smtpd *d)
 {
     struct list *l;
-    while (d->queue != NULL && channel_backlog(d->queue) < IPC_QUEUE_MAX / 2 && (l = d->waiting_room.next) != &d->waiting_room) {
+    while (d->queue != NULL && (l = d->waiting_room.next) != &d->waiting_room) {
         struct session *s = list_entry(l, struct put, link)->session;
         commit(list_entry(l, struct put, link));
         if (d->waiting_room.next == l)

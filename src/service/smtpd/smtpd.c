@@ -98,6 +98,11 @@ static void on_room(void *arg, struct channel *c)
     put_on_room(arg);
 }
 
+static void on_room_timer(struct timer *t)
+{
+    put_on_room(container_of(t, struct smtpd, room_timer));
+}
+
 static void on_closed(void *arg, struct channel *c)
 {
     struct smtpd *d = arg;
@@ -201,6 +206,7 @@ static void *create(struct role_env *env)
     chunk_pool_init(&d->pool, SMTPD_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
     d->drain_timer.fire = on_drain_timer;
     d->count_timer.fire = on_count;
+    d->room_timer.fire = on_room_timer;
     world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
     if (env->peers[ROLE_QUEUE][0] != NULL)
         on_peer(d, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);
@@ -252,6 +258,7 @@ static void del(void *self)
     put_fini_all(d);
     world_timer_cancel(d->world, &d->drain_timer);
     world_timer_cancel(d->world, &d->count_timer);
+    world_timer_cancel(d->world, &d->room_timer);
     while (!list_is_empty(&d->confs)) {
         struct smtpd_conf *c = list_entry(d->confs.next, struct smtpd_conf, link);
         list_remove(&c->link);

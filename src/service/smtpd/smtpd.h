@@ -17,6 +17,7 @@ enum {
     SMTPD_ARENA_CHUNK = 4096,
     SMTPD_SPARE_PUTS = 64,    /* finished puts kept with their buffers */
     SMTPD_IDS_WANTED = 1024,  /* queue ids asked for at a time */
+    SMTPD_ROOM_MS = 5, /* a put that the channel has no room for is tried again after this */
     SMTPD_RCPTS_INLINE = 24 * 1024, /* octets of recipients within PUT */
     SMTPD_PIPE_HIGH = 192 * 1024,   /* octets waiting for the pipe before the client is not read */
 };
@@ -84,7 +85,7 @@ struct smtpd {
     struct {
         uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble;
     } count;
-    struct timer count_timer;
+    struct timer count_timer, room_timer;
     bool is_trouble_told;
     char scratch[SMTPD_SCRATCH];
 };

@@ -1,0 +1,381 @@
+#include "config/testing.h"
+
+static const char rich[] =
+    TEST_HEAD "listen { port = 25 } listen { address = \"[::1]:26\" } listen { address = \"unix:/run/ww\", lmtp = true }\n"
+              "relay_from { \"127.0.0.0/8\", \"2001:db8::/33\", \"192.0.2.7\" }\n"
+              "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }\n"
+              "domain \"b.example\" { users = { \"ann\", \"joe\" }, catchall = \"joe\", deliver = lmtp \"127.0.0.1:24\" }\n"
+              "domain \"c.example\" { users = { \"ann\" }, catchall = \"x@elsewhere.example\", deliver = lmtp \"dovecot\" }\n"
+              "domain \"d.example\" { same_as = \"b.example\" }\n"
+              "domain \"e.example\" { users = any, deliver = lmtp \"unix:/run/lmtp\" }\n"
+              "route { to = \"*\", via = \"smtp://hub.example:587\" }\n"
+              "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = \"lab.hints\" }\n"
+              "limits { message_size = \"10M\" } log { format = \"json\" }\n";
+
+struct setup {
+    struct fixture f;
+    struct buf bytes;
+    struct config *c; /* a copy that may be changed */
+    struct local_domain domains[5];
+    struct listener_conf listeners[4];
+    struct netblock blocks[3];
+    struct netaddr resolvers[2];
+};
+
+static void setup_init(struct setup *s)
+{
+    fixture_init(&s->f, true);
+    buf_init(&s->bytes, 1 << 20);
+    const struct config *c = fixture_load(&s->f, str_from_c(rich));
+    if (c == NULL)
+        fail_msg("%.*s", STR_FMT(buf_str(&s->f.report.errors)));
+    s->c = arena_new(&s->f.arena, struct config);
+    assert_non_null(s->c);
+    *s->c = *c;
+    s->c->generation = UINT64_C(0x1122334455667788);
+    assert_int_equal(c->policy.n_domains, ARRAY_LEN(s->domains));
+    assert_int_equal(c->n_listeners, ARRAY_LEN(s->listeners));
+    assert_int_equal(c->policy.n_relay_from, ARRAY_LEN(s->blocks));
+    assert_int_equal(c->n_resolvers, ARRAY_LEN(s->resolvers));
+    memcpy(s->domains, c->policy.domains, sizeof s->domains);
+    memcpy(s->listeners, c->listeners, sizeof s->listeners);
+    memcpy(s->blocks, c->policy.relay_from, sizeof s->blocks);
+    memcpy(s->resolvers, c->resolvers, sizeof s->resolvers);
+    s->c->policy.domains = s->domains;
+    s->c->policy.relay_from = s->blocks;
+    s->c->listeners = s->listeners;
+    s->c->resolvers = s->resolvers;
+}
+
+static void setup_fini(struct setup *s)
+{
+    buf_fini(&s->bytes);
+    fixture_fini(&s->f);
+}
+
+static bool survives(struct setup *s)
+{
+    buf_reset(&s->bytes);
+    assert_true(config_encode(s->c, &s->bytes));
+    return config_decode(buf_str(&s->bytes), &s->f.arena) != NULL;
+}
+
+static void test_round_trip(void **state)
+{
+    UNUSED(state);
+    struct setup s;
+    setup_init(&s);
+    assert_true(survives(&s));
+    const struct config *d = config_decode(buf_str(&s.bytes), &s.f.arena);
+    assert_non_null(d);
+    assert_true(d->generation == UINT64_C(0x1122334455667788));
+    assert_true(d->log_json);
+    assert_true(d->size_max == 10 << 20);
+    assert_int_equal(d->retry_first_s, 300);
+    assert_int_equal(d->retry_max_s, 14400);
+    assert_int_equal(d->retry_jitter_pct, 20);
+    assert_int_equal(d->expire_s, 432000);
+    assert_int_equal(d->bounce_expire_s, 172800);
+    assert_int_equal(d->smtp_port, 25);
+    const struct local_domain *alias = policy_domain(&d->policy, STR("D.example"));
+    assert_non_null(alias);
+    assert_true(policy_has_user(alias, STR("Ann")));
+    assert_false(policy_has_user(alias, STR("bob")));
+    assert_int_equal(alias->deliver.kind, DELIVER_LMTP);
+    assert_int_equal(policy_domain(&d->policy, STR("a.example"))->deliver.uid, 5000);
+    struct buf small;
+    char mem[100];
+    buf_init_fixed(&small, mem, sizeof mem);
+    assert_false(config_encode(s.c, &small));
+    setup_fini(&s);
+}
+
+static void test_cut_off(void **state)
+{
+    UNUSED(state);
+    struct setup s;
+    setup_init(&s);
+    assert_true(survives(&s));
+    for (size_t n = 0; n < s.bytes.n; n++) {
+        /* a copy of its own size, so that a read past the end is seen */
+        struct buf cut;
+        buf_init(&cut, n + 1);
+        assert_true(buf_put(&cut, str_of(s.bytes.p, n)));
+        assert_null(config_decode(buf_str(&cut), &s.f.arena));
+        buf_fini(&cut);
+    }
+    assert_true(buf_putc(&s.bytes, '\0'));
+    assert_null(config_decode(buf_str(&s.bytes), &s.f.arena));
+    setup_fini(&s);
+}
+
+/* Any octet changed: refused, or a configuration whose octets are just these. */
+static void test_changed_octets(void **state)
+{
+    UNUSED(state);
+    static const unsigned char changes[] = {0x01, 0x80, 0xff, 0x20};
+    struct setup s;
+    struct buf again;
+    unsigned n_taken = 0, n_refused = 0;
+    setup_init(&s);
+    buf_init(&again, 1 << 20);
+    assert_true(survives(&s));
+    for (size_t i = 0; i < s.bytes.n * ARRAY_LEN(changes); i++) {
+        struct arena a;
+        char *at = &s.bytes.p[i / ARRAY_LEN(changes)];
+        char change = (char)changes[i % ARRAY_LEN(changes)];
+        arena_init(&a, &s.f.pool, 1 << 20);
+        *at ^= change;
+        const struct config *c = config_decode(buf_str(&s.bytes), &a);
+        if (c != NULL) {
+            buf_reset(&again);
+            assert_true(config_encode(c, &again));
+            assert_true(str_eq(buf_str(&again), buf_str(&s.bytes)));
+            n_taken++;
+        } else {
+            n_refused++;
+        }
+        *at ^= change;
+        arena_reset(&a);
+    }
+    assert_true(n_taken > 100 && n_refused > 100);
+    buf_fini(&again);
+    setup_fini(&s);
+}
+
+static void test_little_memory(void **state)
+{
+    UNUSED(state);
+    struct setup s;
+    bool was_enough = false;
+    setup_init(&s);
+    assert_true(survives(&s));
+    for (size_t limit = 0; limit < 16384; limit += 16) {
+        struct arena a;
+        arena_init(&a, &s.f.pool, limit);
+        bool is_enough = config_decode(buf_str(&s.bytes), &a) != NULL;
+        assert_true(is_enough || !was_enough);
+        was_enough = is_enough;
+        arena_reset(&a);
+    }
+    assert_true(was_enough);
+    setup_fini(&s);
+}
+
+/* ---- what config_load() would never make --------------------------------------------------------------------------- */
+
+static void root_delivers(struct setup *s)
+{
+    s->domains[0].deliver.uid = 0;
+}
+static void half_a_user(struct setup *s)
+{
+    s->domains[0].deliver.gid = UINT32_MAX;
+}
+static void maildir_is_relative(struct setup *s)
+{
+    s->domains[0].deliver.maildir = STR("m/%u");
+}
+static void maildir_for_all(struct setup *s)
+{
+    s->domains[0].deliver.maildir = STR("/m/%d");
+}
+static void maildir_climbs(struct setup *s)
+{
+    s->domains[0].deliver.maildir = STR("/m/../%u");
+}
+static void no_delivery(struct setup *s)
+{
+    s->domains[1].deliver.kind = DELIVER_NONE;
+}
+static void lmtp_nowhere(struct setup *s)
+{
+    s->domains[1].deliver.lmtp = (struct netaddr){.kind = NETADDR_NONE, .port = 24};
+}
+static void lmtp_port_0(struct setup *s)
+{
+    s->domains[1].deliver.lmtp.port = 0;
+}
+static void lmtp_host_and_address(struct setup *s)
+{
+    s->domains[1].deliver.lmtp_host = STR("h");
+}
+static void domains_unsorted(struct setup *s)
+{
+    s->domains[0].name = STR("zzz.example");
+}
+static void domain_twice(struct setup *s)
+{
+    s->domains[0].name = s->domains[1].name;
+}
+static void domain_upper(struct setup *s)
+{
+    s->domains[0].name = STR("A.example");
+}
+static void domain_bad(struct setup *s)
+{
+    s->domains[0].name = STR("a/../b");
+}
+static void same_as_unknown(struct setup *s)
+{
+    s->domains[3].same_as = STR("nosuch.example");
+}
+static void same_as_itself(struct setup *s)
+{
+    s->domains[3].same_as = s->domains[3].name;
+}
+static void users_unsorted(struct setup *s)
+{
+    static const struct str users[] = {{"joe", 3}, {"ann", 3}};
+    s->domains[1].users = users;
+}
+static void user_twice(struct setup *s)
+{
+    static const struct str users[] = {{"joe", 3}, {"joe", 3}};
+    s->domains[1].users = users;
+}
+static void user_path(struct setup *s)
+{
+    static const struct str users[] = {{"../x", 4}, {"joe", 3}};
+    s->domains[1].users = users;
+}
+static void user_upper(struct setup *s)
+{
+    static const struct str users[] = {{"Ann", 3}, {"joe", 3}};
+    s->domains[1].users = users;
+}
+static void any_and_users(struct setup *s)
+{
+    s->domains[1].any_user = true;
+}
+static void catchall_bad(struct setup *s)
+{
+    s->domains[1].catchall = STR("a b");
+}
+static void open_relay(struct setup *s)
+{
+    s->blocks[0] = (struct netblock){.addr = {.kind = NETADDR_IP4}, .bits = 0};
+}
+static void host_bits(struct setup *s)
+{
+    s->blocks[0].addr.ip[3] = 1;
+}
+static void too_many_bits(struct setup *s)
+{
+    s->blocks[2].bits = 33;
+}
+static void block_of_nothing(struct setup *s)
+{
+    s->blocks[0].addr.kind = NETADDR_NONE;
+}
+static void via_port_0(struct setup *s)
+{
+    s->c->policy.smart_host.via_port = 0;
+}
+static void via_nowhere(struct setup *s)
+{
+    s->c->policy.smart_host.via_host = STR_NIL;
+}
+static void hostname_short(struct setup *s)
+{
+    s->c->policy.hostname = STR("mail");
+}
+static void hostname_upper(struct setup *s)
+{
+    s->c->policy.hostname = STR("Mail.example.org");
+}
+static void postmaster_bare(struct setup *s)
+{
+    s->c->policy.postmaster = STR("joe");
+}
+static void listener_none(struct setup *s)
+{
+    s->listeners[0].addr.kind = NETADDR_NONE;
+}
+static void listener_port_0(struct setup *s)
+{
+    s->listeners[0].addr.port = 0;
+}
+static void resolver_unix(struct setup *s)
+{
+    s->resolvers[0] = s->listeners[3].addr;
+}
+static void resolver_without_servers(struct setup *s)
+{
+    s->c->n_resolvers = 0;
+}
+static void recursive_with_servers(struct setup *s)
+{
+    s->c->resolver = RESOLVER_RECURSIVE;
+}
+static void spool_empty(struct setup *s)
+{
+    s->c->spool = STR_NIL;
+}
+static void control_long(struct setup *s)
+{
+    s->c->control = STR("/2345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+                        "901234567890");
+}
+static void no_process(struct setup *s)
+{
+    s->c->n_smtpd = 0;
+}
+static void too_many_rcpts(struct setup *s)
+{
+    s->c->rcpt_max = 1000000;
+}
+static void level_unknown(struct setup *s)
+{
+    s->c->log_level = 4;
+}
+
+static void test_nonsense(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *name;
+        void (*change)(struct setup *);
+    } changes[] = {
+#define ROW(f) {#f, f}
+        ROW(root_delivers),    ROW(half_a_user),
+        ROW(maildir_is_relative), ROW(maildir_for_all),
+        ROW(maildir_climbs),   ROW(no_delivery),
+        ROW(lmtp_nowhere),     ROW(lmtp_port_0),
+        ROW(lmtp_host_and_address), ROW(domains_unsorted),
+        ROW(domain_twice),     ROW(domain_upper),
+        ROW(domain_bad),       ROW(same_as_unknown),
+        ROW(same_as_itself),   ROW(users_unsorted),
+        ROW(user_twice),       ROW(user_path),
+        ROW(user_upper),       ROW(any_and_users),
+        ROW(catchall_bad),     ROW(open_relay),
+        ROW(host_bits),        ROW(too_many_bits),
+        ROW(block_of_nothing), ROW(via_port_0),
+        ROW(via_nowhere),      ROW(hostname_short),
+        ROW(hostname_upper),   ROW(postmaster_bare),
+        ROW(listener_none),    ROW(listener_port_0),
+        ROW(resolver_unix),    ROW(resolver_without_servers),
+        ROW(recursive_with_servers), ROW(spool_empty),
+        ROW(control_long),     ROW(no_process),
+        ROW(too_many_rcpts),   ROW(level_unknown),
+#undef ROW
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        struct setup s;
+        setup_init(&s);
+        assert_true(survives(&s));
+        changes[i].change(&s);
+        if (survives(&s))
+            fail_msg("%s was taken", changes[i].name);
+        setup_fini(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_changed_octets),
+        cmocka_unit_test(test_little_memory), cmocka_unit_test(test_nonsense),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
