@@ -247,7 +247,9 @@ static void turn(struct base *b)
     }
 }
 
-/* Anything but talk over sockets and memory kills the process. */
+/* Anything but talk over sockets and memory kills the process. Sanitizers need more than that: not in their
+ * builds. */
+#ifndef WAXWING_SANITIZED
 static void enter_sandbox(void)
 {
     static const int allowed[] = {
@@ -267,6 +269,7 @@ static void enter_sandbox(void)
     must(seccomp_load(f) == 0);
     seccomp_release(f);
 }
+#endif
 
 struct run {
     struct ub_ctx *ctx;
@@ -354,9 +357,13 @@ int main(int argc, char **argv)
     /* a local name: answered at once, and all that libunbound reads is read now */
     struct run warm = {.n_names = 1, .n_open = 1};
     must(ub_resolve_event(r.ctx, "localhost", 1, 1, &warm, on_answer, NULL) == 0 && warm.n_done == 1);
+#ifndef WAXWING_SANITIZED
     enter_sandbox();
+#endif
     run_all(&b, &r, (unsigned)open_max, "uncached");
     for (uint64_t i = 0; i < rounds; i++)
         run_all(&b, &r, (unsigned)open_max, "cached");
+    ub_ctx_delete(r.ctx);
+    (void)close(b.epoll_fd);
     return 0;
 }

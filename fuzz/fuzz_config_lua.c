@@ -26,7 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct chunk_pool pool;
     struct arena arena;
     struct config_report report = {.n_errors = 0};
-    struct config_env env = {.arg = &text, .read_file = read_file, .find_user = find_user, .is_root = n % 2 == 1, .home = STR("/h")};
+    struct config_env env = {.arg = &text,
+                             .read_file = read_file,
+                             .find_user = find_user,
+                             .is_root = n % 2 == 1,
+                             .home = STR("/h")};
     if (n > TEXT_MAX)
         return 0;
     chunk_pool_init(&pool, 65536, 1024);

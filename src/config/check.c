@@ -1,5 +1,5 @@
-/* config/check.c: what the facts mean together: the lists of a run become struct config, and what does not fit is
- * reported at the place of the fact that does not fit.
+/* config/check.c: what the facts mean together: the lists of a run become struct config, and what does not
+ * fit is reported at the place of the fact that does not fit.
  */
 #include "config/loader.h"
 
@@ -15,7 +15,8 @@ enum { RESOLV_CONF_MAX = 8 };
 static bool is_given(const struct loader *ld, const char *fact)
 {
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
-        if (str_eq(str_from_c(schema_at(i)->section), STR("")) && str_eq(str_from_c(schema_at(i)->name), str_from_c(fact)))
+        if (str_eq(str_from_c(schema_at(i)->section), STR("")) &&
+            str_eq(str_from_c(schema_at(i)->name), str_from_c(fact)))
             return ld->given[i].line > 0;
     }
     must_not_reach();
@@ -24,7 +25,8 @@ static bool is_given(const struct loader *ld, const char *fact)
 static struct place given_at(const struct loader *ld, const char *fact)
 {
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
-        if (str_eq(str_from_c(schema_at(i)->section), STR("")) && str_eq(str_from_c(schema_at(i)->name), str_from_c(fact)))
+        if (str_eq(str_from_c(schema_at(i)->section), STR("")) &&
+            str_eq(str_from_c(schema_at(i)->name), str_from_c(fact)))
             return ld->given[i];
     }
     must_not_reach();
@@ -35,7 +37,8 @@ static struct place whole_file(const struct loader *ld)
     return (struct place){ld->name, 0};
 }
 
-/* ---- listeners and clients ------------------------------------------------------------------------------------------------ */
+/* ---- listeners and clients
+ * ------------------------------------------------------------------------------------------------ */
 
 static struct listener_fact *default_listeners(struct loader *ld)
 {
@@ -52,7 +55,8 @@ static bool overlap(const struct netaddr *a, const struct netaddr *b)
 {
     if (netaddr_eq(a, b))
         return true;
-    return a->kind == b->kind && a->kind != NETADDR_UNIX && a->port == b->port && (netaddr_is_any(a) || netaddr_is_any(b));
+    return a->kind == b->kind && a->kind != NETADDR_UNIX && a->port == b->port &&
+           (netaddr_is_any(a) || netaddr_is_any(b));
 }
 
 static void check_listener(struct loader *ld, const struct listener_fact *l)
@@ -61,7 +65,8 @@ static void check_listener(struct loader *ld, const struct listener_fact *l)
     struct buf text;
     buf_init_fixed(&text, mem, sizeof mem);
     netaddr_format(&l->conf.addr, &text);
-    for (const struct listener_fact *other = ld->listeners; other != l && other != NULL; other = other->next) {
+    for (const struct listener_fact *other = ld->listeners; other != l && other != NULL;
+         other = other->next) {
         if (!overlap(&other->conf.addr, &l->conf.addr))
             continue;
         report_error(ld->report, l->at, "%.*s is listened on twice (the first is in %.*s, line %d)",
@@ -99,7 +104,9 @@ static void check_relay_from(struct loader *ld)
     p->relay_from = list;
 }
 
-/* ---- domains ---------------------------------------------------------------------------------------------------------------- */
+/* ---- domains
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static struct place key_of(const struct loader *ld, const struct domain_fact *f, const char *key)
 {
@@ -132,10 +139,12 @@ static void check_owner(struct loader *ld, struct domain_fact *f)
         return;
     if (f->user.n == 0) {
         domain_error(ld, f, key_of(ld, f, "deliver"),
-                     "needs user = \"LOGIN\": who owns the Maildirs. Root writes no mail: a Maildir's links would lead "
+                     "needs user = \"LOGIN\": who owns the Maildirs. Root writes no mail: a Maildir's links "
+                     "would lead "
                      "it anywhere");
     } else if (!env->find_user(env->arg, f->user, &uid, &gid)) {
-        report_error(ld->report, owner_of(ld, f), "there is no user \"%.*s\" on this machine", STR_FMT(report_brief(f->user)));
+        report_error(ld->report, owner_of(ld, f), "there is no user \"%.*s\" on this machine",
+                     STR_FMT(report_brief(f->user)));
         f->is_bad = true;
     } else if (uid == 0) {
         domain_error(ld, f, owner_of(ld, f),
@@ -153,11 +162,13 @@ static void check_catchall(struct loader *ld, struct domain_fact *f)
         return;
     const char *error = str_chr(name, '@') == STR_NPOS ? value_user_error(name) : value_mailbox_error(name);
     if (f->d.any_user)
-        domain_error(ld, f, key_of(ld, f, "catchall"), "has a catchall, but with users = any no mail is left for it");
+        domain_error(ld, f, key_of(ld, f, "catchall"),
+                     "has a catchall, but with users = any no mail is left for it");
     else if (error == NULL && str_chr(name, '@') == STR_NPOS && !policy_has_user(&f->d, name))
         error = "is none of the users of this domain";
     if (error != NULL) {
-        report_error(ld->report, key_of(ld, f, "catchall"), "catchall: \"%.*s\" %s", STR_FMT(report_brief(name)), error);
+        report_error(ld->report, key_of(ld, f, "catchall"), "catchall: \"%.*s\" %s",
+                     STR_FMT(report_brief(name)), error);
         f->is_bad = true;
     }
 }
@@ -173,7 +184,8 @@ static void check_domain(struct loader *ld, struct domain_fact *f)
         return;
     if (f->d.same_as.n > 0) {
         if (f->has_users || f->has_deliver || f->user.n > 0 || f->d.catchall.n > 0)
-            domain_error(ld, f, key_of(ld, f, "same_as"), "is same_as another one: no other key may stand beside it");
+            domain_error(ld, f, key_of(ld, f, "same_as"),
+                         "is same_as another one: no other key may stand beside it");
         return;
     }
     if (!f->has_users)
@@ -215,12 +227,15 @@ static void check_same_as(struct loader *ld, struct domain_fact *f, struct domai
     const struct domain_fact *other = find_domain(sorted, n, f->d.same_as);
     struct str name = report_brief(f->d.same_as);
     if (other == NULL) {
-        report_error(ld->report, key_of(ld, f, "same_as"), "same_as: \"%.*s\" is no domain of this configuration", STR_FMT(name));
+        report_error(ld->report, key_of(ld, f, "same_as"),
+                     "same_as: \"%.*s\" is no domain of this configuration", STR_FMT(name));
     } else if (other == f) {
-        report_error(ld->report, key_of(ld, f, "same_as"), "same_as: \"%.*s\" is this domain itself", STR_FMT(name));
+        report_error(ld->report, key_of(ld, f, "same_as"), "same_as: \"%.*s\" is this domain itself",
+                     STR_FMT(name));
     } else if (other->d.same_as.n > 0) {
-        report_error(ld->report, key_of(ld, f, "same_as"), "same_as: \"%.*s\" is itself same_as \"%.*s\": name that one",
-                     STR_FMT(name), STR_FMT(report_brief(other->d.same_as)));
+        report_error(ld->report, key_of(ld, f, "same_as"),
+                     "same_as: \"%.*s\" is itself same_as \"%.*s\": name that one", STR_FMT(name),
+                     STR_FMT(report_brief(other->d.same_as)));
     } else {
         f->d.any_user = other->d.any_user;
         f->d.users = other->d.users;
@@ -232,8 +247,9 @@ static void check_same_as(struct loader *ld, struct domain_fact *f, struct domai
 static void check_domains(struct loader *ld)
 {
     struct policy_conf *p = &ld->conf->policy;
-    struct domain_fact **sorted = loader_alloc(ld, CONFIG_DOMAINS_MAX < ld->n_domains ? CONFIG_DOMAINS_MAX : ld->n_domains,
-                                               sizeof(struct domain_fact *));
+    struct domain_fact **sorted =
+        loader_alloc(ld, CONFIG_DOMAINS_MAX < ld->n_domains ? CONFIG_DOMAINS_MAX : ld->n_domains,
+                     sizeof(struct domain_fact *));
     size_t n = 0;
     for (struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
         check_domain(ld, f);
@@ -256,7 +272,8 @@ static void check_domains(struct loader *ld)
     p->n_domains = n;
 }
 
-/* ---- where redirected mail ends -------------------------------------------------------------------------------------------------- */
+/* ---- where redirected mail ends
+ * -------------------------------------------------------------------------------------------------- */
 
 static bool leads_nowhere(const struct policy_conf *p, struct str address)
 {
@@ -288,26 +305,32 @@ static void check_redirections(struct loader *ld)
     const struct policy_conf *p = &ld->conf->policy;
     if (p->postmaster.n > 0) {
         if (leads_nowhere(p, p->postmaster))
-            report_error(ld->report, given_at(ld, "postmaster"), "postmaster: \"%.*s\" is none of the users of its domain",
+            report_error(ld->report, given_at(ld, "postmaster"),
+                         "postmaster: \"%.*s\" is none of the users of its domain",
                          STR_FMT(report_brief(p->postmaster)));
     } else if (p->n_domains == 0) {
-        report_warning(ld->report, whole_file(ld), "postmaster is missing: mail for <postmaster> has nobody to go to");
+        report_warning(ld->report, whole_file(ld),
+                       "postmaster is missing: mail for <postmaster> has nobody to go to");
     }
     for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
         if (p->postmaster.n == 0 && reserved_lead_nowhere(p, f->d.name)) {
-            report_error(ld->report, f->at,
-                         "domain \"%.*s\" has no user postmaster or no user abuse: name who reads that mail with "
-                         "postmaster \"ADDRESS\"",
-                         STR_FMT(report_brief(f->d.name)));
+            report_error(
+                ld->report, f->at,
+                "domain \"%.*s\" has no user postmaster or no user abuse: name who reads that mail with "
+                "postmaster \"ADDRESS\"",
+                STR_FMT(report_brief(f->d.name)));
             return;
         }
         if (f->d.catchall.n > 0 && str_chr(f->d.catchall, '@') != STR_NPOS && leads_nowhere(p, f->d.catchall))
-            report_error(ld->report, key_of(ld, f, "catchall"), "catchall: \"%.*s\" is none of the users of its domain",
+            report_error(ld->report, key_of(ld, f, "catchall"),
+                         "catchall: \"%.*s\" is none of the users of its domain",
                          STR_FMT(report_brief(f->d.catchall)));
     }
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool read_optional(struct loader *ld, const char *path, struct str *out)
 {
@@ -325,7 +348,8 @@ static void read_resolv_conf(struct loader *ld)
     struct netaddr *list = loader_alloc(ld, RESOLV_CONF_MAX, sizeof *list);
     struct place at = given_at(ld, "resolver");
     if (!read_optional(ld, "/etc/resolv.conf", &text))
-        report_warning(ld->report, at, "can't read /etc/resolv.conf: the name server is taken to be 127.0.0.1");
+        report_warning(ld->report, at,
+                       "can't read /etc/resolv.conf: the name server is taken to be 127.0.0.1");
     c->n_resolvers = value_resolv_conf(text, list, RESOLV_CONF_MAX);
     if (c->n_resolvers == 0) { /* resolv.conf(5): the one on this machine */
         must(netaddr_parse_ip(STR("127.0.0.1"), 53, &list[0]));
@@ -344,11 +368,13 @@ static void check_resolver(struct loader *ld)
         break;
     case RESOLVER_RECURSIVE:
         if (c->trust_anchor.n == 0 && !read_optional(ld, "/usr/share/dns/root.key", &c->trust_anchor))
-            report_warning(ld->report, at,
-                           "can't read /usr/share/dns/root.key (package dns-root-data): DNS answers are not validated");
+            report_warning(
+                ld->report, at,
+                "can't read /usr/share/dns/root.key (package dns-root-data): DNS answers are not validated");
         if (c->root_hints.n == 0 && !read_optional(ld, "/usr/share/dns/root.hints", &c->root_hints))
-            report_warning(ld->report, at,
-                           "can't read /usr/share/dns/root.hints (package dns-root-data): built-in hints are used");
+            report_warning(
+                ld->report, at,
+                "can't read /usr/share/dns/root.hints (package dns-root-data): built-in hints are used");
         break;
     case RESOLVER_ADDRESSES:
         break;
@@ -385,8 +411,10 @@ void check(struct loader *ld)
     check_domains(ld);
     check_resolver(ld);
     check_retry(ld);
-    if (c->policy.has_smart_host && c->policy.hostname.n > 0 && str_ieq(c->policy.smart_host.via_host, c->policy.hostname))
-        report_error(ld->report, given_at(ld, "route"), "via: this is the machine itself, mail would run in a circle");
+    if (c->policy.has_smart_host && c->policy.hostname.n > 0 &&
+        str_ieq(c->policy.smart_host.via_host, c->policy.hostname))
+        report_error(ld->report, given_at(ld, "route"),
+                     "via: this is the machine itself, mail would run in a circle");
     if (ld->report->n_errors == 0)
         check_redirections(ld);
 }

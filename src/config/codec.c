@@ -1,7 +1,8 @@
 /* config/codec.c: struct config as octets for the roles, and back.
  *
- * Numbers that the schema knows go by its rows, in order. decode borrows all text from the octets (a table of users is
- * mapped once and shared by all roles) and trusts nothing: what config_load() would refuse, it refuses.
+ * Numbers that the schema knows go by its rows, in order. decode borrows all text from the octets (a table of
+ * users is mapped once and shared by all roles) and trusts nothing: what config_load() would refuse, it
+ * refuses.
  */
 #include "base/limits.h"
 #include "config/config.h"
@@ -12,7 +13,9 @@
 
 enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 1, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
-/* ---- encode ----------------------------------------------------------------------------------------------------------------- */
+/* ---- encode
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static void put_addr(struct buf *b, const struct netaddr *a)
 {
@@ -111,7 +114,9 @@ bool config_encode(const struct config *c, struct buf *out)
     return !out->failed;
 }
 
-/* ---- decode ----------------------------------------------------------------------------------------------------------------- */
+/* ---- decode
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 struct decoder {
     struct reader in;

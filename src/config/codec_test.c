@@ -1,15 +1,19 @@
 #include "config/testing.h"
 
 static const char rich[] =
-    TEST_HEAD "listen { port = 25 } listen { address = \"[::1]:26\" } listen { address = \"unix:/run/ww\", lmtp = true }\n"
+    TEST_HEAD "listen { port = 25 } listen { address = \"[::1]:26\" } listen { address = \"unix:/run/ww\", "
+              "lmtp = true }\n"
               "relay_from { \"127.0.0.0/8\", \"2001:db8::/33\", \"192.0.2.7\" }\n"
               "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }\n"
-              "domain \"b.example\" { users = { \"ann\", \"joe\" }, catchall = \"joe\", deliver = lmtp \"127.0.0.1:24\" }\n"
-              "domain \"c.example\" { users = { \"ann\" }, catchall = \"x@elsewhere.example\", deliver = lmtp \"dovecot\" }\n"
+              "domain \"b.example\" { users = { \"ann\", \"joe\" }, catchall = \"joe\", deliver = lmtp "
+              "\"127.0.0.1:24\" }\n"
+              "domain \"c.example\" { users = { \"ann\" }, catchall = \"x@elsewhere.example\", deliver = "
+              "lmtp \"dovecot\" }\n"
               "domain \"d.example\" { same_as = \"b.example\" }\n"
               "domain \"e.example\" { users = any, deliver = lmtp \"unix:/run/lmtp\" }\n"
               "route { to = \"*\", via = \"smtp://hub.example:587\" }\n"
-              "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = \"lab.hints\" }\n"
+              "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = "
+              "\"lab.hints\" }\n"
               "limits { message_size = \"10M\" } log { format = \"json\" }\n";
 
 struct setup {
@@ -162,7 +166,8 @@ static void test_little_memory(void **state)
     setup_fini(&s);
 }
 
-/* ---- what config_load() would never make --------------------------------------------------------------------------- */
+/* ---- what config_load() would never make
+ * --------------------------------------------------------------------------- */
 
 static void root_delivers(struct setup *s)
 {
@@ -314,8 +319,9 @@ static void spool_empty(struct setup *s)
 }
 static void control_long(struct setup *s)
 {
-    s->c->control = STR("/2345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
-                        "901234567890");
+    s->c->control = STR(
+        "/2345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+        "901234567890");
 }
 static void no_process(struct setup *s)
 {
@@ -338,26 +344,46 @@ static void test_nonsense(void **state)
         void (*change)(struct setup *);
     } changes[] = {
 #define ROW(f) {#f, f}
-        ROW(root_delivers),    ROW(half_a_user),
-        ROW(maildir_is_relative), ROW(maildir_for_all),
-        ROW(maildir_climbs),   ROW(no_delivery),
-        ROW(lmtp_nowhere),     ROW(lmtp_port_0),
-        ROW(lmtp_host_and_address), ROW(domains_unsorted),
-        ROW(domain_twice),     ROW(domain_upper),
-        ROW(domain_bad),       ROW(same_as_unknown),
-        ROW(same_as_itself),   ROW(users_unsorted),
-        ROW(user_twice),       ROW(user_path),
-        ROW(user_upper),       ROW(any_and_users),
-        ROW(catchall_bad),     ROW(open_relay),
-        ROW(host_bits),        ROW(too_many_bits),
-        ROW(block_of_nothing), ROW(via_port_0),
-        ROW(via_nowhere),      ROW(hostname_short),
-        ROW(hostname_upper),   ROW(postmaster_bare),
-        ROW(listener_none),    ROW(listener_port_0),
-        ROW(resolver_unix),    ROW(resolver_without_servers),
-        ROW(recursive_with_servers), ROW(spool_empty),
-        ROW(control_long),     ROW(no_process),
-        ROW(too_many_rcpts),   ROW(level_unknown),
+        ROW(root_delivers),
+        ROW(half_a_user),
+        ROW(maildir_is_relative),
+        ROW(maildir_for_all),
+        ROW(maildir_climbs),
+        ROW(no_delivery),
+        ROW(lmtp_nowhere),
+        ROW(lmtp_port_0),
+        ROW(lmtp_host_and_address),
+        ROW(domains_unsorted),
+        ROW(domain_twice),
+        ROW(domain_upper),
+        ROW(domain_bad),
+        ROW(same_as_unknown),
+        ROW(same_as_itself),
+        ROW(users_unsorted),
+        ROW(user_twice),
+        ROW(user_path),
+        ROW(user_upper),
+        ROW(any_and_users),
+        ROW(catchall_bad),
+        ROW(open_relay),
+        ROW(host_bits),
+        ROW(too_many_bits),
+        ROW(block_of_nothing),
+        ROW(via_port_0),
+        ROW(via_nowhere),
+        ROW(hostname_short),
+        ROW(hostname_upper),
+        ROW(postmaster_bare),
+        ROW(listener_none),
+        ROW(listener_port_0),
+        ROW(resolver_unix),
+        ROW(resolver_without_servers),
+        ROW(recursive_with_servers),
+        ROW(spool_empty),
+        ROW(control_long),
+        ROW(no_process),
+        ROW(too_many_rcpts),
+        ROW(level_unknown),
 #undef ROW
     };
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
@@ -374,8 +400,9 @@ static void test_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_changed_octets),
-        cmocka_unit_test(test_little_memory), cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_changed_octets), cmocka_unit_test(test_little_memory),
+        cmocka_unit_test(test_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -536,7 +536,8 @@ static void check_rows(const struct bad_row *rows, size_t n, bool is_root)
         if (fixture_load(&f, str_from_c(rows[i].lua)) != NULL)
             fail_msg("this was taken:\n%s", rows[i].lua);
         if (!str_eq(buf_str(&f.report.errors), str_from_c(rows[i].errors)))
-            fail_msg("for\n%s\ngot\n%.*s\nwanted\n%s", rows[i].lua, STR_FMT(buf_str(&f.report.errors)), rows[i].errors);
+            fail_msg("for\n%s\ngot\n%.*s\nwanted\n%s", rows[i].lua, STR_FMT(buf_str(&f.report.errors)),
+                     rows[i].errors);
         fixture_fini(&f);
     }
 }
@@ -632,9 +633,10 @@ static void test_many_errors(void **state)
 static void test_cut_off(void **state)
 {
     UNUSED(state);
-    static const char lua[] = TEST_HEAD "listen { port = 25, address = \"127.0.0.1\" } -- comment\n"
-                                        "domain \"a.example\" { users = { \"joe\", [[ann]] }, deliver = lmtp \"h:24\" }\n"
-                                        "route { to = \"*\", via = \"smtp://hub.example:587\" }\n";
+    static const char lua[] =
+        TEST_HEAD "listen { port = 25, address = \"127.0.0.1\" } -- comment\n"
+                  "domain \"a.example\" { users = { \"joe\", [[ann]] }, deliver = lmtp \"h:24\" }\n"
+                  "route { to = \"*\", via = \"smtp://hub.example:587\" }\n";
     for (size_t n = 0; n < sizeof lua; n++) {
         struct fixture f;
         fixture_init(&f, false);
@@ -649,7 +651,8 @@ static void test_cut_off(void **state)
 static void test_little_memory(void **state)
 {
     UNUSED(state);
-    static const char lua[] = TEST_HEAD "domain \"a.example\" { users = { \"joe\", \"ann\" }, deliver = lmtp \"h\" }";
+    static const char lua[] =
+        TEST_HEAD "domain \"a.example\" { users = { \"joe\", \"ann\" }, deliver = lmtp \"h\" }";
     bool was_enough = false;
     for (size_t limit = 0; limit < 20000; limit += 64) {
         struct fixture f;
@@ -668,18 +671,12 @@ static void test_little_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_budgets),
-        cmocka_unit_test(test_lua_errors),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_network),
-        cmocka_unit_test(test_domains),
-        cmocka_unit_test(test_root),
-        cmocka_unit_test(test_runs_are_apart),
-        cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_syntax),        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_budgets),       cmocka_unit_test(test_lua_errors),
+        cmocka_unit_test(test_files),         cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_network),       cmocka_unit_test(test_domains),
+        cmocka_unit_test(test_root),          cmocka_unit_test(test_runs_are_apart),
+        cmocka_unit_test(test_many_errors),   cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_little_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,8 @@
 
 #include "config/schema.h"
 
-/* ---- a configuration as text ----------------------------------------------------------------------------------------- */
+/* ---- a configuration as text
+ * ----------------------------------------------------------------------------------------- */
 
 static void dump_addr(const struct netaddr *a, struct buf *out)
 {
@@ -24,7 +25,8 @@ static void dump_domain(const struct local_domain *d, struct buf *out)
     if (d->catchall.n > 0)
         buf_printf(out, " catchall=%.*s", STR_FMT(d->catchall));
     if (d->deliver.kind == DELIVER_MAILDIR) {
-        buf_printf(out, " maildir=%.*s user=%.*s", STR_FMT(d->deliver.maildir), STR_FMT(d->deliver.user_name));
+        buf_printf(out, " maildir=%.*s user=%.*s", STR_FMT(d->deliver.maildir),
+                   STR_FMT(d->deliver.user_name));
         if (d->deliver.uid != UINT32_MAX)
             buf_printf(out, " uid=%u gid=%u", d->deliver.uid, d->deliver.gid);
     } else if (d->deliver.kind == DELIVER_LMTP) {
@@ -34,12 +36,14 @@ static void dump_domain(const struct local_domain *d, struct buf *out)
     buf_putc(out, '\n');
 }
 
-/* What differs from run to run by configuration; numbers of the schema only where they are not the default. */
+/* What differs from run to run by configuration; numbers of the schema only where they are not the default.
+ */
 static void dump(const struct config *c, struct buf *out)
 {
     struct config presets = {.generation = 0};
     schema_presets(&presets);
-    buf_printf(out, "host %.*s postmaster %.*s\n", STR_FMT(c->policy.hostname), STR_FMT(c->policy.postmaster));
+    buf_printf(out, "host %.*s postmaster %.*s\n", STR_FMT(c->policy.hostname),
+               STR_FMT(c->policy.postmaster));
     for (size_t i = 0; i < c->n_listeners; i++) {
         buf_puts(out, c->listeners[i].lmtp ? "lmtp " : "smtp ");
         dump_addr(&c->listeners[i].addr, out);
@@ -230,7 +234,8 @@ static void test_contents_of_files(void **state)
     UNUSED(state);
     struct fixture f;
     fixture_init(&f, false);
-    const struct config *c = fixture_load(&f, STR(TEST_HEAD "resolver { \"recursive\", root_hints = \"lab.hints\" }"));
+    const struct config *c =
+        fixture_load(&f, STR(TEST_HEAD "resolver { \"recursive\", root_hints = \"lab.hints\" }"));
     assert_non_null(c);
     assert_str(c->root_hints, ". NS lab");
     assert_str(c->trust_anchor, ". IN DNSKEY 257");
@@ -247,10 +252,11 @@ static void test_missing_system_files(void **state)
     const struct config *c = fixture_load(&f, STR(TEST_HEAD));
     assert_non_null(c);
     assert_int_equal(c->trust_anchor.n + c->root_hints.n, 0);
-    assert_str(buf_str(&f.report.warnings), "waxwing.lua: can't read /usr/share/dns/root.key (package dns-root-data): "
-                                            "DNS answers are not validated\n"
-                                            "waxwing.lua: can't read /usr/share/dns/root.hints (package dns-root-data): "
-                                            "built-in hints are used\n");
+    assert_str(buf_str(&f.report.warnings),
+               "waxwing.lua: can't read /usr/share/dns/root.key (package dns-root-data): "
+               "DNS answers are not validated\n"
+               "waxwing.lua: can't read /usr/share/dns/root.hints (package dns-root-data): "
+               "built-in hints are used\n");
     c = fixture_load(&f, STR(TEST_HEAD "resolver \"system\""));
     assert_non_null(c);
     assert_str(buf_str(&f.report.warnings),
@@ -267,7 +273,8 @@ static void test_place_in_include(void **state)
     struct fixture f;
     fixture_init(&f, false);
     assert_null(fixture_load(&f, STR(TEST_HEAD "include \"typo.lua\"")));
-    assert_str(buf_str(&f.report.errors), "typo.lua:4: unknown key 'adress' in listen: did you mean 'address'?\n");
+    assert_str(buf_str(&f.report.errors),
+               "typo.lua:4: unknown key 'adress' in listen: did you mean 'address'?\n");
     fixture_fini(&f);
 }
 
@@ -276,13 +283,16 @@ static void test_order(void **state)
 {
     UNUSED(state);
     static const char one[] = TEST_HEAD
-        "for n, u in pairs { [\"c.example\"] = \"x\", [\"a.example\"] = \"y\", [\"b.example\"] = \"z\", [\"zz.example\"] = \"q\" } do\n"
+        "for n, u in pairs { [\"c.example\"] = \"x\", [\"a.example\"] = \"y\", [\"b.example\"] = \"z\", "
+        "[\"zz.example\"] = \"q\" } do\n"
         "domain(n) { users = { u }, deliver = lmtp \"h\" } listen { address = \"unix:/\" .. n } end";
-    static const char two[] =
-        "listen { address = \"unix:/a.example\" } listen { address = \"unix:/b.example\" } listen { address = \"unix:/c.example\" }\n"
-        "listen { address = \"unix:/zz.example\" } domain \"zz.example\" { deliver = lmtp \"h\", users = { \"q\" } }\n"
-        "domain \"b.example\" { users = { \"z\" }, deliver = lmtp \"h\" } domain \"a.example\" { users = { \"y\" }, deliver = lmtp \"h\" }\n"
-        "domain \"c.example\" { users = { \"x\" }, deliver = lmtp \"h\" }\n" TEST_HEAD;
+    static const char two[] = "listen { address = \"unix:/a.example\" } listen { address = "
+                              "\"unix:/b.example\" } listen { address = \"unix:/c.example\" }\n"
+                              "listen { address = \"unix:/zz.example\" } domain \"zz.example\" { deliver = "
+                              "lmtp \"h\", users = { \"q\" } }\n"
+                              "domain \"b.example\" { users = { \"z\" }, deliver = lmtp \"h\" } domain "
+                              "\"a.example\" { users = { \"y\" }, deliver = lmtp \"h\" }\n"
+                              "domain \"c.example\" { users = { \"x\" }, deliver = lmtp \"h\" }\n" TEST_HEAD;
     struct buf first, bytes;
     buf_init(&first, 65536);
     buf_init(&bytes, 65536);
@@ -307,10 +317,10 @@ static void test_large(void **state)
     UNUSED(state);
     struct fixture f;
     fixture_init(&f, false);
-    const struct config *c =
-        fixture_load(&f, STR(TEST_HEAD "local t = {} for i = 1, 100000 do t[i] = \"user\" .. i end\n"
-                                       "domain \"big.example\" { users = t, deliver = lmtp \"h\" }\n"
-                                       "for i = 1, 5000 do domain(i .. \".example\") { same_as = \"big.example\" } end"));
+    const struct config *c = fixture_load(
+        &f, STR(TEST_HEAD "local t = {} for i = 1, 100000 do t[i] = \"user\" .. i end\n"
+                          "domain \"big.example\" { users = t, deliver = lmtp \"h\" }\n"
+                          "for i = 1, 5000 do domain(i .. \".example\") { same_as = \"big.example\" } end"));
     if (c == NULL)
         fail_msg("%.*s", STR_FMT(buf_str(&f.report.errors)));
     assert_int_equal(c->policy.n_domains, 5001);
@@ -320,7 +330,9 @@ static void test_large(void **state)
     assert_false(policy_has_user(d, STR("user100001")));
     fixture_fini(&f);
     fixture_init(&f, false);
-    assert_null(fixture_load(&f, STR(TEST_HEAD "for i = 1, 10001 do domain(i .. \".example\") { users = any, deliver = lmtp \"h\" } end")));
+    assert_null(fixture_load(
+        &f, STR(TEST_HEAD
+                "for i = 1, 10001 do domain(i .. \".example\") { users = any, deliver = lmtp \"h\" } end")));
     assert_str(buf_str(&f.report.errors), "waxwing.lua:3: more than 10000 domains\n");
     fixture_fini(&f);
 }

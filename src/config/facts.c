@@ -1,5 +1,5 @@
-/* config/facts.c: hostname, listen, route and the other facts, as functions that Lua calls. A wrong value is reported
- * and left out; the run goes on, so that one run shows all that is wrong.
+/* config/facts.c: hostname, listen, route and the other facts, as functions that Lua calls. A wrong value is
+ * reported and left out; the run goes on, so that one run shows all that is wrong.
  */
 #include "config/loader.h"
 
@@ -14,7 +14,8 @@
 
 enum { ERRORS_EXACT_MAX = 20, UNKNOWN_SHOWN_MAX = 64, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
-/* ---- reading values ----------------------------------------------------------------------------------------------------- */
+/* ---- reading values
+ * ----------------------------------------------------------------------------------------------------- */
 
 struct place facts_place(lua_State *L, const struct site *site)
 {
@@ -36,13 +37,14 @@ void facts_error(lua_State *L, const struct site *site, const char *fmt, ...)
     int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     must(n >= 0);
-    report_error(loader_of(L)->report, facts_place(L, site), "'%s'%s%s %s", site->name, site->section[0] != '\0' ? " in " : "",
-                 site->section, text);
+    report_error(loader_of(L)->report, facts_place(L, site), "'%s'%s%s %s", site->name,
+                 site->section[0] != '\0' ? " in " : "", site->section, text);
 }
 
 void facts_bad_text(lua_State *L, const struct site *site, struct str value, const char *problem)
 {
-    report_error(loader_of(L)->report, facts_place(L, site), "%s: \"%.*s\" %s", site->name, STR_FMT(report_brief(value)), problem);
+    report_error(loader_of(L)->report, facts_place(L, site), "%s: \"%.*s\" %s", site->name,
+                 STR_FMT(report_brief(value)), problem);
 }
 
 /* What a value is, in the words of people who don't program. */
@@ -107,14 +109,15 @@ static enum got wrong_number(lua_State *L, const struct schema_key *k, const str
     if (k->type == SCHEMA_CHOICE)
         facts_error(L, site, "must be one of %s, in quotes", k->form);
     else if (k->type == SCHEMA_SIZE || k->type == SCHEMA_DURATION)
-        facts_error(L, site, "must be a %s from %.*s, such as \"%s\"", k->type == SCHEMA_SIZE ? "size" : "time",
-                    STR_FMT(buf_str(&range)), k->preset);
+        facts_error(L, site, "must be a %s from %.*s, such as \"%s\"",
+                    k->type == SCHEMA_SIZE ? "size" : "time", STR_FMT(buf_str(&range)), k->preset);
     else
         facts_error(L, site, "must be a whole number from %.*s", STR_FMT(buf_str(&range)));
     return GOT_BAD;
 }
 
-static enum got get_number(lua_State *L, int i, const struct schema_key *k, const struct site *site, uint64_t *out)
+static enum got get_number(lua_State *L, int i, const struct schema_key *k, const struct site *site,
+                           uint64_t *out)
 {
     bool takes_text = k->type != SCHEMA_COUNT; /* smtp_port 25 is no Lua, smtp_port "25" is */
     if (luaenv_is_unknown(L, i))
@@ -163,9 +166,11 @@ static void report_unknown_key(lua_State *L, const struct unknown_key *u, const 
     buf_init_fixed(&known, mem, sizeof mem);
     put_known_keys(section, &known);
     if (schema_is_future(str_from_c(section), u->key))
-        report_error(report, u->at, "'%.*s' in %s is not in this version of Waxwing", STR_FMT(brief), section);
+        report_error(report, u->at, "'%.*s' in %s is not in this version of Waxwing", STR_FMT(brief),
+                     section);
     else if (near != NULL)
-        report_error(report, u->at, "unknown key '%.*s' in %s: did you mean '%s'?", STR_FMT(brief), section, near);
+        report_error(report, u->at, "unknown key '%.*s' in %s: did you mean '%s'?", STR_FMT(brief), section,
+                     near);
     else
         report_error(report, u->at, "unknown key '%.*s' in %s (it takes %.*s)", STR_FMT(brief), section,
                      STR_FMT(buf_str(&known)));
@@ -204,15 +209,18 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
     return n == 0 && !has_other;
 }
 
-/* ---- facts that are a table of numbers ---------------------------------------------------------------------------------- */
+/* ---- facts that are a table of numbers
+ * ---------------------------------------------------------------------------------- */
 
-/* Is argument 1 the table (or text) that this fact takes, and is it the first of its kind where only one may be? */
+/* Is argument 1 the table (or text) that this fact takes, and is it the first of its kind where only one may
+ * be? */
 static bool begin_fact(lua_State *L, const char *name, bool may_repeat, struct place *out)
 {
     struct loader *ld = loader_of(L);
     *out = loader_place(L);
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
-        if (!str_eq(str_from_c(schema_at(i)->section), STR("")) || !str_eq(str_from_c(schema_at(i)->name), str_from_c(name)))
+        if (!str_eq(str_from_c(schema_at(i)->section), STR("")) ||
+            !str_eq(str_from_c(schema_at(i)->name), str_from_c(name)))
             continue;
         if (ld->given[i].line > 0 && !may_repeat) {
             report_error(ld->report, *out, "'%s' is given twice (the first is in %.*s, line %d)", name,
@@ -292,7 +300,8 @@ static int fact_smtp_port(lua_State *L)
     return 0;
 }
 
-/* ---- facts that are a text ------------------------------------------------------------------------------------------------ */
+/* ---- facts that are a text
+ * ------------------------------------------------------------------------------------------------ */
 
 static int text_fact(lua_State *L, const char *name, const char *(*error_of)(struct str), struct str *out)
 {
@@ -338,8 +347,8 @@ static int fact_control(lua_State *L)
     struct config *c = loader_of(L)->conf;
     (void)path_fact(L, "control", &c->control);
     if (c->control.n > NETADDR_PATH_MAX)
-        report_error(loader_of(L)->report, loader_place(L), "control: the path of a socket has at most %d octets",
-                     NETADDR_PATH_MAX);
+        report_error(loader_of(L)->report, loader_place(L),
+                     "control: the path of a socket has at most %d octets", NETADDR_PATH_MAX);
     return 0;
 }
 
@@ -359,7 +368,9 @@ static int fact_journal(lua_State *L)
     return 0;
 }
 
-/* ---- listen ------------------------------------------------------------------------------------------------------------------ */
+/* ---- listen
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add_listener(struct loader *ld, struct place at, struct netaddr addr, bool lmtp)
 {
@@ -381,14 +392,16 @@ static void add_all_addresses(struct loader *ld, struct place at, uint16_t port,
     add_listener(ld, at, (struct netaddr){.kind = NETADDR_IP6, .port = port}, lmtp);
 }
 
-static void listen_at(lua_State *L, struct place at, const struct site *site, struct str text, uint16_t port, bool lmtp)
+static void listen_at(lua_State *L, struct place at, const struct site *site, struct str text, uint16_t port,
+                      bool lmtp)
 {
     struct netaddr addr;
     lua_getfield(L, 1, "port");
     bool has_port = !lua_isnil(L, -1);
     lua_pop(L, 1);
     if (!netaddr_parse(text, port, &addr))
-        facts_bad_text(L, site, text, "is no address of the form \"192.0.2.1\", \"2001:db8::1\" or \"unix:/path\"");
+        facts_bad_text(L, site, text,
+                       "is no address of the form \"192.0.2.1\", \"2001:db8::1\" or \"unix:/path\"");
     else if (addr.kind == NETADDR_UNIX && has_port)
         facts_error(L, site, "is a path, which has no port: leave out the key 'port'");
     else if (addr.kind != NETADDR_UNIX && addr.port != port && has_port)
@@ -425,7 +438,8 @@ static int fact_listen(lua_State *L)
     return 0;
 }
 
-/* ---- relay_from, route, resolver ---------------------------------------------------------------------------------------------- */
+/* ---- relay_from, route, resolver
+ * ---------------------------------------------------------------------------------------------- */
 
 static void add_block(lua_State *L, const struct site *site, struct str text)
 {
@@ -462,7 +476,8 @@ static int fact_relay_from(lua_State *L)
     struct place at;
     if (!begin_fact(L, "relay_from", false, &at))
         return 0;
-    if (lua_type(L, 1) == LUA_TSTRING) { /* relay_from "10.0.0.0/8" is as clear as relay_from { "10.0.0.0/8" } */
+    if (lua_type(L, 1) ==
+        LUA_TSTRING) { /* relay_from "10.0.0.0/8" is as clear as relay_from { "10.0.0.0/8" } */
         lua_newtable(L);
         lua_insert(L, 1);
         lua_rawseti(L, 1, 1);
@@ -489,13 +504,15 @@ static int fact_route(lua_State *L)
     struct place at;
     struct str to = STR_NIL, via = STR_NIL;
     struct value_host host;
-    if (!begin_fact(L, "route", true, &at) || !want_table(L, "route", at) || !facts_check_keys(L, 1, at, "route", false))
+    if (!begin_fact(L, "route", true, &at) || !want_table(L, "route", at) ||
+        !facts_check_keys(L, 1, at, "route", false))
         return 0;
     struct site site = facts_key(L, 1, at, "route", "to");
     if (facts_text(L, -1, &site, &to) != GOT_IT)
         return 0;
     if (!str_eq(to, STR("*"))) {
-        facts_bad_text(L, &site, to, "is not in this version of Waxwing: a route must be for all (to = \"*\")");
+        facts_bad_text(L, &site, to,
+                       "is not in this version of Waxwing: a route must be for all (to = \"*\")");
         return 0;
     }
     site = facts_key(L, 1, at, "route", "via");
@@ -533,7 +550,8 @@ static void read_dns_file(lua_State *L, const char *key, struct place at, struct
 {
     struct site site = facts_key(L, 1, at, "resolver", key);
     struct str path;
-    if (!lua_isnil(L, -1) && facts_text(L, -1, &site, &path) == GOT_IT && !loader_read(loader_of(L), facts_place(L, &site), path, out))
+    if (!lua_isnil(L, -1) && facts_text(L, -1, &site, &path) == GOT_IT &&
+        !loader_read(loader_of(L), facts_place(L, &site), path, out))
         *out = STR_NIL;
     lua_pop(L, 1);
 }
@@ -570,19 +588,22 @@ static int fact_resolver(lua_State *L)
     return 0;
 }
 
-/* ---- the table of words -------------------------------------------------------------------------------------------------------- */
+/* ---- the table of words
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct fact_function {
     const char *name;
     lua_CFunction f;
 };
 static const struct fact_function functions[] = {
-    {"hostname", fact_hostname},     {"postmaster", fact_postmaster}, {"listen", fact_listen},
-    {"domain", fact_domain},         {"relay_from", fact_relay_from}, {"route", fact_route},
-    {"resolver", fact_resolver},     {"spool", fact_spool},           {"control", fact_control},
-    {"journal", fact_journal},       {"limits", fact_limits},         {"retry", fact_retry},
-    {"processes", fact_processes},   {"log", fact_log},               {"smtp_port", fact_smtp_port},
-    {"include", loader_include},
+    {"hostname", fact_hostname},     {"postmaster", fact_postmaster},
+    {"listen", fact_listen},         {"domain", fact_domain},
+    {"relay_from", fact_relay_from}, {"route", fact_route},
+    {"resolver", fact_resolver},     {"spool", fact_spool},
+    {"control", fact_control},       {"journal", fact_journal},
+    {"limits", fact_limits},         {"retry", fact_retry},
+    {"processes", fact_processes},   {"log", fact_log},
+    {"smtp_port", fact_smtp_port},   {"include", loader_include},
 };
 
 void facts_push(lua_State *L)

@@ -1,4 +1,5 @@
-/* config/facts_domain.c: domain "name" { ... } and the words that make its values: maildir, lmtp, passwd, file, any. */
+/* config/facts_domain.c: domain "name" { ... } and the words that make its values: maildir, lmtp, passwd,
+ * file, any. */
 #include "config/loader.h"
 
 #include "base/limits.h"
@@ -11,7 +12,9 @@
 enum { ERRORS_A_LIST_MAX = 5 };
 static const char value_type[] = "waxwing.value";
 
-/* ---- values ------------------------------------------------------------------------------------------------------------- */
+/* ---- values
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 struct value *value_at(lua_State *L, int i)
 {
@@ -34,7 +37,8 @@ static void add_user(lua_State *L, struct value *v, const struct site *site, str
     if (error == NULL && ld->n_users == CONFIG_USERS_MAX)
         error = "is one too many: a configuration holds at most a million users";
     if (error != NULL) {
-        report_error(ld->report, facts_place(L, site), "user \"%.*s\" %s", STR_FMT(report_brief(name)), error);
+        report_error(ld->report, facts_place(L, site), "user \"%.*s\" %s", STR_FMT(report_brief(name)),
+                     error);
         v->is_bad = true;
         return;
     }
@@ -144,7 +148,8 @@ static int value_lmtp(lua_State *L)
         return 1;
     }
     v->is_bad = false;
-    v->lmtp = (struct deliver){.kind = DELIVER_LMTP, .lmtp = host.addr, .lmtp_host = loader_lower(loader_of(L), host.name)};
+    v->lmtp = (struct deliver){
+        .kind = DELIVER_LMTP, .lmtp = host.addr, .lmtp_host = loader_lower(loader_of(L), host.name)};
     return 1;
 }
 
@@ -162,7 +167,9 @@ void values_push(lua_State *L)
     lua_setfield(L, -2, "any");
 }
 
-/* ---- domain -------------------------------------------------------------------------------------------------------------- */
+/* ---- domain
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static struct domain_fact *add_domain(struct loader *ld, struct place at, struct str name)
 {
@@ -171,7 +178,8 @@ static struct domain_fact *add_domain(struct loader *ld, struct place at, struct
     if (ld->n_domains++ >= CONFIG_DOMAINS_MAX)
         return NULL;
     struct domain_fact *f = loader_alloc(ld, 1, sizeof *f);
-    *f = (struct domain_fact){.at = at, .d = {.name = loader_lower(ld, name), .deliver = {.uid = UINT32_MAX, .gid = UINT32_MAX}}};
+    *f = (struct domain_fact){
+        .at = at, .d = {.name = loader_lower(ld, name), .deliver = {.uid = UINT32_MAX, .gid = UINT32_MAX}}};
     *ld->domains_end = f;
     ld->domains_end = &f->next;
     return f;
@@ -276,7 +284,8 @@ static void read_domain(lua_State *L, struct domain_fact *f)
     f->is_bad = f->is_bad || ld->report->n_errors != errors;
 }
 
-/* The second half of domain "name" { ... }. Upvalue: the struct domain_fact, or NULL for a name that was refused. */
+/* The second half of domain "name" { ... }. Upvalue: the struct domain_fact, or NULL for a name that was
+ * refused. */
 static int domain_table(lua_State *L)
 {
     struct domain_fact *f = lua_touserdata(L, lua_upvalueindex(1));

@@ -1,5 +1,5 @@
-/* config/loader.c: runs the file, its includes and the check that follows. Everything Lua does happens below one
- * lua_pcall: an error in there is at worst one line of the report.
+/* config/loader.c: runs the file, its includes and the check that follows. Everything Lua does happens below
+ * one lua_pcall: an error in there is at worst one line of the report.
  */
 #include "config/loader.h"
 
@@ -18,7 +18,9 @@ struct loader *loader_of(lua_State *L)
     return ld;
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------------------- */
+/* ---- places
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct source *find_source(const struct loader *ld, struct str name)
 {
@@ -55,7 +57,9 @@ struct place loader_item_place(const struct loader *ld, struct place at, struct 
     return (struct place){at.file, s == NULL ? at.line : scan_item_line(s->text, at.line, fact, i)};
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static _Noreturn void no_memory(struct loader *ld)
 {
@@ -89,7 +93,9 @@ struct str loader_lower(struct loader *ld, struct str s)
     return str_of(p, s.n);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------------------- */
+/* ---- files
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 struct str loader_path(struct loader *ld, struct str path)
 {
@@ -137,7 +143,9 @@ size_t loader_sort_users(struct str *users, size_t n)
     return kept;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------------------- */
+/* ---- running
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 /* Takes "waxwing.lua:7: what" apart; false when the text has no such front. */
 static bool split_message(const struct loader *ld, struct str *message, struct place *out)
@@ -172,7 +180,8 @@ static void explain_syntax(struct loader *ld, const struct source *s, struct str
     report_error(ld->report, at, "%.*s", STR_FMT(buf_str(&text)));
 }
 
-/* Runs a source with the environment of the registry; leaves one result. A syntax error is reported, the result nil. */
+/* Runs a source with the environment of the registry; leaves one result. A syntax error is reported, the
+ * result nil. */
 static void run_source(lua_State *L, struct str name, struct str text)
 {
     struct loader *ld = loader_of(L);
@@ -221,7 +230,8 @@ int loader_include(lua_State *L)
     if (facts_text(L, 1, &site, &path) != GOT_IT)
         return 0;
     if (!is_within_folder(path)) {
-        report_error(ld->report, site.at, "include takes files in the folder of the configuration and below it");
+        report_error(ld->report, site.at,
+                     "include takes files in the folder of the configuration and below it");
         return 0;
     }
     if (ld->include_depth >= LOADER_INCLUDE_DEPTH_MAX || ld->n_includes >= LOADER_INCLUDES_MAX)
@@ -296,8 +306,8 @@ static void call(struct loader *ld, lua_CFunction f, void *arg)
         report_error(ld->report, at, "%.*s", (int)(message.n < 400 ? message.n : 400), message.p);
 }
 
-const struct config *config_load(struct str name, struct str lua, const struct config_env *env, struct arena *a,
-                                 struct config_report *report)
+const struct config *config_load(struct str name, struct str lua, const struct config_env *env,
+                                 struct arena *a, struct config_report *report)
 {
     struct loader *ld = arena_new(a, struct loader);
     struct config *conf = arena_new(a, struct config);

@@ -1,6 +1,8 @@
-/* config/loader.h: one run of a configuration, within this folder only: what the facts said, with their places.
+/* config/loader.h: one run of a configuration, within this folder only: what the facts said, with their
+ * places.
  *
- * luaenv.c makes the bare environment, facts.c turns calls into these lists, check.c turns the lists into struct config.
+ * luaenv.c makes the bare environment, facts.c turns calls into these lists, check.c turns the lists into
+ * struct config.
  */
 #pragma once
 #include "config/config.h"
@@ -10,8 +12,8 @@
 
 enum {
     LOADER_MEMORY_MAX = 128 * 1024 * 1024, /* octets that Lua may hold */
-    LOADER_STRING_MAX = 1024 * 1024,       /* octets of one text in Lua: bounds what one instruction may cost */
-    LOADER_STEPS_MAX = 20 * 1000 * 1000,   /* Lua instructions, and what C functions cost in them */
+    LOADER_STRING_MAX = 1024 * 1024,     /* octets of one text in Lua: bounds what one instruction may cost */
+    LOADER_STEPS_MAX = 20 * 1000 * 1000, /* Lua instructions, and what C functions cost in them */
     LOADER_INCLUDES_MAX = 100,
     LOADER_INCLUDE_DEPTH_MAX = 8,
     LOADER_FACTS_MAX = 32, /* rows of schema section "" */
@@ -36,12 +38,12 @@ struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata,
 
 struct domain_fact {
     struct domain_fact *next;
-    struct place at;          /* of `domain` */
-    struct place at_user;     /* of maildir { user = }, else line 0: it is a key of the domain */
-    bool has_table;           /* the second half, { ... }, came */
-    bool is_bad;              /* an error was reported: no follow-up errors */
+    struct place at;      /* of `domain` */
+    struct place at_user; /* of maildir { user = }, else line 0: it is a key of the domain */
+    bool has_table;       /* the second half, { ... }, came */
+    bool is_bad;          /* an error was reported: no follow-up errors */
     bool has_users, has_deliver;
-    struct str user;          /* login */
+    struct str user; /* login */
     struct local_domain d;
 };
 struct listener_fact {
@@ -78,7 +80,7 @@ struct loader {
     struct place at_retry;
 };
 
-/* ---- loader.c: helpers ---- */
+/* ---- loader.c: helpers ----------------------------------------------------------------------- */
 struct loader *loader_of(lua_State *L);
 /* The line of the Lua code that called the C function at work. */
 struct place loader_place(lua_State *L);
@@ -96,24 +98,25 @@ MUST_USE bool loader_read(struct loader *ld, struct place at, struct str path, s
 size_t loader_sort_users(struct str *users, size_t n);
 int loader_include(lua_State *L); /* include "file" */
 
-/* ---- luaenv.c ---- */
+/* ---- luaenv.c -------------------------------------------------------------------------------- */
 void *luaenv_alloc(void *arg, void *p, size_t old, size_t size);
 /* Leaves the table that serves as _ENV on the stack; facts are what facts_push() pushed. */
 void luaenv_push(lua_State *L);
 void luaenv_charge(lua_State *L, uint64_t steps);
-/* A stand-in for a word that an error was reported about: may be called, indexed and joined, is taken anywhere. */
+/* A stand-in for a word that an error was reported about: may be called, indexed and joined, is taken
+ * anywhere. */
 void luaenv_push_unknown(lua_State *L);
 bool luaenv_is_unknown(lua_State *L, int i);
 
-/* ---- facts.c, facts_domain.c ---- */
+/* ---- facts.c, facts_domain.c ----------------------------------------------------------------- */
 /* A table of all facts and value words. */
 void facts_push(lua_State *L);
 enum got { GOT_NOTHING = 0, GOT_IT, GOT_BAD };
-struct site { /* where a value stands, for messages: "'first' in retry" */
-    struct place at;      /* of the fact */
-    const char *section;  /* "": the fact's own value */
-    const char *name;     /* of the key, or of the fact */
-    size_t item;          /* the i-th of its list (from 1), or 0 */
+struct site {            /* where a value stands, for messages: "'first' in retry" */
+    struct place at;     /* of the fact */
+    const char *section; /* "": the fact's own value */
+    const char *name;    /* of the key, or of the fact */
+    size_t item;         /* the i-th of its list (from 1), or 0 */
 };
 /* The exact line, found by reading the text again: for messages only. */
 struct place facts_place(lua_State *L, const struct site *site);
@@ -125,11 +128,12 @@ void facts_error(lua_State *L, const struct site *site, const char *fmt, ...) PR
 void facts_bad_text(lua_State *L, const struct site *site, struct str value, const char *problem);
 /* Pushes t[key]. */
 struct site facts_key(lua_State *L, int t, struct place at, const char *section, const char *key);
-/* Every key of the table at t is one of the section (and, with has_list, a place in its list): else errors. */
+/* Every key of the table at t is one of the section (and, with has_list, a place in its list): else errors.
+ */
 bool facts_check_keys(lua_State *L, int t, struct place at, const char *section, bool has_list);
 int fact_domain(lua_State *L);
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */
 
-/* ---- check.c ---- */
+/* ---- check.c --------------------------------------------------------------------------------- */
 void check(struct loader *ld);

@@ -1,8 +1,9 @@
-/* config/luaenv.c: the bare environment: what can't loop for ever, can't hold the machine's memory, can't reach a file,
- * and gives the same result on each run.
+/* config/luaenv.c: the bare environment: what can't loop for ever, can't hold the machine's memory, can't
+ * reach a file, and gives the same result on each run.
  *
  * - Instructions are counted; C functions that do much work for one instruction are charged for it.
- * - Nothing catches an error (no pcall) and nothing runs later (no metatables, hence no finalizers; no coroutines).
+ * - Nothing catches an error (no pcall) and nothing runs later (no metatables, hence no finalizers; no
+ * coroutines).
  * - Patterns are missing (their cost has no bound), and so are load, io, os, debug and all that reaches out.
  * - pairs() goes in order of the keys.
  * - A word that nobody defined is an error with a suggestion: a mistyped `any` is not nil.
@@ -20,7 +21,9 @@
 #define VOLUME_MAX (UINT64_C(8) << 30)
 static const char unknown_type[] = "waxwing.unknown";
 
-/* ---- budgets --------------------------------------------------------------------------------------------------------- */
+/* ---- budgets
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 void *luaenv_alloc(void *arg, void *p, size_t old, size_t size)
 {
@@ -92,24 +95,26 @@ static int bounded_rep(lua_State *L)
     return charged(L);
 }
 
-/* ---- the library -------------------------------------------------------------------------------------------------------- */
+/* ---- the library
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct kept {
     const char *library, *name;
 };
 static const struct kept kept[] = {
-    {"_G", "assert"},      {"_G", "error"},    {"_G", "ipairs"},    {"_G", "select"},       {"_G", "tonumber"},
-    {"_G", "type"},        {"string", "byte"}, {"string", "char"},  {"string", "format"},   {"string", "len"},
-    {"string", "lower"},   {"string", "rep"},  {"string", "sub"},   {"string", "reverse"},  {"string", "upper"},
-    {"table", "concat"},   {"table", "insert"}, {"table", "remove"}, {"table", "sort"},     {"table", "unpack"},
-    {"math", "abs"},       {"math", "ceil"},   {"math", "floor"},   {"math", "fmod"},       {"math", "max"},
-    {"math", "min"},       {"math", "tointeger"}, {"math", "type"},
+    {"_G", "assert"},     {"_G", "error"},       {"_G", "ipairs"},      {"_G", "select"},
+    {"_G", "tonumber"},   {"_G", "type"},        {"string", "byte"},    {"string", "char"},
+    {"string", "format"}, {"string", "len"},     {"string", "lower"},   {"string", "rep"},
+    {"string", "sub"},    {"string", "reverse"}, {"string", "upper"},   {"table", "concat"},
+    {"table", "insert"},  {"table", "remove"},   {"table", "sort"},     {"table", "unpack"},
+    {"math", "abs"},      {"math", "ceil"},      {"math", "floor"},     {"math", "fmod"},
+    {"math", "max"},      {"math", "min"},       {"math", "tointeger"}, {"math", "type"},
 };
 static const char *const unavailable[] = {
-    "_G",           "_ENV",   "_VERSION", "collectgarbage", "coroutine", "debug",    "dofile", "getmetatable", "io",
-    "load",         "loadfile", "loadstring", "module",     "next",      "os",       "package", "pcall",       "print",
-    "rawequal",     "rawget", "rawlen",   "rawset",         "require",   "setfenv",  "setmetatable", "utf8",   "warn",
-    "xpcall",       "bit32",  "arg",
+    "_G",           "_ENV",  "_VERSION", "collectgarbage", "coroutine", "debug",  "dofile",  "getmetatable",
+    "io",           "load",  "loadfile", "loadstring",     "module",    "next",   "os",      "package",
+    "pcall",        "print", "rawequal", "rawget",         "rawlen",    "rawset", "require", "setfenv",
+    "setmetatable", "utf8",  "warn",     "xpcall",         "bit32",     "arg",
 };
 
 static int plain_tostring(lua_State *L)
@@ -264,7 +269,9 @@ static void add_libraries(lua_State *L, int words)
     lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------------------- */
+/* ---- words
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static int unknown_again(lua_State *L)
 {
@@ -282,7 +289,8 @@ void luaenv_push_unknown(lua_State *L)
 {
     (void)lua_newuserdatauv(L, 1, 0);
     if (luaL_newmetatable(L, unknown_type) != 0) {
-        static const char *const events[] = {"__call", "__index", "__concat", "__add", "__sub", "__mul", "__div", "__unm"};
+        static const char *const events[] = {"__call", "__index", "__concat", "__add",
+                                             "__sub",  "__mul",   "__div",    "__unm"};
         lua_pushliteral(L, "unknown");
         lua_setfield(L, -2, "__name");
         lua_pushcfunction(L, ignore_set);
@@ -314,7 +322,8 @@ static const char *suggest_word(struct str name)
     const char *fact = schema_suggest(STR(""), name), *value = schema_suggest(STR("value"), name);
     if (fact == NULL || value == NULL)
         return fact != NULL ? fact : value;
-    unsigned to_fact = schema_distance(name, str_from_c(fact)), to_value = schema_distance(name, str_from_c(value));
+    unsigned to_fact = schema_distance(name, str_from_c(fact)),
+             to_value = schema_distance(name, str_from_c(value));
     return to_value < to_fact ? value : fact;
 }
 
@@ -342,7 +351,8 @@ static int get_word(lua_State *L)
     else if (near != NULL)
         report_error(report, at, "unknown word '%.*s': did you mean '%s'?", STR_FMT(name), near);
     else
-        report_error(report, at, "unknown word '%.*s' (text stands in quotes: \"%.*s\")", STR_FMT(name), STR_FMT(name));
+        report_error(report, at, "unknown word '%.*s' (text stands in quotes: \"%.*s\")", STR_FMT(name),
+                     STR_FMT(name));
     luaenv_push_unknown(L);
     return 1;
 }
@@ -354,13 +364,13 @@ static int set_word(lua_State *L)
     struct str name = key_text(L, 2);
     const struct schema_key *fact = schema_find(STR(""), name);
     if (fact != NULL)
-        report_error(ld->report, loader_place(L), "'%.*s' is no variable: write %s %s without '='", STR_FMT(name),
-                     fact->name, fact->form);
+        report_error(ld->report, loader_place(L), "'%.*s' is no variable: write %s %s without '='",
+                     STR_FMT(name), fact->name, fact->form);
     else if (schema_is_future(STR(""), name))
         report_error(ld->report, loader_place(L), "'%.*s' is not in this version of Waxwing", STR_FMT(name));
     else if (schema_find(STR("value"), name) != NULL || is_unavailable(name))
-        report_error(ld->report, loader_place(L), "'%.*s' can't be the name of a variable: it means something else",
-                     STR_FMT(name));
+        report_error(ld->report, loader_place(L),
+                     "'%.*s' can't be the name of a variable: it means something else", STR_FMT(name));
     else {
         lua_rawset(L, lua_upvalueindex(1));
         return 0;

@@ -4,7 +4,8 @@
 
 static const struct scan_token no_token = {.kind = SCAN_END};
 
-/* ---- tokens ------------------------------------------------------------------------------------------------------ */
+/* ---- tokens
+ * ------------------------------------------------------------------------------------------------------ */
 
 void scan_init(struct scanner *s, struct str text)
 {
@@ -36,7 +37,8 @@ static struct str take(struct scanner *s, size_t n)
     return taken;
 }
 
-/* The length of "[[...]]", "[=[...]=]" at the front, up to the end of the text when it is not closed; 0: no such. */
+/* The length of "[[...]]", "[=[...]=]" at the front, up to the end of the text when it is not closed; 0: no
+ * such. */
 static size_t long_bracket(struct str s)
 {
     size_t level = 0;
@@ -145,7 +147,8 @@ static bool is_symbol(struct scan_token t, char c)
     return t.kind == SCAN_SYMBOL && t.text.n == 1 && t.text.p[0] == c;
 }
 
-/* ---- where a key or a list's value stands ---------------------------------------------------------------------------- */
+/* ---- where a key or a list's value stands
+ * ---------------------------------------------------------------------------- */
 
 static bool find_table(struct scanner *s, struct str text, int line, struct str fact)
 {
@@ -210,7 +213,8 @@ int scan_item_line(struct str text, int line, struct str fact, size_t i)
     return line;
 }
 
-/* ---- syntax errors ---------------------------------------------------------------------------------------------------- */
+/* ---- syntax errors
+ * ---------------------------------------------------------------------------------------------------- */
 
 struct stumble {
     struct scan_token before2, before, at, after; /* the tokens around the one Lua stumbled over */
@@ -249,7 +253,8 @@ static bool reads_as(struct scan_token t, struct str near)
     return t.kind == SCAN_SYMBOL ? str_starts(near, t.text) : str_eq(near, t.text);
 }
 
-/* Several tokens of the line may read alike: Lua stumbled over the first that can't follow what stands before it. */
+/* Several tokens of the line may read alike: Lua stumbled over the first that can't follow what stands before
+ * it. */
 static bool find_stumble(struct str text, int line, struct str near, struct stumble *out)
 {
     struct scanner s;
@@ -340,7 +345,8 @@ static bool explain_token(const struct stumble *at, struct str message, struct b
     } else if (is_fact(at->before) && (t.kind == SCAN_NAME || t.kind == SCAN_NUMBER) &&
                t.line == at->before.line) {
         buf_printf(out, "what follows '%.*s' stands in quotes or in { }", STR_FMT(at->before.text));
-    } else if (is_symbol(t, '}') && str_starts(message, STR("unexpected symbol")) && is_symbol(at->before, '=')) {
+    } else if (is_symbol(t, '}') && str_starts(message, STR("unexpected symbol")) &&
+               is_symbol(at->before, '=')) {
         buf_puts(out, "a value is missing behind '='");
     } else if (is_symbol(t, ',') && is_symbol(at->before, ',')) {
         buf_puts(out, "one comma too many");

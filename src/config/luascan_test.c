@@ -33,7 +33,8 @@ static const struct token_row token_rows[] = {
 
 static void put_tokens(struct str text, struct buf *out)
 {
-    static const char kinds[] = {[SCAN_END] = '!', [SCAN_NAME] = 'N', [SCAN_STRING] = 'Q', [SCAN_NUMBER] = '#', [SCAN_SYMBOL] = 'S'};
+    static const char kinds[] = {
+        [SCAN_END] = '!', [SCAN_NAME] = 'N', [SCAN_STRING] = 'Q', [SCAN_NUMBER] = '#', [SCAN_SYMBOL] = 'S'};
     struct scanner s;
     scan_init(&s, text);
     for (struct scan_token t = scan_next(&s); t.kind != SCAN_END; t = scan_next(&s)) {
@@ -63,11 +64,13 @@ static void test_tokens(void **state)
     }
 }
 
-/* Every text ends, cut wherever it is, and no octet is lost between two tokens of a kind that is not space. */
+/* Every text ends, cut wherever it is, and no octet is lost between two tokens of a kind that is not space.
+ */
 static void test_every_cut(void **state)
 {
     UNUSED(state);
-    static const char text[] = "a = \"x\\\"y\" --[=[ c ]=] 'z' [[l\n]] { 1.5, f(x)[2]; -- end\n} ~= \"open\n[==[ open";
+    static const char text[] =
+        "a = \"x\\\"y\" --[=[ c ]=] 'z' [[l\n]] { 1.5, f(x)[2]; -- end\n} ~= \"open\n[==[ open";
     for (size_t n = 0; n <= sizeof text - 1; n++) {
         struct scanner s;
         int line = 1;
@@ -107,7 +110,7 @@ static void test_key_lines(void **state)
         const char *fact, *key;
         int line;
     } rows[] = {
-        {2, "domain", "users", 3}, {2, "domain", "b", 5},  {2, "domain", "c", 5},     {2, "domain", "a", 2},
+        {2, "domain", "users", 3}, {2, "domain", "b", 5},   {2, "domain", "c", 5},      {2, "domain", "a", 2},
         {2, "domain", "d", 2},     {12, "domain", "b", 12}, {12, "listen", "port", 12}, {1, "domain", "a", 1},
         {3, "domain", "b", 3},     {99, "domain", "b", 99},
     };
@@ -122,7 +125,8 @@ static void test_key_lines(void **state)
     assert_int_equal(scan_item_line(s, 1, STR("relay_from"), 1), 1);
 }
 
-/* Messages that Lua 5.4 would give for these texts are tested with the loader; here: any message for any text. */
+/* Messages that Lua 5.4 would give for these texts are tested with the loader; here: any message for any
+ * text. */
 static void test_explain_anything(void **state)
 {
     UNUSED(state);
@@ -140,7 +144,8 @@ static void test_explain_anything(void **state)
         "syntax error near ''",
         "'=' expected near ','",
     };
-    static const char *const texts[] = {"", "x", "{ x x }", "x = { , } }", "\n\n\"", "listen listen", "}", "--[["};
+    static const char *const texts[] = {"",  "x",   "{ x x }", "x = { , } }", "\n\n\"", "listen listen",
+                                        "}", "--[["};
     for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
         for (size_t j = 0; j < ARRAY_LEN(texts); j++) {
             char mem[600];

@@ -1,4 +1,5 @@
-/* config/mdoc_main.c: prints the generated part of man/waxwing.lua.5 (ninja src/config/config_mdoc builds it). */
+/* config/mdoc_main.c: prints the generated part of man/waxwing.lua.5 (ninja src/config/config_mdoc builds
+ * it). */
 #include "config/config.h"
 
 #include <stdio.h>

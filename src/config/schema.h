@@ -1,4 +1,5 @@
-/* config/schema.h: every key of waxwing.lua, once: for the check, for "did you mean", for the manual, for completion. */
+/* config/schema.h: every key of waxwing.lua, once: for the check, for "did you mean", for the manual, for
+ * completion. */
 #pragma once
 #include "config/config.h"
 
@@ -6,7 +7,7 @@ enum schema_type {
     SCHEMA_TEXT = 0,
     SCHEMA_PATH,
     SCHEMA_BOOL,
-    SCHEMA_COUNT,    /* a whole number */
+    SCHEMA_COUNT, /* a whole number */
     SCHEMA_PORT,
     SCHEMA_SIZE,     /* octets, or "50M" */
     SCHEMA_DURATION, /* seconds, or "5m" */
@@ -17,15 +18,16 @@ enum schema_type {
 };
 
 struct schema_key {
-    const char *section; /* "" for facts, "value" for the words that make values, else the fact that takes the key */
+    const char
+        *section; /* "" for facts, "value" for the words that make values, else the fact that takes the key */
     const char *name;
     enum schema_type type;
     bool required;
-    const char *form;   /* how it is written, after the name */
-    const char *preset; /* the default as it would be written, or NULL */
-    uint64_t min, max;  /* of COUNT, PORT, SIZE, DURATION; of CHOICE the last place */
+    const char *form;     /* how it is written, after the name */
+    const char *preset;   /* the default as it would be written, or NULL */
+    uint64_t min, max;    /* of COUNT, PORT, SIZE, DURATION; of CHOICE the last place */
     size_t offset, width; /* the member of struct config that a number goes to; width 0: none */
-    const char *doc;    /* one sentence or more, mdoc-safe */
+    const char *doc;      /* one sentence or more, mdoc-safe */
 };
 
 /* The i-th row, or NULL behind the last: rows of a section stand together. */
@@ -35,7 +37,8 @@ const struct schema_key *schema_find(struct str section, struct str name);
 bool schema_is_future(struct str section, struct str name);
 /* The name in the section nearest to a mistyped one, or NULL when none is near. */
 const char *schema_suggest(struct str section, struct str name);
-/* Changes that make b of a: inserted, dropped, other, or swapped with its neighbour; at most 99. Case folded. */
+/* Changes that make b of a: inserted, dropped, other, or swapped with its neighbour; at most 99. Case folded.
+ */
 unsigned schema_distance(struct str a, struct str b);
 /* The place of a word in a CHOICE's form ("text | json"), or STR_NPOS. */
 size_t schema_choice(const struct schema_key *k, struct str word);

@@ -1,4 +1,5 @@
-/* config/schema_mdoc.c: the schema as people read it: the manual's list of keys, and the default configuration. */
+/* config/schema_mdoc.c: the schema as people read it: the manual's list of keys, and the default
+ * configuration. */
 #include "config/schema.h"
 
 /* mdoc: a line must not begin with a dot or an apostrophe, a backslash is written \e. */
@@ -75,7 +76,8 @@ static void put_key(struct buf *out, const struct schema_key *k)
     put_doc(out, str_from_c(k->doc));
     if (k->required)
         buf_puts(out, "It must be given.\n");
-    bool is_number = k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE || k->type == SCHEMA_DURATION;
+    bool is_number = k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE ||
+                     k->type == SCHEMA_DURATION;
     if (is_number) {
         buf_puts(out, "From ");
         schema_put_range(k, out);
@@ -130,14 +132,17 @@ static void put_path(struct buf *out, const char *fact, struct str dir, const ch
 
 void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out)
 {
-    buf_puts(out, "-- what runs when no configuration is given: mail for localhost into Maildirs, nothing else\n"
-                  "hostname \"localhost.localdomain\"\n");
+    buf_puts(out,
+             "-- what runs when no configuration is given: mail for localhost into Maildirs, nothing else\n"
+             "hostname \"localhost.localdomain\"\n");
     buf_printf(out, "listen { port = %u, address = \"127.0.0.1\" }\n", (unsigned)port);
     buf_puts(out, "relay_from {}\nresolver \"system\"\n");
     put_path(out, "spool", run_dir, "spool");
     put_path(out, "journal", run_dir, "journal");
     put_path(out, "control", run_dir, "control");
-    buf_puts(out, "limits { sessions_per_client = 0 }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
+    buf_puts(
+        out,
+        "limits { sessions_per_client = 0 }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
     put_lua(out, run_dir, true);
     buf_puts(out, "/mail/%u\",\n");
     if (user.n > 0) {

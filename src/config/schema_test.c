@@ -16,10 +16,20 @@ static void test_distance(void **state)
         const char *a, *b;
         unsigned distance;
     } rows[] = {
-        {"", "", 0},           {"", "abc", 3},           {"abc", "", 3},          {"deliver", "deliver", 0},
-        {"delivr", "deliver", 1}, {"deliverr", "deliver", 1}, {"delover", "deliver", 1}, {"delievr", "deliver", 1},
-        {"Deliver", "dELIVER", 0}, {"kitten", "sitting", 3}, {"ab", "ba", 1},        {"abc", "cba", 2},
-        {"flaw", "lawn", 2},      {"listen", "silent", 4},
+        {"", "", 0},
+        {"", "abc", 3},
+        {"abc", "", 3},
+        {"deliver", "deliver", 0},
+        {"delivr", "deliver", 1},
+        {"deliverr", "deliver", 1},
+        {"delover", "deliver", 1},
+        {"delievr", "deliver", 1},
+        {"Deliver", "dELIVER", 0},
+        {"kitten", "sitting", 3},
+        {"ab", "ba", 1},
+        {"abc", "cba", 2},
+        {"flaw", "lawn", 2},
+        {"listen", "silent", 4},
         {"123456789012345678901234567890123", "x", 99},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -35,11 +45,21 @@ static void test_suggestions(void **state)
     static const struct {
         const char *section, *typed, *meant; /* meant NULL: nothing is near */
     } rows[] = {
-        {"domain", "delivr", "deliver"}, {"domain", "catch_all", "catchall"}, {"domain", "sameas", "same_as"},
-        {"domain", "usres", "users"},    {"domain", "usr", "user"},           {"domain", "xyz", NULL},
-        {"listen", "prot", "port"},      {"listen", "adress", "address"},     {"", "hostnam", "hostname"},
-        {"", "relayfrom", "relay_from"}, {"", "x", NULL},                     {"", "", NULL},
-        {"retry", "frist", "first"},     {"limits", "recipiants", "recipients"}, {"value", "mailder", "maildir"},
+        {"domain", "delivr", "deliver"},
+        {"domain", "catch_all", "catchall"},
+        {"domain", "sameas", "same_as"},
+        {"domain", "usres", "users"},
+        {"domain", "usr", "user"},
+        {"domain", "xyz", NULL},
+        {"listen", "prot", "port"},
+        {"listen", "adress", "address"},
+        {"", "hostnam", "hostname"},
+        {"", "relayfrom", "relay_from"},
+        {"", "x", NULL},
+        {"", "", NULL},
+        {"retry", "frist", "first"},
+        {"limits", "recipiants", "recipients"},
+        {"value", "mailder", "maildir"},
         {"nosuch", "port", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -51,7 +71,8 @@ static void test_suggestions(void **state)
 
 static bool is_number(const struct schema_key *k)
 {
-    return k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE || k->type == SCHEMA_DURATION;
+    return k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE ||
+           k->type == SCHEMA_DURATION;
 }
 
 /* What each row must be for the rest to hold. */
@@ -116,7 +137,8 @@ static void test_choice(void **state)
     assert_true(schema_choice(k, STR("info | warn")) == STR_NPOS);
 }
 
-/* ---- the manual ------------------------------------------------------------------------------------------------------ */
+/* ---- the manual
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void read_manual(const char *path, struct buf *out)
 {
@@ -141,7 +163,8 @@ static void test_manual(void **state)
     read_manual(*state, &manual);
     config_schema_mdoc(&wanted);
     assert_false(wanted.failed);
-    size_t from = str_find(buf_str(&manual), str_from_c(begin)), to = str_find(buf_str(&manual), str_from_c(end));
+    size_t from = str_find(buf_str(&manual), str_from_c(begin)),
+           to = str_find(buf_str(&manual), str_from_c(end));
     assert_true(from != STR_NPOS && to != STR_NPOS && from < to);
     struct str part = str_slice(buf_str(&manual), from + sizeof begin - 1, to);
     if (!str_eq(part, buf_str(&wanted)))
@@ -164,8 +187,9 @@ int main(int argc, char **argv)
         return 2;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distance), cmocka_unit_test(test_suggestions), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_presets),  cmocka_unit_test(test_choice),      cmocka_unit_test_prestate(test_manual, argv[1]),
+        cmocka_unit_test(test_distance), cmocka_unit_test(test_suggestions),
+        cmocka_unit_test(test_rows),     cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_choice),   cmocka_unit_test_prestate(test_manual, argv[1]),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

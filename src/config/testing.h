@@ -1,4 +1,5 @@
-/* config/testing.h: for the tests of this folder: a world of files and users in memory, and a configuration as text. */
+/* config/testing.h: for the tests of this folder: a world of files and users in memory, and a configuration
+ * as text. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>

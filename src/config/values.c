@@ -85,7 +85,8 @@ const char *value_hostname_error(struct str s)
 static bool is_user_octet(char c)
 {
     /* atext of RFC 5322 3.2.3 without '/', which no path of ours may hold; octets over 0x7f: RFC 6531 */
-    return ascii_is_alnum(c) || ((unsigned char)c & 0x80) != 0 || (c != '\0' && strchr("!#$%&'*+-=?^_`{|}~.", c) != NULL);
+    return ascii_is_alnum(c) || ((unsigned char)c & 0x80) != 0 ||
+           (c != '\0' && strchr("!#$%&'*+-=?^_`{|}~.", c) != NULL);
 }
 
 const char *value_user_error(struct str s)

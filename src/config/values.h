@@ -1,6 +1,8 @@
-/* config/values.h: what a value of the configuration may look like: text in, number or address out. No Lua here.
+/* config/values.h: what a value of the configuration may look like: text in, number or address out. No Lua
+ * here.
  *
- * Functions that return a phrase return NULL when all is well; the phrase is static English that follows "NAME ".
+ * Functions that return a phrase return NULL when all is well; the phrase is static English that follows
+ * "NAME ".
  */
 #pragma once
 #include "policy/policy.h"
@@ -25,7 +27,7 @@ const char *value_mailbox_error(struct str s);
 /* As netblock_parse(); a block with host bits gives the block that was meant in *out and a phrase. */
 const char *value_netblock(struct str s, struct netblock *out);
 
-struct value_host { /* a host by address, or by name and port */
+struct value_host {      /* a host by address, or by name and port */
     struct str name;     /* empty when addr is set */
     struct netaddr addr; /* by name: kind NETADDR_NONE and the port */
 };

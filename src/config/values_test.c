@@ -12,22 +12,49 @@
 enum { BAD = -1 };
 struct number_row {
     const char *text;
-    int64_t value; /* BAD: must be refused */
+    int64_t value;     /* BAD: must be refused */
     const char *again; /* as it is written back */
 };
 
 static const struct number_row durations[] = {
-    {"0", 0, "0"},          {"1", 1, "1s"},       {"90", 90, "90s"},     {"300", 300, "5m"},    {"5m", 300, "5m"},
-    {"60M", 3600, "1h"},    {"4h", 14400, "4h"},  {"36h", 129600, "36h"}, {"5d", 432000, "5d"}, {"7d", 604800, "1w"},
-    {"2w", 1209600, "2w"},  {"", BAD, ""},        {"m", BAD, ""},        {"5x", BAD, ""},       {"-5m", BAD, ""},
-    {"5 m", BAD, ""},       {"5mm", BAD, ""},     {"1.5h", BAD, ""},     {"99999999999999999999", BAD, ""},
+    {"0", 0, "0"},
+    {"1", 1, "1s"},
+    {"90", 90, "90s"},
+    {"300", 300, "5m"},
+    {"5m", 300, "5m"},
+    {"60M", 3600, "1h"},
+    {"4h", 14400, "4h"},
+    {"36h", 129600, "36h"},
+    {"5d", 432000, "5d"},
+    {"7d", 604800, "1w"},
+    {"2w", 1209600, "2w"},
+    {"", BAD, ""},
+    {"m", BAD, ""},
+    {"5x", BAD, ""},
+    {"-5m", BAD, ""},
+    {"5 m", BAD, ""},
+    {"5mm", BAD, ""},
+    {"1.5h", BAD, ""},
+    {"99999999999999999999", BAD, ""},
     {"9999999999999999w", BAD, ""},
 };
 static const struct number_row sizes[] = {
-    {"0", 0, "0"},           {"1", 1, "1"},         {"1024", 1024, "1K"},   {"1k", 1024, "1K"},
-    {"50M", 52428800, "50M"}, {"50MB", 52428800, "50M"}, {"50MiB", 52428800, "50M"}, {"2G", 2147483648, "2G"},
-    {"1000B", 1000, "1000"}, {"", BAD, ""},         {"B", BAD, ""},         {"iB", BAD, ""},
-    {"K", BAD, ""},          {"5T", BAD, ""},       {"-1K", BAD, ""},       {"99999999999G", BAD, ""},
+    {"0", 0, "0"},
+    {"1", 1, "1"},
+    {"1024", 1024, "1K"},
+    {"1k", 1024, "1K"},
+    {"50M", 52428800, "50M"},
+    {"50MB", 52428800, "50M"},
+    {"50MiB", 52428800, "50M"},
+    {"2G", 2147483648, "2G"},
+    {"1000B", 1000, "1000"},
+    {"", BAD, ""},
+    {"B", BAD, ""},
+    {"iB", BAD, ""},
+    {"K", BAD, ""},
+    {"5T", BAD, ""},
+    {"-1K", BAD, ""},
+    {"99999999999G", BAD, ""},
 };
 
 static void check_numbers(const struct number_row *rows, size_t n, bool (*parse)(struct str, uint64_t *),
@@ -73,26 +100,71 @@ static void test_names(void **state)
 {
     UNUSED(state);
     static const struct text_row hostnames[] = {
-        {"mail.example.org", true}, {"a.b", true},      {"1.example", true},     {"localhost", false}, {"", false},
-        {"192.0.2.1", false},       {"a.1", false},     {"a.1a", true},          {".a.b", false},      {"a.b.", false},
-        {"a..b", false},            {"-a.b", false},    {"[192.0.2.1]", false},  {"a b.c", false},     {"m\xc3\xb6.x", false},
+        {"mail.example.org", true},
+        {"a.b", true},
+        {"1.example", true},
+        {"localhost", false},
+        {"", false},
+        {"192.0.2.1", false},
+        {"a.1", false},
+        {"a.1a", true},
+        {".a.b", false},
+        {"a.b.", false},
+        {"a..b", false},
+        {"-a.b", false},
+        {"[192.0.2.1]", false},
+        {"a b.c", false},
+        {"m\xc3\xb6.x", false},
     };
     static const struct text_row users[] = {
-        {"joe", true},     {"a.b", true},   {"o'hara", true}, {"a+b", true},       {"a%b", true},       {"a!b", true},
-        {"j\xc3\xb6", true}, {"-x", true},  {"#x", true},     {"", false},         {".", false},        {"..", false},
-        {".a", false},     {"a.", false},   {"a..b", false},  {"a/b", false},      {"a@b", false},      {"a b", false},
-        {"\"a\"", false},  {"a\\b", false}, {"a\x01", false}, {"a\x7f", false},    {"a:b", false},      {"\xff", false},
+        {"joe", true},
+        {"a.b", true},
+        {"o'hara", true},
+        {"a+b", true},
+        {"a%b", true},
+        {"a!b", true},
+        {"j\xc3\xb6", true},
+        {"-x", true},
+        {"#x", true},
+        {"", false},
+        {".", false},
+        {"..", false},
+        {".a", false},
+        {"a.", false},
+        {"a..b", false},
+        {"a/b", false},
+        {"a@b", false},
+        {"a b", false},
+        {"\"a\"", false},
+        {"a\\b", false},
+        {"a\x01", false},
+        {"a\x7f", false},
+        {"a:b", false},
+        {"\xff", false},
         {"1234567890123456789012345678901234567890123456789012345678901234", true},
         {"12345678901234567890123456789012345678901234567890123456789012345", false},
     };
     static const struct text_row mailboxes[] = {
-        {"joe@example.org", true}, {"joe@localhost", true}, {"joe", false},    {"", false},       {"@", false},
-        {"joe@", false},           {"@x", false},           {"a b@x", false},  {"\"a b\"@x", false}, {"joe@[192.0.2.1]", false},
+        {"joe@example.org", true},
+        {"joe@localhost", true},
+        {"joe", false},
+        {"", false},
+        {"@", false},
+        {"joe@", false},
+        {"@x", false},
+        {"a b@x", false},
+        {"\"a b\"@x", false},
+        {"joe@[192.0.2.1]", false},
     };
     static const struct text_row maildirs[] = {
-        {"/v/%d/%u", true}, {"/home/%u/Maildir", true}, {"/%%/%u", true}, {"/v/%d", false},  {"/v", false},   {"", false},
-        {"v/%u", false},    {"%u", false},              {"/v/%x%u", false}, {"/%u/%", false}, {"/%%u", false}, {"/../%u", false},
-        {"/%u/..", false},  {"/%u/..x", true},          {"/v\n/%u", false},
+        {"/v/%d/%u", true}, {"/home/%u/Maildir", true},
+        {"/%%/%u", true},   {"/v/%d", false},
+        {"/v", false},      {"", false},
+        {"v/%u", false},    {"%u", false},
+        {"/v/%x%u", false}, {"/%u/%", false},
+        {"/%%u", false},    {"/../%u", false},
+        {"/%u/..", false},  {"/%u/..x", true},
+        {"/v\n/%u", false},
     };
     check_texts(hostnames, ARRAY_LEN(hostnames), value_hostname_error);
     check_texts(users, ARRAY_LEN(users), value_user_error);
@@ -174,10 +246,18 @@ static void test_netblock(void **state)
         const char *text;
         const char *meant; /* the block with host bits cleared, or NULL */
     } rows[] = {
-        {"10.1.2.3/8", "10.0.0.0/8"},         {"10.1.2.3/31", "10.1.2.2/31"}, {"10.1.2.3/0", "0.0.0.0/0"},
-        {"2001:db8::1/32", "2001:db8::/32"},  {"::1/127", "::/127"},          {"10.0.0.0/33", NULL},
-        {"10.0.0.0/", NULL},                  {"10.0.0.0/x", NULL},           {"x/8", NULL},
-        {"", NULL},                           {"10.0.0/8", NULL},             {"10.1.0.0/08", NULL},
+        {"10.1.2.3/8", "10.0.0.0/8"},
+        {"10.1.2.3/31", "10.1.2.2/31"},
+        {"10.1.2.3/0", "0.0.0.0/0"},
+        {"2001:db8::1/32", "2001:db8::/32"},
+        {"::1/127", "::/127"},
+        {"10.0.0.0/33", NULL},
+        {"10.0.0.0/", NULL},
+        {"10.0.0.0/x", NULL},
+        {"x/8", NULL},
+        {"", NULL},
+        {"10.0.0/8", NULL},
+        {"10.1.0.0/08", NULL},
     };
     struct netblock b;
     assert_null(value_netblock(STR("10.0.0.0/8"), &b));
@@ -204,11 +284,13 @@ static void test_resolv_conf(void **state)
     struct netaddr list[2];
     assert_int_equal(value_resolv_conf(STR(""), list, 2), 0);
     assert_int_equal(value_resolv_conf(STR("nameserver"), list, 2), 0);
-    assert_int_equal(value_resolv_conf(STR("nameserver1.2.3.4\n;nameserver 1.2.3.4\n#nameserver 1.2.3.4"), list, 2), 0);
+    assert_int_equal(
+        value_resolv_conf(STR("nameserver1.2.3.4\n;nameserver 1.2.3.4\n#nameserver 1.2.3.4"), list, 2), 0);
     assert_int_equal(value_resolv_conf(STR("nameserver 1.2.3.4 # comment\nnameserver\t::1"), list, 2), 2);
     assert_int_equal(list[0].port, 53);
     assert_true(netaddr_is_loopback(&list[1]));
-    assert_int_equal(value_resolv_conf(STR("nameserver 1.1.1.1\nnameserver 1.1.1.2\nnameserver 1.1.1.3\n"), list, 2), 2);
+    assert_int_equal(
+        value_resolv_conf(STR("nameserver 1.1.1.1\nnameserver 1.1.1.2\nnameserver 1.1.1.3\n"), list, 2), 2);
 }
 
 static void test_lines(void **state)

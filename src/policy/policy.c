@@ -1,7 +1,7 @@
 /* policy/policy.c: the verdict on a recipient, and where its mail goes.
  *
- * One rule keeps this from being an open relay: a domain is ours only when it stands in the table, whatever the local
- * part says, and what is in a local part is never read as another address.
+ * One rule keeps this from being an open relay: a domain is ours only when it stands in the table, whatever
+ * the local part says, and what is in a local part is never read as another address.
  */
 #include "policy/policy.h"
 
@@ -16,7 +16,8 @@ enum {
     PATH_COMPONENT_MAX = 255,
 };
 
-/* ---- domains and users ----------------------------------------------------------------------------------------- */
+/* ---- domains and users
+ * ----------------------------------------------------------------------------------------- */
 
 const struct local_domain *policy_domain(const struct policy_conf *p, struct str name)
 {
@@ -57,8 +58,8 @@ static bool lists_user(const struct local_domain *d, struct str user)
     return false;
 }
 
-/* "joe%other.example", "other.example!joe", "joe@other.example" (quoted), "../joe": old ways to ask a server to send a
- * message on, and paths. */
+/* "joe%other.example", "other.example!joe", "joe@other.example" (quoted), "../joe": old ways to ask a server
+ * to send a message on, and paths. */
 static bool looks_like_route(struct str user)
 {
     for (size_t i = 0; i < user.n; i++) {
@@ -107,10 +108,12 @@ bool policy_may_relay(const struct policy_conf *p, const struct netaddr *client)
 static bool accepts(const struct policy_conf *p, const struct local_domain *d, struct str user)
 {
     const struct local_domain *home = home_of(p, d);
-    return is_reserved(user) || policy_has_user(home, user) || (home->catchall.n > 0 && !looks_like_route(user));
+    return is_reserved(user) || policy_has_user(home, user) ||
+           (home->catchall.n > 0 && !looks_like_route(user));
 }
 
-enum rcpt_class policy_rcpt(const struct policy_conf *p, const struct netaddr *client, const struct address *to)
+enum rcpt_class policy_rcpt(const struct policy_conf *p, const struct netaddr *client,
+                            const struct address *to)
 {
     char mem[SMTP_LOCAL_PART_TAKEN_MAX];
     struct buf user;
@@ -130,7 +133,8 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, const struct netaddr *c
     return has_user && accepts(p, d, buf_str(&user)) ? RCPT_LOCAL : RCPT_NO_SUCH_USER;
 }
 
-/* ---- routes ------------------------------------------------------------------------------------------------------ */
+/* ---- routes
+ * ------------------------------------------------------------------------------------------------------ */
 
 static struct str put_lower(struct buf *text, struct str s)
 {
@@ -166,7 +170,8 @@ static void route_to_user(const struct local_domain *d, struct str user, struct 
     }
 }
 
-static void route_abroad(const struct policy_conf *p, const struct address *to, struct buf *text, struct route *out)
+static void route_abroad(const struct policy_conf *p, const struct address *to, struct buf *text,
+                         struct route *out)
 {
     out->rcpt = to->text;
     if (p->has_smart_host) {
@@ -203,8 +208,8 @@ static struct str route_local(const struct policy_conf *p, const struct local_do
     return STR_NIL;
 }
 
-/* Whose postmaster a bare <postmaster> is when the configuration names no address: that of the domain we are named
- * after, else of the first domain that has one. */
+/* Whose postmaster a bare <postmaster> is when the configuration names no address: that of the domain we are
+ * named after, else of the first domain that has one. */
 static const struct local_domain *postmaster_domain(const struct policy_conf *p)
 {
     const struct local_domain *d = policy_domain(p, p->hostname);
@@ -217,7 +222,8 @@ static const struct local_domain *postmaster_domain(const struct policy_conf *p)
     return NULL;
 }
 
-static struct str route_bare(const struct policy_conf *p, struct str name, struct buf *text, struct route *out)
+static struct str route_bare(const struct policy_conf *p, struct str name, struct buf *text,
+                             struct route *out)
 {
     if (!str_ieq(name, STR("postmaster")))
         return STR_NIL;
@@ -227,7 +233,8 @@ static struct str route_bare(const struct policy_conf *p, struct str name, struc
     return d != NULL ? route_local(p, d, STR("postmaster"), STR_NIL, text, out) : STR_NIL;
 }
 
-static struct str route_step(const struct policy_conf *p, struct str rcpt, struct buf *text, struct route *out)
+static struct str route_step(const struct policy_conf *p, struct str rcpt, struct buf *text,
+                             struct route *out)
 {
     struct address a;
     if (str_chr(rcpt, '@') == STR_NPOS)
@@ -297,7 +304,8 @@ void policy_site(const struct policy_conf *p, const struct route *r, struct buf 
     }
 }
 
-/* ---- Maildir paths ------------------------------------------------------------------------------------------------ */
+/* ---- Maildir paths
+ * ------------------------------------------------------------------------------------------------ */
 
 static bool is_path_part(struct str s)
 {

@@ -9,31 +9,50 @@
 
 #include <string.h>
 
-/* ---- one configuration for all tables ------------------------------------------------------------------------------ */
+/* ---- one configuration for all tables
+ * ------------------------------------------------------------------------------ */
 
 static const struct str org_users[] = {
     {"a%b", 3}, {"ann", 3}, {"joe", 3}, {"joe+tag", 7}, {"j\xc3\xb6rg", 5},
 };
 static const struct str net_users[] = {{"abuse", 5}, {"info", 4}, {"postmaster", 10}};
 
-#define MAILDIR(login)                                                                                                  \
-    {                                                                                                                   \
-        .kind = DELIVER_MAILDIR, .maildir = {"/var/vmail/%d/%u", 16}, .user_name = {login, sizeof(login) - 1},          \
-        .uid = 1000, .gid = 1000                                                                                        \
+#define MAILDIR(login)                                                                                       \
+    {                                                                                                        \
+        .kind = DELIVER_MAILDIR, .maildir = {"/var/vmail/%d/%u", 16},                                        \
+        .user_name = {login, sizeof(login) - 1}, .uid = 1000, .gid = 1000                                    \
     }
-#define LMTP_UNIX                                                                                                       \
-    {                                                                                                                   \
-        .kind = DELIVER_LMTP, .uid = UINT32_MAX, .gid = UINT32_MAX, .lmtp = {.kind = NETADDR_UNIX, .path = "/run/lmtp"}  \
+#define LMTP_UNIX                                                                                            \
+    {                                                                                                        \
+        .kind = DELIVER_LMTP, .uid = UINT32_MAX, .gid = UINT32_MAX, .lmtp = {                                \
+            .kind = NETADDR_UNIX,                                                                            \
+            .path = "/run/lmtp"                                                                              \
+        }                                                                                                    \
     }
-#define NAME(s) {s, sizeof(s) - 1}
+#define NAME(s)                                                                                              \
+    {                                                                                                        \
+        s, sizeof(s) - 1                                                                                     \
+    }
 
 /* sorted by name; the one without users first */
 static const struct local_domain domains[] = {
-    {.name = NAME("alias.example"), .same_as = NAME("example.org"), .users = org_users, .n_users = 5, .deliver = LMTP_UNIX},
+    {.name = NAME("alias.example"),
+     .same_as = NAME("example.org"),
+     .users = org_users,
+     .n_users = 5,
+     .deliver = LMTP_UNIX},
     {.name = NAME("any.example"), .any_user = true, .deliver = MAILDIR("vmail")},
     {.name = NAME("anylmtp.example"), .any_user = true, .deliver = LMTP_UNIX},
-    {.name = NAME("away.example"), .users = net_users, .n_users = 3, .catchall = NAME("box@elsewhere.example"), .deliver = MAILDIR("vmail")},
-    {.name = NAME("example.net"), .users = net_users, .n_users = 3, .catchall = NAME("info"), .deliver = MAILDIR("vmail")},
+    {.name = NAME("away.example"),
+     .users = net_users,
+     .n_users = 3,
+     .catchall = NAME("box@elsewhere.example"),
+     .deliver = MAILDIR("vmail")},
+    {.name = NAME("example.net"),
+     .users = net_users,
+     .n_users = 3,
+     .catchall = NAME("info"),
+     .deliver = MAILDIR("vmail")},
     {.name = NAME("example.org"), .users = org_users, .n_users = 5, .deliver = LMTP_UNIX},
     {.name = NAME("loop1.example"), .catchall = NAME("x@loop2.example"), .deliver = MAILDIR("vmail")},
     {.name = NAME("loop2.example"), .catchall = NAME("x@loop1.example"), .deliver = MAILDIR("vmail")},
@@ -58,7 +77,8 @@ static struct policy_conf conf(void)
                                 .n_relay_from = ARRAY_LEN(blocks)};
 }
 
-/* ---- verdicts -------------------------------------------------------------------------------------------------------- */
+/* ---- verdicts
+ * -------------------------------------------------------------------------------------------------------- */
 
 enum { NO_PATH = -1 }; /* the grammar refuses it before policy sees it */
 struct rcpt_row {
@@ -66,64 +86,108 @@ struct rcpt_row {
     int class;
 };
 
-/* clang-format off */
 /* What a stranger gets. Many of these are old tricks to make a server send a message on. */
 static const struct rcpt_row strangers[] = {
-    {"<joe@example.org>", RCPT_LOCAL}, {"<JOE@EXAMPLE.ORG>", RCPT_LOCAL}, {"<\"joe\"@example.org>", RCPT_LOCAL},
-    {"<\"j\\oe\"@example.org>", RCPT_LOCAL}, {"<j\xc3\xb6rg@example.org>", RCPT_LOCAL},
-    {"<joe+tag@example.org>", RCPT_LOCAL}, {"<joe+other@example.org>", RCPT_NO_SUCH_USER},
-    {"<joe@alias.example>", RCPT_LOCAL}, {"<nobody@alias.example>", RCPT_NO_SUCH_USER},
-    {"<nobody@example.org>", RCPT_NO_SUCH_USER}, {"<anything@example.net>", RCPT_LOCAL},
-    {"<anything@any.example>", RCPT_LOCAL}, {"<anything@anylmtp.example>", RCPT_LOCAL},
+    {"<joe@example.org>", RCPT_LOCAL},
+    {"<JOE@EXAMPLE.ORG>", RCPT_LOCAL},
+    {"<\"joe\"@example.org>", RCPT_LOCAL},
+    {"<\"j\\oe\"@example.org>", RCPT_LOCAL},
+    {"<j\xc3\xb6rg@example.org>", RCPT_LOCAL},
+    {"<joe+tag@example.org>", RCPT_LOCAL},
+    {"<joe+other@example.org>", RCPT_NO_SUCH_USER},
+    {"<joe@alias.example>", RCPT_LOCAL},
+    {"<nobody@alias.example>", RCPT_NO_SUCH_USER},
+    {"<nobody@example.org>", RCPT_NO_SUCH_USER},
+    {"<anything@example.net>", RCPT_LOCAL},
+    {"<anything@any.example>", RCPT_LOCAL},
+    {"<anything@anylmtp.example>", RCPT_LOCAL},
     {"<a%b@example.org>", RCPT_LOCAL}, /* listed by name, so it is a user */
     /* reserved names */
-    {"<postmaster>", RCPT_LOCAL}, {"<PostMaster>", RCPT_LOCAL}, {"<\"postmaster\">", RCPT_LOCAL},
-    {"<postmaster@example.org>", RCPT_LOCAL}, {"<POSTMASTER@Example.Org>", RCPT_LOCAL}, {"<abuse@example.org>", RCPT_LOCAL},
-    {"<abuse@alias.example>", RCPT_LOCAL}, {"<\"abuse\"@example.org>", RCPT_LOCAL},
-    {"<abuse>", RCPT_BAD_ADDRESS}, {"<joe>", RCPT_BAD_ADDRESS}, {"<>", RCPT_BAD_ADDRESS},
-    {"<postmaster@elsewhere.example>", RCPT_RELAY_DENIED}, {"<abuse@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<postmaster>", RCPT_LOCAL},
+    {"<PostMaster>", RCPT_LOCAL},
+    {"<\"postmaster\">", RCPT_LOCAL},
+    {"<postmaster@example.org>", RCPT_LOCAL},
+    {"<POSTMASTER@Example.Org>", RCPT_LOCAL},
+    {"<abuse@example.org>", RCPT_LOCAL},
+    {"<abuse@alias.example>", RCPT_LOCAL},
+    {"<\"abuse\"@example.org>", RCPT_LOCAL},
+    {"<abuse>", RCPT_BAD_ADDRESS},
+    {"<joe>", RCPT_BAD_ADDRESS},
+    {"<>", RCPT_BAD_ADDRESS},
+    {"<postmaster@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<abuse@elsewhere.example>", RCPT_RELAY_DENIED},
     /* foreign domains, and those that only look like ours */
-    {"<joe@elsewhere.example>", RCPT_RELAY_DENIED}, {"<joe@example.org.elsewhere.example>", RCPT_RELAY_DENIED},
-    {"<joe@xexample.org>", RCPT_RELAY_DENIED}, {"<joe@mail.example.org>", RCPT_RELAY_DENIED},
-    {"<joe@example>", RCPT_RELAY_DENIED}, {"<joe@org>", RCPT_RELAY_DENIED}, {"<joe@localhost>", RCPT_RELAY_DENIED},
-    {"<joe@xn--example-org-.example>", NO_PATH}, {"<joe@example.org.>", NO_PATH}, {"<joe@.example.org>", NO_PATH},
-    {"<joe@example..org>", NO_PATH}, {"<joe@>", NO_PATH}, {"<@example.org>", NO_PATH},
-    {"<joe@127.0.0.1>", RCPT_RELAY_DENIED}, {"<joe@[127.0.0.1]>", RCPT_BAD_ADDRESS},
-    {"<postmaster@[127.0.0.1]>", RCPT_BAD_ADDRESS}, {"<joe@[IPv6:::1]>", RCPT_BAD_ADDRESS},
-    {"<joe@[example.org]>", NO_PATH}, {"<joe@example.org@elsewhere.example>", NO_PATH},
+    {"<joe@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<joe@example.org.elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<joe@xexample.org>", RCPT_RELAY_DENIED},
+    {"<joe@mail.example.org>", RCPT_RELAY_DENIED},
+    {"<joe@example>", RCPT_RELAY_DENIED},
+    {"<joe@org>", RCPT_RELAY_DENIED},
+    {"<joe@localhost>", RCPT_RELAY_DENIED},
+    {"<joe@xn--example-org-.example>", NO_PATH},
+    {"<joe@example.org.>", NO_PATH},
+    {"<joe@.example.org>", NO_PATH},
+    {"<joe@example..org>", NO_PATH},
+    {"<joe@>", NO_PATH},
+    {"<@example.org>", NO_PATH},
+    {"<joe@127.0.0.1>", RCPT_RELAY_DENIED},
+    {"<joe@[127.0.0.1]>", RCPT_BAD_ADDRESS},
+    {"<postmaster@[127.0.0.1]>", RCPT_BAD_ADDRESS},
+    {"<joe@[IPv6:::1]>", RCPT_BAD_ADDRESS},
+    {"<joe@[example.org]>", NO_PATH},
+    {"<joe@example.org@elsewhere.example>", NO_PATH},
     {"<joe@elsewhere.example@example.org>", NO_PATH},
     /* percent, bang, nested addresses and source routes through a listed domain */
-    {"<joe%elsewhere.example@example.org>", RCPT_NO_SUCH_USER}, {"<elsewhere.example!joe@example.org>", RCPT_NO_SUCH_USER},
-    {"<\"joe@elsewhere.example\"@example.org>", RCPT_NO_SUCH_USER}, {"<\"joe%elsewhere.example\"@example.org>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@example.org>", RCPT_NO_SUCH_USER},
+    {"<elsewhere.example!joe@example.org>", RCPT_NO_SUCH_USER},
+    {"<\"joe@elsewhere.example\"@example.org>", RCPT_NO_SUCH_USER},
+    {"<\"joe%elsewhere.example\"@example.org>", RCPT_NO_SUCH_USER},
     {"<\"<joe@elsewhere.example>\"@example.org>", RCPT_NO_SUCH_USER},
     {"<\"@elsewhere.example:joe\"@example.org>", RCPT_NO_SUCH_USER},
     {"<joe%elsewhere.example%example.org@example.org>", RCPT_NO_SUCH_USER},
     /* ... through domains that take any name */
-    {"<joe%elsewhere.example@any.example>", RCPT_NO_SUCH_USER}, {"<elsewhere.example!joe@any.example>", RCPT_NO_SUCH_USER},
-    {"<\"joe@elsewhere.example\"@any.example>", RCPT_NO_SUCH_USER}, {"<\"@elsewhere.example:joe\"@any.example>", RCPT_NO_SUCH_USER},
-    {"<joe%elsewhere.example@anylmtp.example>", RCPT_NO_SUCH_USER}, {"<a/b@any.example>", RCPT_NO_SUCH_USER},
-    {"<\"../../etc/passwd\"@any.example>", RCPT_NO_SUCH_USER}, {"<\".\"@any.example>", RCPT_NO_SUCH_USER},
-    {"<\"..\"@any.example>", RCPT_NO_SUCH_USER}, {"<\".hidden\"@any.example>", RCPT_NO_SUCH_USER},
-    {"<\"\"@any.example>", RCPT_NO_SUCH_USER}, {"<a/b@anylmtp.example>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@any.example>", RCPT_NO_SUCH_USER},
+    {"<elsewhere.example!joe@any.example>", RCPT_NO_SUCH_USER},
+    {"<\"joe@elsewhere.example\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<\"@elsewhere.example:joe\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@anylmtp.example>", RCPT_NO_SUCH_USER},
+    {"<a/b@any.example>", RCPT_NO_SUCH_USER},
+    {"<\"../../etc/passwd\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<\".\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<\"..\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<\".hidden\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<\"\"@any.example>", RCPT_NO_SUCH_USER},
+    {"<a/b@anylmtp.example>", RCPT_NO_SUCH_USER},
     /* ... and through a catch-all */
-    {"<joe%elsewhere.example@example.net>", RCPT_NO_SUCH_USER}, {"<elsewhere.example!joe@example.net>", RCPT_NO_SUCH_USER},
-    {"<\"joe@elsewhere.example\"@example.net>", RCPT_NO_SUCH_USER}, {"<joe%elsewhere.example@away.example>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@example.net>", RCPT_NO_SUCH_USER},
+    {"<elsewhere.example!joe@example.net>", RCPT_NO_SUCH_USER},
+    {"<\"joe@elsewhere.example\"@example.net>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@away.example>", RCPT_NO_SUCH_USER},
     /* a source route says nothing: what counts is the mailbox behind the colon (RFC 5321 4.1.1.3) */
-    {"<@example.org:joe@elsewhere.example>", RCPT_RELAY_DENIED}, {"<@example.org,@any.example:joe@elsewhere.example>", RCPT_RELAY_DENIED},
-    {"<@elsewhere.example:joe@example.org>", RCPT_LOCAL}, {"<@elsewhere.example:joe%other.example@example.org>", RCPT_NO_SUCH_USER},
-    {"<\"joe\"@elsewhere.example>", RCPT_RELAY_DENIED}, {"<\"joe@example.org\"@elsewhere.example>", RCPT_RELAY_DENIED},
-    {"<joe%example.org@elsewhere.example>", RCPT_RELAY_DENIED}, {"<example.org!joe@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<@example.org:joe@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<@example.org,@any.example:joe@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<@elsewhere.example:joe@example.org>", RCPT_LOCAL},
+    {"<@elsewhere.example:joe%other.example@example.org>", RCPT_NO_SUCH_USER},
+    {"<\"joe\"@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<\"joe@example.org\"@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<joe%example.org@elsewhere.example>", RCPT_RELAY_DENIED},
+    {"<example.org!joe@elsewhere.example>", RCPT_RELAY_DENIED},
 };
 
 /* What a client of relay_from gets for some of them: our own domains are no different for it. */
 static const struct rcpt_row friends[] = {
-    {"<joe@elsewhere.example>", RCPT_RELAY}, {"<joe%example.org@elsewhere.example>", RCPT_RELAY},
-    {"<@example.org:joe@elsewhere.example>", RCPT_RELAY}, {"<postmaster@elsewhere.example>", RCPT_RELAY},
-    {"<joe@mail.example.org>", RCPT_RELAY}, {"<joe@example.org>", RCPT_LOCAL}, {"<nobody@example.org>", RCPT_NO_SUCH_USER},
-    {"<joe%elsewhere.example@example.org>", RCPT_NO_SUCH_USER}, {"<joe@[192.0.2.1]>", RCPT_BAD_ADDRESS}, {"<joe>", RCPT_BAD_ADDRESS},
+    {"<joe@elsewhere.example>", RCPT_RELAY},
+    {"<joe%example.org@elsewhere.example>", RCPT_RELAY},
+    {"<@example.org:joe@elsewhere.example>", RCPT_RELAY},
+    {"<postmaster@elsewhere.example>", RCPT_RELAY},
+    {"<joe@mail.example.org>", RCPT_RELAY},
+    {"<joe@example.org>", RCPT_LOCAL},
+    {"<nobody@example.org>", RCPT_NO_SUCH_USER},
+    {"<joe%elsewhere.example@example.org>", RCPT_NO_SUCH_USER},
+    {"<joe@[192.0.2.1]>", RCPT_BAD_ADDRESS},
+    {"<joe>", RCPT_BAD_ADDRESS},
     {"<postmaster>", RCPT_LOCAL},
 };
-/* clang-format on */
 
 static void check_rows(const struct rcpt_row *rows, size_t n, const char *client_text)
 {
@@ -164,7 +228,8 @@ static void test_nobody_relays_without_blocks(void **state)
 {
     UNUSED(state);
     struct policy_conf p = conf();
-    struct netaddr unknown = {.kind = NETADDR_NONE}, unix_client = {.kind = NETADDR_UNIX, .path = "/x"}, loopback;
+    struct netaddr unknown = {.kind = NETADDR_NONE}, unix_client = {.kind = NETADDR_UNIX, .path = "/x"},
+                   loopback;
     assert_true(netaddr_parse_ip(STR("127.0.0.1"), 0, &loopback));
     assert_true(policy_may_relay(&p, &loopback));
     assert_false(policy_may_relay(&p, &unknown));
@@ -198,7 +263,9 @@ static void test_domains(void **state)
     assert_null(policy_domain(&p, STR("example.org")));
 }
 
-/* ---- routes ----------------------------------------------------------------------------------------------------------- */
+/* ---- routes
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 struct route_row {
     const char *rcpt;
@@ -206,56 +273,58 @@ struct route_row {
     const char *user, *domain, *to, *site;
 };
 
-/* clang-format off */
 static const struct route_row routes[] = {
-    {"joe@example.org",          ROUTE_LMTP,    "joe",  "example.org", "joe@example.org",       "lmtp:unix:/run/lmtp"},
-    {"Joe@Example.Org",          ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
-    {"\"joe\"@example.org",      ROUTE_LMTP,    "joe",  "example.org", "\"joe\"@example.org",   "lmtp:unix:/run/lmtp"},
-    {"Joe@alias.example",        ROUTE_LMTP,    "joe",  "example.org", "joe@example.org",       "lmtp:unix:/run/lmtp"},
-    {"Info@example.net",         ROUTE_MAILDIR, "info", "example.net", "Info@example.net",      "maildir:vmail"},
-    {"other@example.net",        ROUTE_MAILDIR, "info", "example.net", "info@example.net",      "maildir:vmail"},
-    {"Any.One@any.example",      ROUTE_MAILDIR, "any.one", "any.example", "Any.One@any.example", "maildir:vmail"},
-    {"other@away.example",       ROUTE_MX,      "",     "elsewhere.example", "box@elsewhere.example", "mx:elsewhere.example"},
-    {"x@Elsewhere.EXAMPLE",      ROUTE_MX,      "",     "elsewhere.example", "x@Elsewhere.EXAMPLE", "mx:elsewhere.example"},
-    {"x@step1.example",          ROUTE_MAILDIR, "info", "example.net", "info@example.net",      "maildir:vmail"},
+    {"joe@example.org", ROUTE_LMTP, "joe", "example.org", "joe@example.org", "lmtp:unix:/run/lmtp"},
+    {"Joe@Example.Org", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
+    {"\"joe\"@example.org", ROUTE_LMTP, "joe", "example.org", "\"joe\"@example.org", "lmtp:unix:/run/lmtp"},
+    {"Joe@alias.example", ROUTE_LMTP, "joe", "example.org", "joe@example.org", "lmtp:unix:/run/lmtp"},
+    {"Info@example.net", ROUTE_MAILDIR, "info", "example.net", "Info@example.net", "maildir:vmail"},
+    {"other@example.net", ROUTE_MAILDIR, "info", "example.net", "info@example.net", "maildir:vmail"},
+    {"Any.One@any.example", ROUTE_MAILDIR, "any.one", "any.example", "Any.One@any.example", "maildir:vmail"},
+    {"other@away.example", ROUTE_MX, "", "elsewhere.example", "box@elsewhere.example",
+     "mx:elsewhere.example"},
+    {"x@Elsewhere.EXAMPLE", ROUTE_MX, "", "elsewhere.example", "x@Elsewhere.EXAMPLE", "mx:elsewhere.example"},
+    {"x@step1.example", ROUTE_MAILDIR, "info", "example.net", "info@example.net", "maildir:vmail"},
     /* reserved names: the domain's own user, else conf.postmaster, else any user */
-    {"postmaster@example.net",   ROUTE_MAILDIR, "postmaster", "example.net", "postmaster@example.net", "maildir:vmail"},
-    {"Abuse@example.net",        ROUTE_MAILDIR, "abuse", "example.net", "Abuse@example.net",    "maildir:vmail"},
-    {"postmaster@example.org",   ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
-    {"abuse@alias.example",      ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
-    {"postmaster@any.example",   ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
-    {"postmaster",               ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
-    {"POSTMASTER",               ROUTE_LMTP,    "joe",  "example.org", "Joe@Example.Org",       "lmtp:unix:/run/lmtp"},
+    {"postmaster@example.net", ROUTE_MAILDIR, "postmaster", "example.net", "postmaster@example.net",
+     "maildir:vmail"},
+    {"Abuse@example.net", ROUTE_MAILDIR, "abuse", "example.net", "Abuse@example.net", "maildir:vmail"},
+    {"postmaster@example.org", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
+    {"abuse@alias.example", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
+    {"postmaster@any.example", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
+    {"postmaster", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
+    {"POSTMASTER", ROUTE_LMTP, "joe", "example.org", "Joe@Example.Org", "lmtp:unix:/run/lmtp"},
     /* nowhere */
-    {"nobody@example.org",       ROUTE_NOWHERE, "", "", "nobody@example.org", "nowhere"},
-    {"nobody@alias.example",     ROUTE_NOWHERE, "", "", "nobody@alias.example", "nowhere"},
-    {"x@loop1.example",          ROUTE_NOWHERE, "", "", "x@loop1.example", "nowhere"},
-    {"a%b@any.example",          ROUTE_NOWHERE, "", "", "a%b@any.example", "nowhere"},
-    {"a%b@example.net",          ROUTE_NOWHERE, "", "", "a%b@example.net", "nowhere"},
-    {"\"../x\"@any.example",     ROUTE_NOWHERE, "", "", "\"../x\"@any.example", "nowhere"},
-    {"\"\"@any.example",         ROUTE_NOWHERE, "", "", "\"\"@any.example", "nowhere"},
-    {"joe",                      ROUTE_NOWHERE, "", "", "joe", "nowhere"},
-    {"",                         ROUTE_NOWHERE, "", "", "", "nowhere"},
-    {"joe@",                     ROUTE_NOWHERE, "", "", "joe@", "nowhere"},
-    {"joe@[192.0.2.1]",          ROUTE_NOWHERE, "", "", "joe@[192.0.2.1]", "nowhere"},
+    {"nobody@example.org", ROUTE_NOWHERE, "", "", "nobody@example.org", "nowhere"},
+    {"nobody@alias.example", ROUTE_NOWHERE, "", "", "nobody@alias.example", "nowhere"},
+    {"x@loop1.example", ROUTE_NOWHERE, "", "", "x@loop1.example", "nowhere"},
+    {"a%b@any.example", ROUTE_NOWHERE, "", "", "a%b@any.example", "nowhere"},
+    {"a%b@example.net", ROUTE_NOWHERE, "", "", "a%b@example.net", "nowhere"},
+    {"\"../x\"@any.example", ROUTE_NOWHERE, "", "", "\"../x\"@any.example", "nowhere"},
+    {"\"\"@any.example", ROUTE_NOWHERE, "", "", "\"\"@any.example", "nowhere"},
+    {"joe", ROUTE_NOWHERE, "", "", "joe", "nowhere"},
+    {"", ROUTE_NOWHERE, "", "", "", "nowhere"},
+    {"joe@", ROUTE_NOWHERE, "", "", "joe@", "nowhere"},
+    {"joe@[192.0.2.1]", ROUTE_NOWHERE, "", "", "joe@[192.0.2.1]", "nowhere"},
 };
 static const struct route_row no_postmaster[] = {
-    {"postmaster@any.example",   ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
-    {"abuse@any.example",        ROUTE_MAILDIR, "abuse", "any.example", "abuse@any.example", "maildir:vmail"},
-    {"postmaster",               ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
+    {"postmaster@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example",
+     "maildir:vmail"},
+    {"abuse@any.example", ROUTE_MAILDIR, "abuse", "any.example", "abuse@any.example", "maildir:vmail"},
+    {"postmaster", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
     {"postmaster@loop1.example", ROUTE_NOWHERE, "", "", "postmaster@loop1.example", "nowhere"},
-    {"postmaster@away.example",  ROUTE_MAILDIR, "postmaster", "away.example", "postmaster@away.example", "maildir:vmail"},
+    {"postmaster@away.example", ROUTE_MAILDIR, "postmaster", "away.example", "postmaster@away.example",
+     "maildir:vmail"},
     {"postmaster@step3.example", ROUTE_MAILDIR, "info", "example.net", "info@example.net", "maildir:vmail"},
-    {"postmaster@example.org",   ROUTE_NOWHERE, "", "", "postmaster@example.org", "nowhere"},
+    {"postmaster@example.org", ROUTE_NOWHERE, "", "", "postmaster@example.org", "nowhere"},
 };
 static const struct route_row smart_host[] = {
-    {"x@Elsewhere.EXAMPLE",      ROUTE_HOST,    "", "", "x@Elsewhere.EXAMPLE", "host:hub.example:587"},
-    {"x@[192.0.2.1]",            ROUTE_HOST,    "", "", "x@[192.0.2.1]", "host:hub.example:587"},
-    {"other@away.example",       ROUTE_HOST,    "", "", "box@elsewhere.example", "host:hub.example:587"},
-    {"Info@example.net",         ROUTE_MAILDIR, "info", "example.net", "Info@example.net", "maildir:vmail"},
-    {"nobody@example.org",       ROUTE_NOWHERE, "", "", "nobody@example.org", "nowhere"},
+    {"x@Elsewhere.EXAMPLE", ROUTE_HOST, "", "", "x@Elsewhere.EXAMPLE", "host:hub.example:587"},
+    {"x@[192.0.2.1]", ROUTE_HOST, "", "", "x@[192.0.2.1]", "host:hub.example:587"},
+    {"other@away.example", ROUTE_HOST, "", "", "box@elsewhere.example", "host:hub.example:587"},
+    {"Info@example.net", ROUTE_MAILDIR, "info", "example.net", "Info@example.net", "maildir:vmail"},
+    {"nobody@example.org", ROUTE_NOWHERE, "", "", "nobody@example.org", "nowhere"},
 };
-/* clang-format on */
 
 static void assert_text(struct str got, const char *wanted, const char *what, const char *rcpt)
 {
@@ -298,8 +367,10 @@ static void test_postmaster_that_is_itself(void **state)
 {
     UNUSED(state);
     static const struct route_row rows[] = {
-        {"postmaster@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
-        {"abuse@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
+        {"postmaster@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example",
+         "maildir:vmail"},
+        {"abuse@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example",
+         "maildir:vmail"},
         {"postmaster", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example", "maildir:vmail"},
     };
     struct policy_conf p = conf();
@@ -310,9 +381,10 @@ static void test_postmaster_that_is_itself(void **state)
 static void test_bare_postmaster(void **state)
 {
     UNUSED(state);
-    static const struct route_row by_hostname[] = {
-        {"postmaster", ROUTE_MAILDIR, "postmaster", "example.net", "postmaster@example.net", "maildir:vmail"}};
-    static const struct route_row nowhere[] = {{"postmaster", ROUTE_NOWHERE, "", "", "postmaster", "nowhere"}};
+    static const struct route_row by_hostname[] = {{"postmaster", ROUTE_MAILDIR, "postmaster", "example.net",
+                                                    "postmaster@example.net", "maildir:vmail"}};
+    static const struct route_row nowhere[] = {
+        {"postmaster", ROUTE_NOWHERE, "", "", "postmaster", "nowhere"}};
     struct policy_conf p = conf();
     p.postmaster = STR_NIL;
     p.hostname = STR("example.net");
@@ -371,7 +443,9 @@ static void test_sites(void **state)
     assert_text(buf_str(&site), "maildir:/home/%u/Maildir", "site", "");
 }
 
-/* ---- Maildirs ----------------------------------------------------------------------------------------------------------- */
+/* ---- Maildirs
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static void test_maildir(void **state)
 {

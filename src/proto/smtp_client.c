@@ -70,8 +70,7 @@ void smtp_client_del(struct smtp_client **c)
     *c = NULL;
 }
 
-/* ---- results
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 struct smtp_client_result smtp_client_ours(enum smtp_outcome outcome, enum smtp_client_stage stage,
                                            struct esc esc, struct str text)
@@ -161,8 +160,7 @@ static void lose_connection(struct smtp_client *c, struct esc esc, struct str wh
     smtp_client_die(c, &why);
 }
 
-/* ---- octets
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- octets ---------------------------------------------------------------------------------- */
 
 /* Is the reply that begins now one that was asked for? Its command must have left us whole. */
 static bool is_due(const struct smtp_client *c)
@@ -200,7 +198,7 @@ size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
         smtp_reply_parser_init(&c->parser);
         c->is_early = false;
     }
-    return used;
+    return c->state == SMTP_CLIENT_ST_DEAD ? in.n : used;
 }
 
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out)
@@ -393,8 +391,7 @@ void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
     lose_connection(c, ESC(4, 4, 2), buf_str(&b));
 }
 
-/* ---- checks
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 void smtp_client_invariants(const struct smtp_client *c)
 {

@@ -5,8 +5,7 @@ enum {
     DOT_MAX = 5,        /* CRLF "." CRLF */
 };
 
-/* ---- the plan of a job
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the plan of a job ----------------------------------------------------------------------- */
 
 /* A mailbox that can stand between "<" and ">" without becoming another command or parameter. */
 static bool is_writable(struct str mailbox)
@@ -75,8 +74,7 @@ void smtp_client_plan_job(struct smtp_client *c)
     smtp_plan_add(&c->plan, SMTP_STEP_DATA, 0);
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static void format_mail(const struct smtp_client *c, struct buf *b)
 {

@@ -1,7 +1,6 @@
 #include "proto/smtp_client_impl.h"
 
-/* ---- what EHLO offers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- what EHLO offers ------------------------------------------------------------------------ */
 
 void smtp_client_hello_line(void *arg, struct str line)
 {
@@ -28,8 +27,7 @@ void smtp_client_hello_line(void *arg, struct str line)
     }
 }
 
-/* ---- results
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static struct str keep_text(struct smtp_client *c)
 {
@@ -95,8 +93,7 @@ static void die_of_421(struct smtp_client *c)
     smtp_client_die(c, &why);
 }
 
-/* ---- replies by step
- * ----------------------------------------------------------------------------------------------- */
+/* ---- replies by step ------------------------------------------------------------------------- */
 
 /* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
 static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)

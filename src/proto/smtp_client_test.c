@@ -15,8 +15,7 @@
 
 #include <cmocka.h>
 
-/* ---- the runner
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the runner ------------------------------------------------------------------------------ */
 
 static const struct str r1[] = {STR_INIT("r1@y.example")};
 static const struct str three[] = {STR_INIT("r1@y.example"), STR_INIT("r2@y.example"),
@@ -313,8 +312,7 @@ static void test_script(void **state)
         run_script(s, at, SIZE_MAX);
 }
 
-/* ---- bounds
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 struct talk { /* a client and what it has sent */
     struct chunk_pool pool;
@@ -499,8 +497,7 @@ static void test_names(void **state)
     assert_string_equal(smtp_client_stage_name(SMTP_AT_END), "end of data");
 }
 
-/* ---- any server, any network
- * --------------------------------------------------------------------------------------------
+/* ---- any server, any network --------------------------------------------------------------------
  *
  * A strict little server that answers by chance, behind a link that cuts octets by chance. It knows what each
  * recipient's fate must be by what it said, and fails the test when the client breaks a rule of RFC 5321 or

@@ -25,27 +25,19 @@ static const struct {
 } differences[] = {
     {"26", true, "local part of 65 octets: RFC 5321 4.5.3.1.1 gives a least capacity, real ones are longer"},
     {"39", true, "255 octets in all: the least capacity of a path is 256 with its brackets, ours is 512"},
-    {"40", true, "255 octets in all, as above; the domain itself has 253"},
-    {"41", true, "domain of 254 octets: RFC 5321 4.5.3.1.2 says 255; DNS will know no such name"},
+    {"40", true, "257 octets in all, as above; the domain has 255, which RFC 5321 4.5.3.1.2 allows (DNS will not know it)"},
     {"59", true, "quoted local part of 65 octets, as 26"},
     {"60", true, "quoted local part of 65 octets, as 26"},
 };
 
-static bool read_suite(char *out, size_t *out_n)
+static FILE *open_suite(void)
 {
     const char *suites = getenv("WAXWING_SUITES");
     char path[1024];
     int n = snprintf(path, sizeof path, "%s/addr-isemail/tests.xml",
                      suites != NULL ? suites : WAXWING_ROOT "/../shared/suites");
     must(n > 0 && (size_t)n < sizeof path);
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) {
-        print_message("skipped: no %s (set WAXWING_SUITES)\n", path);
-        return false;
-    }
-    *out_n = fread(out, 1, FILE_MAX, f);
-    (void)fclose(f);
-    return true;
+    return fopen(path, "rb");
 }
 
 static void put_utf8(uint32_t code, struct buf *out)
@@ -129,12 +121,11 @@ static bool expect(struct str id, struct str category, bool *out_is_difference)
 static void agrees_with_the_suite(void **state)
 {
     UNUSED(state);
+    FILE *f = open_suite();
+    assert_non_null(f);
     char *text = mem_must_alloc(FILE_MAX);
-    size_t n;
-    if (!read_suite(text, &n)) {
-        mem_free(text);
-        skip();
-    }
+    size_t n = fread(text, 1, FILE_MAX, f);
+    (void)fclose(f);
     size_t n_cases = 0, n_differences = 0, n_wrong = 0;
     struct str rest = str_of(text, n);
     size_t at;
@@ -159,11 +150,11 @@ static void agrees_with_the_suite(void **state)
         n_differences += is_difference;
         if (got != want) {
             n_wrong++;
-            print_message("case %.*s: %s\n", STR_FMT(id), got ? "taken" : why == NULL ? "bare" : why);
+            print_message("# case %.*s: %s\n", STR_FMT(id), got ? "taken" : why == NULL ? "bare" : why);
         }
     }
     mem_free(text);
-    print_message("%zu cases, %zu known differences\n", n_cases, n_differences);
+    print_message("# %zu cases, %zu known differences\n", n_cases, n_differences);
     assert_int_equal(n_wrong, 0);
     assert_int_equal(n_differences, ARRAY_LEN(differences));
     assert_true(n_cases >= CASES_MIN);
@@ -172,5 +163,11 @@ static void agrees_with_the_suite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_the_suite)};
+    FILE *f = open_suite();
+    if (f == NULL) { /* said in TAP ourselves: cmocka reports a skipped case as "not ok" */
+        (void)puts("1..0 # SKIP the suite addr-isemail is not here (set WAXWING_SUITES)");
+        return 0;
+    }
+    (void)fclose(f);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { EXPIRE_EVERY_MS = 3600 * 1000 };
+enum { EXPIRE_EVERY_MS = 3600 * 1000, EXPIRE_PIECE_MS = 100 };
 
 /* ---- journal -------------------------------------------------------------------------------------------------------------- */
 
@@ -29,9 +29,13 @@ static void on_expire(struct timer *t)
 {
     struct admin *a = container_of(t, struct admin, expire_timer);
     int64_t before = world_wall_ms(a->world) - (int64_t)a->env->config->journal_keep_s * 1000;
-    if (a->journal != NULL && before > 0 && a->journal->expire(a->journal->self, (uint64_t)before) != ERR_OK)
+    enum err e = ERR_OK;
+    if (a->journal != NULL && before > 0)
+        e = a->journal->expire(a->journal->self, (uint64_t)before);
+    if (e != ERR_OK && e != ERR_AGAIN)
         a->n_journal_errors++;
-    world_timer_set(a->world, t, world_now_ms(a->world) + EXPIRE_EVERY_MS);
+    /* ERR_AGAIN: a piece is gone, more is old; the next one after others had their turn */
+    world_timer_set(a->world, t, world_now_ms(a->world) + (e == ERR_AGAIN ? EXPIRE_PIECE_MS : EXPIRE_EVERY_MS));
 }
 
 static void on_event(struct admin *a, const struct admin_peer *p, const struct ipc_event *e)
