@@ -39,9 +39,7 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     c->progress_ms = c->now_ms;
 }
 
-/* ---- life
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct chunk_pool *pool,
                                     uint64_t now_ms)
@@ -240,9 +238,7 @@ void smtp_client_eof(struct smtp_client *c, enum err err)
                     err == ERR_CLOSED ? STR("the server closed the connection") : str_from_c(err_str(err)));
 }
 
-/* ---- jobs
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 bool smtp_client_is_ready(const struct smtp_client *c)
 {
@@ -358,9 +354,7 @@ void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
     }
 }
 
-/* ---- time
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static uint64_t timeout_ms(const struct smtp_client *c)
 {

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "proto/smtp_client_scripts.h"
+#include "proto/smtp_server.h"
 #include "wire/dotstuff.h"
 
 #include <setjmp.h>
@@ -509,6 +510,8 @@ struct peer {
     bool lmtp, pipelining, says_354_to_nobody;
     bool in_mail, in_data, closed;
     bool is_calm; /* refuses and closes nothing */
+    struct smtp_server
+        *server; /* when set it does the reading and speaking, and only decisions are made here */
     struct buf in, out, data;
     struct smtp_client_job job;
     enum smtp_outcome fates[3]; /* what was said so far; PENDING: accepted or not asked */
@@ -535,7 +538,7 @@ static void fate_of_all(struct peer *p, enum smtp_outcome fate)
 }
 
 /* Says yes or no; 421 ends it. */
-static enum smtp_outcome decide(struct peer *p, const char *yes)
+static enum smtp_outcome say_fate(struct peer *p, const char *yes)
 {
     if (chance(p, 60)) {
         say(p, "421 4.3.2 bye");
@@ -558,7 +561,7 @@ static enum smtp_outcome decide(struct peer *p, const char *yes)
 static void peer_mail(struct peer *p)
 {
     assert_false(p->in_mail); /* the client owes a RSET */
-    enum smtp_outcome o = decide(p, "250 ok");
+    enum smtp_outcome o = say_fate(p, "250 ok");
     p->in_mail = o == SMTP_OUTCOME_OK;
     if (o != SMTP_OUTCOME_OK)
         fate_of_all(p, o);
@@ -575,7 +578,7 @@ static void peer_rcpt(struct peer *p, struct str line)
         int n = snprintf(mem, sizeof mem, "RCPT TO:<%.*s>", STR_FMT(p->job.rcpts[i]));
         if (!str_eq(line, str_of(mem, (size_t)n)))
             continue;
-        enum smtp_outcome o = decide(p, "250 ok");
+        enum smtp_outcome o = say_fate(p, "250 ok");
         if (o != SMTP_OUTCOME_OK && p->fates[i] == SMTP_OUTCOME_PENDING)
             p->fates[i] = o;
         p->accepted[i] = o == SMTP_OUTCOME_OK;
@@ -593,7 +596,7 @@ static void peer_data(struct peer *p)
         say(p, "503 nobody");
         return;
     }
-    enum smtp_outcome o = decide(p, "354 go");
+    enum smtp_outcome o = say_fate(p, "354 go");
     p->in_data = o == SMTP_OUTCOME_OK;
     if (o != SMTP_OUTCOME_OK)
         fate_of_all(p, o);
@@ -637,7 +640,7 @@ static void peer_message(struct peer *p)
     for (uint32_t i = 0; i < p->job.n_rcpts && !p->closed; i++) {
         if (!p->accepted[i] || p->fates[i] != SMTP_OUTCOME_PENDING)
             continue;
-        enum smtp_outcome o = decide(p, "250 taken");
+        enum smtp_outcome o = say_fate(p, "250 taken");
         was_taken = was_taken || o == SMTP_OUTCOME_OK;
         if (p->lmtp)
             p->fates[i] = o;
@@ -645,6 +648,102 @@ static void peer_message(struct peer *p)
             fate_of_all(p, o);
     }
     p->n_messages += was_taken;
+}
+
+/* ---- proto/smtp_server in the little server's place ---- */
+
+/* Answers an open question by chance, or closes instead. */
+static enum smtp_outcome answer_fate(struct peer *p, uint32_t question, enum smtp_reply_id yes)
+{
+    if (chance(p, 60)) {
+        smtp_server_close(p->server, R_SHUTDOWN);
+        fate_of_all(p, SMTP_OUTCOME_TEMPORARY);
+        p->closed = true;
+        return SMTP_OUTCOME_TEMPORARY;
+    }
+    enum smtp_outcome o = chance(p, 5)   ? SMTP_OUTCOME_TEMPORARY
+                          : chance(p, 5) ? SMTP_OUTCOME_PERMANENT
+                                         : SMTP_OUTCOME_OK;
+    enum smtp_reply_id no = o == SMTP_OUTCOME_TEMPORARY ? R_STORE_BUSY : R_RELAY_DENIED;
+    smtp_server_answer(p->server, question, o == SMTP_OUTCOME_OK ? yes : no, STR("x"));
+    return o;
+}
+
+static void server_rcpt(struct peer *p, const struct smtp_event *ev)
+{
+    for (uint32_t i = 0; i < p->job.n_rcpts; i++) {
+        if (!str_eq(ev->rcpt->text, p->job.rcpts[i]))
+            continue;
+        enum smtp_outcome o = answer_fate(p, ev->question, R_RCPT_OK);
+        if (o != SMTP_OUTCOME_OK && p->fates[i] == SMTP_OUTCOME_PENDING)
+            p->fates[i] = o;
+        p->accepted[i] = o == SMTP_OUTCOME_OK;
+        p->n_accepted += p->accepted[i];
+        return;
+    }
+    fail_msg("not a recipient of the job: %.*s", STR_FMT(ev->rcpt->text));
+}
+
+static void server_message(struct peer *p, uint32_t question)
+{
+    bool was_taken = false;
+    assert_true(str_eq(buf_str(&p->data), peer_body));
+    for (uint32_t i = 0; i < p->job.n_rcpts && !p->closed; i++) {
+        if (!p->accepted[i] || p->fates[i] != SMTP_OUTCOME_PENDING)
+            continue;
+        enum smtp_outcome o = answer_fate(p, question, R_QUEUED);
+        was_taken = was_taken || o == SMTP_OUTCOME_OK;
+        if (p->lmtp)
+            p->fates[i] = o;
+        else
+            fate_of_all(p, o);
+    }
+    p->n_messages += was_taken;
+}
+
+static void server_event(struct peer *p, const struct smtp_event *ev)
+{
+    enum smtp_outcome o;
+    switch (ev->kind) {
+    case SMTP_EV_MAIL:
+        if ((o = answer_fate(p, ev->question, R_MAIL_OK)) != SMTP_OUTCOME_OK)
+            fate_of_all(p, o);
+        break;
+    case SMTP_EV_RCPT:
+        server_rcpt(p, ev);
+        break;
+    case SMTP_EV_DATA:
+        buf_reset(&p->data);
+        if ((o = answer_fate(p, ev->question, R_DATA_GO)) != SMTP_OUTCOME_OK)
+            fate_of_all(p, o);
+        break;
+    case SMTP_EV_BODY:
+        assert_true(buf_put(&p->data, ev->body));
+        break;
+    case SMTP_EV_MESSAGE:
+        server_message(p, ev->question);
+        break;
+    case SMTP_EV_ABORT:
+        break;
+    case SMTP_EV_CLOSE:
+        p->closed = true;
+        break;
+    }
+}
+
+static void server_read(struct peer *p, uint64_t now_ms)
+{
+    struct smtp_event ev;
+    size_t n;
+    do {
+        n = smtp_server_feed(p->server, buf_str(&p->in), now_ms);
+        while (smtp_server_next(p->server, &ev))
+            server_event(p, &ev);
+        smtp_server_invariants(p->server);
+        buf_consume(&p->in, n);
+        assert_true(buf_put(&p->out, smtp_server_output(p->server)));
+        smtp_server_sent(p->server, smtp_server_output(p->server).n);
+    } while (n > 0);
 }
 
 /* Reads what has come. Without PIPELINING nothing may stand behind a command. */
@@ -759,7 +858,10 @@ static bool match_step(struct match *m)
         size_t n = some_of(m, out.n);
         assert_true(buf_put(&p->in, str_of(out.p, n)));
         smtp_client_sent(m->c, n, m->now_ms);
-        peer_read(p);
+        if (p->server != NULL)
+            server_read(p, m->now_ms);
+        else
+            peer_read(p);
         return true;
     }
     if (p->out.n > 0) {
@@ -773,7 +875,7 @@ static bool match_step(struct match *m)
     return p->closed || m->wants_body;
 }
 
-static void play(uint64_t seed, struct match *m)
+static void play(uint64_t seed, bool with_server, struct match *m)
 {
     struct chunk_pool pool;
     struct peer *p = &m->peer;
@@ -789,7 +891,15 @@ static void play(uint64_t seed, struct match *m)
     chunk_pool_init(&pool, 1024, 1000);
     struct smtp_client_conf conf = {.helo = STR("me.example"), .lmtp = p->lmtp};
     m->c = smtp_client_new(&conf, &pool, m->now_ms);
-    say(p, "220 mx");
+    struct smtp_server_conf server_conf = {
+        .hostname = STR("mx.example"), .lmtp = p->lmtp, .errors_max = 1000, .no_pipelining = !p->pipelining};
+    if (with_server) {
+        p->server = smtp_server_new(&server_conf, &pool, m->now_ms);
+        smtp_server_greet(p->server, R_GREETING);
+        server_read(p, m->now_ms);
+    } else {
+        say(p, "220 mx");
+    }
     while (!m->is_dead) {
         if (!match_step(m))
             fail_msg("seed %llu: nothing can move any more", (unsigned long long)seed);
@@ -800,23 +910,36 @@ static void play(uint64_t seed, struct match *m)
     if (p->is_calm)
         assert_true(m->n_jobs == 6 && m->n_ok == 6);
     smtp_client_del(&m->c);
+    if (with_server)
+        smtp_server_del(&p->server);
     chunk_pool_fini(&pool);
     buf_fini(&p->in);
     buf_fini(&p->out);
     buf_fini(&p->data);
 }
 
-static void test_any_server(void **state)
+static void play_all(bool with_server)
 {
     unsigned n_ok = 0, n_jobs = 0;
-    UNUSED(state);
     for (uint64_t seed = 1; seed <= 5000; seed++) {
         struct match m;
-        play(seed, &m);
+        play(seed, with_server, &m);
         n_ok += m.n_ok;
         n_jobs += m.n_jobs;
     }
     assert_true(n_ok > n_jobs / 10 && n_ok < n_jobs); /* both happen, often */
+}
+
+static void test_any_server(void **state)
+{
+    UNUSED(state);
+    play_all(false);
+}
+
+static void test_our_server(void **state)
+{
+    UNUSED(state);
+    play_all(true);
 }
 
 int main(void)
@@ -828,6 +951,7 @@ int main(void)
         cmocka_unit_test(test_endless_banner),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_any_server),
+        cmocka_unit_test(test_our_server),
     };
     struct CMUnitTest tests[ARRAY_LEN(scripts) + ARRAY_LEN(others)];
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {

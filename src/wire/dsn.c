@@ -1,136 +1,14 @@
-/* wire/dsn.c: a delivery status notification, RFC 3464 in the frame of RFC 6522, with the UTF-8 forms of RFC 6533. */
 #include "wire/dsn.h"
 
 #include "wire/date.h"
+#include "wire/dsn_text.h"
+#include "wire/fold.h"
 #include "wire/received.h"
+#include "wire/utf8.h"
 
-/* Text for one header-like line: control characters become spaces, long text is folded at spaces. */
-static void put_field(struct buf *out, const char *name, struct str a, struct str b)
-{
-    size_t column = 0;
-    buf_puts(out, name);
-    column = str_from_c(name).n;
-    struct str parts[2] = {a, b};
-    for (size_t k = 0; k < 2; k++) {
-        for (size_t i = 0; i < parts[k].n; i++, column++) {
-            unsigned char c = (unsigned char)parts[k].p[i];
-            bool is_space = c <= 0x20 || c == 0x7f;
-            if (is_space && column > 70 && i + 1 < parts[k].n) {
-                buf_puts(out, "\r\n");
-                column = 0;
-            }
-            buf_putc(out, is_space ? ' ' : parts[k].p[i]);
-        }
-    }
-    buf_puts(out, "\r\n");
-}
+#include <string.h>
 
-/* Octets over 0x7f that are not UTF-8 mail: '?' keeps the part what it says it is. */
-static bool needs_8bit(const struct dsn *d)
-{
-    if (!str_is_ascii(d->to) || !str_is_ascii(d->original))
-        return true;
-    for (size_t i = 0; i < d->n_rcpts; i++) {
-        if (!str_is_ascii(d->rcpts[i].address) || !str_is_ascii(d->rcpts[i].diagnostic))
-            return true;
-    }
-    return false;
-}
-
-/* ---- for people ------------------------------------------------------------------------------------------------------ */
-
-/* By RFC 3463's subject and detail; the most telling first. */
-static const char *reason_of(struct esc e)
-{
-    static const struct {
-        uint16_t subject, detail;
-        const char *text;
-    } rows[] = {
-        {1, 1, "The mailbox does not exist. Check the spelling of the address before the @."},
-        {1, 2, "The domain does not exist. Check the spelling of the address after the @."},
-        {1, 3, "The address is malformed."},
-        {1, 10, "The domain says that it takes no mail at all."},
-        {2, 1, "The mailbox is switched off."},
-        {2, 2, "The mailbox is full."},
-        {2, 3, "The message is larger than the mailbox takes."},
-        {3, 1, "The other mail system had no room left."},
-        {3, 4, "The message is larger than the other system takes."},
-        {4, 1, "The other mail server did not answer."},
-        {4, 2, "The connection to the other mail server broke."},
-        {4, 3, "The name servers of the domain did not answer."},
-        {4, 4, "No mail server could be found for the domain."},
-        {4, 6, "The message went in a circle between mail servers."},
-        {4, 7, "The message could not be delivered in the time allowed for it."},
-        {6, 7, "The address is not ASCII and the other server can't take such addresses."},
-        {7, 1, "The other mail server refused it; its words below say why."},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (rows[i].subject == e.subject && rows[i].detail == e.detail)
-            return rows[i].text;
-    }
-    return e.class == 5 ? "The other mail system refused the message." : "The other mail system could not take it for now.";
-}
-
-static const char *opening(enum dsn_action a)
-{
-    switch (a) {
-    case DSN_FAILED:
-        return "Your message could not be delivered to:";
-    case DSN_DELAYED:
-        return "Your message has not been delivered yet, and is still being tried, to:";
-    case DSN_DELIVERED:
-        return "Your message was delivered to:";
-    case DSN_RELAYED:
-        return "Your message was handed to a system that sends no further reports, for:";
-    case DSN_EXPANDED:
-        return "Your message was delivered to the members of:";
-    }
-    must_not_reach();
-}
-
-static const char *action_word(enum dsn_action a)
-{
-    static const char *const words[] = {
-        [DSN_FAILED] = "failed",   [DSN_DELAYED] = "delayed",   [DSN_DELIVERED] = "delivered",
-        [DSN_RELAYED] = "relayed", [DSN_EXPANDED] = "expanded",
-    };
-    must((size_t)a < ARRAY_LEN(words));
-    return words[a];
-}
-
-static void put_rcpt_text(const struct dsn_rcpt *r, struct buf *out)
-{
-    put_field(out, "\r\n    ", r->address, STR_NIL);
-    put_field(out, "    ", r->reason.n > 0 ? r->reason : str_from_c(reason_of(r->status)), STR_NIL);
-    if (r->diagnostic.n > 0) {
-        if (r->remote_host.n > 0)
-            put_field(out, "    The server ", r->remote_host, STR(" said:"));
-        put_field(out, "        ", r->diagnostic, STR_NIL);
-    }
-}
-
-static void put_text(const struct dsn *d, struct buf *out)
-{
-    put_field(out, "This is the mail server ", d->reporting_mta, STR("."));
-    for (unsigned a = DSN_FAILED; a <= DSN_EXPANDED; a++) {
-        bool any = false;
-        for (size_t i = 0; i < d->n_rcpts; i++) {
-            if (d->rcpts[i].action != (enum dsn_action)a)
-                continue;
-            if (!any)
-                put_field(out, "\r\n", str_from_c(opening((enum dsn_action)a)), STR_NIL);
-            any = true;
-            put_rcpt_text(&d->rcpts[i], out);
-        }
-    }
-    buf_puts(out, "\r\nIf you ask somebody for help, give them this message; its number here was\r\n");
-    queue_id_format(d->queue_id, out);
-    buf_puts(out, ". The technical details and ");
-    buf_puts(out, d->original_is_whole ? "your message" : "the header of your message");
-    buf_puts(out, " are attached.\r\n");
-}
-
-/* ---- for programs ---------------------------------------------------------------------------------------------------- */
+enum { BOUNDARY_MAX = 70, MESSAGE_ID_MAX = 250 }; /* RFC 2046 5.1.1; one line of References */
 
 static void put_date(struct buf *out, const char *name, int64_t unix_s)
 {
@@ -139,89 +17,264 @@ static void put_date(struct buf *out, const char *name, int64_t unix_s)
     buf_puts(out, "\r\n");
 }
 
-static void put_status(const struct dsn *d, struct buf *out)
+/* A field whose value must stay in one piece. */
+static void put_field(struct buf *out, const char *name, struct str value, bool utf8)
 {
-    put_field(out, "Reporting-MTA: dns; ", d->reporting_mta, STR_NIL);
-    put_date(out, "Arrival-Date: ", d->arrival_s);
-    for (size_t i = 0; i < d->n_rcpts; i++) {
-        const struct dsn_rcpt *r = &d->rcpts[i];
-        bool utf8 = !str_is_ascii(r->address);
-        put_field(out, utf8 ? "\r\nFinal-Recipient: utf-8; " : "\r\nFinal-Recipient: rfc822; ", r->address, STR_NIL);
-        buf_printf(out, "Action: %s\r\nStatus: ", action_word(r->action));
-        esc_format(r->status, out);
-        buf_puts(out, "\r\n");
-        if (r->remote_host.n > 0)
-            put_field(out, "Remote-MTA: dns; ", str_slice(r->remote_host, 0, str_chr(r->remote_host, ' ')), STR_NIL);
-        if (r->diagnostic.n > 0)
-            put_field(out, "Diagnostic-Code: smtp; ", r->diagnostic, STR_NIL);
-        if (r->last_attempt_s != 0)
-            put_date(out, "Last-Attempt-Date: ", r->last_attempt_s);
-    }
+    buf_puts(out, name);
+    fold_put_clean(out, value, utf8);
+    buf_puts(out, "\r\n");
 }
 
-static const char *subject_of(const struct dsn *d)
+/* ---- the boundary -------------------------------------------------------------------------------------------------- */
+
+static const char boundary_alphabet[] = "0123456789BCDFGHJKLMNPQRSTVWXYZ";
+
+/* The octet of the alphabet that follows `prefix` in text least often. */
+static char rarest_next(struct str text, struct str prefix)
 {
-    bool failed = false, delayed = false;
-    for (size_t i = 0; i < d->n_rcpts; i++) {
-        failed = failed || d->rcpts[i].action == DSN_FAILED;
-        delayed = delayed || d->rcpts[i].action == DSN_DELAYED;
+    size_t seen[256] = {0};
+    for (;;) {
+        size_t at = str_find(text, prefix);
+        if (at == STR_NPOS)
+            break;
+        text = str_skip(text, at + 1);
+        if (text.n >= prefix.n)
+            seen[(unsigned char)text.p[prefix.n - 1]]++;
     }
-    return failed ? "Your message could not be delivered" : delayed ? "Your message is delayed" : "Your message was delivered";
+    char best = boundary_alphabet[0];
+    for (const char *c = boundary_alphabet; *c != '\0'; c++) {
+        if (seen[(unsigned char)*c] < seen[(unsigned char)best])
+            best = *c;
+    }
+    return best;
 }
 
-/* From the report's own id, and counted up until it stands nowhere in the original. */
-static void make_boundary(const struct dsn *d, struct buf *b)
+/* The report's own id can be guessed, and an original may hold many a boundary made from it. Each added octet leaves at
+ * most one in 31 of those that match so far, so a few are enough for any size and however it was chosen. */
+static void make_boundary(const struct dsn *d, struct buf *out)
 {
-    for (unsigned i = 0; i < 1000; i++) {
-        buf_reset(b);
-        buf_puts(b, "=_report_");
-        queue_id_format(d->own_id, b);
-        buf_printf(b, "_%u", i);
-        if (str_find(d->original, buf_str(b)) == STR_NPOS)
-            return;
+    buf_puts(out, "=_");
+    queue_id_format(d->own_id, out);
+    while (str_find(d->original, buf_str(out)) != STR_NPOS)
+        must(buf_putc(out, rarest_next(d->original, buf_str(out))));
+}
+
+/* ---- the head -------------------------------------------------------------------------------------------------------- */
+
+static bool is_message_id(struct str s)
+{
+    if (s.n < 3 || s.n > MESSAGE_ID_MAX || s.p[0] != '<' || str_chr(s, '>') != s.n - 1)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < 0x21 || s.p[i] > 0x7e)
+            return false;
     }
+    return true;
+}
+
+/* So that mail programs show the report with the message it is about (RFC 3834 3.1.6). */
+static void put_references(const struct dsn *d, struct buf *out)
+{
+    struct str id = dsn_original_field(d, STR("Message-ID"));
+    if (!is_message_id(id))
+        return;
+    put_field(out, "In-Reply-To: ", id, false);
+    put_field(out, "References: ", id, false);
 }
 
 static void put_head(const struct dsn *d, struct str boundary, bool is_8bit, struct buf *out)
 {
     put_date(out, "Date: ", d->now_s);
-    put_field(out, "From: Mail server <", d->from, STR(">"));
-    put_field(out, "To: <", d->to, STR(">"));
-    buf_printf(out, "Subject: %s\r\nMessage-ID: <", subject_of(d));
+    buf_puts(out, "From: \"Mail server ");
+    fold_put_clean(out, d->reporting_mta, d->utf8);
+    buf_puts(out, "\"\r\n <");
+    fold_put_clean(out, d->from, d->utf8);
+    buf_puts(out, ">\r\nTo: <");
+    fold_put_clean(out, d->to, d->utf8);
+    buf_puts(out, ">\r\nSubject: ");
+    dsn_put_subject(d, out);
+    buf_puts(out, "\r\nMessage-ID: <");
     queue_id_format(d->own_id, out);
-    put_field(out, "@", d->reporting_mta, STR(">"));
-    buf_puts(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
-    buf_printf(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%.*s\"\r\n", STR_FMT(boundary));
-    if (is_8bit)
-        buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
-    buf_puts(out, "\r\nThis is a report in MIME format.\r\n");
+    buf_putc(out, '@');
+    fold_put_clean(out, d->reporting_mta, d->utf8);
+    buf_puts(out, ">\r\n");
+    put_references(d, out);
+    buf_puts(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+                  "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"");
+    buf_put(out, boundary);
+    buf_puts(out, is_8bit ? "\"\r\nContent-Transfer-Encoding: 8bit\r\n" : "\"\r\n");
 }
+
+/* ---- for programs ---------------------------------------------------------------------------------------------------- */
+
+static const char *action_word(enum dsn_action a)
+{
+    switch (a) {
+    case DSN_FAILED:
+        return "failed";
+    case DSN_DELAYED:
+        return "delayed";
+    case DSN_DELIVERED:
+        return "delivered";
+    case DSN_RELAYED:
+        return "relayed";
+    case DSN_EXPANDED:
+        return "expanded";
+    }
+    must_not_reach();
+}
+
+/* RFC 3464 2.3.4 wants a status; the least that an action says. */
+static struct esc status_of(const struct dsn_rcpt *r)
+{
+    if (r->status.class != 0)
+        return r->status;
+    return ESC(r->action == DSN_FAILED ? 5 : r->action == DSN_DELAYED ? 4 : 2, 0, 0);
+}
+
+/* utf-8-addr-xtext of RFC 6533 3: for an address outside ASCII in a part that is ASCII. */
+static void put_embedded(struct str address, struct buf *out)
+{
+    for (size_t i = 0, n; i < address.n; i += n) {
+        uint32_t code;
+        n = utf8_next(str_skip(address, i), &code);
+        if (n == 0) {
+            buf_putc(out, '?');
+            n = 1;
+        } else if (code <= 0x20 || code >= 0x7f || code == '+' || code == '=' || code == '\\') {
+            buf_printf(out, "\\x{%02X}", (unsigned)code);
+        } else {
+            buf_putc(out, address.p[i]);
+        }
+    }
+    buf_puts(out, "\r\n");
+}
+
+static void put_final_recipient(const struct dsn *d, struct str address, struct buf *out)
+{
+    if (str_is_ascii(address)) {
+        put_field(out, "Final-Recipient: rfc822; ", address, false);
+    } else if (d->utf8) {
+        put_field(out, "Final-Recipient: utf-8; ", address, true);
+    } else {
+        buf_puts(out, "Final-Recipient: utf-8; ");
+        put_embedded(address, out);
+    }
+}
+
+/* "smtp" is for what begins with a reply code (RFC 3464 2.3.6). */
+static void put_diagnostic(const struct dsn *d, struct str text, struct buf *out)
+{
+    uint64_t code;
+    bool is_reply = text.n >= 3 && str_to_u64(str_slice(text, 0, 3), 599, &code) && code >= 200;
+    const char *name = is_reply ? "Diagnostic-Code: smtp;" : "Diagnostic-Code: x-waxwing;";
+    struct fold f;
+    buf_puts(out, name);
+    fold_init(&f, out, " ", str_from_c(name).n, d->utf8);
+    f.has_word = true;
+    fold_words(&f, text);
+    buf_puts(out, "\r\n");
+}
+
+static void put_rcpt(const struct dsn *d, const struct dsn_rcpt *r, struct buf *out)
+{
+    put_final_recipient(d, r->address, out);
+    put_field(out, "Action: ", str_from_c(action_word(r->action)), false);
+    buf_puts(out, "Status: ");
+    esc_format(status_of(r), out);
+    buf_puts(out, "\r\n");
+    struct str host = str_trim(r->remote_host);
+    if (host.n > 0)
+        put_field(out, "Remote-MTA: dns; ", str_slice(host, 0, str_chr(host, ' ')), d->utf8);
+    if (str_trim(r->diagnostic).n > 0)
+        put_diagnostic(d, r->diagnostic, out);
+    if (r->last_attempt_s != 0)
+        put_date(out, "Last-Attempt-Date: ", r->last_attempt_s);
+}
+
+static void put_status(const struct dsn *d, struct buf *out)
+{
+    put_field(out, "Reporting-MTA: dns; ", d->reporting_mta, d->utf8);
+    put_date(out, "Arrival-Date: ", d->arrival_s);
+    buf_puts(out, "X-Waxwing-Queue-Id: ");
+    queue_id_format(d->queue_id, out);
+    buf_puts(out, "\r\n");
+    for (size_t i = 0; i < d->n_rcpts; i++) {
+        buf_puts(out, "\r\n");
+        put_rcpt(d, &d->rcpts[i], out);
+    }
+}
+
+/* ---- the original ---------------------------------------------------------------------------------------------------- */
+
+/* What came in by BDAT may hold a CR or LF alone, which must not go out: each becomes a line end. */
+static void put_original(struct str s, struct buf *out)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        bool is_pair = s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n';
+        if (is_pair) {
+            i++;
+        } else if (s.p[i] == '\r' || s.p[i] == '\n') {
+            buf_put(out, str_slice(s, from, i));
+            buf_puts(out, "\r\n");
+            from = i + 1;
+        }
+    }
+    buf_put(out, str_skip(s, from));
+    if (s.n > 0 && s.p[s.n - 1] != '\n' && s.p[s.n - 1] != '\r')
+        buf_puts(out, "\r\n");
+}
+
+/* ---- all together ---------------------------------------------------------------------------------------------------- */
 
 static void begin_part(struct buf *out, struct str boundary, const char *type, bool is_8bit)
 {
-    buf_printf(out, "\r\n--%.*s\r\nContent-Type: %s\r\n%s\r\n", STR_FMT(boundary), type,
-               is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+    buf_puts(out, "\r\n--");
+    buf_put(out, boundary);
+    buf_puts(out, "\r\nContent-Type: ");
+    buf_puts(out, type);
+    buf_puts(out, is_8bit ? "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" : "\r\n\r\n");
+}
+
+static bool text_is_8bit(const struct dsn *d)
+{
+    if (d->utf8 || !str_is_ascii(dsn_original_field(d, STR("Subject"))))
+        return true;
+    for (size_t i = 0; i < d->n_rcpts; i++) {
+        const struct dsn_rcpt *r = &d->rcpts[i];
+        if (!str_is_ascii(r->address) || !str_is_ascii(r->diagnostic) || !str_is_ascii(r->reason))
+            return true;
+    }
+    return false;
+}
+
+static const char *original_type(const struct dsn *d)
+{
+    if (d->original_is_whole)
+        return d->utf8 ? "message/global" : "message/rfc822";
+    return d->utf8 ? "message/global-headers" : "text/rfc822-headers";
 }
 
 void dsn_format(const struct dsn *d, struct buf *out)
 {
-    char mem[64];
+    char mem[BOUNDARY_MAX];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     make_boundary(d, &b);
     struct str boundary = buf_str(&b);
-    bool is_8bit = needs_8bit(d);
-    put_head(d, boundary, is_8bit, out);
-    begin_part(out, boundary, "text/plain; charset=utf-8", is_8bit);
-    put_text(d, out);
+    bool text_8bit = text_is_8bit(d);
+    bool original_8bit = d->utf8 || !str_is_ascii(d->original);
+    put_head(d, boundary, text_8bit || original_8bit, out);
+    begin_part(out, boundary, text_8bit ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii", text_8bit);
+    dsn_put_text(d, text_8bit, out);
     begin_part(out, boundary, d->utf8 ? "message/global-delivery-status" : "message/delivery-status", d->utf8);
     put_status(d, out);
-    if (d->original_is_whole)
-        begin_part(out, boundary, d->utf8 ? "message/global" : "message/rfc822", is_8bit);
-    else
-        begin_part(out, boundary, d->utf8 ? "message/global-headers" : "text/rfc822-headers", is_8bit);
-    buf_put(out, d->original);
-    if (!str_ends(d->original, STR("\n")))
-        buf_puts(out, "\r\n");
-    buf_printf(out, "\r\n--%.*s--\r\n", STR_FMT(boundary));
+    if (d->original.n > 0) {
+        begin_part(out, boundary, original_type(d), original_8bit);
+        put_original(d->original, out);
+    }
+    buf_puts(out, "\r\n--");
+    buf_put(out, boundary);
+    buf_puts(out, "--\r\n");
 }

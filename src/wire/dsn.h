@@ -1,4 +1,9 @@
-/* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC 3464). */
+/* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC 3464), in the
+ * forms of RFC 6533 where an address is not ASCII.
+ *
+ * Limits:   those of out; no line of ours is over 998 octets.
+ * Security: replies, addresses and the original are foreign: none can end its field, line or part.
+ */
 #pragma once
 #include "wire/esc.h"
 
@@ -25,6 +30,8 @@ struct dsn {
     bool original_is_whole;   /* message/rfc822, else text/rfc822-headers */
     bool utf8;                /* any address needs it */
 };
-/* Appends the whole message, CRLF line ends, with Auto-Submitted: auto-replied (RFC 3834). Remote text is stripped of
- * control characters, folded, and can't break out of its field or part; the boundary does not occur in the original. */
+/* Appends the whole message, CRLF line ends only, with Auto-Submitted: auto-replied (RFC 3834); n_rcpts > 0. Remote text is
+ * stripped of control characters, folded, and can't break out of its field or part; the boundary does not occur in the
+ * original, however that was chosen. An empty original leaves the third part out. Outside ASCII, text is kept in the part
+ * for people (then charset=utf-8) and becomes '?' in fields unless utf8. */
 void dsn_format(const struct dsn *d, struct buf *out);

@@ -268,19 +268,17 @@ static enum err submit(struct rig *r, const struct store_op *ops, size_t n_ops, 
     return err;
 }
 
-static void on_body_step(struct store_body *b, enum err err)
-{
-    struct rig *r = b->impl == NULL ? NULL : *(struct rig **)(void *)((char *)b + sizeof *b);
-    if (r != NULL) {
-        r->is_done = true;
-        r->done_err = err;
-    }
-}
-
 struct body_writer {
     struct store_body body;
-    struct rig *rig; /* directly behind, see on_body_step() */
+    struct rig *rig;
 };
+
+static void on_body_step(struct store_body *b, enum err err)
+{
+    struct rig *r = container_of(b, struct body_writer, body)->rig;
+    r->is_done = true;
+    r->done_err = err;
+}
 
 static bool wait_step(struct rig *r)
 {

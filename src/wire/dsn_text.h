@@ -1,0 +1,10 @@
+/* wire/dsn_text.h: the part of a delivery status notification that people read, and its subject. */
+#pragma once
+#include "wire/dsn.h"
+
+/* The value of Subject: without the space before it and without the final CRLF; folded. */
+void dsn_put_subject(const struct dsn *d, struct buf *out);
+/* Paragraphs of at most 76 columns where words allow, CRLF line ends. utf8: may hold UTF-8. */
+void dsn_put_text(const struct dsn *d, bool utf8, struct buf *out);
+/* The first field of that name in the original, unfolded by the reader; empty when there is none. */
+struct str dsn_original_field(const struct dsn *d, struct str name);
