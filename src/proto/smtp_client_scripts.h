@@ -368,6 +368,8 @@ static const struct script scripts[] = {
     {"the body gets stuck", false, false,
      PLAIN ONE "L 180000\nT 100000\nB x\\r\\n\nC x\nL 180000\nT 180000\nE JOB_DONE\nE DEAD\n"
      "R 0 TEMPORARY DATA 0 4.4.2 sending the message\n"},
+    {"what is taken of the body counts", false, false,
+     PLAIN ONE "H\nB x\\r\\n\nT 100000\nL 80000\nG\nC x\nL 180000\nX\nE JOB_DONE\nE DEAD\n"},
     {"the dot gets stuck", false, false,
      PLAIN ONE "H\nD\nL 180000\nT 180000\nE JOB_DONE\nE DEAD\nR 0 TEMPORARY END 0 4.4.2 after 180 s\nG\n"},
     {"the end not answered", false, false,

@@ -490,6 +490,29 @@ static void test_endless_banner(void **state)
     }
 }
 
+/* Events that nobody takes: nothing is read past them, and what has died does not look ready. */
+static void test_events_wait(void **state)
+{
+    static const struct str replies = STR_INIT("250 mx\r\n250 too much\r\n");
+    struct smtp_client_conf conf = {.helo = STR("me.example")};
+    enum smtp_client_event_kind ev;
+    struct chunk_pool pool;
+    UNUSED(state);
+    chunk_pool_init(&pool, 4096, 64);
+    struct smtp_client *c = smtp_client_new(&conf, &pool, 1);
+    assert_int_equal(smtp_client_feed(c, STR("220 mx\r\n"), 1), 8);
+    smtp_client_sent(c, smtp_client_output(c).n, 1);
+    assert_int_equal(smtp_client_feed(c, replies, 1), 8);
+    assert_int_equal(smtp_client_feed(c, str_skip(replies, 8), 1), 0);
+    assert_true(smtp_client_is_ready(c));
+    smtp_client_eof(c, ERR_CLOSED);
+    smtp_client_invariants(c);
+    assert_true(smtp_client_next(c, &ev) && ev == SMTP_CLIENT_DEAD);
+    assert_false(smtp_client_next(c, &ev));
+    smtp_client_del(&c);
+    chunk_pool_fini(&pool);
+}
+
 static void test_names(void **state)
 {
     UNUSED(state);
@@ -950,6 +973,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_for_texts),
         cmocka_unit_test(test_endless_banner),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_events_wait),
         cmocka_unit_test(test_any_server),
         cmocka_unit_test(test_our_server),
     };

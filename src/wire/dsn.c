@@ -6,8 +6,6 @@
 #include "wire/received.h"
 #include "wire/utf8.h"
 
-#include <string.h>
-
 enum { BOUNDARY_MAX = 70, MESSAGE_ID_MAX = 250 }; /* RFC 2046 5.1.1; one line of References */
 
 static void put_date(struct buf *out, const char *name, int64_t unix_s)

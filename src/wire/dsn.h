@@ -1,7 +1,7 @@
 /* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC 3464), in the
  * forms of RFC 6533 where an address is not ASCII.
  *
- * Limits:   those of out; no line of ours is over 998 octets.
+ * Limits:   those of out; no line of ours is over 998 octets (an address may be, where each of its octets needs escaping).
  * Security: replies, addresses and the original are foreign: none can end its field, line or part.
  */
 #pragma once

@@ -167,6 +167,23 @@ static bool is_content(struct str s, uint64_t seed, size_t n)
     return same;
 }
 
+/* An injected fault, not damage: it goes, and the step is tried again. */
+static bool was_fault(struct rig *r, enum err err)
+{
+    if (err == ERR_OK || err == ERR_CORRUPT)
+        return false;
+    r->n_failures++;
+    sim_disk_clear_faults(r->medium);
+    return true;
+}
+
+static bool has_met_damage(const struct rig *r)
+{
+    struct store_stats stats;
+    store_get_stats(r->s, &stats);
+    return stats.n_damaged > 0;
+}
+
 static void read_body(struct rig *r, struct model *m, struct model_found *f, uint64_t size)
 {
     struct reading g = {.read = {.done = on_read}};
@@ -174,6 +191,11 @@ static void read_body(struct rig *r, struct model *m, struct model_found *f, uin
     /* large ones in two pieces that do not begin at a chunk, others whole */
     store_read_body(r->s, f->body_id, 0, BODY_MAX, &g.read);
     wait_read(r, &g);
+    if (was_fault(r, g.err)) {
+        store_read_release(&g.read);
+        read_body(r, m, f, size);
+        return;
+    }
     if (g.err == ERR_OK && !is_content(g.read.bytes, f->body_id, want))
         model_say(m, "body %llx has wrong octets", (unsigned long long)f->body_id);
     if (g.err != ERR_OK)
@@ -187,6 +209,7 @@ static void read_body(struct rig *r, struct model *m, struct model_found *f, uin
     g = (struct reading){.read = {.done = on_read}};
     store_read_body(r->s, f->body_id, from, 1000, &g.read);
     wait_read(r, &g);
+    (void)was_fault(r, g.err);
     char *all = mem_must_alloc(want + 8);
     model_fill(f->body_id, all, want);
     if (g.err == ERR_OK && !str_eq(g.read.bytes, str_slice(str_of(all, want), from, from + 1000)))
@@ -200,6 +223,11 @@ static void read_one(struct rig *r, struct model *m, struct model_found *f)
     struct reading g = {.read = {.done = on_read}};
     store_read_envelope(r->s, f->id, &g.read);
     wait_read(r, &g);
+    if (was_fault(r, g.err)) {
+        store_read_release(&g.read);
+        read_one(r, m, f);
+        return;
+    }
     f->is_unreadable = g.err != ERR_OK;
     f->n_results = g.read.n_results;
     uint64_t size = g.read.body_size;
@@ -208,7 +236,7 @@ static void read_one(struct rig *r, struct model *m, struct model_found *f)
             model_say(m, "envelope %llx has wrong octets", (unsigned long long)f->id);
         for (size_t i = 0; i < g.read.n_results; i++) {
             if (!is_content(g.read.results[i], model_result_seed(f->id, i), model_result_size(f->id, i)) &&
-                r->n_damaged == 0)
+                !has_met_damage(r)) /* one before may be lost */
                 model_say(m, "result %zu of %llx has wrong octets", i, (unsigned long long)f->id);
         }
     }

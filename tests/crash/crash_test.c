@@ -273,6 +273,8 @@ static void test_full_disk_recovers(void **state)
             (void)rig_step(&r, false);
             store_get_stats(r.s, &stats);
         }
+        if (stats.n_live > 12)
+            printf("live %lu seg %lu free %lu liveoct %lu disk %lu full %d\n", stats.n_live, stats.n_segments,stats.n_free_segments,stats.live_octets,stats.disk_octets,stats.is_full);
         assert_true(stats.n_live <= 12);
         rig_turns(&r, 5000);
         uint64_t n_failures = r.n_failures;

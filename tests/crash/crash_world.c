@@ -111,11 +111,22 @@ void crash_world_fini(struct crash_world *w)
     }
 }
 
+static void run_hooks(struct crash_world *w)
+{
+    list_each(l, &w->hooks)
+    {
+        struct turn_hook *h = list_entry(l, struct turn_hook, link);
+        h->run(h);
+    }
+}
+
 bool crash_world_turn(struct crash_world *w)
 {
     const struct heap_node *e = heap_min(&w->events), *t = heap_min(&w->timers);
-    if (e == NULL && t == NULL)
-        return false;
+    if (e == NULL && t == NULL) { /* what was begun between two turns */
+        run_hooks(w);
+        return heap_min(&w->events) != NULL || heap_min(&w->timers) != NULL;
+    }
     uint64_t at = e == NULL ? UINT64_MAX : e->key;
     if (t != NULL && t->key * 1000 < at)
         at = t->key * 1000;
@@ -137,11 +148,7 @@ bool crash_world_turn(struct crash_world *w)
         timer->is_set = false;
         timer->fire(timer);
     }
-    list_each(l, &w->hooks)
-    {
-        struct turn_hook *h = list_entry(l, struct turn_hook, link);
-        h->run(h);
-    }
+    run_hooks(w);
     return true;
 }
 

@@ -500,6 +500,7 @@ void put_on_queue_lost(struct smtpd *d)
     }
     d->id_next = d->id_end = d->spare_next = d->spare_end = 0; /* a new queue knows no old grants */
     d->id_asked = false;
+    session_ids_came(d);
 }
 
 void put_fini_all(struct smtpd *d)

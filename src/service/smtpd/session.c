@@ -86,16 +86,29 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
     smtp_server_answer_rcpt(&s->server, ev->question, id, ev->rcpt->text, 0);
 }
 
-static void answer_data(struct session *s, const struct smtp_event *ev)
+static void answer_data(struct session *s, uint32_t question)
 {
     enum smtp_reply_id id;
+    s->data_question = 0;
     s->put = put_begin(s, &id);
-    if (s->put != NULL) {
-        smtp_server_answer(&s->server, ev->question, R_DATA_GO, STR_NIL);
+    if (s->put == NULL && s->d->queue != NULL && s->d->id_asked && s->d->id_next == s->d->id_end) {
+        s->data_question = question; /* ids are on their way: session_ids_came() */
         return;
     }
-    s->d->count.overload++;
-    smtp_server_answer(&s->server, ev->question, id, STR_NIL);
+    if (s->put == NULL)
+        s->d->count.overload++;
+    smtp_server_answer(&s->server, question, s->put != NULL ? R_DATA_GO : id, STR_NIL);
+}
+
+void session_ids_came(struct smtpd *d)
+{
+    list_each(l, &d->sessions) {
+        struct session *s = list_entry(l, struct session, link);
+        if (s->data_question == 0)
+            continue;
+        answer_data(s, s->data_question);
+        session_pump(s);
+    }
 }
 
 static enum smtp_reply_id reply_for(enum err e)
@@ -163,7 +176,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         answer_rcpt(s, ev);
         break;
     case SMTP_EV_DATA:
-        answer_data(s, ev);
+        answer_data(s, ev->question);
         break;
     case SMTP_EV_BODY:
         if (s->put != NULL)
@@ -177,7 +190,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
             session_message_reply(s, R_STORE_DOWN, STR_NIL);
         break;
     case SMTP_EV_ABORT:
-        s->question = 0;
+        s->question = s->data_question = 0;
         drop_put(s);
         break;
     case SMTP_EV_CLOSE:
@@ -199,7 +212,7 @@ static void want(struct session *s, unsigned mask)
 /* May more input be fed now? */
 static bool may_feed(const struct session *s)
 {
-    return !s->is_closing && s->question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
+    return !s->is_closing && s->question == 0 && s->data_question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
            smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
 }
 
@@ -320,7 +333,7 @@ static void on_timer(struct timer *t)
 {
     struct session *s = container_of(t, struct session, timer);
     uint64_t now = world_now_ms(s->d->world);
-    if (s->question == 0 && now >= smtp_server_deadline(&s->server)) {
+    if (s->question == 0 && s->data_question == 0 && now >= smtp_server_deadline(&s->server)) {
         smtp_server_tick(&s->server, now);
         take_events(s);
     }

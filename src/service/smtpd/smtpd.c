@@ -68,6 +68,7 @@ static void on_grant(struct smtpd *d, const struct ipc_id_grant *m)
         return;
     d->spare_next = m->first;
     d->spare_end = m->first + m->n;
+    session_ids_came(d);
 }
 
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)

@@ -98,6 +98,7 @@ struct session {
     struct client *client;
     struct put *put;   /* the message being taken, or waiting for its put_done */
     uint32_t question; /* of SMTP_EV_MESSAGE while waiting */
+    uint32_t data_question; /* of SMTP_EV_DATA while ids are on their way */
     struct buf in;     /* an incomplete line, or what came while a question was open */
     struct timer timer;
     unsigned want;
@@ -113,6 +114,8 @@ void session_message_done(struct session *s, enum err err, uint64_t id);
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg);
 /* Output room or pipe room came back, or an answer was given: go on. */
 void session_pump(struct session *s);
+/* Queue ids were granted, or the queue was lost: whoever waited for them goes on. */
+void session_ids_came(struct smtpd *d);
 void session_shutdown(struct session *s); /* 421 now, unless a message is being made durable */
 void session_del(struct session *s);
 
