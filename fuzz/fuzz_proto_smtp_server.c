@@ -101,7 +101,7 @@ static bool take_events(struct owner *o)
     while (smtp_server_next(&o->s, &ev)) {
         smtp_server_invariants(&o->s);
         on_event(o, &ev);
-        if (o->open.question != 0 && !o->answers_late) {
+        if (ev.question != 0 && !o->answers_late) {
             answer(o, &o->open);
             o->open.question = 0;
         }
