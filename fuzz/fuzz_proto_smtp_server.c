@@ -1,8 +1,8 @@
-/* fuzz/fuzz_proto_smtp_server.c: the SMTP and LMTP server against a client that says anything, in any pieces, while
- * time passes and the owner answers, refuses, is out of memory or ends the session.
+/* fuzz/fuzz_proto_smtp_server.c: the SMTP and LMTP server against a client that says anything, in any pieces,
+ * while time passes and the owner answers, refuses, is out of memory or ends the session.
  *
- * The first two octets choose the kind of session and the memory. Then each octet is an action: its low bits say which,
- * its high bits how long or how; the client's octets of an action follow it.
+ * The first two octets choose the kind of session and the memory. Then each octet is an action: its low bits
+ * say which, its high bits how long or how; the client's octets of an action follow it.
  */
 #include "base/limits.h"
 #include "base/mem.h"

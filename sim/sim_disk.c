@@ -914,6 +914,7 @@ static enum err act(struct disk *m, struct disk_op *op)
     enum err fault = find_fault(d, op);
     d->counts.n_ops++;
     if (fault != ERR_OK) {
+        d->counts.n_faults++;
         if (op->kind == DISK_WRITE || op->kind == DISK_ZERO) {
             /* either the write failed in the middle, or it went well and its sync failed */
             bool is_sync = is_syncing(op) && fault == ERR_IO && rng_below(&d->rng, 2) == 0;

@@ -93,7 +93,7 @@ void sim_disk_watch(struct sim_disk *d, void (*fn)(void *arg, enum sim_disk_mome
 
 /* Operations done by all mounts so far, and reads and octets read among them. */
 struct sim_disk_counts {
-    uint64_t n_ops, n_reads, n_syncs, octets_read, octets_written;
+    uint64_t n_ops, n_reads, n_syncs, n_faults, octets_read, octets_written;
 };
 void sim_disk_get_counts(const struct sim_disk *d, struct sim_disk_counts *out);
 /* Octets of all files below the folder (their sizes), volatile state. */

@@ -37,8 +37,7 @@ static struct place whole_file(const struct loader *ld)
     return (struct place){ld->name, 0};
 }
 
-/* ---- listeners and clients
- * ------------------------------------------------------------------------------------------------ */
+/* ---- listeners and clients --------------------------------------------------------------------- */
 
 static struct listener_fact *default_listeners(struct loader *ld)
 {
@@ -104,9 +103,7 @@ static void check_relay_from(struct loader *ld)
     p->relay_from = list;
 }
 
-/* ---- domains
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- domains ----------------------------------------------------------------------------------- */
 
 static struct place key_of(const struct loader *ld, const struct domain_fact *f, const char *key)
 {
@@ -272,8 +269,7 @@ static void check_domains(struct loader *ld)
     p->n_domains = n;
 }
 
-/* ---- where redirected mail ends
- * -------------------------------------------------------------------------------------------------- */
+/* ---- where redirected mail ends ---------------------------------------------------------------- */
 
 static bool leads_nowhere(const struct policy_conf *p, struct str address)
 {
@@ -328,9 +324,7 @@ static void check_redirections(struct loader *ld)
     }
 }
 
-/* ---- the rest
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest ---------------------------------------------------------------------------------- */
 
 static bool read_optional(struct loader *ld, const char *path, struct str *out)
 {

@@ -166,8 +166,7 @@ static void test_little_memory(void **state)
     setup_fini(&s);
 }
 
-/* ---- what config_load() would never make
- * --------------------------------------------------------------------------- */
+/* ---- what config_load() would never make ------------------------------------------------------- */
 
 static void root_delivers(struct setup *s)
 {

@@ -1,8 +1,8 @@
 /* config/config.h: one generation of the configuration: immutable, shared by nobody, handed to each role as octets.
  *
- * config_load() runs the Lua file once in a bare environment (no io, os, load, require of files outside the folder) with
- * an instruction and a memory budget, checks every key against the schema of config/schema.c, and fills the structures.
- * Errors say file, line, key, what was wrong, and what to do ("did you mean 'deliver'?").
+ * config_load() runs the Lua file once in a bare environment (no io, os, load, require of files outside the folder)
+ * with an instruction and a memory budget, checks every key against the schema of config/schema.c, and fills the
+ * structures. Errors say file, line, key, what was wrong, and what to do ("did you mean 'deliver'?").
  */
 #pragma once
 #include "base/arena.h"
@@ -65,7 +65,8 @@ const struct config *config_load(struct str name, struct str lua, const struct c
 /* The embedded default of `make run`: SMTP on 127.0.0.1:port, any user @localhost into Maildirs under run_dir, all else
  * refused. It is Lua text too: this writes it. */
 void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out);
-/* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. */
+/* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. Its
+ * text is borrowed from the octets, which must live as long as the arena. */
 bool config_encode(const struct config *c, struct buf *out);
 const struct config *config_decode(struct str bytes, struct arena *a);
 /* The table of keys as manual text (mdoc) for waxwing.lua(5), from the same schema that checks. */

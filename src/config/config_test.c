@@ -2,8 +2,7 @@
 
 #include "config/schema.h"
 
-/* ---- a configuration as text
- * ----------------------------------------------------------------------------------------- */
+/* ---- a configuration as text ------------------------------------------------------------------- */
 
 static void dump_addr(const struct netaddr *a, struct buf *out)
 {
@@ -120,16 +119,19 @@ static void check_good(const struct good_row *row, bool is_root)
 
 /* clang-format off */
 static const struct good_row rows[] = {
-    {"hostname \"mail.example.org\"", "host mail.example.org postmaster \n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, NO_POSTMASTER},
+    {"hostname \"mail.example.org\"", "host mail.example.org postmaster \n"
+     "" LISTEN25 LOOPBACK RECURSIVE FOLDERS, NO_POSTMASTER},
     {"\xef\xbb\xbfhostname \"Mail.Example.ORG\"\r\npostmaster \"Joe@Elsewhere.example\"\r\n",
      "host mail.example.org postmaster Joe@Elsewhere.example\n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
     /* the example of the manual */
     {"hostname   \"mail.example.org\"                               -- EHLO name; the PTR record must match\n"
-     "postmaster \"admin@example.org\"                              -- postmaster@ and abuse@ of every domain\n"
+     "postmaster \"admin@example.org\"                              -- postmaster@ and abuse@ of every "
+     "domain\n"
      "relay_from { \"127.0.0.0/8\", \"::1\", \"10.1.0.0/16\" }\n"
      "listen     { port = 25 }\n"
      "domain \"example.org\" { users = passwd \"org.users\", deliver = lmtp \"unix:/run/dovecot/lmtp\" }\n"
-     "domain \"example.net\" { users = file \"net.users\", catchall = \"info\", deliver = maildir \"/var/vmail/%d/%u\" }\n"
+     "domain \"example.net\" { users = file \"net.users\", catchall = \"info\", deliver = maildir "
+     "\"/var/vmail/%d/%u\" }\n"
      "domain \"example.com\" { same_as = \"example.org\" }\n"
      "route  { to = \"*\", via = \"smtp://hub.isp.example:587\" }\n",
      "host mail.example.org postmaster admin@example.org\n" LISTEN25
@@ -140,8 +142,10 @@ static const struct good_row rows[] = {
      "via hub.isp.example:587 port 587\n" RECURSIVE FOLDERS, ""},
     /* listeners */
     {TEST_HEAD "listen { port = 2525, address = \"192.0.2.1\" }\nlisten { address = \"2001:db8::1\" }\n"
-     "listen { address = \"[::1]:26\" }\nlisten { address = \"unix:/run/ww\", lmtp = true }\nlisten { lmtp = true, address = \"127.0.0.1\" }\n",
-     HOST "smtp 192.0.2.1:2525\nsmtp [2001:db8::1]:25\nsmtp [::1]:26\nlmtp unix:/run/ww\nlmtp 127.0.0.1:24\n" LOOPBACK RECURSIVE FOLDERS, ""},
+     "listen { address = \"[::1]:26\" }\nlisten { address = \"unix:/run/ww\", lmtp = true }\nlisten { lmtp "
+     "= true, address = \"127.0.0.1\" }\n",
+     HOST "smtp 192.0.2.1:2525\nsmtp [2001:db8::1]:25\nsmtp [::1]:26\nlmtp unix:/run/ww\nlmtp 127.0.0.1:24\n"
+     "" LOOPBACK RECURSIVE FOLDERS, ""},
     {TEST_HEAD "listen { port = 465 }\nlisten { port = \"587\", address = \"::1\" }\n",
      HOST "smtp 0.0.0.0:465\nsmtp [::]:465\nsmtp [::1]:587\n" LOOPBACK RECURSIVE FOLDERS,
      "waxwing.lua:3: port 465 is where users log in, over TLS: both are not in this version of Waxwing\n"
@@ -159,9 +163,11 @@ static const struct good_row rows[] = {
     {TEST_HEAD "route { to = \"*\", via = \"smtp://localhost:2525\" }",
      HOST LISTEN25 LOOPBACK "via localhost:2525 port 2525\n" RECURSIVE FOLDERS, ""},
     /* resolvers */
-    {TEST_HEAD "resolver \"system\"", HOST LISTEN25 LOOPBACK "resolver 1 192.0.2.53:53 [2001:db8::53]:53\n" FOLDERS, ""},
+    {TEST_HEAD "resolver \"system\"", HOST LISTEN25 LOOPBACK "resolver 1 192.0.2.53:53 [2001:db8::53]:53\n"
+     "" FOLDERS, ""},
     {TEST_HEAD "resolver \"recursive\"", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
-    {TEST_HEAD "resolver \"127.0.0.1:5353\"", HOST LISTEN25 LOOPBACK "resolver 2 127.0.0.1:5353\n" FOLDERS, ""},
+    {TEST_HEAD "resolver \"127.0.0.1:5353\"", HOST LISTEN25 LOOPBACK "resolver 2 127.0.0.1:5353\n" FOLDERS,
+     ""},
     {TEST_HEAD "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\" }",
      HOST LISTEN25 LOOPBACK "resolver 2 9.9.9.9:53 [2620:fe::fe]:5353 anchor\n" FOLDERS, ""},
     {TEST_HEAD "resolver { \"recursive\", trust_anchor = \"lab.key\", root_hints = \"lab.hints\" }",
@@ -169,36 +175,48 @@ static const struct good_row rows[] = {
     /* places and numbers */
     {TEST_HEAD "spool \"spool\" control \"/c\" journal { path = \"j\", keep = \"2w\" }",
      HOST LISTEN25 LOOPBACK RECURSIVE "/etc/waxwing/spool /c /etc/waxwing/j\njournal.keep=1209600\n", ""},
-    {TEST_HEAD "journal \"/j\" smtp_port \"2525\" log { format = \"json\", level = \"debug\" } processes { smtpd = 32, relay = 1 }",
+    {TEST_HEAD "journal \"/j\" smtp_port \"2525\" log { format = \"json\", level = \"debug\" } processes { "
+     "smtpd = 32, relay = 1 }",
      HOST LISTEN25 LOOPBACK RECURSIVE "/var/spool/waxwing /run/waxwing/control /j\n"
      ".smtp_port=2525\nprocesses.smtpd=32\nprocesses.relay=1\nlog.format=1\nlog.level=0\n", ""},
     {TEST_HEAD "smtp_port(26)", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS ".smtp_port=26\n", ""},
-    {TEST_HEAD "limits { message_size = \"10MB\", recipients = 500, sessions = 7, sessions_per_client = 0, memory = 2^25, site_connections = 3 }\n"
+    {TEST_HEAD "limits { message_size = \"10MB\", recipients = 500, sessions = 7, sessions_per_client = 0, "
+     "memory = 2^25, site_connections = 3 }\n"
      "retry { first = 90, longest = \"1h\", jitter = 0, give_up = \"1d\", give_up_bounce = \"90s\" }",
      HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS
-     "limits.message_size=10485760\nlimits.recipients=500\nlimits.sessions=7\nlimits.sessions_per_client=0\nlimits.memory=33554432\n"
-     "limits.site_connections=3\nretry.first=90\nretry.longest=3600\nretry.jitter=0\nretry.give_up=86400\nretry.give_up_bounce=90\n", ""},
+     "limits.message_size=10485760\nlimits.recipients=500\nlimits.sessions=7\nlimits.sessions_per_client=0\n"
+     "limits.memory=33554432\n"
+     "limits.site_connections=3\nretry.first=90\nretry.longest=3600\nretry.jitter=0\nretry.give_up=86400\n"
+     "retry.give_up_bounce=90\n", ""},
     /* domains */
-    {TEST_HEAD "domain \"Example.ORG\" { users = { \"Zoe\", \"ann\", \"zoe\", \"o'hara\", \"a+b\", \"j\xc3\xb6rg\" }, deliver = lmtp \"[::1]:2424\" }",
-     HOST LISTEN25 LOOPBACK "domain example.org: a+b ann j\xc3\xb6rg o'hara zoe lmtp=[::1]:2424\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"Example.ORG\" { users = { \"Zoe\", \"ann\", \"zoe\", \"o'hara\", \"a+b\", "
+     "\"j\xc3\xb6rg\" }, deliver = lmtp \"[::1]:2424\" }",
+     HOST LISTEN25 LOOPBACK "domain example.org: a+b ann j\xc3\xb6rg o'hara zoe lmtp=[::1]:2424\n"
+     "" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "domain \"b\xc3\xbc""cher.example\" { users = any, deliver = lmtp \"Dovecot.example\" }",
-     HOST LISTEN25 LOOPBACK "domain b\xc3\xbc""cher.example: any lmtp=dovecot.example:24\n" RECURSIVE FOLDERS, ""},
-    {TEST_HEAD "domain \"a.example\" { users = {}, catchall = \"Box@elsewhere.example\", deliver = lmtp \"h\" }",
+     HOST LISTEN25 LOOPBACK "domain b\xc3\xbc""cher.example: any lmtp=dovecot.example:24\n"
+     "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = {}, catchall = \"Box@elsewhere.example\", deliver = lmtp "
+     "\"h\" }",
      HOST LISTEN25 LOOPBACK "domain a.example: catchall=Box@elsewhere.example lmtp=h:24\n" RECURSIVE FOLDERS,
      "waxwing.lua:3: domain \"a.example\" has no users\n"},
     {TEST_HEAD "domain \"a.example\" { users = any, user = \"whoever\", deliver = maildir \"/m/%u/100%%\" }",
      HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%u/100%% user=whoever\n" RECURSIVE FOLDERS, ""},
-    {"hostname \"mail.example.org\" domain \"a.example\" { users = { \"Postmaster\", \"abuse\" }, deliver = lmtp \"h\" }",
-     "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain a.example: abuse postmaster lmtp=h:24\n" RECURSIVE FOLDERS, ""},
+    {"hostname \"mail.example.org\" domain \"a.example\" { users = { \"Postmaster\", \"abuse\" }, deliver = "
+     "lmtp \"h\" }",
+     "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain a.example: abuse postmaster lmtp=h:24\n"
+     "" RECURSIVE FOLDERS, ""},
     /* it is Lua */
     {TEST_HEAD "-- variables, conditions, loops, functions\n"
      "local list = {}\nfor i = 1, 3 do table.insert(list, string.format(\"u%02d\", i)) end\n"
      "where = lmtp \"h\"\nlocal function simple(name) domain(name) { users = list, deliver = where } end\n"
      "if #list == 3 then simple \"a.example\" simple(\"b\" .. \".example\") end\n"
      "for name, size in pairs { message_size = \"1M\" } do limits { [name] = size } end\n"
-     "for _, n in ipairs { (\"x\"):rep(3):upper(), tostring(nil) } do assert(type(n) == \"string\" and n ~= \"\") end\n"
+     "for _, n in ipairs { (\"x\"):rep(3):upper(), tostring(nil) } do assert(type(n) == \"string\" and n ~= "
+     "\"\") end\n"
      "smtp_port(math.max(1, math.tointeger(2526.0)) - 1)",
-     HOST LISTEN25 LOOPBACK "domain a.example: u01 u02 u03 lmtp=h:24\ndomain b.example: u01 u02 u03 lmtp=h:24\n" RECURSIVE FOLDERS
+     HOST LISTEN25 LOOPBACK "domain a.example: u01 u02 u03 lmtp=h:24\ndomain b.example: u01 u02 u03 "
+     "lmtp=h:24\n" RECURSIVE FOLDERS
      ".smtp_port=2525\nlimits.message_size=1048576\n", ""},
     {"local t = include \"more.lua\"\npostmaster(\"joe@\" .. t.name)",
      "host mail.example.org postmaster joe@inc.example\n" LISTEN25 LOOPBACK RECURSIVE FOLDERS, ""},
@@ -207,11 +225,14 @@ static const struct good_row rows[] = {
 
 static const struct good_row root_rows[] = {
     {TEST_HEAD "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }",
-     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
-    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir { path = \"/m/%d/%u\", user = \"vmail\" } }\n"
+     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
+     "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir { path = \"/m/%d/%u\", user = "
+     "\"vmail\" } }\n"
      "domain \"b.example\" { same_as = \"a.example\" }",
      HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
-     "domain b.example: same_as=a.example any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
+     "domain b.example: same_as=a.example any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
+     "" RECURSIVE FOLDERS, ""},
 };
 /* clang-format on */
 

@@ -14,8 +14,7 @@
 
 enum { ERRORS_EXACT_MAX = 20, UNKNOWN_SHOWN_MAX = 64, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
-/* ---- reading values
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- reading values ---------------------------------------------------------------------------- */
 
 struct place facts_place(lua_State *L, const struct site *site)
 {
@@ -191,6 +190,7 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
     bool has_other = false;
     t = lua_absindex(L, t);
     for (lua_pushnil(L); lua_next(L, t) != 0; lua_pop(L, 1)) {
+        luaenv_charge(L, LOADER_KEY_STEPS);
         size_t len;
         const char *p = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : NULL;
         if (p == NULL)
@@ -198,6 +198,8 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
         else if (n < ARRAY_LEN(unknown) && schema_find(str_from_c(section), str_of(p, len)) == NULL)
             unknown[n++].key = str_of(p, len); /* lives in the table */
     }
+    if (n > 0)
+        luaenv_charge(L, n * LOADER_ERROR_STEPS);
     for (size_t i = 0; i < n; i++)
         unknown[i].at = loader_key_place(ld, at, str_from_c(section), unknown[i].key);
     if (n > 0)
@@ -209,14 +211,14 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
     return n == 0 && !has_other;
 }
 
-/* ---- facts that are a table of numbers
- * ---------------------------------------------------------------------------------- */
+/* ---- facts that are a table of numbers --------------------------------------------------------- */
 
 /* Is argument 1 the table (or text) that this fact takes, and is it the first of its kind where only one may
  * be? */
 static bool begin_fact(lua_State *L, const char *name, bool may_repeat, struct place *out)
 {
     struct loader *ld = loader_of(L);
+    luaenv_charge(L, LOADER_FACT_STEPS);
     *out = loader_place(L);
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
         if (!str_eq(str_from_c(schema_at(i)->section), STR("")) ||
@@ -300,8 +302,7 @@ static int fact_smtp_port(lua_State *L)
     return 0;
 }
 
-/* ---- facts that are a text
- * ------------------------------------------------------------------------------------------------ */
+/* ---- facts that are a text --------------------------------------------------------------------- */
 
 static int text_fact(lua_State *L, const char *name, const char *(*error_of)(struct str), struct str *out)
 {
@@ -368,9 +369,7 @@ static int fact_journal(lua_State *L)
     return 0;
 }
 
-/* ---- listen
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- listen ------------------------------------------------------------------------------------ */
 
 static void add_listener(struct loader *ld, struct place at, struct netaddr addr, bool lmtp)
 {
@@ -438,8 +437,7 @@ static int fact_listen(lua_State *L)
     return 0;
 }
 
-/* ---- relay_from, route, resolver
- * ---------------------------------------------------------------------------------------------- */
+/* ---- relay_from, route, resolver --------------------------------------------------------------- */
 
 static void add_block(lua_State *L, const struct site *site, struct str text)
 {
@@ -588,8 +586,7 @@ static int fact_resolver(lua_State *L)
     return 0;
 }
 
-/* ---- the table of words
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the table of words ------------------------------------------------------------------------ */
 
 struct fact_function {
     const char *name;

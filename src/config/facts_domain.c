@@ -12,9 +12,7 @@
 enum { ERRORS_A_LIST_MAX = 5 };
 static const char value_type[] = "waxwing.value";
 
-/* ---- values
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------------------------ */
 
 struct value *value_at(lua_State *L, int i)
 {
@@ -23,6 +21,7 @@ struct value *value_at(lua_State *L, int i)
 
 static struct value *push_value(lua_State *L, enum value_kind kind)
 {
+    luaenv_charge(L, LOADER_FACT_STEPS);
     struct value *v = lua_newuserdatauv(L, sizeof *v, 0);
     *v = (struct value){.kind = kind, .at = loader_place(L)};
     (void)luaL_newmetatable(L, value_type);
@@ -167,9 +166,7 @@ void values_push(lua_State *L)
     lua_setfield(L, -2, "any");
 }
 
-/* ---- domain
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- domain ------------------------------------------------------------------------------------ */
 
 static struct domain_fact *add_domain(struct loader *ld, struct place at, struct str name)
 {
@@ -308,6 +305,7 @@ static int domain_table(lua_State *L)
 int fact_domain(lua_State *L)
 {
     struct loader *ld = loader_of(L);
+    luaenv_charge(L, LOADER_FACT_STEPS);
     struct site site = {loader_place(L), "", "domain", 0};
     struct str name = STR_NIL;
     struct domain_fact *f = NULL;

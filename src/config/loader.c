@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OCTETS_PER_STEP = 16 };
+
 struct loader *loader_of(lua_State *L)
 {
     void *ld;
@@ -18,9 +20,7 @@ struct loader *loader_of(lua_State *L)
     return ld;
 }
 
-/* ---- places
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- places ------------------------------------------------------------------------------------ */
 
 static const struct source *find_source(const struct loader *ld, struct str name)
 {
@@ -57,9 +57,7 @@ struct place loader_item_place(const struct loader *ld, struct place at, struct 
     return (struct place){at.file, s == NULL ? at.line : scan_item_line(s->text, at.line, fact, i)};
 }
 
-/* ---- memory
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------------ */
 
 static _Noreturn void no_memory(struct loader *ld)
 {
@@ -93,9 +91,7 @@ struct str loader_lower(struct loader *ld, struct str s)
     return str_of(p, s.n);
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------------------- */
 
 struct str loader_path(struct loader *ld, struct str path)
 {
@@ -122,6 +118,7 @@ bool loader_read(struct loader *ld, struct place at, struct str path, struct str
         err = ERR_TOO_BIG;
     if (err != ERR_OK)
         report_error(ld->report, at, "can't read the file %.*s: %s", STR_FMT(brief), err_str(err));
+    luaenv_charge(ld->lua, LOADER_FACT_STEPS + (err == ERR_OK ? out->n / OCTETS_PER_STEP : 0));
     return err == ERR_OK;
 }
 
@@ -143,9 +140,7 @@ size_t loader_sort_users(struct str *users, size_t n)
     return kept;
 }
 
-/* ---- running
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- running ----------------------------------------------------------------------------------- */
 
 /* Takes "waxwing.lua:7: what" apart; false when the text has no such front. */
 static bool split_message(const struct loader *ld, struct str *message, struct place *out)

@@ -12,8 +12,11 @@
 
 enum {
     LOADER_MEMORY_MAX = 128 * 1024 * 1024, /* octets that Lua may hold */
-    LOADER_STRING_MAX = 1024 * 1024,     /* octets of one text in Lua: bounds what one instruction may cost */
+    LOADER_STRING_MAX = 64 * 1024,       /* octets of one text in Lua: bounds what one instruction may cost */
     LOADER_STEPS_MAX = 20 * 1000 * 1000, /* Lua instructions, and what C functions cost in them */
+    LOADER_FACT_STEPS = 100,             /* what a fact or a value costs */
+    LOADER_KEY_STEPS = 20,               /* and a key in its table */
+    LOADER_ERROR_STEPS = 2000,           /* and a word that is unknown: looking for a near one is work */
     LOADER_INCLUDES_MAX = 100,
     LOADER_INCLUDE_DEPTH_MAX = 8,
     LOADER_FACTS_MAX = 32, /* rows of schema section "" */
@@ -80,7 +83,7 @@ struct loader {
     struct place at_retry;
 };
 
-/* ---- loader.c: helpers ----------------------------------------------------------------------- */
+/* ---- loader.c: helpers ------------------------------------------------------------------------- */
 struct loader *loader_of(lua_State *L);
 /* The line of the Lua code that called the C function at work. */
 struct place loader_place(lua_State *L);
@@ -98,7 +101,7 @@ MUST_USE bool loader_read(struct loader *ld, struct place at, struct str path, s
 size_t loader_sort_users(struct str *users, size_t n);
 int loader_include(lua_State *L); /* include "file" */
 
-/* ---- luaenv.c -------------------------------------------------------------------------------- */
+/* ---- luaenv.c ---------------------------------------------------------------------------------- */
 void *luaenv_alloc(void *arg, void *p, size_t old, size_t size);
 /* Leaves the table that serves as _ENV on the stack; facts are what facts_push() pushed. */
 void luaenv_push(lua_State *L);
@@ -108,7 +111,7 @@ void luaenv_charge(lua_State *L, uint64_t steps);
 void luaenv_push_unknown(lua_State *L);
 bool luaenv_is_unknown(lua_State *L, int i);
 
-/* ---- facts.c, facts_domain.c ----------------------------------------------------------------- */
+/* ---- facts.c, facts_domain.c ------------------------------------------------------------------- */
 /* A table of all facts and value words. */
 void facts_push(lua_State *L);
 enum got { GOT_NOTHING = 0, GOT_IT, GOT_BAD };
@@ -135,5 +138,5 @@ int fact_domain(lua_State *L);
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */
 
-/* ---- check.c --------------------------------------------------------------------------------- */
+/* ---- check.c ----------------------------------------------------------------------------------- */
 void check(struct loader *ld);

@@ -18,12 +18,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define VOLUME_MAX (UINT64_C(8) << 30)
+#define VOLUME_MAX (UINT64_C(2) << 30)
 static const char unknown_type[] = "waxwing.unknown";
 
-/* ---- budgets
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- budgets ----------------------------------------------------------------------------------- */
 
 void *luaenv_alloc(void *arg, void *p, size_t old, size_t size)
 {
@@ -89,14 +87,13 @@ static int bounded_rep(lua_State *L)
     lua_Integer times = luaL_checkinteger(L, 2);
     (void)luaL_optlstring(L, 3, "", &n_sep);
     if (times > 0 && n + n_sep > 0 && (size_t)times > LOADER_STRING_MAX / (n + n_sep))
-        return luaL_error(L, "string.rep would make more than 1M octets");
+        return luaL_error(L, "string.rep would make more than 64K octets");
     if (times > 0)
         luaenv_charge(L, (size_t)times * (n + n_sep) / OCTETS_PER_STEP + (size_t)times);
     return charged(L);
 }
 
-/* ---- the library
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the library ------------------------------------------------------------------------------- */
 
 struct kept {
     const char *library, *name;
@@ -208,6 +205,7 @@ static int sorted_pairs(lua_State *L)
 static int missing_member(lua_State *L)
 {
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    luaenv_charge(L, LOADER_ERROR_STEPS);
     report_error(loader_of(L)->report, loader_place(L), "'%s.%s' is not available in a configuration",
                  lua_tostring(L, lua_upvalueindex(1)), name);
     luaenv_push_unknown(L);
@@ -269,9 +267,7 @@ static void add_libraries(lua_State *L, int words)
     lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 }
 
-/* ---- words
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- words ------------------------------------------------------------------------------------- */
 
 static int unknown_again(lua_State *L)
 {
@@ -340,6 +336,7 @@ static int get_word(lua_State *L)
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
         return 1;
+    luaenv_charge(L, LOADER_ERROR_STEPS);
     struct config_report *report = loader_of(L)->report;
     struct place at = loader_place(L);
     struct str name = key_text(L, 2);
@@ -363,6 +360,7 @@ static int set_word(lua_State *L)
     struct loader *ld = loader_of(L);
     struct str name = key_text(L, 2);
     const struct schema_key *fact = schema_find(STR(""), name);
+    luaenv_charge(L, LOADER_FACT_STEPS);
     if (fact != NULL)
         report_error(ld->report, loader_place(L), "'%.*s' is no variable: write %s %s without '='",
                      STR_FMT(name), fact->name, fact->form);

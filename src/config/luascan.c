@@ -4,8 +4,7 @@
 
 static const struct scan_token no_token = {.kind = SCAN_END};
 
-/* ---- tokens
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- tokens ------------------------------------------------------------------------------------ */
 
 void scan_init(struct scanner *s, struct str text)
 {
@@ -147,8 +146,7 @@ static bool is_symbol(struct scan_token t, char c)
     return t.kind == SCAN_SYMBOL && t.text.n == 1 && t.text.p[0] == c;
 }
 
-/* ---- where a key or a list's value stands
- * ---------------------------------------------------------------------------- */
+/* ---- where a key or a list's value stands ------------------------------------------------------ */
 
 static bool find_table(struct scanner *s, struct str text, int line, struct str fact)
 {
@@ -213,8 +211,7 @@ int scan_item_line(struct str text, int line, struct str fact, size_t i)
     return line;
 }
 
-/* ---- syntax errors
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- syntax errors ----------------------------------------------------------------------------- */
 
 struct stumble {
     struct scan_token before2, before, at, after; /* the tokens around the one Lua stumbled over */

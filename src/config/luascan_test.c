@@ -16,7 +16,8 @@ struct token_row {
 
 /* clang-format off */
 static const struct token_row token_rows[] = {
-    {"", ""}, {" \t\n\r\n", ""}, {"-- only a comment", ""}, {"--[[ long\nlong ]] x", "N@2:x"}, {"--[==[ ]] ]=] \n]==]x", "N@2:x"},
+    {"", ""}, {" \t\n\r\n", ""}, {"-- only a comment", ""}, {"--[[ long\nlong ]] x", "N@2:x"}, {"--[==[ ]] "
+     "]=] \n]==]x", "N@2:x"},
     {"--[ not long\nx", "N@2:x"},
     {"port = 25", "N@1:port S@1:= #@1:25"},
     {"a\nb\r\nc\rd\n\re", "N@1:a N@2:b N@3:c N@4:d N@5:e"},
@@ -27,7 +28,8 @@ static const struct token_row token_rows[] = {
     {"[[never closed", "Q@1:[[never_closed"}, {"t[1]", "N@1:t S@1:[ #@1:1 S@1:]"}, {"[=", "S@1:[ S@1:="},
     {"1.5e3 .5 0x1F 127.0.0.1 25lmtp", "#@1:1.5e3 #@1:.5 #@1:0x1F #@1:127.0.0.1 #@1:25lmtp"},
     {"a.b ... ==", "N@1:a S@1:. N@1:b S@1:. S@1:. S@1:. S@1:= S@1:="},
-    {"_x1 {},;", "N@1:_x1 S@1:{ S@1:} S@1:, S@1:;"}, {"\xff\x01", "S@1:\xff S@1:?"}, {"\"", "Q@1:\""}, {"'\\", "Q@1:'\\"},
+    {"_x1 {},;", "N@1:_x1 S@1:{ S@1:} S@1:, S@1:;"}, {"\xff\x01", "S@1:\xff S@1:?"}, {"\"", "Q@1:\""},
+     {"'\\", "Q@1:'\\"},
 };
 /* clang-format on */
 

@@ -15,19 +15,23 @@ enum { NAME_MAX_N = 32, DISTANCE_FAR = 99, HOUR = 3600, DAY = 86400 };
 static const struct schema_key keys[] = {
     /* section, name, type, required, form, default, min, max, member, doc */
     {"", "hostname", SCHEMA_TEXT, true, "\"NAME\"", NULL, 0, 0, NOWHERE,
-     "The full name of this machine, as the greeting and EHLO say it. The PTR record of its address must match."},
+     "The full name of this machine, as the greeting and EHLO say it. The PTR record of its address must "
+     "match."},
     {"", "postmaster", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who reads what comes for postmaster and abuse at each local domain that has no such user."},
     {"", "listen", SCHEMA_SECTION, false, "{ ... }", "{ port = 25 }", 0, 0, NOWHERE,
      "A place where mail is taken. May stand more than once."},
     {"", "domain", SCHEMA_SECTION, false, "\"NAME\" { ... }", NULL, 0, 0, NOWHERE,
      "A domain whose mail ends here. May stand more than once."},
-    {"", "relay_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", "{ \"127.0.0.0/8\", \"::1\" }", 0, 0, NOWHERE,
+    {"", "relay_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", "{ \"127.0.0.0/8\", \"::1\" }", 0, 0,
+     NOWHERE,
      "The addresses that may send anywhere without a login. The list given replaces the default."},
     {"", "route", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
      "A smart host for all mail to other domains. Without it mail goes to the MX hosts of each domain."},
-    {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }", "\"recursive\"", 0, 0, NOWHERE,
-     "Who answers questions to the DNS: this program itself from the root down, the servers of /etc/resolv.conf, "
+    {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }",
+     "\"recursive\"", 0, 0, NOWHERE,
+     "Who answers questions to the DNS: this program itself from the root down, the servers of "
+     "/etc/resolv.conf, "
      "or the servers named."},
     {"", "spool", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/spool/waxwing\"", 0, 0, NOWHERE,
      "The folder of the queue."},
@@ -35,10 +39,12 @@ static const struct schema_key keys[] = {
      "The socket that the waxwing commands talk to."},
     {"", "journal", SCHEMA_SECTION, false, "\"FOLDER\" | { ... }", "\"/var/lib/waxwing\"", 0, 0, NOWHERE,
      "The folder of the record of what happened to each message."},
-    {"", "limits", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Bounds of what is taken and held."},
+    {"", "limits", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Bounds of what is taken and "
+     "held."},
     {"", "retry", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
      "When mail that could not be delivered is tried again, and when it is given up."},
-    {"", "processes", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "How many processes share the work."},
+    {"", "processes", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "How many processes share the "
+     "work."},
     {"", "log", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "What the log looks like."},
     {"", "smtp_port", SCHEMA_PORT, false, "\"NUMBER\"", "25", 1, UINT16_MAX, AT(smtp_port),
      "The port of MX hosts. Another one than 25 is for tests and labs."},
@@ -52,12 +58,14 @@ static const struct schema_key keys[] = {
     {"listen", "lmtp", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Speak LMTP (RFC 2033), one answer for each recipient, and not SMTP."},
 
-    {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any", NULL, 0, 0, NOWHERE,
+    {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any",
+     NULL, 0, 0, NOWHERE,
      "Who has a mailbox in this domain. All other names are refused."},
     {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\"", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
-     "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when Waxwing "
+     "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when "
+     "Waxwing "
      "is started by root; never root itself."},
     {"domain", "catchall", SCHEMA_TEXT, false, "\"NAME\" | \"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who gets the mail for names that are not among the users: a user of this domain, or a full address."},
@@ -69,12 +77,14 @@ static const struct schema_key keys[] = {
      "The host that takes the mail; the port is 25 when none is given."},
 
     {"resolver", "trust_anchor", SCHEMA_PATH, false, "\"FILE\"", "\"/usr/share/dns/root.key\"", 0, 0, NOWHERE,
-     "The keys of the root zone. When the file is missing nothing is validated. Other servers than our own are "
+     "The keys of the root zone. When the file is missing nothing is validated. Other servers than our own "
+     "are "
      "validated only when this key is given."},
     {"resolver", "root_hints", SCHEMA_PATH, false, "\"FILE\"", "\"/usr/share/dns/root.hints\"", 0, 0, NOWHERE,
      "The servers of the root zone."},
 
-    {"journal", "path", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/lib/waxwing\"", 0, 0, NOWHERE, "The folder."},
+    {"journal", "path", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/lib/waxwing\"", 0, 0, NOWHERE, "The "
+     "folder."},
     {"journal", "keep", SCHEMA_DURATION, false, "TIME", "30d", HOUR, 3650 * DAY, AT(journal_keep_s),
      "How long what happened is remembered."},
 
@@ -84,16 +94,19 @@ static const struct schema_key keys[] = {
      "Recipients of one message from one client."},
     {"limits", "sessions", SCHEMA_COUNT, false, "NUMBER", "5000", 1, 100000, AT(sessions_max),
      "Connections that one smtpd process holds at a time."},
-    {"limits", "sessions_per_client", SCHEMA_COUNT, false, "NUMBER", "100", 0, 100000, AT(session_per_client_max),
+    {"limits", "sessions_per_client", SCHEMA_COUNT, false, "NUMBER", "100", 0, 100000,
+     AT(session_per_client_max),
      "How many of them one client address may have; 0 for no limit."},
-    {"limits", "memory", SCHEMA_SIZE, false, "SIZE", "256M", 16 * KIB * KIB, 1024 * KIB * KIB * KIB, AT(memory_max),
+    {"limits", "memory", SCHEMA_SIZE, false, "SIZE", "256M", 16 * KIB * KIB, 1024 * KIB * KIB * KIB,
+     AT(memory_max),
      "Message bodies and transactions that one process holds in memory."},
     {"limits", "site_connections", SCHEMA_COUNT, false, "NUMBER", "20", 1, 1000, AT(site_connections_max),
      "Connections to one destination at a time."},
 
     {"retry", "first", SCHEMA_DURATION, false, "TIME", "5m", 1, DAY, AT(retry_first_s),
      "The wait after the first failed attempt; each further wait is longer."},
-    {"retry", "longest", SCHEMA_DURATION, false, "TIME", "4h", 1, 7 * DAY, AT(retry_max_s), "The longest wait."},
+    {"retry", "longest", SCHEMA_DURATION, false, "TIME", "4h", 1, 7 * DAY, AT(retry_max_s), "The longest "
+     "wait."},
     {"retry", "jitter", SCHEMA_COUNT, false, "PERCENT", "20", 0, 50, AT(retry_jitter_pct),
      "How far a wait is moved by chance, so that not all mail is tried at once."},
     {"retry", "give_up", SCHEMA_DURATION, false, "TIME", "5d", 1, 30 * DAY, AT(expire_s),
@@ -106,20 +119,23 @@ static const struct schema_key keys[] = {
     {"processes", "relay", SCHEMA_COUNT, false, "NUMBER", "2", 1, ROLE_RELAY_MAX, AT(n_relay),
      "Processes that send mail to other hosts."},
 
-    {"log", "format", SCHEMA_CHOICE, false, "text | json", "text", 0, 1, AT(log_json), "How a line is written."},
+    {"log", "format", SCHEMA_CHOICE, false, "text | json", "text", 0, 1, AT(log_json), "How a line is "
+     "written."},
     {"log", "level", SCHEMA_CHOICE, false, "debug | info | warn | error", "info", 0, 3, AT(log_level),
      "The least important kind of line that is written."},
 
     {"maildir", "path", SCHEMA_TEXT, true, "\"PATH\"", NULL, 0, 0, NOWHERE,
      "Absolute; %u stands for the user, %d for the domain, %% for a percent sign."},
-    {"maildir", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE, "As the key user of the domain."},
+    {"maildir", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE, "As the key user of the "
+     "domain."},
 
     {"value", "maildir", SCHEMA_VALUE, false, "\"PATH\" | { ... }", NULL, 0, 0, NOWHERE,
      "For deliver: a Maildir for each user."},
     {"value", "lmtp", SCHEMA_VALUE, false, "\"unix:/PATH\" | \"HOST:PORT\"", NULL, 0, 0, NOWHERE,
      "For deliver: a server that speaks LMTP, such as Dovecot; the port is 24 when none is given."},
     {"value", "passwd", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
-     "For users: the first field of each line, fields are parted by colons; lines that begin with # are comments."},
+     "For users: the first field of each line, fields are parted by colons; lines that begin with # are "
+     "comments."},
     {"value", "file", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "For users: one name a line; lines that begin with # are comments."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
@@ -130,16 +146,23 @@ struct future {
     const char *section, *name;
 };
 static const struct future futures[] = {
-    {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"}, {"", "dnsbl"},
-    {"", "greylist"}, {"", "rate"}, {"", "alias"}, {"", "aliases"}, {"", "forward"}, {"", "pipe"}, {"", "dashboard"},
-    {"", "metrics"}, {"", "http"}, {"", "sql"}, {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"},
-    {"", "dane"}, {"", "mta_sts"}, {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"},
+    {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
+     {"", "dnsbl"},
+    {"", "greylist"}, {"", "rate"}, {"", "alias"}, {"", "aliases"}, {"", "forward"}, {"", "pipe"}, {"",
+     "dashboard"},
+    {"", "metrics"}, {"", "http"}, {"", "sql"}, {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"},
+     {"", "arc"},
+    {"", "dane"}, {"", "mta_sts"}, {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"",
+     "accept"}, {"", "webhook"},
     {"", "reports"}, {"", "store"}, {"", "geoip"}, {"", "source"},
-    {"listen", "tls"}, {"listen", "submission"}, {"listen", "proxy"}, {"listen", "auth"}, {"listen", "pregreet"},
+    {"listen", "tls"}, {"listen", "submission"}, {"listen", "proxy"}, {"listen", "auth"}, {"listen",
+     "pregreet"},
     {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
-    {"domain", "aliases"}, {"domain", "dkim"}, {"domain", "relay"}, {"domain", "recipients"}, {"domain", "tls"},
+    {"domain", "aliases"}, {"domain", "dkim"}, {"domain", "relay"}, {"domain", "recipients"}, {"domain",
+     "tls"},
     {"domain", "forward"}, {"domain", "srs"}, {"domain", "dmarc"}, {"domain", "quota"}, {"domain", "detail"},
-    {"route", "from"}, {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "source"}, {"route", "dane"},
+    {"route", "from"}, {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "source"},
+     {"route", "dane"},
     {"limits", "rate"}, {"limits", "messages_per_hour"},
 };
 /* clang-format on */

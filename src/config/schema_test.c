@@ -137,8 +137,7 @@ static void test_choice(void **state)
     assert_true(schema_choice(k, STR("info | warn")) == STR_NPOS);
 }
 
-/* ---- the manual
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the manual -------------------------------------------------------------------------------- */
 
 static void read_manual(const char *path, struct buf *out)
 {

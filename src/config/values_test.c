@@ -144,6 +144,14 @@ static void test_names(void **state)
         {"1234567890123456789012345678901234567890123456789012345678901234", true},
         {"12345678901234567890123456789012345678901234567890123456789012345", false},
     };
+    check_texts(hostnames, ARRAY_LEN(hostnames), value_hostname_error);
+    check_texts(users, ARRAY_LEN(users), value_user_error);
+    assert_non_null(value_user_error(str_of("a\0b", 3)));
+}
+
+static void test_addresses_and_paths(void **state)
+{
+    UNUSED(state);
     static const struct text_row mailboxes[] = {
         {"joe@example.org", true},
         {"joe@localhost", true},
@@ -166,11 +174,8 @@ static void test_names(void **state)
         {"/%u/..", false},  {"/%u/..x", true},
         {"/v\n/%u", false},
     };
-    check_texts(hostnames, ARRAY_LEN(hostnames), value_hostname_error);
-    check_texts(users, ARRAY_LEN(users), value_user_error);
     check_texts(mailboxes, ARRAY_LEN(mailboxes), value_mailbox_error);
     check_texts(maildirs, ARRAY_LEN(maildirs), value_maildir_error);
-    assert_non_null(value_user_error(str_of("a\0b", 3)));
     char wide[4097];
     memset(wide, 'x', sizeof wide);
     wide[0] = '/';
@@ -308,8 +313,13 @@ static void test_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),  cmocka_unit_test(test_names),       cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_netblock), cmocka_unit_test(test_resolv_conf), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_addresses_and_paths),
+        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_netblock),
+        cmocka_unit_test(test_resolv_conf),
+        cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

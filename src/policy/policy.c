@@ -16,8 +16,7 @@ enum {
     PATH_COMPONENT_MAX = 255,
 };
 
-/* ---- domains and users
- * ----------------------------------------------------------------------------------------- */
+/* ---- domains and users ------------------------------------------------------------------------- */
 
 const struct local_domain *policy_domain(const struct policy_conf *p, struct str name)
 {
@@ -133,8 +132,7 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, const struct netaddr *c
     return has_user && accepts(p, d, buf_str(&user)) ? RCPT_LOCAL : RCPT_NO_SUCH_USER;
 }
 
-/* ---- routes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- routes ------------------------------------------------------------------------------------ */
 
 static struct str put_lower(struct buf *text, struct str s)
 {
@@ -304,8 +302,7 @@ void policy_site(const struct policy_conf *p, const struct route *r, struct buf 
     }
 }
 
-/* ---- Maildir paths
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Maildir paths ----------------------------------------------------------------------------- */
 
 static bool is_path_part(struct str s)
 {

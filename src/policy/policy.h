@@ -70,12 +70,13 @@ struct route {
     struct str domain;             /* MAILDIR: its domain; MX: the domain to look up, lower case */
     struct str rcpt;               /* the envelope recipient from here on (a catch-all or postmaster may change it) */
 };
-/* Where an accepted recipient goes. Text is put into `text` (caller's buffer, at least 1 KiB free), slices borrow from
- * it, from rcpt or from p. Redirections (postmaster, catch-all to a full address) are followed at most 4 times. */
+/* Where an accepted recipient goes. Text is put into `text` (the caller's fixed buffer with at least 1 KiB free;
+ * less is our bug), slices borrow from it, from rcpt or from p. Redirections (postmaster, catch-all to a full
+ * address) are followed at most 4 times. */
 void policy_route(const struct policy_conf *p, struct str rcpt, struct buf *text, struct route *out);
 /* The key of a destination site, what concurrency and back-off are counted by: "maildir:/var/vmail/..." is one site per
  * deliver user, "lmtp:ADDR", "host:NAME:PORT", "mx:DOMAIN" (rolled up to its MX set later). */
 void policy_site(const struct policy_conf *p, const struct route *r, struct buf *out);
-/* The Maildir of a user: the template filled in. false when user or domain hold '/', NUL, control characters, begin with
- * '.' or are empty: such a name never becomes a path. */
+/* The Maildir of a user: the template filled in. false when user or domain hold '/', NUL, control characters, begin
+ * with '.' or are empty: such a name never becomes a path. */
 MUST_USE bool policy_maildir(const struct deliver *d, struct str user, struct str domain, struct buf *out);

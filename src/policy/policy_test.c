@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* ---- one configuration for all tables
- * ------------------------------------------------------------------------------ */
+/* ---- one configuration for all tables ---------------------------------------------------------- */
 
 static const struct str org_users[] = {
     {"a%b", 3}, {"ann", 3}, {"joe", 3}, {"joe+tag", 7}, {"j\xc3\xb6rg", 5},
@@ -77,8 +76,7 @@ static struct policy_conf conf(void)
                                 .n_relay_from = ARRAY_LEN(blocks)};
 }
 
-/* ---- verdicts
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------------- */
 
 enum { NO_PATH = -1 }; /* the grammar refuses it before policy sees it */
 struct rcpt_row {
@@ -263,9 +261,7 @@ static void test_domains(void **state)
     assert_null(policy_domain(&p, STR("example.org")));
 }
 
-/* ---- routes
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- routes ------------------------------------------------------------------------------------ */
 
 struct route_row {
     const char *rcpt;
@@ -443,9 +439,7 @@ static void test_sites(void **state)
     assert_text(buf_str(&site), "maildir:/home/%u/Maildir", "site", "");
 }
 
-/* ---- Maildirs
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Maildirs ---------------------------------------------------------------------------------- */
 
 static void test_maildir(void **state)
 {

@@ -38,8 +38,7 @@ static int report(const struct loaded *l, bool ok, bool json, const char *path)
         buf_fini(&out);
         return ok ? EXIT_OK : EXIT_CONFIG;
     }
-    (void)fwrite(l->warnings.p, 1, l->warnings.n, stderr);
-    (void)fwrite(l->errors.p, 1, l->errors.n, stderr);
+    (void)fprintf(stderr, "%.*s%.*s", STR_FMT(buf_str(&l->warnings)), STR_FMT(buf_str(&l->errors)));
     if (ok)
         (void)printf("%s: good: %zu domain(s), %zu listener(s)\n", path, l->config->policy.n_domains,
                      l->config->n_listeners);

@@ -98,14 +98,15 @@ static bool make_folders(const struct config *c, const struct super_conf *conf)
         if (geteuid() == 0 && stat(control, &st) == 0 && chmod(control, st.st_mode | 0055) == -1)
             return false;
     }
-    return make_folder(c->spool.p, conf->uid[ROLE_QUEUE], conf->gid[ROLE_QUEUE]) &&
-           make_folder(c->journal.p, conf->uid[ROLE_ADMIN], conf->gid[ROLE_ADMIN]);
+    char spool[4096], journal[4096];
+    return str_to_c(c->spool, spool, sizeof spool) && str_to_c(c->journal, journal, sizeof journal) &&
+           make_folder(spool, conf->uid[ROLE_QUEUE], conf->gid[ROLE_QUEUE]) &&
+           make_folder(journal, conf->uid[ROLE_ADMIN], conf->gid[ROLE_ADMIN]);
 }
 
 static void print_texts(const struct loaded *l)
 {
-    (void)fwrite(l->warnings.p, 1, l->warnings.n, stderr);
-    (void)fwrite(l->errors.p, 1, l->errors.n, stderr);
+    (void)fprintf(stderr, "%.*s%.*s", STR_FMT(buf_str(&l->warnings)), STR_FMT(buf_str(&l->errors)));
 }
 
 static bool load(struct serve *s, struct loaded *out)

@@ -85,7 +85,9 @@ void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms);
 void smtp_client_body_abort(struct smtp_client *c);
 const struct smtp_client_result *smtp_client_results(const struct smtp_client *c); /* n_rcpts of the job */
 /* Why the session as a whole failed before any job could be sent (greeting or hello refused, timed out,
- * broken, closed); outcome PENDING while it has not. */
+ * broken, closed); outcome PENDING while it has not. 5xx at SMTP_AT_GREETING or SMTP_AT_HELLO is PERMANENT
+ * for this host only: whether another is tried is the caller's choice. After a refusal QUIT goes out (RFC
+ * 5321 4.1.1.10) and SMTP_CLIENT_DEAD follows its reply, or SMTP_CLIENT_QUIT_MS. */
 const struct smtp_client_result *smtp_client_failure(const struct smtp_client *c);
 void smtp_client_quit(struct smtp_client *c, uint64_t now_ms);
 /* The connection ended (ERR_CLOSED) or broke. */

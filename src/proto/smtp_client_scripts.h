@@ -188,7 +188,8 @@ static const struct script scripts[] = {
      PIPE "J 7\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.6.7 SMTPUTF8\n+\n"},
     {"addresses that can't be written", false, false,
      PIPE
-     "J 4\nC MAIL FROM:<a@x.example>\nC RCPT TO:<r1@y.example>\nC RCPT TO:<\"a > b\"@y.example>\nC DATA\n"
+     "J 4\nC MAIL FROM:<a@x.example>\nC RCPT TO:<r1@y.example>\n"
+     "C RCPT TO:<\"a \\\\\" > b\"@y.example>\nC DATA\n"
      "S 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\n"
      "R 0 OK END 250 2.0.0 ok\nR 1 PERMANENT RCPT 0 5.1.3 can't be written\n"
      "R 2 PERMANENT RCPT 0 5.1.3 can't\nR 3 PERMANENT RCPT 0 5.1.3 can't\nR 4 OK END 250 2.0.0 ok\n"

@@ -23,9 +23,14 @@ static const struct str three[] = {STR_INIT("r1@y.example"), STR_INIT("r2@y.exam
                                    STR_INIT("r3@y.example")};
 static const struct str utf8[] = {STR_INIT("j\xc3\xbcrg@y.example")};
 static const struct str odd[] = {
-    STR_INIT("r1@y.example"),     STR_INIT("x@y\r\nRSET"),         {NULL, 0},
-    STR_INIT("a b@y.example"),    STR_INIT("\"a > b\"@y.example"), STR_INIT("r> SIZE=1 <x@y.example"),
-    STR_INIT("\"open@y.example"), STR_INIT("nul\0@y.example"),
+    STR_INIT("r1@y.example"),
+    STR_INIT("x@y\r\nRSET"),
+    {NULL, 0},
+    STR_INIT("a b@y.example"),
+    STR_INIT("\"a \\\" > b\"@y.example"),
+    STR_INIT("r> SIZE=1 <x@y.example"),
+    STR_INIT("\"open@y.example"),
+    STR_INIT("nul\0@y.example"),
 };
 static const struct smtp_client_job jobs[] = {
     [0] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1},
@@ -831,6 +836,7 @@ static void match_check_job(struct match *m)
     }
     m->n_ok += was_ok;
     m->n_done++;
+    assert_int_equal(smtp_client_n_jobs(m->c), m->n_jobs);
     m->wants_body = false;
 }
 

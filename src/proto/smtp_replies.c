@@ -2,11 +2,13 @@
 
 #include "wire/smtp_reply.h"
 
-enum { FILLED_MAX = 1536 }; /* a text with its argument; EHLO's reply with two names of 255 octets is the longest */
+enum {
+    FILLED_MAX = 1536
+}; /* a text with its argument; EHLO's reply with two names of 255 octets is the longest */
 
 const struct smtp_reply_row *smtp_reply_row(enum smtp_reply_id id)
 {
-#define X(id, code, class, subject, detail, text) \
+#define X(id, code, class, subject, detail, text)                                                            \
     [id] = {#id, code, {class, subject, detail}, text, sizeof(text) - 1},
     static const struct smtp_reply_row rows[SMTP_REPLY_ROWS] = {SMTP_REPLIES(X)};
 #undef X
@@ -44,7 +46,8 @@ void smtp_reply_put(enum smtp_reply_id id, struct str arg, bool utf8, struct buf
     struct buf filled;
     buf_init_fixed(&filled, mem, sizeof mem);
     /* an argument from the network is cut, ours all fit: the formatter cuts each line at 512 octets anyway */
-    (void)(buf_put(&filled, str_slice(text, 0, hole)) && buf_put(&filled, str_slice(arg, 0, FILLED_MAX - text.n)) &&
+    (void)(buf_put(&filled, str_slice(text, 0, hole)) &&
+           buf_put(&filled, str_slice(arg, 0, FILLED_MAX - text.n)) &&
            buf_put(&filled, str_skip(text, hole + 2)));
     put_whole(row, buf_str(&filled), utf8, out);
 }

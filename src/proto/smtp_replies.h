@@ -1,77 +1,78 @@
 /* proto/smtp_replies.h: every reply the SMTP and LMTP server can give: the only place with reply texts.
  *
- * A row is {id, code, enhanced code (class 0: none, RFC 2034 4 leaves them off greeting, hello and 354), text}. A text
- * says what is wrong and what to do. At most one "{}" is filled with an argument; in rows of code 221 and 421 that is
- * always our host name (RFC 5321 4.2.3). Replies are RFC 5321 4.2 and RFC 3463; choices of ours are said beside the row.
+ * A row is {id, code, enhanced code (class 0: none, RFC 2034 4 leaves them off greeting, hello and 354),
+ * text}. A text says what is wrong and what to do. At most one "{}" is filled with an argument; in rows of
+ * code 221 and 421 that is always our host name (RFC 5321 4.2.3). Replies are RFC 5321 4.2 and RFC 3463;
+ * choices of ours are said beside the row.
  */
 #pragma once
 #include "base/str.h"
 #include "wire/esc.h"
 
 /* clang-format off */
-#define SMTP_REPLIES(X)                                                                                                \
-    /* it goes well */                                                                                                 \
-    X(R_GREETING,       220, 0, 0, 0, "{}")                                                                            \
-    X(R_BYE,            221, 2, 0, 0, "{} closes the connection; goodbye")                                             \
-    X(R_HELLO,          250, 0, 0, 0, "{}")                                                                            \
-    X(R_OK,             250, 2, 0, 0, "OK")                                                                            \
-    X(R_RESET,          250, 2, 0, 0, "the transaction is forgotten; begin a new one with MAIL")                       \
-    X(R_MAIL_OK,        250, 2, 1, 0, "sender OK; who shall get it?")                                                  \
-    X(R_RCPT_OK,        250, 2, 1, 5, "recipient OK")                                                                  \
-    X(R_CHUNK_OK,       250, 2, 0, 0, "chunk of {} octets taken")                                                      \
-    X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                                  \
-    X(R_HELP,           214, 2, 0, 0, "{}")                                                                            \
-    X(R_VRFY,           252, 2, 1, 5, "addresses are not looked up by VRFY; send the mail and RCPT will tell")         \
-    X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                             \
-    /* not now: commands out of order */                                                                               \
-    X(R_NEED_HELLO,     503, 5, 5, 1, "introduce yourself first with {}")                                              \
-    X(R_NEED_MAIL,      503, 5, 5, 1, "give the sender first with MAIL FROM:<address>")                                \
-    X(R_NEED_RCPT,      503, 5, 5, 1, "give a recipient first with RCPT TO:<address>")                                 \
-    X(R_NO_VALID_RCPTS, 554, 5, 5, 1, "none of the recipients was accepted; there is nobody to take the message to")   \
-    X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it, or drop it with RSET, before MAIL")      \
-    X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on with BDAT, or drop it with RSET")        \
-    X(R_BDAT_FAILED,    503, 5, 5, 1, "an earlier chunk was refused and this one dropped; use RSET and begin again")   \
-    /* malformed */                                                                                                    \
-    X(R_BAD_SYNTAX,     500, 5, 5, 2, "a command begins with a word of letters, such as EHLO or MAIL")                 \
-    X(R_UNKNOWN_COMMAND, 500, 5, 5, 1, "this command is not known here; HELP lists those that are")                    \
-    X(R_NOT_IMPLEMENTED, 502, 5, 5, 1, "{} is not offered here")                                                       \
-    X(R_LMTP_WANTS_LHLO, 500, 5, 5, 1, "this port speaks LMTP; begin with LHLO")                                       \
-    X(R_SMTP_WANTS_EHLO, 500, 5, 5, 1, "this port speaks SMTP; begin with EHLO")                                       \
-    X(R_LINE_TOO_LONG,  500, 5, 5, 2, "a command line may have {} octets at most")                                     \
-    X(R_BARE_LF,        500, 5, 5, 2, "a line must end in CR LF; a line feed came alone and the line was ignored")     \
-    X(R_BAD_CHARS,      500, 5, 5, 2, "the command holds control or 8-bit characters, which have no place there")      \
-    X(R_USAGE,          501, 5, 5, 4, "the form is: {}")                                                               \
-    X(R_BAD_HELO,       501, 5, 5, 4, "give one host name, or an address literal such as [192.0.2.1], after {}")       \
-    X(R_BAD_PARAM,      501, 5, 5, 4, "{}")                                                                            \
-    X(R_UNKNOWN_PARAM,  555, 5, 5, 4, "{}")                                                                            \
-    X(R_NO_BINARYMIME,  555, 5, 5, 4, "BODY=BINARYMIME is not offered; encode the message and use 7BIT or 8BITMIME")   \
-    X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; the chunk's end is unknown, so this ends here") \
-    X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                                            \
-    X(R_DOMAIN_NEEDED,  501, 5, 1, 7, "the sender needs a domain: name@domain")                                        \
-    X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                                         \
-    X(R_NEEDS_UTF8,     553, 5, 6, 7, "an address that is not ASCII needs SMTPUTF8 as a parameter of MAIL")            \
-    /* refused for what it is */                                                                                       \
-    X(R_RELAY_DENIED,   550, 5, 7, 1, "this server takes no mail for that domain from you")                            \
-    X(R_NO_SUCH_USER,   550, 5, 1, 1, "there is no such mailbox here; check the spelling of the address")              \
-    X(R_BAD_MAILBOX,    550, 5, 1, 3, "this address names no mailbox here; use the form name@domain")                  \
-    X(R_TOO_MANY_RCPTS, 452, 4, 5, 3, "a message may have {} recipients at most; send the others another one")         \
-    X(R_TOO_BIG,        552, 5, 3, 4, "a message may have {} octets at most")                                          \
-    X(R_BARE_NEWLINE,   550, 5, 6, 0, "the message holds a CR or LF alone; every line must end in CR LF")              \
-    X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it seems to go in a circle")         \
-    X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                                  \
-    /* trouble of ours */                                                                                              \
-    X(R_STORE_BUSY,     451, 4, 3, 0, "the queue is busy; try again later")                                            \
-    X(R_STORE_FULL,     452, 4, 3, 1, "there is no room for the message now; try again later")                         \
-    X(R_STORE_DOWN,     451, 4, 3, 0, "the message can't be stored now; try again later")                              \
-    X(R_NO_MEMORY,      452, 4, 3, 0, "the server is short of memory; try again later")                                \
-    /* the session ends */                                                                                             \
-    X(R_SHUTDOWN,       421, 4, 3, 2, "{} is shutting down; try again in a moment")                                    \
-    X(R_NO_MEMORY_CLOSE, 421, 4, 3, 0, "{} is short of memory; try again later")                                       \
-    X(R_TOO_MANY_CONNECTIONS, 421, 4, 7, 0, "{} has too many connections now; try again later")                        \
-    X(R_TIMEOUT,        421, 4, 4, 2, "{} has waited too long for you")                                                \
-    X(R_TOO_SLOW,       421, 4, 4, 2, "{} gives up: the message comes too slowly")                                     \
-    X(R_TOO_MANY_ERRORS, 421, 4, 7, 0, "{} gives up after too many errors")                                            \
-    X(R_TOO_MUCH_JUNK,  421, 4, 7, 0, "{} gives up after too many commands that bring no mail")                        \
+#define SMTP_REPLIES(X)                                                                                   \
+    /* it goes well */                                                                                    \
+    X(R_GREETING,       220, 0, 0, 0, "{}")                                                               \
+    X(R_BYE,            221, 2, 0, 0, "{} closes the connection; goodbye")                                \
+    X(R_HELLO,          250, 0, 0, 0, "{}")                                                               \
+    X(R_OK,             250, 2, 0, 0, "OK")                                                               \
+    X(R_RESET,          250, 2, 0, 0, "the transaction is forgotten; begin a new one with MAIL")          \
+    X(R_MAIL_OK,        250, 2, 1, 0, "sender OK; who shall get it?")                                     \
+    X(R_RCPT_OK,        250, 2, 1, 5, "recipient OK")                                                     \
+    X(R_CHUNK_OK,       250, 2, 0, 0, "chunk of {} octets taken")                                         \
+    X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                     \
+    X(R_HELP,           214, 2, 0, 0, "{}")                                                               \
+    X(R_VRFY,           252, 2, 1, 5, "VRFY looks no address up; send the mail and RCPT will tell")       \
+    X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                \
+    /* not now: commands out of order */                                                                  \
+    X(R_NEED_HELLO,     503, 5, 5, 1, "introduce yourself first with {}")                                 \
+    X(R_NEED_MAIL,      503, 5, 5, 1, "give the sender first with MAIL FROM:<address>")                   \
+    X(R_NEED_RCPT,      503, 5, 5, 1, "give a recipient first with RCPT TO:<address>")                    \
+    X(R_NO_VALID_RCPTS, 554, 5, 5, 1, "no recipient was accepted; the message has nowhere to go")         \
+    X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it or drop it with RSET")       \
+    X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on so or drop it with RSET")   \
+    X(R_BDAT_FAILED,    503, 5, 5, 1, "an earlier chunk was refused, so this is dropped; use RSET")       \
+    /* malformed */                                                                                       \
+    X(R_BAD_SYNTAX,     500, 5, 5, 2, "a command begins with a word of letters, such as EHLO or MAIL")    \
+    X(R_UNKNOWN_COMMAND, 500, 5, 5, 1, "this command is not known here; HELP lists those that are")       \
+    X(R_NOT_IMPLEMENTED, 502, 5, 5, 1, "{} is not offered here")                                          \
+    X(R_LMTP_WANTS_LHLO, 500, 5, 5, 1, "this port speaks LMTP; begin with LHLO")                          \
+    X(R_SMTP_WANTS_EHLO, 500, 5, 5, 1, "this port speaks SMTP; begin with EHLO")                          \
+    X(R_LINE_TOO_LONG,  500, 5, 5, 2, "a command line may have {} octets at most")                        \
+    X(R_BARE_LF,        500, 5, 5, 2, "a line must end in CR LF; one that ends in LF is ignored")         \
+    X(R_BAD_CHARS,      500, 5, 5, 2, "control or 8-bit characters have no place in this command")        \
+    X(R_USAGE,          501, 5, 5, 4, "the form is: {}")                                                  \
+    X(R_BAD_HELO,       501, 5, 5, 4, "give one host name or a literal such as [192.0.2.1] after {}")     \
+    X(R_BAD_PARAM,      501, 5, 5, 4, "{}")                                                               \
+    X(R_UNKNOWN_PARAM,  555, 5, 5, 4, "{}")                                                               \
+    X(R_NO_BINARYMIME,  555, 5, 5, 4, "BINARYMIME is not offered; encode the message as 8BITMIME")        \
+    X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; goodbye, for its end is unknown") \
+    X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                               \
+    X(R_DOMAIN_NEEDED,  501, 5, 1, 7, "the sender needs a domain: name@domain")                           \
+    X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                            \
+    X(R_NEEDS_UTF8,     553, 5, 6, 7, "an address that is not ASCII needs SMTPUTF8 as a parameter of MAIL") \
+    /* refused for what it is */                                                                          \
+    X(R_RELAY_DENIED,   550, 5, 7, 1, "this server takes no mail for that domain from you")               \
+    X(R_NO_SUCH_USER,   550, 5, 1, 1, "there is no such mailbox here; check the spelling of the address") \
+    X(R_BAD_MAILBOX,    550, 5, 1, 3, "this address names no mailbox here; use the form name@domain")     \
+    X(R_TOO_MANY_RCPTS, 452, 4, 5, 3, "a message may have {} recipients; send another to the rest")       \
+    X(R_TOO_BIG,        552, 5, 3, 4, "a message may have {} octets at most")                             \
+    X(R_BARE_NEWLINE,   550, 5, 6, 0, "the message holds a CR or LF alone; every line must end in CR LF") \
+    X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it goes in a circle")   \
+    X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                     \
+    /* trouble of ours */                                                                                 \
+    X(R_STORE_BUSY,     451, 4, 3, 0, "the queue is busy; try again later")                               \
+    X(R_STORE_FULL,     452, 4, 3, 1, "there is no room for the message now; try again later")            \
+    X(R_STORE_DOWN,     451, 4, 3, 0, "the message can't be stored now; try again later")                 \
+    X(R_NO_MEMORY,      452, 4, 3, 0, "the server is short of memory; try again later")                   \
+    /* the session ends */                                                                                \
+    X(R_SHUTDOWN,       421, 4, 3, 2, "{} is shutting down; try again in a moment")                       \
+    X(R_NO_MEMORY_CLOSE, 421, 4, 3, 0, "{} is short of memory; try again later")                          \
+    X(R_TOO_MANY_CONNECTIONS, 421, 4, 7, 0, "{} has too many connections now; try again later")           \
+    X(R_TIMEOUT,        421, 4, 4, 2, "{} has waited too long for you")                                   \
+    X(R_TOO_SLOW,       421, 4, 4, 2, "{} gives up: the message comes too slowly")                        \
+    X(R_TOO_MANY_ERRORS, 421, 4, 7, 0, "{} gives up after too many errors")                               \
+    X(R_TOO_MUCH_JUNK,  421, 4, 7, 0, "{} gives up after too many commands that bring no mail")           \
     X(R_TOO_MANY_TRANSACTIONS, 421, 4, 7, 0, "{} has taken enough mail on this connection; make a new one")
 /* clang-format on */
 
@@ -96,6 +97,6 @@ struct smtp_reply_row {
 const struct smtp_reply_row *smtp_reply_row(enum smtp_reply_id id);
 /* The id of a row's name, R_NONE when there is none. */
 enum smtp_reply_id smtp_reply_by_name(struct str name);
-/* Appends the whole reply, with arg in place of "{}". utf8: the argument may show octets over 0x7f (RFC 6531 3.7.4.1).
- * Nothing is appended when out can't hold all of it: out->failed tells. */
+/* Appends the whole reply, with arg in place of "{}". utf8: the argument may show octets over 0x7f (RFC
+ * 6531 3.7.4.1). Nothing is appended when out can't hold all of it: out->failed tells. */
 void smtp_reply_put(enum smtp_reply_id id, struct str arg, bool utf8, struct buf *out);

@@ -23,7 +23,8 @@ static size_t holes(const struct smtp_reply_row *row)
     return n;
 }
 
-/* RFC 3463 2: the class of the enhanced code is the first digit of the code. RFC 2034 4 names the replies without one. */
+/* RFC 3463 2: the class of the enhanced code is the first digit of the code. RFC 2034 4 names the replies
+ * without one. */
 static void code_and_class_agree(void **state)
 {
     UNUSED(state);
@@ -58,7 +59,8 @@ static void rows_differ(void **state)
         assert_int_equal(smtp_reply_by_name(str_from_c(row_at(i)->name)), i);
         for (int k = 1; k < i; k++) {
             const struct smtp_reply_row *a = row_at(i), *b = row_at(k);
-            bool same = a->code == b->code && memcmp(&a->esc, &b->esc, sizeof a->esc) == 0 && strcmp(a->text, b->text) == 0;
+            bool same = a->code == b->code && memcmp(&a->esc, &b->esc, sizeof a->esc) == 0 &&
+                        strcmp(a->text, b->text) == 0;
             assert_false(same);
         }
     }
@@ -127,9 +129,9 @@ static void no_room_appends_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(code_and_class_agree),   cmocka_unit_test(texts_are_fit_to_send),
-        cmocka_unit_test(rows_differ),            cmocka_unit_test(argument_is_filled_in),
-        cmocka_unit_test(long_argument_is_cut),   cmocka_unit_test(no_room_appends_nothing),
+        cmocka_unit_test(code_and_class_agree), cmocka_unit_test(texts_are_fit_to_send),
+        cmocka_unit_test(rows_differ),          cmocka_unit_test(argument_is_filled_in),
+        cmocka_unit_test(long_argument_is_cut), cmocka_unit_test(no_room_appends_nothing),
     };
     return cmocka_run_group_tests_name("smtp_replies", tests, NULL, NULL);
 }

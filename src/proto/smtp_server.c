@@ -1,5 +1,5 @@
-/* proto/smtp_server.c: the session's machinery: phases, the command table, events, replies, clocks. What a command does
- * is in smtp_server_cmd_*.c.
+/* proto/smtp_server.c: the session's machinery: phases, the command table, events, replies, clocks. What a
+ * command does is in smtp_server_cmd_*.c.
  */
 #include "proto/smtp_server.h"
 
@@ -9,26 +9,30 @@
 
 #include <string.h>
 
-/* ---- the command table --------------------------------------------------------------------------------------------- */
+/* ---- the command table
+ * --------------------------------------------------------------------------------------------- */
 
 enum { /* phases in which a command is legal */
-    P_HELLO = 1 << SMTP_SERVER_HELLO,
-    P_READY = 1 << SMTP_SERVER_READY,
-    P_MAIL = 1 << SMTP_SERVER_MAIL,
-    P_RCPT = 1 << SMTP_SERVER_RCPT,
-    P_BDAT = 1 << SMTP_SERVER_BDAT,
+       P_HELLO = 1 << SMTP_SERVER_HELLO,
+       P_READY = 1 << SMTP_SERVER_READY,
+       P_MAIL = 1 << SMTP_SERVER_MAIL,
+       P_RCPT = 1 << SMTP_SERVER_RCPT,
+       P_BDAT = 1 << SMTP_SERVER_BDAT,
+       P_ENVELOPE = P_MAIL | P_RCPT,
+    P_CHUNK = P_RCPT | P_BDAT,
     P_ANY = P_HELLO | P_READY | P_MAIL | P_RCPT | P_BDAT,
 };
 enum {
-    ENDS_GROUP = 1 << 0,  /* RFC 2920 3.1: the client waits for the reply, so the owner gets a chance to send it */
-    JUNK = 1 << 1,        /* brings no mail: counted against junk_max */
+    ENDS_GROUP =
+        1 << 0,    /* RFC 2920 3.1: the client waits for the reply, so the owner gets a chance to send it */
+    JUNK = 1 << 1, /* brings no mail: counted against junk_max */
     RAW_FOLLOWS = 1 << 2, /* its octets must be read even when it is refused */
     UTF8 = 1 << 3,        /* RFC 6531: octets over 0x7f may stand in the argument */
-    SMTP_ONLY = 1 << 4,
-    LMTP_ONLY = 1 << 5,
+    SMTP = 1 << 4,        /* not in LMTP */
+    LMTP = 1 << 5,        /* only there */
     NOT_OFFERED = 1 << 6, /* known, so 502 and not 500 (RFC 5321 4.2.4) */
 };
-enum arg_kind { ARG_NONE = 0, ARG_OPTIONAL, ARG_REQUIRED };
+enum arg_kind { ARG_NO = 0, ARG_MAY, ARG_MUST };
 
 struct command {
     const char *verb;
@@ -42,29 +46,29 @@ struct command {
 
 /* clang-format off */
 static const struct command commands[] = {
- /*  verb        handler   legal in         flags                         argument      too late       form */
-  { "MAIL",     cmd_mail, P_READY,         UTF8,                         ARG_REQUIRED, R_NESTED_MAIL, "MAIL FROM:<address>" },
-  { "RCPT",     cmd_rcpt, P_MAIL | P_RCPT, UTF8,                         ARG_REQUIRED, R_IN_BDAT,     "RCPT TO:<address>" },
-  { "DATA",     cmd_data, P_RCPT,          ENDS_GROUP,                   ARG_NONE,     R_IN_BDAT,     "DATA" },
-  { "BDAT",     cmd_bdat, P_RCPT | P_BDAT, RAW_FOLLOWS,                  ARG_REQUIRED, R_NONE,        "BDAT octets [LAST]" },
-  { "RSET",     cmd_rset, P_ANY,           JUNK,                         ARG_NONE,     R_NONE,        "RSET" },
-  { "NOOP",     cmd_noop, P_ANY,           ENDS_GROUP | JUNK | UTF8,     ARG_OPTIONAL, R_NONE,        "NOOP [text]" },
-  { "QUIT",     cmd_quit, P_ANY,           ENDS_GROUP,                   ARG_NONE,     R_NONE,        "QUIT" },
-  { "EHLO",     cmd_ehlo, P_ANY,           ENDS_GROUP | JUNK | SMTP_ONLY, ARG_REQUIRED, R_NONE,       "EHLO host.name" },
-  { "HELO",     cmd_helo, P_ANY,           JUNK | SMTP_ONLY,             ARG_REQUIRED, R_NONE,        "HELO host.name" },
-  { "LHLO",     cmd_ehlo, P_ANY,           ENDS_GROUP | JUNK | LMTP_ONLY, ARG_REQUIRED, R_NONE,       "LHLO host.name" },
-  { "VRFY",     cmd_vrfy, P_ANY,           ENDS_GROUP | JUNK | UTF8,     ARG_REQUIRED, R_NONE,        "VRFY name" },
-  { "HELP",     cmd_help, P_ANY,           JUNK,                         ARG_OPTIONAL, R_NONE,        "HELP [verb]" },
-  { "AUTH",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "STARTTLS", NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "EXPN",     NULL,     P_ANY,           NOT_OFFERED | UTF8,           ARG_OPTIONAL, R_NONE,        "" },
-  { "ETRN",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "ATRN",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "TURN",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "SEND",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "SOML",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "SAML",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
-  { "BURL",     NULL,     P_ANY,           NOT_OFFERED,                  ARG_OPTIONAL, R_NONE,        "" },
+ /*  verb        handler   legal in    flags                     argument  too late       form */
+  { "MAIL",     cmd_mail, P_READY,    UTF8,                     ARG_MUST, R_NESTED_MAIL, "MAIL FROM:<address>" },
+  { "RCPT",     cmd_rcpt, P_ENVELOPE, UTF8,                     ARG_MUST, R_IN_BDAT,     "RCPT TO:<address>" },
+  { "DATA",     cmd_data, P_RCPT,     ENDS_GROUP,               ARG_NO,   R_IN_BDAT,     "DATA" },
+  { "BDAT",     cmd_bdat, P_CHUNK,    RAW_FOLLOWS,              ARG_MUST, R_NONE,        "BDAT octets [LAST]" },
+  { "RSET",     cmd_rset, P_ANY,      JUNK,                     ARG_NO,   R_NONE,        "RSET" },
+  { "NOOP",     cmd_noop, P_ANY,      ENDS_GROUP | JUNK | UTF8, ARG_MAY,  R_NONE,        "NOOP [text]" },
+  { "QUIT",     cmd_quit, P_ANY,      ENDS_GROUP,               ARG_NO,   R_NONE,        "QUIT" },
+  { "EHLO",     cmd_ehlo, P_ANY,      ENDS_GROUP | JUNK | SMTP, ARG_MUST, R_NONE,        "EHLO host.name" },
+  { "HELO",     cmd_helo, P_ANY,      JUNK | SMTP,              ARG_MUST, R_NONE,        "HELO host.name" },
+  { "LHLO",     cmd_ehlo, P_ANY,      ENDS_GROUP | JUNK | LMTP, ARG_MUST, R_NONE,        "LHLO host.name" },
+  { "VRFY",     cmd_vrfy, P_ANY,      ENDS_GROUP | JUNK | UTF8, ARG_MUST, R_NONE,        "VRFY name" },
+  { "HELP",     cmd_help, P_ANY,      JUNK,                     ARG_MAY,  R_NONE,        "HELP [verb]" },
+  { "AUTH",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "STARTTLS", NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "EXPN",     NULL,     P_ANY,      NOT_OFFERED | UTF8,       ARG_MAY,  R_NONE,        "" },
+  { "ETRN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "ATRN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "TURN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "SEND",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "SOML",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "SAML",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "BURL",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
 };
 /* clang-format on */
 
@@ -93,7 +97,7 @@ void cmd_help(struct smtp_server *s, struct str arg)
         (void)(buf_puts(&text, "the form is: ") && buf_puts(&text, c->form));
     } else {
         buf_puts(&text, "these commands are known:\n");
-        unsigned foreign = NOT_OFFERED | (s->conf->lmtp ? SMTP_ONLY : LMTP_ONLY);
+        unsigned foreign = NOT_OFFERED | (s->conf->lmtp ? SMTP : LMTP);
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
             if ((commands[i].flags & foreign) == 0)
                 (void)(buf_puts(&text, commands[i].verb) && buf_putc(&text, ' '));
@@ -104,7 +108,7 @@ void cmd_help(struct smtp_server *s, struct str arg)
     smtp_server_reply(s, R_HELP, buf_str(&text));
 }
 
-/* ---- phases --------------------------------------------------------------------------------------------------------- */
+/* ---- phases -------------------------------------------------------------------------------------------- */
 
 void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to)
 {
@@ -112,8 +116,10 @@ void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to)
     static const bool allowed[N][N] = {
         [SMTP_SERVER_GREETING] = {[SMTP_SERVER_HELLO] = true, [SMTP_SERVER_CLOSED] = true},
         [SMTP_SERVER_HELLO] = {[SMTP_SERVER_READY] = true, [SMTP_SERVER_CLOSED] = true},
-        [SMTP_SERVER_READY] = {[SMTP_SERVER_READY] = true, [SMTP_SERVER_MAIL] = true, [SMTP_SERVER_CLOSED] = true},
-        [SMTP_SERVER_MAIL] = {[SMTP_SERVER_READY] = true, [SMTP_SERVER_RCPT] = true, [SMTP_SERVER_CLOSED] = true},
+        [SMTP_SERVER_READY] =
+            {[SMTP_SERVER_READY] = true, [SMTP_SERVER_MAIL] = true, [SMTP_SERVER_CLOSED] = true},
+        [SMTP_SERVER_MAIL] =
+            {[SMTP_SERVER_READY] = true, [SMTP_SERVER_RCPT] = true, [SMTP_SERVER_CLOSED] = true},
         [SMTP_SERVER_RCPT] = {[SMTP_SERVER_READY] = true,
                               [SMTP_SERVER_DATA] = true,
                               [SMTP_SERVER_BDAT] = true,
@@ -130,7 +136,7 @@ enum smtp_server_phase smtp_server_phase(const struct smtp_server *s)
     return s->phase;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static uint64_t or_default(uint64_t n, uint64_t preset)
 {
@@ -154,7 +160,8 @@ void smtp_server_init(struct smtp_server *s, const struct smtp_server_conf *conf
     s->conf = conf;
     arena_init(&s->arena, pool, ((size_t)smtp_server_rcpt_max(s) + 4) * SMTP_SERVER_RCPT_MEMORY);
     /* what one message can add: a reply for each recipient (LMTP) */
-    buf_init(&s->out, (size_t)SMTP_SERVER_OUTPUT_HIGH * 2 + (size_t)smtp_server_rcpt_max(s) * SMTP_REPLY_LINE_MAX);
+    buf_init(&s->out,
+             (size_t)SMTP_SERVER_OUTPUT_HIGH * 2 + (size_t)smtp_server_rcpt_max(s) * SMTP_REPLY_LINE_MAX);
     s->now_ms = s->idle_since_ms = now_ms;
 }
 
@@ -164,7 +171,8 @@ void smtp_server_fini(struct smtp_server *s)
     buf_fini(&s->out);
 }
 
-struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool, uint64_t now_ms)
+struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool,
+                                    uint64_t now_ms)
 {
     struct smtp_server *s = mem_new(struct smtp_server);
     if (s != NULL)
@@ -194,7 +202,8 @@ void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id)
     (void)(buf_put(&text, str_slice(s->conf->hostname, 0, SMTP_DOMAIN_MAX)) &&
            buf_puts(&text, s->conf->lmtp ? " LMTP" : " ESMTP") &&
            (s->conf->banner.n == 0 ||
-            (buf_putc(&text, ' ') && buf_put(&text, str_slice(s->conf->banner, 0, SMTP_REPLY_LINE_MAX / 2 - 10)))));
+            (buf_putc(&text, ' ') &&
+             buf_put(&text, str_slice(s->conf->banner, 0, SMTP_REPLY_LINE_MAX / 2 - 10)))));
     must(!text.failed);
     smtp_server_set_phase(s, SMTP_SERVER_HELLO);
     smtp_server_reply(s, R_GREETING, buf_str(&text));
@@ -244,7 +253,7 @@ void smtp_server_eof(struct smtp_server *s)
     smtp_server_end(s, R_NONE);
 }
 
-/* ---- replies --------------------------------------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------------------------------------- */
 
 void smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id, struct str arg)
 {
@@ -299,7 +308,7 @@ void smtp_server_sent(struct smtp_server *s, size_t n)
     buf_release(&s->out);
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------- */
 
 void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind)
 {
@@ -313,7 +322,7 @@ void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind)
 
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
 {
-    static const enum smtp_event_kind order[] = {SMTP_EV_BODY, SMTP_EV_ABORT, SMTP_EV_MAIL,   SMTP_EV_RCPT,
+    static const enum smtp_event_kind order[] = {SMTP_EV_BODY, SMTP_EV_ABORT,   SMTP_EV_MAIL, SMTP_EV_RCPT,
                                                  SMTP_EV_DATA, SMTP_EV_MESSAGE, SMTP_EV_CLOSE};
     if (s->pending == 0)
         return false;
@@ -405,7 +414,8 @@ void smtp_server_answer(struct smtp_server *s, uint32_t question, enum smtp_repl
     smtp_server_answer_rcpt(s, question, id, arg, 0);
 }
 
-/* ---- command lines --------------------------------------------------------------------------------------------------- */
+/* ---- command lines
+ * --------------------------------------------------------------------------------------------------- */
 
 static enum smtp_reply_id early_reply(const struct smtp_server *s)
 {
@@ -439,14 +449,14 @@ static void run_command(struct smtp_server *s, const struct command *c, struct s
         smtp_server_end(s, R_TOO_MUCH_JUNK);
     else if ((c->flags & NOT_OFFERED) != 0)
         smtp_server_reply(s, R_NOT_IMPLEMENTED, str_from_c(c->verb));
-    else if (s->conf->lmtp && (c->flags & SMTP_ONLY) != 0)
+    else if (s->conf->lmtp && (c->flags & SMTP) != 0)
         smtp_server_reply(s, R_LMTP_WANTS_LHLO, STR_NIL);
-    else if (!s->conf->lmtp && (c->flags & LMTP_ONLY) != 0)
+    else if (!s->conf->lmtp && (c->flags & LMTP) != 0)
         smtp_server_reply(s, R_SMTP_WANTS_EHLO, STR_NIL);
     else if ((c->phases & 1u << s->phase) == 0)
         refuse_phase(s, c, arg);
-    else if ((c->arg == ARG_REQUIRED && arg.n == 0 && (c->flags & RAW_FOLLOWS) == 0) ||
-             (c->arg == ARG_NONE && arg.n > 0))
+    else if ((c->arg == ARG_MUST && arg.n == 0 && (c->flags & RAW_FOLLOWS) == 0) ||
+             (c->arg == ARG_NO && arg.n > 0))
         smtp_server_reply(s, R_USAGE, str_from_c(c->form));
     else
         c->handle(s, arg);
@@ -473,9 +483,10 @@ static void handle_line(struct smtp_server *s, struct str line)
         run_command(s, c, arg);
 }
 
-/* One command line, or a part of one that is too long. A line that ends in LF alone is refused and not obeyed, though
- * RFC 5321 2.3.8 would let us be lenient and others were: commands that stand in a message behind a bare LF (SMTP
- * smuggling) then never act, whatever another server believed to be the end of the message. */
+/* One command line, or a part of one that is too long. A line that ends in LF alone is refused and not
+ * obeyed, though RFC 5321 2.3.8 would let us be lenient and others were: commands that stand in a message
+ * behind a bare LF (SMTP smuggling) then never act, whatever another server believed to be the end of the
+ * message. */
 static size_t feed_line(struct smtp_server *s, struct str in)
 {
     const char *lf = memchr(in.p, '\n', in.n);
@@ -497,7 +508,7 @@ static size_t feed_line(struct smtp_server *s, struct str in)
     return n;
 }
 
-/* ---- input ----------------------------------------------------------------------------------------------------------- */
+/* ---- input --------------------------------------------------------------------------------------------- */
 
 void smtp_server_start_window(struct smtp_server *s)
 {
@@ -562,7 +573,7 @@ size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms)
     return total;
 }
 
-/* ---- clocks ---------------------------------------------------------------------------------------------------------- */
+/* ---- clocks -------------------------------------------------------------------------------------------- */
 
 static uint64_t window_ms(const struct smtp_server *s)
 {
@@ -625,7 +636,8 @@ void smtp_server_tick(struct smtp_server *s, uint64_t now_ms)
     }
 }
 
-/* ---- what others ask --------------------------------------------------------------------------------------------------- */
+/* ---- what others ask
+ * --------------------------------------------------------------------------------------------------- */
 
 const struct smtp_server_transaction *smtp_server_transaction(const struct smtp_server *s)
 {
@@ -660,5 +672,6 @@ void smtp_server_invariants(const struct smtp_server *s)
     must(s->phase != SMTP_SERVER_CLOSED || (!s->chunk.is_open && !s->in_transaction));
     must(!s->out.failed && (s->out.n > 0 || s->out.p == NULL));
     must(s->chunk.left <= s->chunk.size);
-    must(s->helo_n <= SMTP_DOMAIN_MAX && (s->phase <= SMTP_SERVER_HELLO || s->phase == SMTP_SERVER_CLOSED || s->helo_n > 0));
+    must(s->helo_n <= SMTP_DOMAIN_MAX &&
+         (s->phase <= SMTP_SERVER_HELLO || s->phase == SMTP_SERVER_CLOSED || s->helo_n > 0));
 }

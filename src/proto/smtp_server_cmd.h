@@ -1,6 +1,7 @@
 /* proto/smtp_server_cmd.h: what smtp_server.c and the files of the commands share. Nobody else includes it.
  *
- * A handler is called only in a phase and with an argument that its row of the command table allows: it checks neither.
+ * A handler is called only in a phase and with an argument that its row of the command table allows: it
+ * checks neither.
  */
 #pragma once
 #include "proto/smtp_server_impl.h"
@@ -27,8 +28,8 @@ void smtp_server_reply_end(struct smtp_server *s, enum smtp_reply_id id);
 void smtp_server_end(struct smtp_server *s, enum smtp_reply_id id);
 void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to);
 void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind);
-/* The transaction is forgotten, its memory given back; SMTP_EV_ABORT if the owner holds a part of it. The phase becomes
- * READY if it was beyond. */
+/* The transaction is forgotten, its memory given back; SMTP_EV_ABORT if the owner holds a part of it. The
+ * phase becomes READY if it was beyond. */
 void smtp_server_end_transaction(struct smtp_server *s);
 /* From here on the octets of the message are dropped, its end will be answered with id. */
 void smtp_server_refuse_message(struct smtp_server *s, enum smtp_reply_id id);

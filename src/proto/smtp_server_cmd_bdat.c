@@ -1,9 +1,9 @@
 /* proto/smtp_server_cmd_bdat.c: BDAT (RFC 3030 2).
  *
- * The octets of a chunk are read whatever the command's fate, then it is answered. The first refused chunk tells the
- * reason, those behind it (a client may pipeline them) get R_BDAT_FAILED; a refused LAST chunk ends the transaction. We
- * do not offer BINARYMIME: a chunk with a bare CR or LF is refused like DATA, or such a message could be smuggled out by
- * whoever relays it with DATA.
+ * The octets of a chunk are read whatever the command's fate, then it is answered. The first refused chunk
+ * tells the reason, those behind it (a client may pipeline them) get R_BDAT_FAILED; a refused LAST chunk ends
+ * the transaction. We do not offer BINARYMIME: a chunk with a bare CR or LF is refused like DATA, or such a
+ * message could be smuggled out by whoever relays it with DATA.
  */
 #include "proto/smtp_server_cmd.h"
 
@@ -112,7 +112,6 @@ void smtp_server_chunk_answered(struct smtp_server *s, enum smtp_reply_id id)
         s->is_granted = true;
     else
         s->refused = id;
-    smtp_server_start_window(s);
     if (s->chunk.left == 0)
         end_chunk(s);
 }

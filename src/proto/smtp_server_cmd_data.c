@@ -1,8 +1,8 @@
 /* proto/smtp_server_cmd_data.c: DATA (RFC 5321 4.1.1.4, 4.5.2).
  *
- * A message that is too big or holds a bare CR or LF is read to its end and refused there, its octets are dropped as
- * they come. A client that sends the message before our 354 breaks RFC 2920 3.1 but is understood all the same: octets
- * are taken strictly in order.
+ * A message that is too big or holds a bare CR or LF is read to its end and refused there, its octets are
+ * dropped as they come. A client that sends the message before our 354 breaks RFC 2920 3.1 but is understood
+ * all the same: octets are taken strictly in order.
  */
 #include "proto/smtp_server_cmd.h"
 

@@ -1,12 +1,13 @@
-/* proto/smtp_server_cmd_hello.c: EHLO, HELO and LHLO, and the table of what EHLO offers (RFC 5321 4.1.1.1, 2033 4.1). */
+/* proto/smtp_server_cmd_hello.c: EHLO, HELO and LHLO, and the table of what EHLO offers (RFC 5321 4.1.1.1,
+ * 2033 4.1). */
 #include "base/limits.h"
 #include "proto/smtp_server_cmd.h"
 
 #include <string.h>
 
-/* Any visible ASCII is taken for a name: clients say what their owners called them ("my_pc", an address without
- * brackets), and RFC 5321 4.1.4 forbids refusing mail for a name that does not verify. Only what could not stand in our
- * trace field as one word is refused. */
+/* Any visible ASCII is taken for a name: clients say what their owners called them ("my_pc", an address
+ * without brackets), and RFC 5321 4.1.4 forbids refusing mail for a name that does not verify. Only what
+ * could not stand in our trace field as one word is refused. */
 static bool is_hello_name(struct str name)
 {
     for (size_t i = 0; i < name.n; i++) {
@@ -16,7 +17,8 @@ static bool is_hello_name(struct str name)
     return name.n > 0 && name.n <= SMTP_DOMAIN_MAX;
 }
 
-/* ---- what is offered ------------------------------------------------------------------------------------------------- */
+/* ---- what is offered
+ * ------------------------------------------------------------------------------------------------- */
 
 static bool is_always(const struct smtp_server_conf *c)
 {
@@ -75,7 +77,8 @@ static void put_keywords(const struct smtp_server *s, struct buf *text)
     }
 }
 
-/* ---- commands -------------------------------------------------------------------------------------------------------- */
+/* ---- commands
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void hello(struct smtp_server *s, struct str name, bool esmtp)
 {
@@ -93,11 +96,8 @@ static void hello(struct smtp_server *s, struct str name, bool esmtp)
     struct buf text;
     buf_init_fixed(&text, mem, sizeof mem);
     buf_put(&text, str_slice(s->conf->hostname, 0, SMTP_DOMAIN_MAX));
-    /* a name that would make the line too long for RFC 5321 4.5.3.1.5 is not worth repeating */
-    if (name.n <= 200) {
-        buf_puts(&text, " greets ");
-        buf_put(&text, name);
-    }
+    buf_puts(&text, " greets ");
+    buf_put(&text, name); /* two very long names are cut when the line is written */
     if (esmtp)
         put_keywords(s, &text);
     must(!text.failed);

@@ -22,7 +22,8 @@ static bool has_slot(struct smtp_server *s)
     return true;
 }
 
-/* A copy in the arena. A refused recipient leaves its memory to the next: refusals do not use the arena up. */
+/* A copy in the arena. A refused recipient leaves its memory to the next: refusals do not use the arena up.
+ */
 static bool keep_text(struct smtp_server *s, struct str text, struct str *out)
 {
     if (text.n > s->spare_size) {

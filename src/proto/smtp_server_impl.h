@@ -1,5 +1,5 @@
-/* proto/smtp_server_impl.h: the inside of struct smtp_server, for embedding it in a session. Only proto/smtp_server*.c
- * and tests touch the members.
+/* proto/smtp_server_impl.h: the inside of struct smtp_server, for embedding it in a session. Only
+ * proto/smtp_server*.c and tests touch the members.
  */
 #pragma once
 #include "base/limits.h"
@@ -7,8 +7,10 @@
 #include "wire/dotstuff.h"
 
 enum {
-    SMTP_SERVER_RCPT_OVERSHOOT_MAX = 1000, /* recipients over the limit a transaction before each counts as an error */
-    SMTP_SERVER_RCPT_MEMORY = 1024, /* octets of arena a recipient takes at most: the longest path and two table slots */
+    SMTP_SERVER_RCPT_OVERSHOOT_MAX =
+        1000, /* recipients over the limit a transaction before each counts as an error */
+    SMTP_SERVER_RCPT_MEMORY =
+        1024, /* octets of arena a recipient takes at most: the longest path and two table slots */
 };
 
 struct smtp_server_chunk { /* BDAT: the octets that follow the command (RFC 3030 2) */
@@ -26,7 +28,8 @@ struct smtp_server {
     enum smtp_server_phase phase;
     bool is_esmtp;
     bool in_transaction; /* from SMTP_EV_MAIL on */
-    bool is_granted;     /* SMTP_EV_DATA was answered well and neither an accepted message nor SMTP_EV_ABORT followed */
+    bool is_granted;     /* SMTP_EV_DATA was answered well and neither an accepted message nor SMTP_EV_ABORT
+                            followed */
     bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
     bool skips_line;     /* within an over-long command line */
     bool clock_restarts; /* a question was answered: the next tick starts the clock again */
@@ -46,7 +49,8 @@ struct smtp_server {
     uint32_t n_answered;  /* LMTP: answers to SMTP_EV_MESSAGE so far */
     char *spare;          /* in the arena: text of a recipient that was refused, for the next one */
     size_t spare_size;
-    enum smtp_reply_id refused; /* the message is refused: its octets are dropped, its end is answered with this */
+    enum smtp_reply_id
+        refused; /* the message is refused: its octets are dropped, its end is answered with this */
     struct dot_decoder dots;
     struct smtp_server_chunk chunk;
     bool chunk_last_cr; /* BDAT: the octet before was CR */
@@ -61,5 +65,6 @@ struct smtp_server {
     uint16_t helo_n;
     char helo[SMTP_DOMAIN_MAX];
 };
-_Static_assert(SMTP_PATH_MAX + 64 + 2 * sizeof(struct smtp_server_rcpt) <= SMTP_SERVER_RCPT_MEMORY, "see above");
+_Static_assert(SMTP_PATH_MAX + 64 + 2 * sizeof(struct smtp_server_rcpt) <= SMTP_SERVER_RCPT_MEMORY,
+               "see above");
 _Static_assert(sizeof(struct smtp_server) <= 1228, "20,000 idle sessions are held");

@@ -1,5 +1,5 @@
-/* The dialogues are in tests/dialogue; here is what a dialogue can't show: every command in every phase, memory, clocks,
- * limits, questions, random input.
+/* The dialogues are in tests/dialogue; here is what a dialogue can't show: every command in every phase,
+ * memory, clocks, limits, questions, random input.
  */
 #include "base/mem.h"
 #include "base/rand.h"
@@ -154,10 +154,11 @@ static void to_phase(struct owner *o, enum smtp_server_phase phase)
     assert_int_equal(smtp_server_phase(&o->s), phase);
 }
 
-/* ---- every command in every phase ---------------------------------------------------------------------------------------- */
+/* ---- every command in every phase
+ * ---------------------------------------------------------------------------------------- */
 
-static const enum smtp_server_phase phases[] = {SMTP_SERVER_HELLO, SMTP_SERVER_READY, SMTP_SERVER_MAIL, SMTP_SERVER_RCPT,
-                                                SMTP_SERVER_BDAT};
+static const enum smtp_server_phase phases[] = {SMTP_SERVER_HELLO, SMTP_SERVER_READY, SMTP_SERVER_MAIL,
+                                                SMTP_SERVER_RCPT, SMTP_SERVER_BDAT};
 
 /* clang-format off */
 static const struct {
@@ -247,7 +248,7 @@ static void matrix_is_complete(void **state)
     assert_int_equal(n, 7);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static void one_message(struct owner *o)
 {
@@ -341,7 +342,7 @@ static void output_holds_input_back(void **state)
     owner_del(o);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------------------------------------- */
 
 static void size_limit_is_exact(void **state)
 {
@@ -426,7 +427,7 @@ static void thousand_longest_recipients(void **state)
     owner_del(o);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------------------------------------- */
 
 static void open_question_stops_input(void **state)
 {
@@ -531,11 +532,8 @@ static void groups_end(void **state)
         const char *in;
         size_t n;
     } table[] = {
-        {"NOOP\r\nRSET\r\n", 6},
-        {"RSET\r\nRSET\r\n", 12},
-        {"RSET\r\nEHLO x\r\nRSET\r\n", 14},
-        {"VRFY x\r\nRSET\r\n", 8},
-        {"QUIT\r\nRSET\r\n", 6},
+        {"NOOP\r\nRSET\r\n", 6},   {"RSET\r\nRSET\r\n", 12}, {"RSET\r\nEHLO x\r\nRSET\r\n", 14},
+        {"VRFY x\r\nRSET\r\n", 8}, {"QUIT\r\nRSET\r\n", 6},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         struct owner *o = owner_new();
@@ -546,7 +544,7 @@ static void groups_end(void **state)
     }
 }
 
-/* ---- clocks ---------------------------------------------------------------------------------------------------------------- */
+/* ---- clocks -------------------------------------------------------------------------------------------- */
 
 static void deadlines(void **state)
 {
@@ -613,7 +611,7 @@ static void questions_stop_the_clock(void **state)
     owner_del(o);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static void on_the_heap(void **state)
 {
@@ -653,14 +651,34 @@ static void longest_names(void **state)
     owner_del(o);
 }
 
-/* ---- random input ------------------------------------------------------------------------------------------------------------ */
+/* ---- random input -------------------------------------------------------------------------------------- */
 
 static const char *const pieces[] = {
-    "EHLO x\r\n",   "HELO y\r\n",     "LHLO z\r\n",       "MAIL FROM:<a@example.org>\r\n", "MAIL FROM:<>\r\n",
-    "RSET\r\n",     "NOOP\r\n",       "DATA\r\n",         "RCPT TO:<joe@localhost>\r\n",   "RCPT TO:<ann@x.example>\r\n",
-    "BDAT 5\r\n",   "BDAT 0 LAST\r\n", "BDAT 3 LAST\r\n", "BDAT 0\r\n",                    "abc",
-    "\r\n.\r\n",    "\n",             "\r",               ".",                             "x\r\n",
-    "\r\n.\r\n",    ".\r\n",          "VRFY q\r\n",       "MAIL FROM:<a@b> SIZE=1\r\n",    "\xff\x00",
+    "EHLO x\r\n",
+    "HELO y\r\n",
+    "LHLO z\r\n",
+    "MAIL FROM:<a@example.org>\r\n",
+    "MAIL FROM:<>\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "DATA\r\n",
+    "RCPT TO:<joe@localhost>\r\n",
+    "RCPT TO:<ann@x.example>\r\n",
+    "BDAT 5\r\n",
+    "BDAT 0 LAST\r\n",
+    "BDAT 3 LAST\r\n",
+    "BDAT 0\r\n",
+    "abc",
+    "\r\n.\r\n",
+    "\n",
+    "\r",
+    ".",
+    "x\r\n",
+    "\r\n.\r\n",
+    ".\r\n",
+    "VRFY q\r\n",
+    "MAIL FROM:<a@b> SIZE=1\r\n",
+    "\xff\x00",
     "MAIL FROM:<a@example.org>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\n",
 };
 

@@ -26,6 +26,8 @@ enum {
     SEGLOG_FIRST_SIZE = 16 * 1024 * 1024, /* a segment that somebody waits for is made this small */
     SEGLOG_LAZY_MS = 50,                  /* a lazy unit waits for company this long */
     SEGLOG_RETRY_MS = 5000,               /* until the next try to make a segment after a failure */
+    SEGLOG_READ_TRIES = 4,                /* of what can't be read, before it counts as damaged, */
+    SEGLOG_READ_PAUSE_MS = 250,           /* so far apart */
     SEGLOG_ZERO_STEP = 4 * 1024 * 1024,   /* zeros written and flushed at a time */
     SEGLOG_ZEROS = 64 * 1024,
     SEGLOG_SLOT_PAGE = 256,
@@ -123,6 +125,8 @@ struct seglog_walk {
     uint64_t resume_at; /* lookahead: the batch in which it lies, or 0 */
     uint64_t seq;       /* number the next unit should have */
     uint64_t care_at;   /* is_careful: the next block to read */
+    unsigned n_tries;   /* of that block */
+    struct timer pause;
     /* results */
     enum err err;
     struct buf entries; /* encoded entries; the caller frees */
@@ -144,7 +148,9 @@ struct seglog_clean {
     struct str run;        /* entries whose records are in mem */
     bool is_reading, has_run;
     uint64_t wait_flush;   /* CLEAN_WAIT: until this many batches are on disk */
-    bool is_careful;    /* a read failed: one record at a time */
+    bool is_careful;    /* a read failed: one record at a time, several tries each */
+    unsigned n_tries;
+    struct timer pause;
     bool keeps_counts;
 };
 
@@ -231,8 +237,10 @@ unsigned char *seglog_unit_room(struct store *s, uint32_t *out_offset);
 void seglog_unit_put(struct store *s, struct seglog_unit_writer *u, uint32_t record_len, bool has_hint);
 void seglog_unit_end(struct store *s, struct seglog_unit_writer *u);
 /* Is there room on disk for n more octets, summary_len of them for the summary, of this kind? */
-enum seglog_need { SEGLOG_NEED_PUT = 0, SEGLOG_NEED_RESULT, SEGLOG_NEED_DROP };
+enum seglog_need { SEGLOG_NEED_PUT = 0, SEGLOG_NEED_RESULT, SEGLOG_NEED_COPY, SEGLOG_NEED_DROP };
 enum err seglog_has_space(const struct store *s, size_t n, size_t summary_len, enum seglog_need need);
+/* Can n octets of records be copied forward whole? */
+bool seglog_has_copy_space(const struct store *s, uint64_t n);
 /* One reference less; the last one frees the body, its file when the batch that fills now is on disk. */
 void seglog_body_unref(struct store *s, struct seglog_body *b);
 /* A record is no longer needed where it is. */

@@ -35,6 +35,7 @@ struct writer {
     enum writer_state state;
     bool is_busy;      /* op is under way */
     bool is_created;
+    bool is_detached; /* finished, and nobody holds the store_body any more */
     uint64_t id;
     char name[32];
     struct disk_file *file;
@@ -97,6 +98,15 @@ static void close_writer(struct writer *w)
     }
     w->op = (struct disk_op){0};
     submit(w, DISK_CLOSE, on_closed);
+}
+
+void store_body_detach(struct store_body *b)
+{
+    struct writer *w = b->impl;
+    must(w != NULL && w->state == WRITER_FINISHED && !w->is_busy);
+    b->impl = NULL;
+    w->user = NULL;
+    w->is_detached = true;
 }
 
 void store_body_abort(struct store_body *b)
@@ -251,11 +261,12 @@ bool seglog_body_take(struct store *s, uint64_t id, uint64_t size)
         if (o->free != free_writer)
             continue;
         struct writer *w = container_of(o, struct writer, object);
-        if (w->id != id || w->user == NULL)
+        if (w->id != id || (w->user == NULL && !w->is_detached))
             continue;
         if (w->state != WRITER_FINISHED || w->size != size)
             return false;
-        w->user->impl = NULL;
+        if (w->user != NULL)
+            w->user->impl = NULL;
         w->user = NULL;
         w->is_created = false; /* so that closing does not unlink it */
         close_writer(w);

@@ -20,7 +20,7 @@ static const bool may_follow[CLEAN_COUNT + 1][CLEAN_COUNT + 1] = {
     [CLEAN_WALK] = {[CLEAN_HERE] = true, [CLEAN_IDLE] = true},
     [CLEAN_HERE] = {[CLEAN_COPY] = true},
     [CLEAN_COPY] = {[CLEAN_WAIT] = true},
-    [CLEAN_WAIT] = {[CLEAN_RELEASE] = true},
+    [CLEAN_WAIT] = {[CLEAN_RELEASE] = true, [CLEAN_COUNT] = true},
     [CLEAN_RELEASE] = {[CLEAN_COUNT] = true},
     [CLEAN_COUNT] = {[CLEAN_IDLE] = true},
 };
@@ -52,7 +52,7 @@ static struct seglog_segment *choose(const struct store *s)
         struct seglog_segment *g = seglog_segment_at(s, i);
         if (g == NULL || !is_eligible(g))
             continue;
-        if (g->is_damaged)
+        if (g->is_damaged && seglog_has_copy_space(s, g->live))
             return g;
         if (is_emptier(g, best))
             best = g;
@@ -60,7 +60,8 @@ static struct seglog_segment *choose(const struct store *s)
     if (best == NULL || best->live == 0)
         return best;
     bool is_short = s->is_full && s->n_state[SEGMENT_FREE] < 2;
-    return (is_due || is_short) && best->live < best->capacity / 8 * 7 ? best : NULL;
+    bool is_worth_it = best->live < best->capacity / 8 * 7 && seglog_has_copy_space(s, best->live);
+    return (is_due || is_short) && is_worth_it ? best : NULL;
 }
 
 static void on_walked(struct seglog_walk *k);
@@ -81,6 +82,7 @@ void seglog_clean_kick(struct store *s)
         return;
     c->victim = g;
     c->is_careful = false;
+    c->n_tries = 0;
     c->wait_flush = 0;
     set_state(c, CLEAN_WALK);
     c->walk = (struct seglog_walk){.store = s, .seg = g, .knows_end = true, .done = on_walked};
@@ -203,7 +205,7 @@ bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct se
     struct seglog_fill *f = &s->fills[s->filling];
     struct seglog_unit_writer u;
     size_t len = SEGLOG_UNIT_HEADER + e->len;
-    if (seglog_has_space(s, len + 8, seglog_entry_len(e->has_hint), SEGLOG_NEED_DROP) != ERR_OK ||
+    if (seglog_has_space(s, len + 8, seglog_entry_len(e->has_hint), SEGLOG_NEED_COPY) != ERR_OK ||
         !seglog_unit_begin(s, &u, len))
         return false;
     uint32_t offset;
@@ -246,11 +248,13 @@ static bool copy_run(struct store *s)
         struct seglog_entry e;
         must(next_entry(&rest, &e));
         struct seglog_loc *at = seglog_needed(s, c->victim, &e);
-        const unsigned char *p = (const unsigned char *)c->mem + (e.offset - c->mem_at);
+        const unsigned char *p = NULL; /* a tombstone is not read, it is written anew */
         struct seglog_record r;
+        if (at != NULL && e.kind != SEGLOG_TOMB)
+            p = (const unsigned char *)c->mem + (e.offset - c->mem_at);
         if (at == NULL)
             leave_tomb(s, &e);
-        else if (e.kind != SEGLOG_TOMB && (!seglog_record_decode(p, e.len, true, &r) || r.kind != e.kind || r.id != e.id))
+        else if (p != NULL && (!seglog_record_decode(p, e.len, true, &r) || r.kind != e.kind || r.id != e.id))
             give_up_record(s, &e, at);
         else if (!seglog_copy_record(s, &e, at, p))
             return false;
@@ -260,16 +264,30 @@ static bool copy_run(struct store *s)
     return true;
 }
 
+static void on_pause(struct timer *t)
+{
+    struct store *s = container_of(t, struct store, clean.pause);
+    s->clean.is_reading = false;
+    seglog_soon(s);
+}
+
 static void on_read(struct disk_op *op)
 {
     struct store *s = container_of(op, struct store, clean.op);
     struct seglog_clean *c = &s->clean;
-    c->is_reading = false;
-    if (op->err != ERR_OK && !c->is_careful) { /* one record at a time, so that only the unreadable ones are lost */
+    if (op->err != ERR_OK && ++c->n_tries < SEGLOG_READ_TRIES) {
+        /* again some time later, and one record at a time, so that only unreadable ones are lost */
         c->is_careful = true;
         c->rest = str_of(c->run.p, c->run.n + c->rest.n);
         c->has_run = false;
-    } else if (op->err != ERR_OK || op->n_done < op->size) {
+        c->pause.fire = on_pause;
+        world_timer_set(s->world, &c->pause, world_now_ms(s->world) + SEGLOG_READ_PAUSE_MS);
+        seglog_busy_sub(s);
+        return;
+    }
+    c->is_reading = false;
+    c->n_tries = 0;
+    if (op->err != ERR_OK || op->n_done < op->size) {
         size_t n_done = op->err == ERR_OK ? op->n_done : 0;
         memset(c->mem + n_done, 0, (size_t)op->size - n_done); /* their checksums will not hold */
     }
@@ -336,6 +354,8 @@ static void step_copy(struct store *s)
     if (c->has_run && !copy_run(s))
         return; /* the next flush calls again */
     if (c->rest.n == 0) {
+        /* What was found dead may be so by a drop that is not on disk yet: that must be there before the victim goes. */
+        c->wait_flush = s->n_begun + (s->fills[s->filling].n_units > 0 ? 1 : 0);
         set_state(c, CLEAN_WAIT);
         seglog_soon(s);
         return;
@@ -348,26 +368,40 @@ static void step_copy(struct store *s)
 
 /* ---- releasing ---- */
 
+static void count_back(struct store *s, bool keeps_counts)
+{
+    struct seglog_clean *c = &s->clean;
+    c->keeps_counts = keeps_counts;
+    c->rest = buf_str(&c->walk.entries);
+    set_state(c, CLEAN_COUNT);
+    seglog_soon(s);
+}
+
 static void step_wait(struct store *s)
 {
     struct seglog_clean *c = &s->clean;
     if (s->n_flushed < c->wait_flush || c->victim->n_readers > 0)
         return;
-    set_state(c, CLEAN_RELEASE);
-    seglog_release(s, c->victim);
+    if (c->victim->live == 0) {
+        set_state(c, CLEAN_RELEASE);
+        seglog_release(s, c->victim);
+        return;
+    }
+    /* Part of it could not be read although something there is needed: it stays. */
+    must(c->victim->is_damaged);
+    log_error(world_log(s->world), "store.kept", LC("file", c->victim->name), LU("octets", c->victim->live),
+              LC("now", "this segment is kept as it is"));
+    seglog_segment_set_state(c->victim, SEGMENT_BROKEN);
+    count_back(s, true);
 }
 
 void seglog_clean_released(struct store *s, enum err err)
 {
-    struct seglog_clean *c = &s->clean;
     if (!s->is_open) {
         seglog_recover_released(s, err);
         return;
     }
-    c->keeps_counts = err != ERR_OK; /* it may still be there after a restart */
-    c->rest = buf_str(&c->walk.entries);
-    set_state(c, CLEAN_COUNT);
-    seglog_soon(s);
+    count_back(s, err != ERR_OK); /* it may still be there after a restart */
 }
 
 static void step_count(struct store *s)
@@ -433,6 +467,7 @@ void seglog_clean_fini(struct store *s)
     struct seglog_clean *c = &s->clean;
     if (c->state == CLEAN_IDLE)
         return;
+    world_timer_cancel(s->world, &c->pause);
     seglog_walk_fini(&c->walk);
     mem_free(c->mem);
 }

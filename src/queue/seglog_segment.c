@@ -349,7 +349,7 @@ static void released(struct seglog_segment *g, enum err err)
     uint64_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(s->state_octets); i++)
         total += s->state_octets[i];
-    bool is_of_use = !g->is_damaged && g->capacity == s->conf.segment_size &&
+    bool is_of_use = !g->is_damaged && (g->capacity == s->conf.segment_size || s->is_full) &&
                      (s->n_state[SEGMENT_FREE] == 0 || total <= 2 * s->live_octets + 6 * s->conf.segment_size);
     seglog_clean_released(s, ERR_OK);
     if (is_of_use)

@@ -39,21 +39,38 @@ static bool fits_current(const struct store *s, size_t n, size_t summary_len, ui
     return at + seglog_align(f->n + n) + summary_span(summary) + reserve <= g->capacity;
 }
 
+/* What may not be used up by each need while no other segment is ready, in eighths of a segment. What puts leave stays
+ * for results, what these leave for the cleaner, the rest for drops: these give space back, so that a full disk is
+ * never a dead end. On a disk known to be full the last free segment is not for puts and results either. */
+static const struct {
+    unsigned reserve, reserve_full, n_free_kept_full;
+} needs[] = {
+    [SEGLOG_NEED_PUT] = {2, 8, 1},
+    [SEGLOG_NEED_RESULT] = {1, 4, 1},
+    [SEGLOG_NEED_COPY] = {1, 1, 0},
+    [SEGLOG_NEED_DROP] = {0, 0, 0},
+};
+
 enum err seglog_has_space(const struct store *s, size_t n, size_t summary_len, enum seglog_need need)
 {
     size_t n_free = s->n_state[SEGMENT_FREE];
     uint64_t capacity = s->current == NULL ? s->conf.segment_size : s->current->capacity;
-    /* What puts may not take stays for results, and what these may not take for drops and the cleaner: these give
-     * space back. On a full disk the last free segment is for them too. */
-    size_t n_kept = s->is_full && need == SEGLOG_NEED_PUT ? 1 : 0;
-    uint64_t reserve = 0;
-    if (need == SEGLOG_NEED_PUT)
-        reserve = s->is_full ? capacity / 4 : capacity / 16;
-    else if (need == SEGLOG_NEED_RESULT)
-        reserve = s->is_full ? capacity / 8 : capacity / 32;
-    if (n_free > n_kept || fits_current(s, n, summary_len, reserve))
+    size_t n_kept = s->is_full ? needs[need].n_free_kept_full : 0;
+    if (n_free > n_kept)
+        return ERR_OK;
+    unsigned eighths = s->is_full && n_free == 0 ? needs[need].reserve_full : n_free == 0 ? needs[need].reserve : 0;
+    if (fits_current(s, n, summary_len, capacity / 8 * eighths))
         return ERR_OK;
     return s->is_full ? ERR_NOSPACE : ERR_AGAIN;
+}
+
+bool seglog_has_copy_space(const struct store *s, uint64_t n)
+{
+    const struct seglog_segment *g = s->current;
+    uint64_t room = s->n_state[SEGMENT_FREE] > 0 ? s->conf.segment_size / 8 * 7 : 0;
+    if (g != NULL && g->capacity > g->end + s->summary_len + g->capacity / 4)
+        room += g->capacity - g->end - s->summary_len - g->capacity / 4;
+    return n + n / 4 <= room;
 }
 
 /* ---- writing a unit into the batch that fills ---- */

@@ -75,7 +75,7 @@ static void read_window(struct seglog_walk *k, uint64_t at, uint64_t n)
     submit_read(k, at, k->window, n);
 }
 
-/* After a failed read each block is tried alone; one that can't be read counts as zeros, so as damaged. */
+/* After a failed read each block is tried alone and again; one that can't be read counts as zeros, so as damaged. */
 static void careful_step(struct seglog_walk *k)
 {
     if (k->care_at >= k->window_at + k->window_n) {
@@ -87,6 +87,38 @@ static void careful_step(struct seglog_walk *k)
     submit_read(k, k->care_at, k->window + (k->care_at - k->window_at), left < SEGLOG_BLOCK ? left : SEGLOG_BLOCK);
 }
 
+static void read_summary(struct seglog_walk *k);
+
+static void on_pause(struct timer *t)
+{
+    struct seglog_walk *k = container_of(t, struct seglog_walk, pause);
+    if (k->reads_summary)
+        read_summary(k);
+    else
+        careful_step(k);
+}
+
+/* A read failed: true when it is tried again. */
+static bool pause(struct seglog_walk *k)
+{
+    if (++k->n_tries >= SEGLOG_READ_TRIES)
+        return false;
+    k->pause.fire = on_pause;
+    world_timer_set(k->store->world, &k->pause, world_now_ms(k->store->world) + SEGLOG_READ_PAUSE_MS);
+    return true;
+}
+
+static void took_block(struct seglog_walk *k, bool is_read)
+{
+    if (!is_read && pause(k))
+        return;
+    if (!is_read)
+        report(k, k->care_at, "a block can't be read");
+    k->n_tries = 0;
+    k->care_at += SEGLOG_BLOCK;
+    careful_step(k);
+}
+
 static void parse_summary(struct seglog_walk *k);
 
 static void on_window(struct disk_op *op)
@@ -96,18 +128,15 @@ static void on_window(struct disk_op *op)
     uint64_t n_done = op->err == ERR_OK ? op->n_done : 0;
     memset(op->mem + n_done, 0, (size_t)(op->size - n_done));
     if (k->reads_summary) {
-        if (op->err != ERR_OK)
-            k->window_n = 0;
-        parse_summary(k);
+        if (op->err == ERR_OK || !pause(k))
+            parse_summary(k);
     } else if (op->err != ERR_OK && !k->is_careful) {
         k->is_careful = true;
+        k->n_tries = 0;
         k->care_at = k->window_at;
         careful_step(k);
     } else if (k->is_careful) {
-        if (op->err != ERR_OK)
-            report(k, k->care_at, "a block can't be read");
-        k->care_at += SEGLOG_BLOCK;
-        careful_step(k);
+        took_block(k, op->err == ERR_OK);
     } else {
         run(k);
     }
@@ -326,6 +355,7 @@ static void parse_summary(struct seglog_walk *k)
     const struct seglog_segment *g = k->seg;
     struct seglog_batch b;
     k->reads_summary = false;
+    k->n_tries = 0;
     if (k->window_n >= SEGLOG_BATCH_HEADER &&
         seglog_batch_decode(k->window, g->salt, g->opened, g->summary, &b) && b.kind == SEGLOG_BATCH_SUMMARY &&
         b.len <= k->window_n) {
@@ -340,6 +370,11 @@ static void parse_summary(struct seglog_walk *k)
     report(k, g->summary, "a summary's checksum does not hold; its segment is scanned");
     k->limit = g->summary;
     start_scan(k);
+}
+
+static void read_summary(struct seglog_walk *k)
+{
+    submit_read(k, k->seg->summary, k->window, k->window_n);
 }
 
 void seglog_walk_start(struct seglog_walk *k)
@@ -359,11 +394,12 @@ void seglog_walk_start(struct seglog_walk *k)
     if (k->window == NULL)
         finish(k, ERR_NOMEM);
     else
-        submit_read(k, g->summary, k->window, k->window_n);
+        read_summary(k);
 }
 
 void seglog_walk_fini(struct seglog_walk *k)
 {
+    world_timer_cancel(k->store->world, &k->pause);
     mem_free(k->window);
     k->window = NULL;
     buf_fini(&k->entries);

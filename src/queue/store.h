@@ -98,6 +98,9 @@ void store_body_open(struct store *s, struct store_body *b, uint64_t id);
 void store_body_append(struct store_body *b, struct str bytes); /* bytes must live until done */
 void store_body_finish(struct store_body *b);                   /* data and folder are on disk when done */
 void store_body_abort(struct store_body *b);
+/* After finish with ERR_OK: b is no longer needed (and can't abort any more); the file waits for its unit, or for the sweep
+ * of orphans at the next opening. */
+void store_body_detach(struct store_body *b);
 
 /* Reading. out memory is the reader's until store_read_release(), which every read needs after done. */
 struct store_read {

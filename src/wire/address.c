@@ -243,8 +243,7 @@ static const char *scan_mailbox(struct str s, bool utf8, struct address *a, stru
 {
     size_t n_local = 0;
     a->is_quoted = s.n > 0 && s.p[0] == '"';
-    const char *wrong =
-        a->is_quoted ? scan_quoted(s, utf8, &n_local) : scan_dot_string(s, utf8, &n_local);
+    const char *wrong = a->is_quoted ? scan_quoted(s, utf8, &n_local) : scan_dot_string(s, utf8, &n_local);
     if (wrong != NULL)
         return wrong;
     a->local = str_slice(s, 0, n_local);
@@ -323,7 +322,8 @@ static const char *parse_path(struct str s, bool utf8, struct address *a, bool *
     return NULL;
 }
 
-const char *address_parse_path(struct str s, bool utf8, struct address *out, bool *had_route, struct str *rest)
+const char *address_parse_path(struct str s, bool utf8, struct address *out, bool *had_route,
+                               struct str *rest)
 {
     struct address a = {0};
     *had_route = false;
@@ -412,8 +412,8 @@ bool xtext_decode(struct str s, struct buf *out)
         if (is_xchar(s.p[i])) {
             ok = buf_putc(out, s.p[i]);
         } else {
-            ok = s.p[i] == '+' && s.n - i > 2 && upper_hex(s.p[i + 1], &high) && upper_hex(s.p[i + 2], &low) &&
-                 buf_putc(out, (char)(high << 4 | low));
+            ok = s.p[i] == '+' && s.n - i > 2 && upper_hex(s.p[i + 1], &high) &&
+                 upper_hex(s.p[i + 2], &low) && buf_putc(out, (char)(high << 4 | low));
             i += 2;
         }
         if (!ok) {

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The published is_email cases (XML), read in place when they are there. VALID_CATEGORY, DNSWARN and RFC5321 may stand
- * in a path of MAIL or RCPT; the other categories are for header fields or wrong. */
+/* The published is_email cases (XML), read in place when they are there. VALID_CATEGORY, DNSWARN and RFC5321
+ * may stand in a path of MAIL or RCPT; the other categories are for header fields or wrong. */
 
 enum { FILE_MAX = 1 << 20, CASES_MIN = 160 };
 
@@ -25,7 +25,9 @@ static const struct {
 } differences[] = {
     {"26", true, "local part of 65 octets: RFC 5321 4.5.3.1.1 gives a least capacity, real ones are longer"},
     {"39", true, "255 octets in all: the least capacity of a path is 256 with its brackets, ours is 512"},
-    {"40", true, "257 octets in all, as above; the domain has 255, which RFC 5321 4.5.3.1.2 allows (DNS will not know it)"},
+    {"40", true,
+     "257 octets in all, as above; the domain has 255, which RFC 5321 4.5.3.1.2 allows (DNS will not know "
+     "it)"},
     {"59", true, "quoted local part of 65 octets, as 26"},
     {"60", true, "quoted local part of 65 octets, as 26"},
 };

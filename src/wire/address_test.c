@@ -20,45 +20,52 @@ struct good {
 
 /* clang-format off */
 static const struct good good[] = {
-    {"a@b",                              "a",                "b",                  DOMAIN_NAME,    false, false, NULL},
-    {"joe.bloggs@example.org",           "joe.bloggs",       "example.org",        DOMAIN_NAME,    false, false, NULL},
-    {"!#$%&'*+-/=?^_`{|}~@x",            "!#$%&'*+-/=?^_`{|}~", "x",               DOMAIN_NAME,    false, false, NULL},
-    {"user%far@local",                   "user%far",         "local",              DOMAIN_NAME,    false, false, NULL},
-    {"far!user@local",                   "far!user",         "local",              DOMAIN_NAME,    false, false, NULL},
-    {"\"user@far\"@local",               "\"user@far\"",     "local",              DOMAIN_NAME,    true,  false, NULL},
-    {"\"a\\\"@b\"@local",                "\"a\\\"@b\"",      "local",              DOMAIN_NAME,    true,  false, NULL},
-    {"\"a>b <c\"@x",                     "\"a>b <c\"",       "x",                  DOMAIN_NAME,    true,  false, NULL},
-    {"\"\"@x",                           "\"\"",             "x",                  DOMAIN_NAME,    true,  false, NULL},
-    {"\"a\\ b\\\\\"@x",                  "\"a\\ b\\\\\"",    "x",                  DOMAIN_NAME,    true,  false, NULL},
-    {"\"..\"@x",                         "\"..\"",           "x",                  DOMAIN_NAME,    true,  false, NULL},
-    {"a@_dmarc.b_c",                     "a",                "_dmarc.b_c",         DOMAIN_NAME,    false, false, NULL},
-    {"a@xn--bcher-kva.example",          "a",                "xn--bcher-kva.example", DOMAIN_NAME, false, false, NULL},
-    {"a@192.0.2.1",                      "a",                "192.0.2.1",          DOMAIN_NAME,    false, false, NULL},
-    {"a@[192.0.2.1]",                    "a",                "[192.0.2.1]",        DOMAIN_LITERAL, false, false, "192.0.2.1"},
-    {"a@[IPv6:2001:db8::1]",             "a",                "[IPv6:2001:db8::1]", DOMAIN_LITERAL, false, false, "2001:db8::1"},
-    {"a@[ipV6:::1]",                     "a",                "[ipV6:::1]",         DOMAIN_LITERAL, false, false, "::1"},
-    {"a@[IPv6:::ffff:192.0.2.1]",        "a",                "[IPv6:::ffff:192.0.2.1]", DOMAIN_LITERAL, false, false, "192.0.2.1"},
-    {"a@[x-tag9:what.ever!]",            "a",                "[x-tag9:what.ever!]", DOMAIN_LITERAL, false, false, NULL},
-    {"postmaster",                       "postmaster",       "",                   DOMAIN_NONE,    false, false, NULL},
-    {"\"post master\"",                  "\"post master\"",  "",                   DOMAIN_NONE,    true,  false, NULL},
-    {"j\xc3\xbcrgen@b\xc3\xbc" "cher.example", "j\xc3\xbcrgen", "b\xc3\xbc" "cher.example", DOMAIN_NAME, false, true, NULL},
-    {"\"\xe2\x82\xac \"@x",              "\"\xe2\x82\xac \"", "x",                 DOMAIN_NAME,    true,  true,  NULL},
-    {"\xf0\x9f\x93\xa7@\xf0\x9f\x93\xa7", "\xf0\x9f\x93\xa7", "\xf0\x9f\x93\xa7", DOMAIN_NAME,    false, true,  NULL},
+    {"a@b", "a", "b", DOMAIN_NAME, false, false, NULL},
+    {"joe.bloggs@example.org", "joe.bloggs", "example.org", DOMAIN_NAME, false, false, NULL},
+    {"!#$%&'*+-/=?^_`{|}~@x", "!#$%&'*+-/=?^_`{|}~", "x", DOMAIN_NAME, false, false, NULL},
+    {"user%far@local", "user%far", "local", DOMAIN_NAME, false, false, NULL},
+    {"far!user@local", "far!user", "local", DOMAIN_NAME, false, false, NULL},
+    {"\"user@far\"@local", "\"user@far\"", "local", DOMAIN_NAME, true, false, NULL},
+    {"\"a\\\"@b\"@local", "\"a\\\"@b\"", "local", DOMAIN_NAME, true, false, NULL},
+    {"\"a>b <c\"@x", "\"a>b <c\"", "x", DOMAIN_NAME, true, false, NULL},
+    {"\"\"@x", "\"\"", "x", DOMAIN_NAME, true, false, NULL},
+    {"\"a\\ b\\\\\"@x", "\"a\\ b\\\\\"", "x", DOMAIN_NAME, true, false, NULL},
+    {"\"..\"@x", "\"..\"", "x", DOMAIN_NAME, true, false, NULL},
+    {"a@_dmarc.b_c", "a", "_dmarc.b_c", DOMAIN_NAME, false, false, NULL},
+    {"a@xn--bcher-kva.example", "a", "xn--bcher-kva.example", DOMAIN_NAME, false, false, NULL},
+    {"a@192.0.2.1", "a", "192.0.2.1", DOMAIN_NAME, false, false, NULL},
+    {"a@[192.0.2.1]", "a", "[192.0.2.1]", DOMAIN_LITERAL, false, false, "192.0.2.1"},
+    {"a@[IPv6:2001:db8::1]", "a", "[IPv6:2001:db8::1]", DOMAIN_LITERAL, false, false, "2001:db8::1"},
+    {"a@[ipV6:::1]", "a", "[ipV6:::1]", DOMAIN_LITERAL, false, false, "::1"},
+    {"a@[IPv6:::ffff:192.0.2.1]", "a", "[IPv6:::ffff:192.0.2.1]", DOMAIN_LITERAL, false, false, "192.0.2.1"},
+    {"a@[x-tag9:what.ever!]", "a", "[x-tag9:what.ever!]", DOMAIN_LITERAL, false, false, NULL},
+    {"postmaster", "postmaster", "", DOMAIN_NONE, false, false, NULL},
+    {"\"post master\"", "\"post master\"", "", DOMAIN_NONE, true, false, NULL},
+    {"j\xc3\xbcrgen@b\xc3\xbc" "cher.example", "j\xc3\xbcrgen", "b\xc3\xbc" "cher.example", DOMAIN_NAME,
+     false, true, NULL},
+    {"\"\xe2\x82\xac \"@x", "\"\xe2\x82\xac \"", "x", DOMAIN_NAME, true, true, NULL},
+    {"\xf0\x9f\x93\xa7@\xf0\x9f\x93\xa7", "\xf0\x9f\x93\xa7", "\xf0\x9f\x93\xa7", DOMAIN_NAME, false,
+     true, NULL},
 };
 
 static const char *const bad[] = { /* even with SMTPUTF8 */
     "", "@", "@b", "a@", ".a@b", "a.@b", "a..b@c", "a b@c", "a@b c", " a@b", "a@b ", "a\t@b", "a@@b", "a@b@c",
     "a(c)@b", "a@(c)b", "<a@b>", "a@b>", "a,b@c", "a;b@c", "a:b@c", "a\\@b", "a[@b", "a@b]",
-    "\"a@b", "\"a\\\"@b", "\"a\"b@c", "b\"a\"@c", "\"a\"\"b\"@c", "\"a\".b@c", "\"\"\"@c", "\"a\rb\"@c", "\"a\n\"@c",
+    "\"a@b", "\"a\\\"@b", "\"a\"b@c", "b\"a\"@c", "\"a\"\"b\"@c", "\"a\".b@c", "\"\"\"@c", "\"a\rb\"@c",
+    "\"a\n\"@c",
     "\"\t\"@c", "\"a\\\tb\"@c", "\"\x7f\"@c", "\"a\\\xc3\xbc\"@c", "\"", "\"\\",
     "a\r@b", "a\n@b", "\r\na@b", "a@b\r\n", "a@b\r", "a\x7f@b", "a@b\x7f", "a\x01" "b@c",
     "a@-b", "a@b-", "a@b.-c", "a@b-.c", "a@.b", "a@b.", "a@b..c", "a@.", "a@b/c", "a@b!c", "a@b=c", "a@b*",
-    "a@[", "a@]", "a@[]", "a@[1.2.3]", "a@[1.2.3.4", "a@[1.2.3.256]", "a@[01.2.3.4]", "a@[1.2.3.4]x", "a@x[1.2.3.4]",
+    "a@[", "a@]", "a@[]", "a@[1.2.3]", "a@[1.2.3.4", "a@[1.2.3.256]", "a@[01.2.3.4]", "a@[1.2.3.4]x",
+    "a@x[1.2.3.4]",
     "a@[1.2.3.4].com", "a@[[1.2.3.4]]", "a@[ 1.2.3.4]", "a@[1.2.3.4 ]", "a@[::1]", "a@[2001:db8::1]",
-    "a@[IPv6:]", "a@[IPv6:1.2.3.4]", "a@[IPv6:1::2::3]", "a@[IPv6:12345::]", "a@[IPv6:fe80::1%eth0]", "a@[IPv6:g::]",
-    "a@[IPv6:1:2:3:4:5:6::8]", "a@[IPv6:1:2:3:4:5::1.2.3.4]", "a@[tag:]", "a@[:x]", "a@[tag-:x]", "a@[ta g:x]",
+    "a@[IPv6:]", "a@[IPv6:1.2.3.4]", "a@[IPv6:1::2::3]", "a@[IPv6:12345::]", "a@[IPv6:fe80::1%eth0]",
+    "a@[IPv6:g::]",
+    "a@[IPv6:1:2:3:4:5:6::8]", "a@[IPv6:1:2:3:4:5::1.2.3.4]", "a@[tag:]", "a@[:x]", "a@[tag-:x]",
+    "a@[ta g:x]",
     "a@[ta_g:x]", "a@[tag:x\\]y]", "a@[IPv6:::1\r]", "a@[t:\xc3\xbc]",
-    "\xc3@b", "a@\xc3", "\xff@b", "\xc0\x80@b", "\xed\xa0\x80@b", "\xc2\x80@b", "a@\xc2\x9f", "\"\xc2\x85\"@b",
+    "\xc3@b", "a@\xc3", "\xff@b", "\xc0\x80@b", "\xed\xa0\x80@b", "\xc2\x80@b", "a@\xc2\x9f",
+    "\"\xc2\x85\"@b",
     "\xe2\x80\xa8@b", "a@b\xe3\x80\x82" "c", "a@b\xef\xbc\x8e" "c", "a@b\xef\xbd\xa1" "c",
 };
 /* clang-format on */
@@ -144,15 +151,16 @@ static const struct path paths[] = {
     {"<@r.example,@s:a@b> Y",       "a@b",            " Y",       true},
     {"<@r:postmaster>",             "postmaster",     "",         true},
     {"<a@[IPv6:::1]>",              "a@[IPv6:::1]",   "",         false},
-    {"",             NULL, NULL, false}, {"<",           NULL, NULL, false}, {">",            NULL, NULL, false},
-    {"a@b",          NULL, NULL, false}, {"<a@b",        NULL, NULL, false}, {"a@b>",         NULL, NULL, false},
-    {" <a@b>",       NULL, NULL, false}, {"< a@b>",      NULL, NULL, false}, {"<a@b >",       NULL, NULL, false},
-    {"<<a@b>>",      NULL, NULL, false}, {"< >",         NULL, NULL, false}, {"<@>",          NULL, NULL, false},
-    {"<@r>",         NULL, NULL, false}, {"<@r:>",       NULL, NULL, false}, {"<@r,a@b>",     NULL, NULL, false},
-    {"<@r,@s>",      NULL, NULL, false}, {"<@r,:a@b>",   NULL, NULL, false}, {"<@r;a@b>",     NULL, NULL, false},
-    {"<@-r:a@b>",    NULL, NULL, false}, {"<@r, @s:a@b>", NULL, NULL, false}, {"<@[1.2.3.4]:a@b>", NULL, NULL, false},
-    {"<@r:@s:a@b>",  NULL, NULL, false}, {"<@r",         NULL, NULL, false}, {"<@",           NULL, NULL, false},
-    {"<a@b\r\n>",    NULL, NULL, false}, {"<\"a>",       NULL, NULL, false}, {"<a@>",         NULL, NULL, false},
+    {"", NULL, NULL, false}, {"<", NULL, NULL, false}, {">", NULL, NULL, false},
+    {"a@b", NULL, NULL, false}, {"<a@b", NULL, NULL, false}, {"a@b>", NULL, NULL, false},
+    {" <a@b>", NULL, NULL, false}, {"< a@b>", NULL, NULL, false}, {"<a@b >", NULL, NULL, false},
+    {"<<a@b>>", NULL, NULL, false}, {"< >", NULL, NULL, false}, {"<@>", NULL, NULL, false},
+    {"<@r>", NULL, NULL, false}, {"<@r:>", NULL, NULL, false}, {"<@r,a@b>", NULL, NULL, false},
+    {"<@r,@s>", NULL, NULL, false}, {"<@r,:a@b>", NULL, NULL, false}, {"<@r;a@b>", NULL, NULL, false},
+    {"<@-r:a@b>", NULL, NULL, false}, {"<@r, @s:a@b>", NULL, NULL, false}, {"<@[1.2.3.4]:a@b>", NULL,
+     NULL, false},
+    {"<@r:@s:a@b>", NULL, NULL, false}, {"<@r", NULL, NULL, false}, {"<@", NULL, NULL, false},
+    {"<a@b\r\n>", NULL, NULL, false}, {"<\"a>", NULL, NULL, false}, {"<a@>", NULL, NULL, false},
     {"<a@b,c@d>",    NULL, NULL, false}, {"<a@[1.2.3.4>", NULL, NULL, false},
 };
 /* clang-format on */
@@ -202,7 +210,8 @@ static void bounds_lengths(void **state)
     for (size_t n = 1; n <= SMTP_LOCAL_PART_TAKEN_MAX + 1; n++) {
         memset(text, 'l', n);
         memcpy(text + n, "@x", 2);
-        assert_int_equal(address_parse(str_of(text, n + 2), false, &a) == NULL, n <= SMTP_LOCAL_PART_TAKEN_MAX);
+        assert_int_equal(address_parse(str_of(text, n + 2), false, &a) == NULL,
+                         n <= SMTP_LOCAL_PART_TAKEN_MAX);
     }
     for (size_t n = 1; n <= SMTP_DOMAIN_MAX + 1; n++) {
         fill(text, n, 63);
@@ -241,7 +250,8 @@ static void parses_literals(void **state)
     assert_int_equal(a.kind, NETADDR_IP4);
     assert_true(domain_literal_parse(STR("[IPv6:2001:db8::1]"), &a));
     assert_int_equal(a.kind, NETADDR_IP6);
-    static const char *const no[] = {"", "[", "]", "[]", "192.0.2.1", "[192.0.2.1", "[192.0.2.1] ", "[tag:x]", "[::1]"};
+    static const char *const no[] = {"",        "[",    "]", "[]", "192.0.2.1", "[192.0.2.1", "[192.0.2.1] ",
+                                     "[tag:x]", "[::1]"};
     for (size_t i = 0; i < ARRAY_LEN(no); i++)
         assert_false(domain_literal_parse(str_from_c(no[i]), &a));
 }
@@ -309,9 +319,11 @@ static void codes_xtext(void **state)
 {
     UNUSED(state);
     static const char *const rows[][2] = {
-        {"", ""}, {"abc", "abc"}, {"a+2Bb", "a+b"}, {"a+3Db", "a=b"}, {"+20+0D+FF", " \r\xff"}, {"a+20b@c", "a b@c"},
+        {"", ""},         {"abc", "abc"},           {"a+2Bb", "a+b"},
+        {"a+3Db", "a=b"}, {"+20+0D+FF", " \r\xff"}, {"a+20b@c", "a b@c"},
     };
-    static const char *const no[] = {"+", "+2", "a+2", "+2b", "+G0", "a=b", "a b", "a\n", "\x7f", "\xc3\xbc", "++"};
+    static const char *const no[] = {"+",   "+2",  "a+2",  "+2b",      "+G0", "a=b",
+                                     "a b", "a\n", "\x7f", "\xc3\xbc", "++"};
     char mem[32];
     struct buf b;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -5,7 +5,8 @@
 #define LAST_S INT64_C(253402300799)
 enum { DAY_S = 86400, ERA_YEARS = 400, ERA_DAYS = 146097, EPOCH_DAY = 719468, COMMENT_DEPTH_MAX = 100 };
 
-static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 static const char weekdays[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 
 struct civil {
@@ -15,14 +16,16 @@ struct civil {
     unsigned weekday; /* 0: Sunday */
 };
 
-/* The Gregorian calendar, also before its time. Years are counted from March, so that the leap day is the last of its
- * year and months have a regular pattern; EPOCH_DAY is 1970-01-01 counted from 0000-03-01. unix_s >= FIRST_S. */
+/* The Gregorian calendar, also before its time. Years are counted from March, so that the leap day is the
+ * last of its year and months have a regular pattern; EPOCH_DAY is 1970-01-01 counted from 0000-03-01. unix_s
+ * >= FIRST_S. */
 static struct civil civil_of(int64_t unix_s)
 {
     int64_t since = unix_s - FIRST_S;
     unsigned second = (unsigned)(since % DAY_S);
     int64_t day = since / DAY_S + FIRST_S / DAY_S;
-    int64_t n = day + EPOCH_DAY + ERA_DAYS; /* one era more, so that January and February of year 0 are not negative */
+    int64_t n = day + EPOCH_DAY +
+                ERA_DAYS; /* one era more, so that January and February of year 0 are not negative */
     int64_t era = n / ERA_DAYS;
     int64_t of_era = n % ERA_DAYS;
     int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
@@ -57,8 +60,8 @@ static int64_t clamp(int64_t unix_s)
 void date_format_rfc5322(int64_t unix_s, struct buf *out)
 {
     struct civil c = civil_of(clamp(unix_s));
-    buf_printf(out, "%s, %02u %s %04d %02u:%02u:%02u +0000", weekdays[c.weekday], c.day, months[c.month - 1], c.year,
-               c.hour, c.minute, c.second);
+    buf_printf(out, "%s, %02u %s %04d %02u:%02u:%02u +0000", weekdays[c.weekday], c.day, months[c.month - 1],
+               c.year, c.hour, c.minute, c.second);
 }
 
 void date_format_rfc3339(int64_t unix_ms, bool with_ms, struct buf *out)
@@ -96,7 +99,8 @@ static bool skip_cfws(struct str *s)
 }
 
 /* Between min and max digits, with no further digit behind. *out_digits may be NULL. */
-static bool take_number(struct str *s, size_t digits_min, size_t digits_max, unsigned *out, size_t *out_digits)
+static bool take_number(struct str *s, size_t digits_min, size_t digits_max, unsigned *out,
+                        size_t *out_digits)
 {
     size_t n = 0;
     uint64_t v;
@@ -142,7 +146,8 @@ static unsigned find_name(const char (*names)[4], unsigned n, struct str name)
     return i;
 }
 
-/* Minutes east of UTC. RFC 5322 4.3: the North American names mean what they say, others are as good as UTC. */
+/* Minutes east of UTC. RFC 5322 4.3: the North American names mean what they say, others are as good as UTC.
+ */
 static bool take_zone(struct str *s, int *out_minutes)
 {
     static const char names[][4] = {"EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT"};
@@ -179,7 +184,8 @@ static bool take_date(struct str *s, int64_t *out_day)
 {
     unsigned day, year;
     struct str word = take_word(s);
-    if (word.n > 0 && (find_name(weekdays, ARRAY_LEN(weekdays), word) == ARRAY_LEN(weekdays) || !take_char(s, ',')))
+    if (word.n > 0 &&
+        (find_name(weekdays, ARRAY_LEN(weekdays), word) == ARRAY_LEN(weekdays) || !take_char(s, ',')))
         return false;
     if (!take_number(s, 1, 2, &day, NULL))
         return false;

@@ -4,8 +4,8 @@
 #include <emmintrin.h>
 #endif
 
-/* The decoder's states. A CR or LF that may yet be an error of the message is given out at once: it belongs to the
- * message either way. Only the dot of a line start, and a CR behind it, are kept back.
+/* The decoder's states. A CR or LF that may yet be an error of the message is given out at once: it belongs
+ * to the message either way. Only the dot of a line start, and a CR behind it, are kept back.
  *
  *   LINE_START --"."--> DOT_DOT --CR--> DOT_DOT_CR --LF--> done
  *   any of LINE_START, TEXT, CR --CR--> CR --LF--> LINE_START, --other--> TEXT

@@ -214,7 +214,16 @@ static void decodes_all_short_texts(void **state)
 
 static size_t random_text(struct rng *rng, char *p, size_t max)
 {
-    static const char *const words[] = {"\r\n", "\r\n", "\r\n.", "\r\n..", ".", "\r", "\n", "\r\n.\r", "word", "\xc3\xa9",
+    static const char *const words[] = {"\r\n",
+                                        "\r\n",
+                                        "\r\n.",
+                                        "\r\n..",
+                                        ".",
+                                        "\r",
+                                        "\n",
+                                        "\r\n.\r",
+                                        "word",
+                                        "\xc3\xa9",
                                         "a line of some more octets than the others have"};
     size_t n = 0;
     for (;;) {
@@ -378,7 +387,8 @@ static void goes_there_and_back(void **state)
         }
         struct buf out;
         buf_init_fixed(&out, mem, sizeof mem);
-        encode_in_parts(str_of(in, n), 1 + (size_t)rng_below(&rng, 200), 2 + (size_t)rng_below(&rng, 200), &out);
+        encode_in_parts(str_of(in, n), 1 + (size_t)rng_below(&rng, 200), 2 + (size_t)rng_below(&rng, 200),
+                        &out);
         struct result r;
         decode_in_parts(buf_str(&out), 1 + (size_t)rng_below(&rng, 300), 100, &r);
         assert_true(r.done);
@@ -392,14 +402,10 @@ static void goes_there_and_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_rows),
-        cmocka_unit_test(decodes_all_short_texts),
-        cmocka_unit_test(decodes_random_texts),
-        cmocka_unit_test(gives_long_runs),
-        cmocka_unit_test(counts_line_lengths),
-        cmocka_unit_test(takes_nothing_after_the_end),
-        cmocka_unit_test(encodes_rows),
-        cmocka_unit_test(encodes_into_no_room),
+        cmocka_unit_test(decodes_rows),         cmocka_unit_test(decodes_all_short_texts),
+        cmocka_unit_test(decodes_random_texts), cmocka_unit_test(gives_long_runs),
+        cmocka_unit_test(counts_line_lengths),  cmocka_unit_test(takes_nothing_after_the_end),
+        cmocka_unit_test(encodes_rows),         cmocka_unit_test(encodes_into_no_room),
         cmocka_unit_test(goes_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,8 @@ static void put_field(struct buf *out, const char *name, struct str value, bool 
     buf_puts(out, "\r\n");
 }
 
-/* ---- the boundary -------------------------------------------------------------------------------------------------- */
+/* ---- the boundary
+ * -------------------------------------------------------------------------------------------------- */
 
 static const char boundary_alphabet[] = "0123456789BCDFGHJKLMNPQRSTVWXYZ";
 
@@ -47,8 +48,9 @@ static char rarest_next(struct str text, struct str prefix)
     return best;
 }
 
-/* The report's own id can be guessed, and an original may hold many a boundary made from it. Each added octet leaves at
- * most one in 31 of those that match so far, so a few are enough for any size and however it was chosen. */
+/* The report's own id can be guessed, and an original may hold many a boundary made from it. Each added octet
+ * leaves at most one in 31 of those that match so far, so a few are enough for any size and however it was
+ * chosen. */
 static void make_boundary(const struct dsn *d, struct buf *out)
 {
     buf_puts(out, "=_");
@@ -57,7 +59,8 @@ static void make_boundary(const struct dsn *d, struct buf *out)
         must(buf_putc(out, rarest_next(d->original, buf_str(out))));
 }
 
-/* ---- the head -------------------------------------------------------------------------------------------------------- */
+/* ---- the head
+ * -------------------------------------------------------------------------------------------------------- */
 
 static bool is_message_id(struct str s)
 {
@@ -103,7 +106,8 @@ static void put_head(const struct dsn *d, struct str boundary, bool is_8bit, str
     buf_puts(out, is_8bit ? "\"\r\nContent-Transfer-Encoding: 8bit\r\n" : "\"\r\n");
 }
 
-/* ---- for programs ---------------------------------------------------------------------------------------------------- */
+/* ---- for programs
+ * ---------------------------------------------------------------------------------------------------- */
 
 static const char *action_word(enum dsn_action a)
 {
@@ -203,7 +207,8 @@ static void put_status(const struct dsn *d, struct buf *out)
     }
 }
 
-/* ---- the original ---------------------------------------------------------------------------------------------------- */
+/* ---- the original
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* What came in by BDAT may hold a CR or LF alone, which must not go out: each becomes a line end. */
 static void put_original(struct str s, struct buf *out)
@@ -224,7 +229,8 @@ static void put_original(struct str s, struct buf *out)
         buf_puts(out, "\r\n");
 }
 
-/* ---- all together ---------------------------------------------------------------------------------------------------- */
+/* ---- all together
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void begin_part(struct buf *out, struct str boundary, const char *type, bool is_8bit)
 {
@@ -264,9 +270,11 @@ void dsn_format(const struct dsn *d, struct buf *out)
     bool text_8bit = text_is_8bit(d);
     bool original_8bit = d->utf8 || !str_is_ascii(d->original);
     put_head(d, boundary, text_8bit || original_8bit, out);
-    begin_part(out, boundary, text_8bit ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii", text_8bit);
+    begin_part(out, boundary, text_8bit ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
+               text_8bit);
     dsn_put_text(d, text_8bit, out);
-    begin_part(out, boundary, d->utf8 ? "message/global-delivery-status" : "message/delivery-status", d->utf8);
+    begin_part(out, boundary, d->utf8 ? "message/global-delivery-status" : "message/delivery-status",
+               d->utf8);
     put_status(d, out);
     if (d->original.n > 0) {
         begin_part(out, boundary, original_type(d), original_8bit);

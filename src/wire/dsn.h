@@ -1,20 +1,22 @@
-/* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC 3464), in the
- * forms of RFC 6533 where an address is not ASCII.
+/* wire/dsn.h: delivery status notifications: multipart/report (RFC 6522) with message/delivery-status (RFC
+ * 3464), in the forms of RFC 6533 where an address is not ASCII.
  *
- * Limits:   those of out; no line of ours is over 998 octets (an address may be, where each of its octets needs escaping).
- * Security: replies, addresses and the original are foreign: none can end its field, line or part.
+ * Limits:   those of out; no line of ours is over 998 octets (an address may be, where each of its octets
+ * needs escaping). Security: replies, addresses and the original are foreign: none can end its field, line or
+ * part.
  */
 #pragma once
 #include "wire/esc.h"
 
 enum dsn_action { DSN_FAILED = 0, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED };
 struct dsn_rcpt {
-    struct str address;      /* final recipient */
+    struct str address; /* final recipient */
     enum dsn_action action;
     struct esc status;
-    struct str remote_host;  /* Remote-MTA, empty when we decided */
-    struct str diagnostic;   /* the remote reply, "550 5.1.1 no such user"; may hold '\n'; cleaned when written */
-    struct str reason;       /* for people; empty: taken from status */
+    struct str remote_host; /* Remote-MTA, empty when we decided */
+    struct str
+        diagnostic;    /* the remote reply, "550 5.1.1 no such user"; may hold '\n'; cleaned when written */
+    struct str reason; /* for people; empty: taken from status */
     int64_t last_attempt_s;
 };
 struct dsn {
@@ -26,12 +28,13 @@ struct dsn {
     int64_t arrival_s, now_s;
     const struct dsn_rcpt *rcpts;
     size_t n_rcpts;
-    struct str original;      /* the original's header section, or all of it */
-    bool original_is_whole;   /* message/rfc822, else text/rfc822-headers */
-    bool utf8;                /* any address needs it */
+    struct str original;    /* the original's header section, or all of it */
+    bool original_is_whole; /* message/rfc822, else text/rfc822-headers */
+    bool utf8;              /* any address needs it */
 };
-/* Appends the whole message, CRLF line ends only, with Auto-Submitted: auto-replied (RFC 3834); n_rcpts > 0. Remote text is
- * stripped of control characters, folded, and can't break out of its field or part; the boundary does not occur in the
- * original, however that was chosen. An empty original leaves the third part out. Outside ASCII, text is kept in the part
- * for people (then charset=utf-8) and becomes '?' in fields unless utf8. */
+/* Appends the whole message, CRLF line ends only, with Auto-Submitted: auto-replied (RFC 3834); n_rcpts > 0.
+ * Remote text is stripped of control characters, folded, and can't break out of its field or part; the
+ * boundary does not occur in the original, however that was chosen. An empty original leaves the third part
+ * out. Outside ASCII, text is kept in the part for people (then charset=utf-8) and becomes '?' in fields
+ * unless utf8. */
 void dsn_format(const struct dsn *d, struct buf *out);

@@ -15,8 +15,9 @@
 
 enum { REPORT_MAX = 1 << 20, LINE_MAX_OCTETS = 998 };
 
-#define ORIGINAL \
-    "Received: from a by b; Tue, 24 Nov 2026 01:00:00 +0000\r\nFrom: Ann <ann@example.org>\r\nTo: bob@example.net\r\n" \
+#define ORIGINAL                                                                                             \
+    "Received: from a by b; Tue, 24 Nov 2026 01:00:00 +0000\r\nFrom: Ann <ann@example.org>\r\nTo: "          \
+    "bob@example.net\r\n"                                                                                    \
     "Message-ID: <1@example.org>\r\nSubject: Lunch\r\n on Friday\r\n\r\n"
 
 static const struct dsn_rcpt bob = {
@@ -180,7 +181,7 @@ static void reports_a_failure(void **state)
         "\r\n"
         "If you ask somebody for help, send them this whole report.\r\n"
         "The technical details and the header of your message are attached.\r\n";
-    if (!str_eq(r.part[0], STR(text)))
+    if (!str_eq(r.part[0], str_from_c(text)))
         fail_msg("%.*s", STR_FMT(r.part[0]));
     static const char status[] = "Reporting-MTA: dns; mail.example.org\r\n"
                                  "Arrival-Date: Tue, 24 Nov 2026 01:00:00 +0000\r\n"
@@ -192,7 +193,7 @@ static void reports_a_failure(void **state)
                                  "Remote-MTA: dns; mx.example.net\r\n"
                                  "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n"
                                  "Last-Attempt-Date: Tue, 24 Nov 2026 01:02:03 +0000\r\n";
-    if (!str_eq(r.part[1], STR(status)))
+    if (!str_eq(r.part[1], str_from_c(status)))
         fail_msg("%.*s", STR_FMT(r.part[1]));
     assert_true(str_eq(r.part[2], STR(ORIGINAL)));
     buf_fini(&r.whole);
@@ -205,11 +206,16 @@ static void reports_every_action(void **state)
         enum dsn_action action;
         const char *subject, *text, *word, *status;
     } rows[] = {
-        {DSN_FAILED, "Undelivered mail: bob@example.net", "did not reach this recipient", "Action: failed\r\n", "Status: 5.0.0\r\n"},
-        {DSN_DELAYED, "Delayed mail: bob@example.net", "need not do anything", "Action: delayed\r\n", "Status: 4.0.0\r\n"},
-        {DSN_DELIVERED, "Delivered mail: bob@example.net", "was delivered to this", "Action: delivered\r\n", "Status: 2.0.0\r\n"},
-        {DSN_RELAYED, "Mail handed on: bob@example.net", "will not report", "Action: relayed\r\n", "Status: 2.0.0\r\n"},
-        {DSN_EXPANDED, "Delivered mail: bob@example.net", "to its members", "Action: expanded\r\n", "Status: 2.0.0\r\n"},
+        {DSN_FAILED, "Undelivered mail: bob@example.net", "did not reach this recipient",
+         "Action: failed\r\n", "Status: 5.0.0\r\n"},
+        {DSN_DELAYED, "Delayed mail: bob@example.net", "need not do anything", "Action: delayed\r\n",
+         "Status: 4.0.0\r\n"},
+        {DSN_DELIVERED, "Delivered mail: bob@example.net", "was delivered to this", "Action: delivered\r\n",
+         "Status: 2.0.0\r\n"},
+        {DSN_RELAYED, "Mail handed on: bob@example.net", "report what becomes of it", "Action: relayed\r\n",
+         "Status: 2.0.0\r\n"},
+        {DSN_EXPANDED, "Delivered mail: bob@example.net", "to its members", "Action: expanded\r\n",
+         "Status: 2.0.0\r\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct dsn_rcpt rcpt = {.address = STR("bob@example.net"), .action = rows[i].action};
@@ -240,7 +246,8 @@ static void reports_many(void **state)
     struct report r;
     make(&d, &r);
     /* what failed is told first */
-    assert_true(str_eq(field_of(buf_str(&r.whole), "Subject"), STR("Undelivered mail: bob@example.net\r\n and 2 others")));
+    assert_true(str_eq(field_of(buf_str(&r.whole), "Subject"),
+                       STR("Undelivered mail: bob@example.net\r\n and 2 others")));
     size_t failed = str_find(r.part[0], STR("did not reach these recipients"));
     size_t delayed = str_find(r.part[0], STR("has not reached this recipient yet"));
     assert_true(failed != STR_NPOS && delayed != STR_NPOS && failed < delayed);
@@ -310,7 +317,8 @@ static void contains_hostile_replies(void **state)
 {
     UNUSED(state);
     struct dsn_rcpt rcpt = bob;
-    rcpt.diagnostic = STR("550-5.7.1 one\n550 5.7.1 two\r\nAction: delivered\r\n\r\n--=_0000000000002\r\nX: \x01\x7f\0 \xff y");
+    rcpt.diagnostic = STR(
+        "550-5.7.1 one\n550 5.7.1 two\r\nAction: delivered\r\n\r\n--=_0000000000002\r\nX: \x01\x7f\0 \xff y");
     rcpt.remote_host = STR("mx.example.net\r\nAction: delivered");
     rcpt.reason = STR("because\r\n\r\n--=_0000000000002--\r\n");
     struct dsn d = about(&rcpt, 1);
@@ -319,7 +327,8 @@ static void contains_hostile_replies(void **state)
     assert_int_equal(r.n_parts, 3);
     assert_false(holds(r.part[1], "\nAction: delivered"));
     assert_true(holds(r.part[0], "        550-5.7.1 one\r\n        550 5.7.1 two\r\n"));
-    assert_true(holds(r.part[1], "Diagnostic-Code: smtp; 550-5.7.1 one 550 5.7.1 two Action: delivered\r\n --=_0000000000002 X: ? y\r\n"));
+    assert_true(holds(r.part[1], "Diagnostic-Code: smtp; 550-5.7.1 one 550 5.7.1 two Action: delivered\r\n "
+                                 "--=_0000000000002 X: ? y\r\n"));
     assert_true(holds(r.part[0], "    because --=_0000000000002--\r\n"));
     buf_fini(&r.whole);
     /* a word without end is cut into lines, in the text and in the field */
@@ -418,15 +427,19 @@ static void speaks_utf8(void **state)
 {
     UNUSED(state);
     struct dsn_rcpt rcpt = bob;
-    rcpt.address = STR("b\xc3\xb6" "b+x@\xc3\xa4.example");
-    rcpt.diagnostic = STR("550 5.1.1 kein Postfach f\xc3\xbcr b\xc3\xb6" "b");
+    rcpt.address = STR("b\xc3\xb6"
+                       "b+x@\xc3\xa4.example");
+    rcpt.diagnostic = STR("550 5.1.1 kein Postfach f\xc3\xbcr b\xc3\xb6"
+                          "b");
     struct dsn d = about(&rcpt, 1);
     struct report r;
     d.utf8 = true;
-    d.original = STR("Subject: Gr\xc3\xbc\xc3\x9f" "e\r\n\r\n");
+    d.original = STR("Subject: Gr\xc3\xbc\xc3\x9f"
+                     "e\r\n\r\n");
     make(&d, &r);
     assert_true(utf8_is_valid(buf_str(&r.whole)));
-    assert_true(str_eq(field_of(buf_str(&r.whole), "Subject"), STR("Undelivered mail: b\xc3\xb6" "b+x@\xc3\xa4.example")));
+    assert_true(str_eq(field_of(buf_str(&r.whole), "Subject"), STR("Undelivered mail: b\xc3\xb6"
+                                                                   "b+x@\xc3\xa4.example")));
     assert_true(str_eq(field_of(buf_str(&r.whole), "Content-Transfer-Encoding"), STR("8bit")));
     static const char *const types[] = {"text/plain; charset=utf-8", "message/global-delivery-status",
                                         "message/global-headers"};
@@ -434,8 +447,10 @@ static void speaks_utf8(void **state)
         assert_true(str_eq(field_of(r.part_head[i], "Content-Type"), str_from_c(types[i])));
         assert_true(str_eq(field_of(r.part_head[i], "Content-Transfer-Encoding"), STR("8bit")));
     }
-    assert_true(holds(r.part[0], "    Subject:   Gr\xc3\xbc\xc3\x9f" "e\r\n"));
-    assert_true(holds(r.part[1], "Final-Recipient: utf-8; b\xc3\xb6" "b+x@\xc3\xa4.example\r\n"));
+    assert_true(holds(r.part[0], "    Subject:   Gr\xc3\xbc\xc3\x9f"
+                                 "e\r\n"));
+    assert_true(holds(r.part[1], "Final-Recipient: utf-8; b\xc3\xb6"
+                                 "b+x@\xc3\xa4.example\r\n"));
     assert_true(holds(r.part[1], "kein Postfach f\xc3\xbcr"));
     buf_fini(&r.whole);
     d.original_is_whole = true;
@@ -449,8 +464,10 @@ static void stays_ascii_without_utf8(void **state)
 {
     UNUSED(state);
     struct dsn_rcpt rcpt = bob;
-    rcpt.address = STR("b\xc3\xb6" "b+x@\xe2\x82\xac.example");
-    rcpt.diagnostic = STR("550 5.1.1 kein Postfach f\xc3\xbcr b\xc3\xb6" "b");
+    rcpt.address = STR("b\xc3\xb6"
+                       "b+x@\xe2\x82\xac.example");
+    rcpt.diagnostic = STR("550 5.1.1 kein Postfach f\xc3\xbcr b\xc3\xb6"
+                          "b");
     rcpt.remote_host = STR("m\xc3\xbc.example");
     struct dsn d = about(&rcpt, 1);
     struct report r;
@@ -464,7 +481,8 @@ static void stays_ascii_without_utf8(void **state)
     assert_true(str_eq(field_of(r.part_head[1], "Content-Type"), STR("message/delivery-status")));
     assert_int_equal(field_of(r.part_head[1], "Content-Transfer-Encoding").n, 0);
     /* people can read it */
-    assert_true(holds(r.part[0], "kein Postfach f\xc3\xbcr b\xc3\xb6" "b\r\n"));
+    assert_true(holds(r.part[0], "kein Postfach f\xc3\xbcr b\xc3\xb6"
+                                 "b\r\n"));
     assert_true(str_eq(field_of(r.part_head[0], "Content-Type"), STR("text/plain; charset=utf-8")));
     assert_true(str_eq(field_of(head, "Content-Transfer-Encoding"), STR("8bit")));
     buf_fini(&r.whole);

@@ -7,28 +7,32 @@
 
 enum { ORIGINAL_SUBJECT_MAX = 200 };
 
-/* What a status of RFC 3463 and its registry means to the sender, and what there is to do. detail 0 stands for all
- * details of its subject that have no row. */
+/* What a status of RFC 3463 and its registry means to the sender, and what there is to do. detail 0 stands
+ * for all details of its subject that have no row. */
 struct meaning {
     uint16_t subject, detail;
     const char *what;
     const char *advice;
 };
 
-#define ASK_FOR_ADDRESS \
-    "Check the address for typing mistakes. If it is right, ask the recipient for the present address in some other way."
+#define ASK_FOR_ADDRESS                                                                                      \
+    "Check the address for typing mistakes. If it is right, ask the recipient for the present address in "   \
+    "some other way."
 #define CHECK_DOMAIN "Check the part of the address after the @ for typing mistakes."
-#define TRY_LATER "Send the message again later. If it fails again, tell the recipient about it in some other way."
+#define TRY_LATER                                                                                            \
+    "Send the message again later. If it fails again, tell the recipient about it in some other way."
 #define MAKE_SMALLER "Send it without its attachments, or in several smaller messages."
 #define ASK_ADMIN "Pass this report to whoever runs your mail system: only they can set this right."
-#define TELL_RECIPIENT \
-    "If the answer of the server does not help you, tell the recipient in some other way, so that they can ask whoever " \
+#define TELL_RECIPIENT                                                                                       \
+    "If the answer of the server does not help you, tell the recipient in some other way, so that they can " \
+    "ask whoever "                                                                                           \
     "runs their mail system."
 
 static const struct meaning meanings[] = {
     {1, 0, "The recipient's mail system did not accept the address.", ASK_FOR_ADDRESS},
     {1, 1, "There is no such mailbox at the recipient's mail system.", ASK_FOR_ADDRESS},
-    {1, 2, "The domain of the address, the part after the @, does not exist or has no mail server.", CHECK_DOMAIN},
+    {1, 2, "The domain of the address, the part after the @, does not exist or has no mail server.",
+     CHECK_DOMAIN},
     {1, 3, "The address is not written in a form that the recipient's mail system understands.",
      "Check the address for typing mistakes and stray characters."},
     {1, 4, "The address fits more than one mailbox.", "Ask the recipient for the exact address."},
@@ -43,7 +47,8 @@ static const struct meaning meanings[] = {
     {2, 2, "The recipient's mailbox is full.",
      "Tell the recipient in some other way, and send the message again when there is room."},
     {2, 3, "The message is larger than the recipient's mailbox accepts.", MAKE_SMALLER},
-    {2, 4, "The address is a mailing list, and its members could not be found out.", "Tell the owner of the list."},
+    {2, 4, "The address is a mailing list, and its members could not be found out.",
+     "Tell the owner of the list."},
     {3, 0, "The recipient's mail system has a problem of its own.", TRY_LATER},
     {3, 1, "The recipient's mail system has run out of space.", TRY_LATER},
     {3, 2, "The recipient's mail system takes no messages at present.", TRY_LATER},
@@ -66,11 +71,15 @@ static const struct meaning meanings[] = {
     {7, 2, "You are not allowed to send to this mailing list.", "Ask the owner of the list."},
     {7, 10, "The recipient's mail system takes mail over encrypted connections only.", ASK_ADMIN},
     {7, 20, "The signature (DKIM) that the recipient's mail system asks for is missing.", ASK_ADMIN},
-    {7, 21, "The signature (DKIM) of the message is not one that the recipient's mail system accepts.", ASK_ADMIN},
+    {7, 21, "The signature (DKIM) of the message is not one that the recipient's mail system accepts.",
+     ASK_ADMIN},
     {7, 23, "The domain of your address does not allow this mail server to send for it (SPF).", ASK_ADMIN},
-    {7, 25, "The recipient's mail system found no proper name for the address of this mail server.", ASK_ADMIN},
-    {7, 26, "The message did not pass the checks (SPF, DKIM) that show that it is from your domain.", ASK_ADMIN},
-    {7, 27, "The domain of your own address states that it takes no mail, so no answer could reach you.", ASK_ADMIN},
+    {7, 25, "The recipient's mail system found no proper name for the address of this mail server.",
+     ASK_ADMIN},
+    {7, 26, "The message did not pass the checks (SPF, DKIM) that show that it is from your domain.",
+     ASK_ADMIN},
+    {7, 27, "The domain of your own address states that it takes no mail, so no answer could reach you.",
+     ASK_ADMIN},
     {7, 28, "The recipient's mail system has seen too much mail like this in a short time.", TRY_LATER},
 };
 static const struct meaning unknown_meaning = {0, 0, "The message could not be delivered.", TELL_RECIPIENT};
@@ -99,19 +108,25 @@ static const struct group {
     const char *subject;
     const char *one, *many;
 } groups[] = {
-    {DSN_FAILED, true, true, "Undelivered mail:", "Your message did not reach this recipient, and it will not be tried again:",
+    {DSN_FAILED, true, true,
+     "Undelivered mail:", "Your message did not reach this recipient, and it will not be tried again:",
      "Your message did not reach these recipients, and it will not be tried again:"},
     {DSN_DELAYED, true, false, "Delayed mail:",
-     "Your message has not reached this recipient yet. It is tried again and again; you need not do anything, and you will "
+     "Your message has not reached this recipient yet. It is tried again and again; you need not do "
+     "anything, and you will "
      "hear from this server if it fails for good:",
-     "Your message has not reached these recipients yet. It is tried again and again; you need not do anything, and you "
+     "Your message has not reached these recipients yet. It is tried again and again; you need not do "
+     "anything, and you "
      "will hear from this server if it fails for good:"},
     {DSN_DELIVERED, false, false, "Delivered mail:", "Your message was delivered to this recipient:",
      "Your message was delivered to these recipients:"},
     {DSN_RELAYED, false, false, "Mail handed on:",
-     "Your message was handed to the mail system of this recipient, which will not report what becomes of it:",
-     "Your message was handed to the mail systems of these recipients, which will not report what becomes of it:"},
-    {DSN_EXPANDED, false, false, "Delivered mail:", "Your message was delivered to this list and goes on to its members:",
+     "Your message was handed to the mail system of this recipient, which will not report what becomes of "
+     "it:",
+     "Your message was handed to the mail systems of these recipients, which will not report what becomes of "
+     "it:"},
+    {DSN_EXPANDED, false, false,
+     "Delivered mail:", "Your message was delivered to this list and goes on to its members:",
      "Your message was delivered to these lists and goes on to their members:"},
 };
 
@@ -163,7 +178,8 @@ static void put_paragraph(struct buf *out, const char *indent, struct str text, 
     buf_puts(out, "\r\n");
 }
 
-/* Which message this is about. A subject in encoded words (RFC 2047) is no help to a reader and is left out. */
+/* Which message this is about. A subject in encoded words (RFC 2047) is no help to a reader and is left out.
+ */
 static void put_message(const struct dsn *d, bool utf8, struct buf *out)
 {
     struct str subject = str_slice(dsn_original_field(d, STR("Subject")), 0, ORIGINAL_SUBJECT_MAX);
@@ -239,9 +255,10 @@ void dsn_put_text(const struct dsn *d, bool utf8, struct buf *out)
     put_message(d, utf8, out);
     for (size_t g = 0; g < ARRAY_LEN(groups); g++)
         put_group(d, &groups[g], utf8, out);
-    static const char *const attached[] = {"The technical details are attached.",
-                                           "The technical details and the header of your message are attached.",
-                                           "The technical details and your message are attached."};
+    static const char *const attached[] = {
+        "The technical details are attached.",
+        "The technical details and the header of your message are attached.",
+        "The technical details and your message are attached."};
     buf_puts(out, "\r\n");
     put_paragraph(out, "", STR("If you ask somebody for help, send them this whole report."), utf8);
     put_paragraph(out, "", str_from_c(attached[d->original.n == 0 ? 0 : d->original_is_whole ? 2 : 1]), utf8);

@@ -80,6 +80,7 @@ static void formats_limits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(parses_and_formats), cmocka_unit_test(formats_limits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(parses_and_formats),
+                                       cmocka_unit_test(formats_limits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
-/* wire/fold.h: foreign text into lines of our own: paragraphs and folded header fields (RFC 5322 2.2.3) from which it
- * can't break out.
+/* wire/fold.h: foreign text into lines of our own: paragraphs and folded header fields (RFC 5322 2.2.3) from
+ * which it can't break out.
  *
  * Limits:   no line over FOLD_LINE_MAX octets whatever the text is.
- * Security: control characters end a word and are not written; what is malformed UTF-8, or outside ASCII when !utf8,
- *           becomes '?'.
+ * Security: control characters end a word and are not written; what is malformed UTF-8, or outside ASCII when
+ * !utf8, becomes '?'.
  */
 #pragma once
 #include "base/buf.h"
@@ -21,6 +21,6 @@ struct fold {
 void fold_init(struct fold *f, struct buf *out, const char *indent, size_t column, bool utf8);
 /* Appends the words of text; a word that would go over FOLD_WIDTH begins a new line. */
 void fold_words(struct fold *f, struct str text);
-/* A text that must stay in one piece, an address or a name: cut at FOLD_LINE_MAX octets, never folded; control
- * characters become '?'. */
+/* A text that must stay in one piece, an address or a name: cut at FOLD_LINE_MAX octets, never folded;
+ * control characters become '?'. */
 void fold_put_clean(struct buf *out, struct str text, bool utf8);

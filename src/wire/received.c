@@ -52,7 +52,8 @@ struct str received_with(bool esmtp, bool lmtp, bool tls, bool auth, bool utf8)
 {
     /* [lmtp][utf8][tls][auth] */
     static const char *const words[2][2][2][2] = {
-        {{{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}}, {{"UTF8SMTP", "UTF8SMTPA"}, {"UTF8SMTPS", "UTF8SMTPSA"}}},
+        {{{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}},
+         {{"UTF8SMTP", "UTF8SMTPA"}, {"UTF8SMTPS", "UTF8SMTPSA"}}},
         {{{"LMTP", "LMTPA"}, {"LMTPS", "LMTPSA"}}, {{"UTF8LMTP", "UTF8LMTPA"}, {"UTF8LMTPS", "UTF8LMTPSA"}}},
     };
     if (!esmtp && !lmtp)
@@ -108,33 +109,36 @@ static void put_name(struct buf *out, struct str s, bool utf8)
     }
 }
 
-/* "(name [192.0.2.1])" of RFC 5321 4.4: TCP-info. */
-static void put_client(struct buf *out, const struct received *r, bool utf8)
+/* "(name [192.0.2.1])", TCP-info of RFC 5321 4.4. */
+static void put_client(struct field *f, const struct received *r, bool utf8)
 {
-    buf_putc(out, '(');
+    char mem[SMTP_DOMAIN_MAX + 2 + NETADDR_TEXT_MAX];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_putc(&b, '(');
     if (r->client_name.n > 0) {
-        put_name(out, r->client_name, utf8);
-        buf_putc(out, ' ');
+        put_name(&b, r->client_name, utf8);
+        put_word(f, buf_str(&b), false);
+        buf_reset(&b);
     }
-    buf_puts(out, r->client->kind == NETADDR_IP6 ? "[IPv6:" : "[");
-    netaddr_format_ip(r->client, out);
-    buf_puts(out, "])");
+    buf_puts(&b, r->client->kind == NETADDR_IP6 ? "[IPv6:" : "[");
+    netaddr_format_ip(r->client, &b);
+    buf_puts(&b, "])");
+    put_word(f, buf_str(&b), false);
 }
 
 static void put_from(struct field *f, const struct received *r, bool utf8)
 {
-    char mem[2 * SMTP_DOMAIN_MAX + NETADDR_TEXT_MAX + 16];
+    char mem[SMTP_DOMAIN_MAX];
     struct buf b;
     bool has_ip = r->client != NULL && (r->client->kind == NETADDR_IP4 || r->client->kind == NETADDR_IP6);
     buf_init_fixed(&b, mem, sizeof mem);
     put_name(&b, r->helo.n > 0 ? r->helo : has_ip ? STR("unknown") : STR("localhost"), utf8);
     put_pair(f, STR("from"), buf_str(&b), false);
-    buf_reset(&b);
     if (has_ip)
-        put_client(&b, r, utf8);
+        put_client(f, r, utf8);
     else
-        buf_puts(&b, "(local)");
-    put_word(f, buf_str(&b), false);
+        put_word(f, STR("(local)"), false);
 }
 
 /* "for <a@b>;". False, and the ";" is owed by the caller, when there is no recipient that may stand there. */

@@ -3,22 +3,23 @@
 #include "base/netaddr.h"
 
 struct received {
-    struct str helo;           /* as the client said it; what is not of a name or literal becomes '?' */
+    struct str helo;              /* as the client said it; what is not of a name or literal becomes '?' */
     const struct netaddr *client; /* NULL or without an IP address: came from this machine */
-    struct str client_name;    /* verified PTR name or empty */
-    struct str by;             /* our host name */
-    struct str with;           /* SMTP ESMTP ESMTPS ESMTPA ESMTPSA LMTP ... UTF8SMTP ... */
+    struct str client_name;       /* verified PTR name or empty */
+    struct str by;                /* our host name */
+    struct str with;              /* SMTP ESMTP ESMTPS ESMTPA ESMTPSA LMTP ... UTF8SMTP ... */
     uint64_t queue_id;
-    struct str for_rcpt;       /* the one recipient, or empty when there is more than one */
+    struct str for_rcpt; /* the one recipient, or empty when there is more than one */
     int64_t unix_s;
 };
-/* Appends the whole field, folded under 78 columns where it can be, CRLF at its end. Names outside ASCII are written only
- * when `with` is one of the UTF8 words; for_rcpt is left out when it could not stand there. */
+/* Appends the whole field, folded under 78 columns where it can be, CRLF at its end. Names outside ASCII are
+ * written only when `with` is one of the UTF8 words; for_rcpt is left out when it could not stand there. */
 void received_format(const struct received *r, struct buf *out);
-/* ESMTP word from the facts: SMTP (HELO), ESMTP, LMTP, with S (tls), A (auth) and the UTF8SMTP forms. Static text. */
+/* ESMTP word from the facts: SMTP (HELO), ESMTP, LMTP, with S (tls), A (auth) and the UTF8SMTP forms. Static
+ * text. */
 struct str received_with(bool esmtp, bool lmtp, bool tls, bool auth, bool utf8);
-/* The form in which people see queue ids everywhere: 13 characters of Crockford's base 32 (no I, L, O, U, so nothing is
- * mistaken for a digit), "03F8KZ0Q1M2X4"; order of text is order of numbers. */
+/* The form in which people see queue ids everywhere: 13 characters of Crockford's base 32 (no I, L, O, U, so
+ * nothing is mistaken for a digit), "03F8KZ0Q1M2X4"; order of text is order of numbers. */
 enum { QUEUE_ID_TEXT = 13 };
 void queue_id_format(uint64_t id, struct buf *out);
 /* Takes lower case too, and what people read for a digit: O for 0, I and L for 1. */

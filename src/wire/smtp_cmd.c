@@ -129,10 +129,11 @@ static enum smtp_cmd_err mail_param(const struct param *p, unsigned allowed, str
     return fail(SMTP_CMD_UNKNOWN_PARAM, "a parameter is not known here", out_why);
 }
 
-/* "FROM:" or "TO:" and the path; *rest begins after the spaces that must follow it. The path is read as if SMTPUTF8 had
- * been said: in MAIL that parameter comes behind it. */
-static enum smtp_cmd_err take_path(struct str arg, struct str prefix, const char *expected, struct address *out,
-                                   bool *had_route, struct str *rest, const char **out_why)
+/* "FROM:" or "TO:" and the path; *rest begins after the spaces that must follow it. The path is read as if
+ * SMTPUTF8 had been said: in MAIL that parameter comes behind it. */
+static enum smtp_cmd_err take_path(struct str arg, struct str prefix, const char *expected,
+                                   struct address *out, bool *had_route, struct str *rest,
+                                   const char **out_why)
 {
     if (!str_istarts(arg, prefix))
         return fail(SMTP_CMD_SYNTAX, expected, out_why);
@@ -148,12 +149,14 @@ static enum smtp_cmd_err take_path(struct str arg, struct str prefix, const char
     return SMTP_CMD_OK;
 }
 
-enum smtp_cmd_err smtp_mail_parse(struct str arg, unsigned allowed, struct smtp_mail_args *out, const char **out_why)
+enum smtp_cmd_err smtp_mail_parse(struct str arg, unsigned allowed, struct smtp_mail_args *out,
+                                  const char **out_why)
 {
     *out = (struct smtp_mail_args){0};
     *out_why = NULL;
     struct str rest;
-    enum smtp_cmd_err e = take_path(arg, STR("FROM:"), "FROM:<address> is expected", &out->from, &out->had_route, &rest, out_why);
+    enum smtp_cmd_err e = take_path(arg, STR("FROM:"), "FROM:<address> is expected", &out->from,
+                                    &out->had_route, &rest, out_why);
     while (e == SMTP_CMD_OK && rest.n > 0) {
         struct param p;
         if (take_param(&rest, &p))
@@ -173,7 +176,8 @@ enum smtp_cmd_err smtp_rcpt_parse(struct str arg, bool utf8, unsigned allowed, s
     *out = (struct smtp_rcpt_args){0};
     *out_why = NULL;
     struct str rest;
-    enum smtp_cmd_err e = take_path(arg, STR("TO:"), "TO:<address> is expected", &out->to, &out->had_route, &rest, out_why);
+    enum smtp_cmd_err e =
+        take_path(arg, STR("TO:"), "TO:<address> is expected", &out->to, &out->had_route, &rest, out_why);
     if (e != SMTP_CMD_OK)
         return e;
     if (out->to.text.n == 0)

@@ -1,28 +1,28 @@
-/* wire/smtp_cmd.h: one command line of SMTP or LMTP into a struct (RFC 5321 4.1.1, 2033; parameters RFC 1870, 6152,
- * 3030, 6531, 3461). Only the form is judged here; whether a command is legal now is proto's business.
+/* wire/smtp_cmd.h: one command line of SMTP or LMTP into a struct (RFC 5321 4.1.1, 2033; parameters RFC 1870,
+ * 6152, 3030, 6531, 3461). Only the form is judged here; whether a command is legal now is proto's business.
  *
  * Owns nothing, slices borrow from the line. Errors are phrases for a reply.
  */
 #pragma once
 #include "wire/address.h"
 
-/* The verb of a line (without CRLF), ASCII upper or lower case as given, and its argument without the space between
- * and without trailing spaces. A verb is letters only, up to the first space or the end. */
+/* The verb of a line (without CRLF), ASCII upper or lower case as given, and its argument without the space
+ * between and without trailing spaces. A verb is letters only, up to the first space or the end. */
 void smtp_cmd_split(struct str line, struct str *out_verb, struct str *out_arg);
 
 enum smtp_body { SMTP_BODY_7BIT = 0, SMTP_BODY_8BITMIME, SMTP_BODY_BINARYMIME };
 enum smtp_cmd_err {
     SMTP_CMD_OK = 0,
-    SMTP_CMD_SYNTAX,       /* 501 5.5.4: malformed parameter or path */
-    SMTP_CMD_BAD_ADDRESS,  /* 553 5.1.x / 501 5.1.7 or 5.1.3: malformed mailbox */
-    SMTP_CMD_UNKNOWN_PARAM, /* 555 5.5.4 */
+    SMTP_CMD_SYNTAX,          /* 501 5.5.4: malformed parameter or path */
+    SMTP_CMD_BAD_ADDRESS,     /* 553 5.1.x / 501 5.1.7 or 5.1.3: malformed mailbox */
+    SMTP_CMD_UNKNOWN_PARAM,   /* 555 5.5.4 */
     SMTP_CMD_DUPLICATE_PARAM, /* 501 5.5.4 */
-    SMTP_CMD_NEEDS_UTF8,   /* 553 5.6.7: UTF-8 in a path without SMTPUTF8 */
+    SMTP_CMD_NEEDS_UTF8,      /* 553 5.6.7: UTF-8 in a path without SMTPUTF8 */
 };
 enum { /* which parameters a line had */
-    SMTP_PARAM_SIZE = 1 << 0,
-    SMTP_PARAM_BODY = 1 << 1,
-    SMTP_PARAM_SMTPUTF8 = 1 << 2,
+       SMTP_PARAM_SIZE = 1 << 0,
+       SMTP_PARAM_BODY = 1 << 1,
+       SMTP_PARAM_SMTPUTF8 = 1 << 2,
 };
 struct smtp_mail_args {
     struct address from; /* text.n == 0: the null reverse-path */
@@ -37,10 +37,11 @@ struct smtp_rcpt_args {
     bool had_route;
     unsigned params;
 };
-/* arg is what follows MAIL: "FROM:<a@b> SIZE=10". "FROM: <a@b>" with a space is taken, as Postfix and Exim do; a path
- * without brackets is not. `allowed` are the SMTP_PARAM_* that this server offers: others are SMTP_CMD_UNKNOWN_PARAM.
- * *out_why is a phrase for the reply when the result is not SMTP_CMD_OK. */
-enum smtp_cmd_err smtp_mail_parse(struct str arg, unsigned allowed, struct smtp_mail_args *out, const char **out_why);
+/* arg is what follows MAIL: "FROM:<a@b> SIZE=10". "FROM: <a@b>" with a space is taken, as Postfix and Exim
+ * do; a path without brackets is not. `allowed` are the SMTP_PARAM_* that this server offers: others are
+ * SMTP_CMD_UNKNOWN_PARAM. *out_why is a phrase for the reply when the result is not SMTP_CMD_OK. */
+enum smtp_cmd_err smtp_mail_parse(struct str arg, unsigned allowed, struct smtp_mail_args *out,
+                                  const char **out_why);
 /* utf8: the transaction has SMTPUTF8. */
 enum smtp_cmd_err smtp_rcpt_parse(struct str arg, bool utf8, unsigned allowed, struct smtp_rcpt_args *out,
                                   const char **out_why);

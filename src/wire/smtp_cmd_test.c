@@ -58,13 +58,16 @@ static const struct mail_row mail_rows[] = {
     {"FROM:<>",                            ALL, SMTP_CMD_OK, "",    0, 0, SMTP_BODY_7BIT},
     {"FROM:<@r:a@b>",                      ALL, SMTP_CMD_OK, "a@b", 0, 0, SMTP_BODY_7BIT},
     {"FROM:<a@b> SIZE=10",                 ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE, 10, SMTP_BODY_7BIT},
-    {"FROM:<a@b>  size=010  body=8bitmime", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE | SMTP_PARAM_BODY, 10, SMTP_BODY_8BITMIME},
+    {"FROM:<a@b>  size=010  body=8bitmime", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE | SMTP_PARAM_BODY,
+     10, SMTP_BODY_8BITMIME},
     {"FROM:<a@b> BODY=7BIT",               ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_BODY, 0, SMTP_BODY_7BIT},
     {"FROM:<a@b> BODY=BINARYMIME",         ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_BODY, 0, SMTP_BODY_BINARYMIME},
-    {"FROM:<a@b> SIZE=18446744073709551615", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE, UINT64_MAX, SMTP_BODY_7BIT},
-    {"FROM:<a@b> SIZE=99999999999999999999", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE, UINT64_MAX, SMTP_BODY_7BIT},
+    {"FROM:<a@b> SIZE=18446744073709551615", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE, UINT64_MAX,
+     SMTP_BODY_7BIT},
+    {"FROM:<a@b> SIZE=99999999999999999999", ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SIZE, UINT64_MAX,
+     SMTP_BODY_7BIT},
     {"FROM:<a@b> SMTPUTF8",                ALL, SMTP_CMD_OK, "a@b", SMTP_PARAM_SMTPUTF8, 0, SMTP_BODY_7BIT},
-    {"FROM:<\xc3\xbc@b> SMTPUTF8",         ALL, SMTP_CMD_OK, "\xc3\xbc@b", SMTP_PARAM_SMTPUTF8, 0, SMTP_BODY_7BIT},
+    {"FROM:<\xc3\xbc@b> SMTPUTF8", ALL, SMTP_CMD_OK, "\xc3\xbc@b", SMTP_PARAM_SMTPUTF8, 0, SMTP_BODY_7BIT},
     {"FROM:<postmaster>",                  ALL, SMTP_CMD_OK, "postmaster", 0, 0, SMTP_BODY_7BIT},
 
     {"",                                   ALL, SMTP_CMD_SYNTAX, NULL, 0, 0, 0},
@@ -169,8 +172,8 @@ static void parses_rcpt(void **state)
     }
 }
 
-/* What a cut-off line gives is an error or the same as what stands there: never a read beyond it (the copies are exact,
- * so that a sanitizer sees one). */
+/* What a cut-off line gives is an error or the same as what stands there: never a read beyond it (the copies
+ * are exact, so that a sanitizer sees one). */
 static void survives_cuts(void **state)
 {
     UNUSED(state);

@@ -116,8 +116,8 @@ static enum smtp_reply_status take_line(struct smtp_reply_parser *p, struct str 
 }
 
 /* A line is complete in p->line. */
-static enum smtp_reply_status end_line(struct smtp_reply_parser *p, void (*each)(void *arg, struct str line_text),
-                                       void *arg)
+static enum smtp_reply_status end_line(struct smtp_reply_parser *p,
+                                       void (*each)(void *arg, struct str line_text), void *arg)
 {
     struct str line = str_of(p->line, p->line_n);
     if (str_ends(line, STR("\r")))
@@ -135,7 +135,8 @@ enum smtp_reply_status smtp_reply_feed(struct smtp_reply_parser *p, struct str i
         size_t end = str_chr(in, '\n');
         size_t n = end == STR_NPOS ? in.n : end; /* of the line, without its LF */
         size_t taken = end == STR_NPOS ? n : n + 1;
-        if (taken > (size_t)(SMTP_REPLY_IN_LINE_MAX - p->line_n) || taken > (size_t)(SMTP_REPLY_IN_MAX - p->total)) {
+        if (taken > (size_t)(SMTP_REPLY_IN_LINE_MAX - p->line_n) ||
+            taken > (size_t)(SMTP_REPLY_IN_MAX - p->total)) {
             status = SMTP_REPLY_BAD;
             break;
         }

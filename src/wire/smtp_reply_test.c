@@ -69,16 +69,20 @@ static const struct row rows[] = {
     {"250 \r\n",                          SMTP_REPLY_DONE, 250, {0, 0, 0}, 1, "", "|", 0},
     {"250 2.1.0 fine\r\n354 go\r\n",      SMTP_REPLY_DONE, 250, {2, 1, 0}, 1, "fine", "|2.1.0 fine", 8},
     {"250 2.1.0\r\n",                     SMTP_REPLY_DONE, 250, {2, 1, 0}, 1, "", "|2.1.0", 0},
-    {"550 5.1.1 no such user\r\n",        SMTP_REPLY_DONE, 550, {5, 1, 1}, 1, "no such user", "|5.1.1 no such user", 0},
-    {"550 4.1.1 disagrees\r\n",           SMTP_REPLY_DONE, 550, {0, 0, 0}, 1, "4.1.1 disagrees", "|4.1.1 disagrees", 0},
+    {"550 5.1.1 no such user\r\n", SMTP_REPLY_DONE, 550, {5, 1, 1}, 1, "no such user",
+     "|5.1.1 no such user", 0},
+    {"550 4.1.1 disagrees\r\n", SMTP_REPLY_DONE, 550, {0, 0, 0}, 1, "4.1.1 disagrees", "|4.1.1 disagrees", 0},
     {"354 go on\r\n",                     SMTP_REPLY_DONE, 354, {0, 0, 0}, 1, "go on", "|go on", 0},
-    {"250-mx\r\n250-SIZE 10\r\n250 HELP\r\n", SMTP_REPLY_DONE, 250, {0, 0, 0}, 3, "mx\nSIZE 10\nHELP", "|mx|SIZE 10|HELP", 0},
-    {"550-5.7.1 one\r\n550 5.7.1 two\r\n", SMTP_REPLY_DONE, 550, {5, 7, 1}, 2, "one\ntwo", "|5.7.1 one|5.7.1 two", 0},
-    {"550-one\r\n550 5.7.1 two\r\n",      SMTP_REPLY_DONE, 550, {0, 0, 0}, 2, "one\ntwo", "|one|5.7.1 two", 0},
+    {"250-mx\r\n250-SIZE 10\r\n250 HELP\r\n", SMTP_REPLY_DONE, 250, {0, 0, 0}, 3, "mx\nSIZE 10\nHELP",
+     "|mx|SIZE 10|HELP", 0},
+    {"550-5.7.1 one\r\n550 5.7.1 two\r\n", SMTP_REPLY_DONE, 550, {5, 7, 1}, 2, "one\ntwo",
+     "|5.7.1 one|5.7.1 two", 0},
+    {"550-one\r\n550 5.7.1 two\r\n", SMTP_REPLY_DONE, 550, {0, 0, 0}, 2, "one\ntwo", "|one|5.7.1 two", 0},
     {"250-\r\n250\r\n",                   SMTP_REPLY_DONE, 250, {0, 0, 0}, 2, "\n", "||", 0},
     {"250 a\tb\x7f\r\n",                  SMTP_REPLY_DONE, 250, {0, 0, 0}, 1, "a?b?", "|a\tb\x7f", 0},
     {"250 a\rb\r\n",                      SMTP_REPLY_DONE, 250, {0, 0, 0}, 1, "a?b", "|a\rb", 0},
-    {"250 \xc3\xbc \xc3 \xff\xc2\x85\r\n", SMTP_REPLY_DONE, 250, {0, 0, 0}, 1, "\xc3\xbc ? ??", "|\xc3\xbc \xc3 \xff\xc2\x85", 0},
+    {"250 \xc3\xbc \xc3 \xff\xc2\x85\r\n", SMTP_REPLY_DONE, 250, {0, 0, 0}, 1, "\xc3\xbc ? ??",
+     "|\xc3\xbc \xc3 \xff\xc2\x85", 0},
     {"559 x\r\n",                         SMTP_REPLY_DONE, 559, {0, 0, 0}, 1, "x", "|x", 0},
     {"200 x\r\n",                         SMTP_REPLY_DONE, 200, {0, 0, 0}, 1, "x", "|x", 0},
     {"",                                  SMTP_REPLY_MORE, 0, {0, 0, 0}, 0, "", "", 0},
@@ -243,8 +247,11 @@ static void cuts_long_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parses_rows),  cmocka_unit_test(bounds_lines_and_replies), cmocka_unit_test(is_used_again_after_init),
-        cmocka_unit_test(formats_rows), cmocka_unit_test(cuts_long_lines),
+        cmocka_unit_test(parses_rows),
+        cmocka_unit_test(bounds_lines_and_replies),
+        cmocka_unit_test(is_used_again_after_init),
+        cmocka_unit_test(formats_rows),
+        cmocka_unit_test(cuts_long_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,5 +4,6 @@
 
 /* Well-formed UTF-8 without surrogates and over-long forms; the empty text is. */
 bool utf8_is_valid(struct str s);
-/* Octets (1 to 4) of the well-formed character at the start of s, its code point in *out_code; 0 when there is none. */
+/* Octets (1 to 4) of the well-formed character at the start of s, its code point in *out_code; 0 when there
+ * is none. */
 size_t utf8_next(struct str s, uint32_t *out_code);

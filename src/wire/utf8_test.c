@@ -52,10 +52,29 @@ static void judges_texts(void **state)
         const char *text;
         bool ok;
     } rows[] = {
-        {"", true},           {"abc", true},      {"\xc3\xbc" "a", true},  {"a\xe2\x82\xac", true}, {"\x80", false},
-        {"a\xbf", false},     {"\xc3", false},    {"\xc3" "a", false},     {"\xe2\x82", false},     {"\xe2\x82" "a", false},
-        {"\xf0\x9f", false},  {"\xfe", false},    {"\xff", false},         {"\xf5\x80\x80\x80", false},
-        {"\xf8\x88\x80\x80\x80", false},          {"\xc3\xbc\xc3", false}, {"\xc1\xbf", false},
+        {"", true},
+        {"abc", true},
+        {"\xc3\xbc"
+         "a",
+         true},
+        {"a\xe2\x82\xac", true},
+        {"\x80", false},
+        {"a\xbf", false},
+        {"\xc3", false},
+        {"\xc3"
+         "a",
+         false},
+        {"\xe2\x82", false},
+        {"\xe2\x82"
+         "a",
+         false},
+        {"\xf0\x9f", false},
+        {"\xfe", false},
+        {"\xff", false},
+        {"\xf5\x80\x80\x80", false},
+        {"\xf8\x88\x80\x80\x80", false},
+        {"\xc3\xbc\xc3", false},
+        {"\xc1\xbf", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (utf8_is_valid(str_from_c(rows[i].text)) != rows[i].ok)

@@ -6,12 +6,6 @@
 
 enum { BODY_MAX = 128 * 1024, TRIES = 400 };
 
-static const struct store_conf conf = {
-    .node = 5,
-    .segment_size = RIG_SEGMENT,
-    .body_segment_max = MODEL_BODY_SEGMENT_MAX,
-};
-
 static void on_live(void *arg, const struct store_live *e)
 {
     struct rig *r = arg;
@@ -42,7 +36,7 @@ static void on_closed(void *arg)
 
 void rig_init(struct rig *r, struct sim_disk *medium, struct model *m, uint64_t seed)
 {
-    *r = (struct rig){.medium = medium, .m = m, .n_live_wanted = 50};
+    *r = (struct rig){.medium = medium, .m = m, .n_live_wanted = 50, .segment_size = RIG_SEGMENT};
     crash_world_init(&r->w, medium, seed);
     rng_seed(&r->rng, seed + 77);
 }
@@ -60,6 +54,11 @@ static void start_open(struct rig *r)
     enum err err = world_disk(&r->w.world, ".", &r->disk);
     must(err == ERR_OK);
     const struct store_user user = {.on_live = on_live, .on_open = on_open, .arg = r};
+    const struct store_conf conf = {
+        .node = 5,
+        .segment_size = r->segment_size,
+        .body_segment_max = MODEL_BODY_SEGMENT_MAX,
+    };
     r->is_opened = r->is_closed = false;
     r->n_found = 0;
     r->s = store_open(&r->w.world, r->disk, &conf, &user);
@@ -387,12 +386,14 @@ static void put(struct rig *r)
     mem_free(body);
 }
 
-/* A live envelope, the older the rarer; NULL when there is none. */
+/* A live envelope, or NULL when there is none. */
 static struct model_env *pick(struct rig *r)
 {
     struct model *m = r->m;
-    for (unsigned i = 0; i < 20 && m->n_envs > m->first_live; i++) {
-        struct model_env *e = &m->envs[m->first_live + rng_below(&r->rng, m->n_envs - m->first_live)];
+    size_t n = m->n_envs - m->first_live;
+    size_t from = n == 0 ? 0 : (size_t)rng_below(&r->rng, n);
+    for (size_t i = 0; i < n; i++) {
+        struct model_env *e = &m->envs[m->first_live + (from + i) % n];
         if (model_is_live(m, e))
             return e;
     }

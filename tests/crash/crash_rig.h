@@ -17,6 +17,7 @@ struct rig {
     uint64_t n_damaged;
     struct model_found *found; /* at opening */
     size_t n_found, n_found_max;
+    uint64_t segment_size;     /* RIG_SEGMENT unless changed before opening */
     size_t n_live_wanted;      /* the history keeps about so many */
     uint64_t n_failures;       /* units and steps that failed for an injected fault */
 };

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { EVENTS_MAX = 64 * 1024 * 1024, CHUNK_SIZE = 4096, CHUNKS_MAX = 1024, START_MS = 1000 };
+enum { EVENTS_MAX = 64 * 1024 * 1024, CHUNK_SIZE = 4096, CHUNKS_MAX = 1024, START_MS = 1000, USER = 77 };
 
 static bool set_number(struct pure *p, struct str name, uint64_t n)
 {
@@ -13,14 +13,10 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         const char *name;
         uint32_t *to;
     } numbers[] = {
-        {"rcpt_max", &p->conf.rcpt_max},
-        {"errors_max", &p->conf.errors_max},
-        {"junk_max", &p->conf.junk_max},
-        {"command_ms", &p->conf.command_ms},
-        {"data_ms", &p->conf.data_ms},
-        {"transaction_ms", &p->conf.transaction_ms},
-        {"rate_floor", &p->conf.rate_floor},
-        {"rate_window_ms", &p->conf.rate_window_ms},
+        {"rcpt_max", &p->conf.rcpt_max},     {"errors_max", &p->conf.errors_max},
+        {"junk_max", &p->conf.junk_max},     {"command_ms", &p->conf.command_ms},
+        {"data_ms", &p->conf.data_ms},       {"transaction_ms", &p->conf.transaction_ms},
+        {"rate_floor", &p->conf.rate_floor}, {"rate_window_ms", &p->conf.rate_window_ms},
     };
     const struct {
         const char *name;
@@ -110,7 +106,8 @@ int pure_kind(struct str word)
     static const struct {
         const char *name;
         enum smtp_event_kind kind;
-    } kinds[] = {{"mail", SMTP_EV_MAIL}, {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA}, {"message", SMTP_EV_MESSAGE}};
+    } kinds[] = {
+        {"mail", SMTP_EV_MAIL}, {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA}, {"message", SMTP_EV_MESSAGE}};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (str_eq(word, str_from_c(kinds[i].name)))
             return (int)kinds[i].kind;
@@ -118,7 +115,8 @@ int pure_kind(struct str word)
     return 0;
 }
 
-/* ---- the owner -------------------------------------------------------------------------------------------------------- */
+/* ---- the owner
+ * -------------------------------------------------------------------------------------------------------- */
 
 static enum smtp_reply_id rcpt_verdict(const struct pure *p, const struct address *to)
 {
@@ -150,7 +148,12 @@ static void answer(struct pure *p, const struct smtp_event *ev, enum smtp_reply_
     /* with a question open nothing is consumed; an answer to another question is not heard */
     must(smtp_server_feed(&p->server, STR("QUIT\r\n"), p->now_ms) == 0);
     smtp_server_answer(&p->server, ev->question + 1, R_SHUTDOWN, STR_NIL);
-    smtp_server_answer_rcpt(&p->server, ev->question, id, arg, 77);
+    smtp_server_answer_rcpt(&p->server, ev->question, id, arg, USER);
+}
+
+static void put_event(struct pure *p, const char *kind, struct str what)
+{
+    (void)(buf_puts(&p->events, kind) && buf_put(&p->events, what) && buf_putc(&p->events, '\n'));
 }
 
 static void message_ends(struct pure *p, const struct smtp_event *ev)
@@ -160,8 +163,11 @@ static void message_ends(struct pure *p, const struct smtp_event *ev)
     buf_putc(&p->events, '\n');
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->server);
     must(t != NULL && t->n_rcpts > 0 && t->size == p->message.n);
-    for (uint32_t i = 0; i < t->n_rcpts; i++)
-        must(t->rcpts[i].user == 77 && t->rcpts[i].to.text.n > 0);
+    put_event(p, "from ", t->from.text);
+    for (uint32_t i = 0; i < t->n_rcpts; i++) {
+        must(t->rcpts[i].user == USER);
+        put_event(p, "to ", t->rcpts[i].to.text);
+    }
     for (uint32_t n = p->conf.lmtp ? t->n_rcpts : 1; n > 0; n--)
         answer(p, ev, R_QUEUED, STR("3F8KZ0Q1M2X4C"));
     buf_reset(&p->message);
@@ -171,15 +177,11 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
 {
     switch (ev->kind) {
     case SMTP_EV_MAIL:
-        buf_puts(&p->events, "mail ");
-        buf_put(&p->events, smtp_server_transaction(&p->server)->from.text);
-        buf_putc(&p->events, '\n');
+        put_event(p, "mail ", smtp_server_transaction(&p->server)->from.text);
         answer(p, ev, R_MAIL_OK, STR_NIL);
         break;
     case SMTP_EV_RCPT:
-        buf_puts(&p->events, "rcpt ");
-        buf_put(&p->events, ev->rcpt->text);
-        buf_putc(&p->events, '\n');
+        put_event(p, "rcpt ", ev->rcpt->text);
         answer(p, ev, rcpt_verdict(p, ev->rcpt), ev->rcpt->text);
         break;
     case SMTP_EV_DATA:
@@ -201,7 +203,8 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
     case SMTP_EV_CLOSE:
         must(!p->is_closed);
         p->is_closed = true;
-        buf_printf(&p->events, "close %s\n", ev->reply == R_NONE ? "R_NONE" : smtp_reply_row(ev->reply)->name);
+        buf_printf(&p->events, "close %s\n",
+                   ev->reply == R_NONE ? "R_NONE" : smtp_reply_row(ev->reply)->name);
         break;
     }
 }
@@ -225,8 +228,8 @@ static bool take_events(struct pure *p)
     return any;
 }
 
-/* The session gets a copy of exactly the octets there are, gone after their events: reading past them, or after them, is
- * seen by the address sanitizer. */
+/* The session gets a copy of exactly the octets there are, gone after their events: reading past them, or
+ * after them, is seen by the address sanitizer. */
 static void pump(struct pure *p)
 {
     bool any = true;

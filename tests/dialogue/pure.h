@@ -1,4 +1,5 @@
-/* tests/dialogue/pure.h: a session in memory with an owner that answers as the default configuration would. */
+/* tests/dialogue/pure.h: a session in memory with an owner that answers as the default configuration would.
+ */
 #pragma once
 #include "policy/policy.h"
 #include "proto/smtp_server_impl.h"

@@ -1,5 +1,6 @@
-/* tests/dialogue/pure_pipe.c: the session in memory as a program that reads a client's octets on standard input and
- * writes replies to standard output: for scripts whose runner is not in C. Arguments: size_max, then local domains.
+/* tests/dialogue/pure_pipe.c: the session in memory as a program that reads a client's octets on standard
+ * input and writes replies to standard output: for scripts whose runner is not in C. Arguments: size_max,
+ * then local domains.
  */
 #include "base/mem.h"
 #include "tests/dialogue/pure.h"

@@ -4,9 +4,9 @@
     run_chasquid.py --exec PROGRAM      the session in memory as a child process
     run_chasquid.py HOST PORT           a running server (domains testserver, localhost; size limit 1 MiB)
 
-Codes are compared and not texts: the suite's texts are its own. Where this server answers with another code on purpose,
-the table below says which and why. The suite is looked for in $WAXWING_SUITES, else in ../shared/suites beside the
-project's folder; without it every test is skipped.
+Codes are compared and not texts: the suite's texts are its own. Where this server answers with another code on
+purpose, the table below says which and why. The suite is looked for in $WAXWING_SUITES, else in ../shared/suites
+beside the project's folder; without it every test is skipped.
 """
 import ast
 import os
@@ -28,7 +28,7 @@ LACKING = {
 DIFFERENCES = {
     "auth_not_tls.cmy": {"503": ("502", "AUTH is not offered at all, not only before TLS")},
     "bad_data.cmy": {"554": ("250", "a malformed header is no reason to refuse: RFC 5321 6.4 and 3.3")},
-    "bad_data_dot.cmy": {"521": ("550", "a bare newline refuses the message, not the host (RFC 7504 keeps 521 for that)")},
+    "bad_data_dot.cmy": {"521": ("550", "the message is refused and not the host (RFC 7504)")},
     "bad_data_dot_2.cmy": {"521": ("550", "as in bad_data_dot")},
     "bad_data_dot_on_message_too_big.cmy": {"521": ("550", "as in bad_data_dot")},
     "bad_mail_from.cmy": {
@@ -40,7 +40,7 @@ DIFFERENCES = {
         "550": ("553", "an address outside ASCII without SMTPUTF8 is 553 (RFC 6531 3.5)"),
     },
     "line_too_long.cmy": {"554": ("501", "the line is within our limit; the host name in it is too long")},
-    "wrong_proto.cmy": {"502": ("500", "a verb of another protocol is an unknown command; refusing it earlier is for later")},
+    "wrong_proto.cmy": {"502": ("500", "a verb of another protocol is an unknown command")},
 }
 
 
@@ -50,8 +50,8 @@ class Mismatch(Exception):
 
 class Process:
     def __init__(self, program):
-        self.child = subprocess.Popen([program, str(SIZE_MAX), "testserver", "localhost"], stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE)
+        self.child = subprocess.Popen([program, str(SIZE_MAX), "testserver", "localhost"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def send(self, octets):
         try:
@@ -92,7 +92,7 @@ class Tcp:
 
 
 def with_brackets(text):
-    """The suite writes "RCPT TO: user@host", which its server takes; ours wants the brackets of RFC 5321 4.1.2."""
+    """The suite writes "RCPT TO: user@host"; here the brackets of RFC 5321 4.1.2 are needed."""
     return re.sub(r"^((?:MAIL FROM|RCPT TO): *)([^<\s]\S*)$", r"\1<\2>", text)
 
 
@@ -126,8 +126,8 @@ def wanted_code(op, text):
 
 
 def play(name, path, connect):
-    """Returns the differences met. The suite's server answers a too long line or a bad end of data and hangs up; ours
-    goes on: only what a script expects is compared."""
+    """Returns the differences met. Where the suite's server hangs up ours may go on: only what a script expects is
+    compared."""
     server, met, last_sent = None, set(), ""
     table = DIFFERENCES.get(name, {})
     for number, raw in enumerate(open(path, encoding="utf-8").read().split("\n"), 1):

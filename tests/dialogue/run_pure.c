@@ -1,5 +1,6 @@
-/* tests/dialogue/run_pure.c: plays the scripts of a folder with the session in memory and prints TAP: a test for each
- * script and way of cutting its input, then one for each row of the tables that the scripts must reach.
+/* tests/dialogue/run_pure.c: plays the scripts of a folder with the session in memory and prints TAP: a test
+ * for each script and way of cutting its input, then one for each row of the tables that the scripts must
+ * reach.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,7 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCRIPTS_MAX = 500, VERBS_MAX = 64, SPLIT_OCTETS_MAX = 8 * 1024 * 1024, WHY_MAX = 600, PATH_LENGTH_MAX = 4096 };
+enum {
+    SCRIPTS_MAX = 500,
+    VERBS_MAX = 64,
+    SPLIT_OCTETS_MAX = 3 * 1024 * 1024,
+    WHY_MAX = 600,
+    PATH_LENGTH_MAX = 4096
+};
 
 struct tally {
     unsigned n_tests, n_failed;
@@ -28,7 +35,8 @@ static void result(struct tally *t, bool good, const char *name, const char *how
         printf("# %s\n", why);
 }
 
-/* ---- playing a script --------------------------------------------------------------------------------------------------- */
+/* ---- playing a script
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool conf_greet(struct str conf, enum smtp_reply_id *out)
 {
@@ -54,7 +62,8 @@ static bool add_answer(struct pure *p, const struct step *st)
     return true;
 }
 
-/* Where the input is cut: chunk 0 is never, 1 is at each octet; split cuts once at this octet of the whole input. */
+/* Where the input is cut: chunk 0 is never, 1 is at each octet; split cuts once at this octet of the whole
+ * input. */
 struct cut {
     size_t chunk, split;
 };
@@ -73,8 +82,8 @@ static void send(struct pure *p, struct str octets, const struct cut *cut, size_
     }
 }
 
-/* Sends run together until something other than the client's octets or the server's lines stands in the script, as a
- * client that pipelines everything would send them. */
+/* Sends run together until something other than the client's octets or the server's lines stands in the
+ * script, as a client that pipelines everything would send them. */
 static bool play(struct pure *p, const struct script *s, const struct cut *cut)
 {
     struct buf run;
@@ -108,7 +117,7 @@ static bool play(struct pure *p, const struct script *s, const struct cut *cut)
     return good;
 }
 
-/* ---- comparing ----------------------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------- */
 
 static bool next_line(struct str *out, struct str *line)
 {
@@ -128,14 +137,16 @@ static bool compare_lines(const struct script *s, struct str out, char *why)
         bool good = true;
         if (st->kind == STEP_LINE) {
             for (uint64_t k = 0; k < st->n && good; k++)
-                good = next_line(&out, &line) && line.n + 2 <= SMTP_REPLY_LINE_MAX && glob_matches(st->text, line);
+                good = next_line(&out, &line) && line.n + 2 <= SMTP_REPLY_LINE_MAX &&
+                       glob_matches(st->text, line);
         } else if (st->kind == STEP_LINES_TO) {
             do
                 good = next_line(&out, &line);
             while (good && !glob_matches(st->text, line));
         }
         if (!good) {
-            (void)snprintf(why, WHY_MAX, "line %u wants '%.*s', got '%.*s'", st->line, STR_FMT(st->text), STR_FMT(line));
+            (void)snprintf(why, WHY_MAX, "line %u wants '%.*s', got '%.*s'", st->line, STR_FMT(st->text),
+                           STR_FMT(line));
             return false;
         }
     }
@@ -198,11 +209,12 @@ static bool compare_events(const struct script *s, struct str events, char *why)
     }
     bool more = next_event(s, &events, &kind, &what);
     if (more)
-        (void)snprintf(why, WHY_MAX, "one event more: '%.*s %.*s'", STR_FMT(kind), STR_FMT(str_slice(what, 0, 100)));
+        (void)snprintf(why, WHY_MAX, "one event more: '%.*s %.*s'", STR_FMT(kind),
+                       STR_FMT(str_slice(what, 0, 100)));
     return !more;
 }
 
-/* ---- coverage ------------------------------------------------------------------------------------------------------------ */
+/* ---- coverage ------------------------------------------------------------------------------------------ */
 
 /* Does the first line of a reply come from this row? */
 static bool row_matches(const struct smtp_reply_row *row, struct str line)
@@ -212,7 +224,8 @@ static bool row_matches(const struct smtp_reply_row *row, struct str line)
     buf_init_fixed(&glob, mem, sizeof mem);
     buf_printf(&glob, "%u?", (unsigned)row->code);
     if (row->esc.class != 0)
-        buf_printf(&glob, "%u.%u.%u ", (unsigned)row->esc.class, (unsigned)row->esc.subject, (unsigned)row->esc.detail);
+        buf_printf(&glob, "%u.%u.%u ", (unsigned)row->esc.class, (unsigned)row->esc.subject,
+                   (unsigned)row->esc.detail);
     struct str text = str_of(row->text, row->text_n);
     size_t hole = str_find(text, STR("{}"));
     buf_put(&glob, str_slice(text, 0, hole));
@@ -259,7 +272,8 @@ static void count_verbs(struct tally *t, const struct script *s)
             continue;
         for (size_t v = 0; smtp_server_verb(v).n > 0; v++) {
             struct str verb = smtp_server_verb(v);
-            t->verbs[v] |= str_istarts(text, verb) && text.n > verb.n && (text.p[verb.n] == ' ' || text.p[verb.n] == '\r');
+            t->verbs[v] |= str_istarts(text, verb) && text.n > verb.n &&
+                           (text.p[verb.n] == ' ' || text.p[verb.n] == '\r');
         }
     }
 }
@@ -281,7 +295,7 @@ static void report_coverage(struct tally *t)
     }
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------------------- */
 
 static bool play_once(struct tally *t, const struct script *s, const struct cut *cut, char *why)
 {

@@ -3,15 +3,15 @@
 #include "base/buf.h"
 
 enum step_kind {
-    STEP_SEND = 1,   /* text: octets */
-    STEP_LINE,       /* text: glob of one reply line; n of them */
-    STEP_LINES_TO,   /* text: glob of the last of some lines */
+    STEP_SEND = 1, /* text: octets */
+    STEP_LINE,     /* text: glob of one reply line; n of them */
+    STEP_LINES_TO, /* text: glob of the last of some lines */
     STEP_CLOSED,
     STEP_EOF,
-    STEP_EVENT,      /* word: kind, text: what */
-    STEP_ANSWER,     /* word: kind, text: id and argument */
-    STEP_TICK,       /* n: milliseconds */
-    STEP_CLOSE,      /* text: id */
+    STEP_EVENT,  /* word: kind, text: what */
+    STEP_ANSWER, /* word: kind, text: id and argument */
+    STEP_TICK,   /* n: milliseconds */
+    STEP_CLOSE,  /* text: id */
 };
 struct step {
     enum step_kind kind;
@@ -21,7 +21,7 @@ struct step {
 };
 enum { SCRIPT_STEPS_MAX = 2000 };
 struct script {
-    char *file; /* its text */
+    char *file;          /* its text */
     struct buf literals; /* unescaped texts; reserved once, so it does not move */
     bool only_pure, only_real, lmtp, relay;
     struct str conf;

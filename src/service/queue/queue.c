@@ -63,7 +63,7 @@ static void start_due(struct queue *q)
     if (!queue_may_start(q))
         return;
     uint64_t due_ms = schedule_due(&q->schedule);
-    if (q->is_sweeping)
+    if (q->is_sweeping && q->n_works < QUEUE_ACTIVE_MAX)
         due_ms = now_ms;
     if (due_ms == UINT64_MAX)
         return;
@@ -385,6 +385,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_ADMIN:
         if (index == 0) {
             q->admin = c;
+            q->counters_told = 0; /* it knows nothing yet */
             channel_set_user(c, &admin_user, q);
         }
         break;

@@ -254,6 +254,7 @@ struct queue {
     bool is_sweeping;
 
     struct queue_counters count;
+    uint32_t counters_told; /* checksum of the last ones */
     uint64_t deadline_ms;
     bool drain_wanted;
     enum err trouble; /* the last one told, so that it is told once */

@@ -240,15 +240,18 @@ static bool needs_look(const struct ask *a)
     return a->verb == CTL_LIST || a->filter.needs_envelope;
 }
 
-static void walk(struct ask *a)
+/* A slice. true: there may be more to do at once; false: at the end, or reads must end first. */
+static bool walk(struct ask *a)
 {
     struct queue *q = a->q;
     size_t n_slots = QUEUE_SLICE;
     int64_t wall_ms = world_wall_ms(q->world);
     while (a->n_open < CTL_READS_MAX && a->n_matched + (needs_look(a) ? a->n_open : 0) < a->n_max) {
         struct schedule_entry *e = schedule_walk(&q->schedule, &a->cursor, &n_slots);
-        if (e == NULL)
-            break;
+        if (e == NULL) {
+            a->has_walked = a->cursor >= schedule_slots(&q->schedule);
+            return !a->has_walked;
+        }
         if (!filter_matches_entry(&a->filter, e, (e->flags & ENTRY_IS_BOUNCE) != 0, wall_ms))
             continue;
         if (!needs_look(a))
@@ -256,7 +259,8 @@ static void walk(struct ask *a)
         else if (!look(a, e))
             a->failed = true;
     }
-    a->has_walked = a->n_matched >= a->n_max || a->cursor >= schedule_slots(&q->schedule);
+    a->has_walked = a->n_matched >= a->n_max;
+    return false;
 }
 
 static void finish(struct ask *a)
@@ -283,12 +287,10 @@ static void step(struct ask *a)
     } else if (a->rows.n >= CTL_PAGE && !flush(a, false, ERR_OK)) {
         return; /* on_room of the channel wakes us */
     }
-    if (!a->has_walked)
-        walk(a);
+    if (!a->has_walked && walk(a))
+        queue_wake(a->q);
     if (a->has_walked && a->n_open == 0)
         finish(a);
-    else if (a->n_open < CTL_READS_MAX && !a->has_walked)
-        queue_wake(a->q);
 }
 
 void ctl_step(struct queue *q)

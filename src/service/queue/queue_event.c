@@ -1,3 +1,4 @@
+#include "base/crc32c.h"
 #include "service/queue/queue.h"
 
 void queue_tell(struct queue *q, const struct queue_event *e)
@@ -63,7 +64,11 @@ void queue_send_counters(struct queue *q)
     put_pair(&b, "store_flushes", st.n_flushes);
     put_pair(&b, "store_written_octets", st.n_octets_written);
     must(!b.failed);
+    uint32_t sum = crc32c(0, b.p, b.n);
     struct ipc_counters m = {.pairs = buf_str(&b)};
+    if (sum == q->counters_told) /* nothing has changed */
+        return;
+    q->counters_told = sum;
     if (q->admin != NULL && channel_backlog(q->admin) < IPC_QUEUE_MAX / 2 &&
         ipc_send_counters(q->admin, &m, NULL) != ERR_OK)
         q->env->n_events_dropped++;

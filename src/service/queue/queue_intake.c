@@ -97,8 +97,10 @@ static void finish(struct intake *in)
     f->smtpd = in->smtpd->index;
     f->life = in->life;
     f->token = in->token;
-    if (is_file) /* the writer's work is done; the unit refers to the file by its id */
+    if (is_file) { /* the writer's work is done; the unit refers to the file by its id */
+        store_body_detach(&in->body);
         queue_store_idle(q);
+    }
     set_state(in, INTAKE_SUBMITTED);
     intake_free(in);
     queue_put_submit(q, f);

@@ -447,7 +447,7 @@ static void test_lost_relay(void **state)
     UNUSED(state);
     struct test_world w;
     uint64_t id;
-    begin(&w, 14);
+    begin(&w, 14);w.echo=true;
     w.on_relay_job = NULL;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id), ERR_OK);
     test_run(&w, 10);
@@ -771,10 +771,7 @@ static void test_second_server(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    struct disk *other;
     test_world_init(&w, 90);
-    struct disk_op lock = {.kind = DISK_LOCK, .name = "lock"};
-    UNUSED(lock);
     test_start(&w);
     struct test_world *second = mem_must_new(struct test_world);
     test_world_init(second, 91);
@@ -789,7 +786,6 @@ static void test_second_server(void **state)
     test_kill(second);
     buf_fini(&second->events_text);
     mem_free(second);
-    UNUSED(other);
     test_world_fini(&w);
 }
 
@@ -1081,8 +1077,10 @@ static void test_many(void **state)
     test_world_fini(&w);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_local_delivery),
         cmocka_unit_test(test_one_job_a_mailbox),

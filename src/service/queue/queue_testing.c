@@ -574,12 +574,23 @@ static void chan_fini(struct channel *c)
     c->n_sent = 0;
 }
 
+static void init_channels(struct test_world *w)
+{
+    chan_init(w, &w->smtpd, ROLE_SMTPD, 0);
+    chan_init(w, &w->smtpd1, ROLE_SMTPD, 1);
+    chan_init(w, &w->relay, ROLE_RELAY, 0);
+    chan_init(w, &w->local, ROLE_LOCAL, 0);
+    chan_init(w, &w->lookup, ROLE_LOOKUP, 0);
+    chan_init(w, &w->admin, ROLE_ADMIN, 0);
+}
+
 void test_world_init(struct test_world *w, uint64_t seed)
 {
     *w = (struct test_world){.now_us = 1000000, .wall_ms = 1764000000000};
     w->log = (struct log){.min = LOG_INFO, .write = write_line, .arg = w};
     w->world = (struct world){.ops = &ops, .log = &w->log};
     rng_seed(&w->rng, seed);
+    init_channels(w);
     list_init(&w->hooks);
     list_init(&w->pipes);
     buf_init(&w->events_text, 256 * 1024);
@@ -591,12 +602,7 @@ void test_world_init(struct test_world *w, uint64_t seed)
 
 void test_start(struct test_world *w)
 {
-    chan_init(w, &w->smtpd, ROLE_SMTPD, 0);
-    chan_init(w, &w->smtpd1, ROLE_SMTPD, 1);
-    chan_init(w, &w->relay, ROLE_RELAY, 0);
-    chan_init(w, &w->local, ROLE_LOCAL, 0);
-    chan_init(w, &w->lookup, ROLE_LOOKUP, 0);
-    chan_init(w, &w->admin, ROLE_ADMIN, 0);
+    init_channels(w);
     w->env = (struct role_env){.world = &w->world, .role = ROLE_QUEUE, .config = &w->config, .root = "."};
     w->env.peers[ROLE_SMTPD][0] = &w->smtpd;
     w->env.peers[ROLE_SMTPD][1] = &w->smtpd1;

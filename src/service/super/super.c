@@ -150,24 +150,25 @@ static bool introduce(struct slot *slot)
 static void on_exit_child(void *arg, bool clean, struct str how);
 static const struct channel_user slot_user;
 
-static const char *role_root(const struct super *s, enum role r)
+static struct str role_root(const struct super *s, enum role r)
 {
-    /* configuration texts end in NUL (arena_str) */
-    return r == ROLE_QUEUE ? s->config->spool.p : r == ROLE_ADMIN ? s->config->journal.p : NULL;
+    return r == ROLE_QUEUE ? s->config->spool : r == ROLE_ADMIN ? s->config->journal : STR_NIL;
 }
 
 static void slot_start(struct slot *slot)
 {
     struct super *s = slot->super;
+    struct str root = role_root(s, slot->role);
+    char path[4096];
     struct spawn spec = {
         .role = role_name(slot->role),
         .index = slot->index,
         .uid = s->conf.uid[slot->role],
         .gid = s->conf.gid[slot->role],
-        .root = role_root(s, slot->role),
+        .root = root.n > 0 ? path : NULL,
     };
     slot->started_ms = world_now_ms(s->world);
-    enum err e = world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
+    enum err e = !str_to_c(root, path, sizeof path) ? ERR_TOO_BIG : world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
     if (e != ERR_OK) {
         log_error(s->world->log, "role.unstartable", LC("role", spec.role), LERR(e));
         slot->pause_ms = RESTART_MAX_MS;

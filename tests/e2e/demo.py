@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""The demonstration and every subcommand, as a person at a shell meets them. Needs neither root nor namespaces."""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lib
+
+tap = lib.Tap()
+if os.geteuid() == 0:
+    lib.inside()
+
+
+def helps():
+    for command in ("serve", "check", "send", "queue", "why"):
+        done = lib.run(command, "--help")
+        tap.ok(done.returncode == 0 and done.stdout.startswith("Usage: waxwing " + command) and not done.stderr,
+               "%s --help" % command, done.stderr + done.stdout)
+        done = lib.run(command, "--no-such-option")
+        tap.ok(done.returncode == 64 and "Usage:" in done.stderr and not done.stdout,
+               "%s refuses an unknown option with exit code 64" % command, str(done))
+    tap.equal(lib.run("--help").returncode, 0, "--help")
+    tap.equal(lib.run("--version").returncode, 0, "--version")
+    tap.equal(lib.run().returncode, 64, "no command is an error of usage")
+    done = lib.run("queu")
+    tap.ok(done.returncode == 64 and "did you mean 'queue'" in done.stderr, "a misspelt command is guessed", done.stderr)
+    done = lib.run("--role", "smtpd")
+    tap.ok(done.returncode == 64 and done.stderr, "a role does not start by hand", str(done))
+
+
+def checks(where):
+    good = lib.file_of(where + "/good.lua", 'hostname "mx.example.org"\nlisten { port = 2525 }\n')
+    bad = lib.file_of(where + "/bad.lua", 'hostname "mx.example.org"\nlisten { prot = 2525 }\n')
+    done = lib.run("check", good)
+    tap.equal(done.returncode, 0, "check: a good file")
+    done = lib.run("check", bad)
+    tap.ok(done.returncode == 78 and "bad.lua:2" in done.stderr and "port" in done.stderr,
+           "check: a bad file: 78, with line and the right spelling", str(done))
+    done = lib.run("check", "--json", bad)
+    tap.ok(lib.rows_of(done.stdout)[0]["ok"] is False and lib.rows_of(done.stdout)[0]["errors"], "check --json", str(done))
+    done = lib.run("check", where + "/none.lua")
+    tap.ok(done.returncode in (66, 78) and "none.lua" in done.stderr, "check: a file that is not there", str(done))
+    done = lib.run("serve", "--config", bad)
+    tap.ok(done.returncode == 78 and "bad.lua:2" in done.stderr, "serve refuses a bad file with 78", str(done))
+    done = lib.run("queue", "--control", where + "/nothing", "list")
+    tap.ok(done.returncode == 69 and done.stderr, "queue without a server: 69", str(done))
+    done = lib.run("why", "--control", where + "/nothing", "0123456789ABC")
+    tap.ok(done.returncode == 69 and done.stderr, "why without a server: 69", str(done))
+    done = lib.run("send", "--server", "127.0.0.1:1", "--to", "a@localhost", "text")
+    tap.ok(done.returncode == 69 and done.stderr, "send without a server: 69", str(done))
+    done = lib.run("send", "--to", "not an address", "text")
+    tap.equal(done.returncode, 64, "send to what is no address: 64")
+
+
+def demo(where):
+    port = lib.free_port()
+    server = lib.start_demo(where, port)
+    at = "127.0.0.1:%d" % port
+    done = lib.run("send", "--server", at, "--from", "you@localhost", "--to", "friend@localhost", "--subject", "First",
+                   "A line.\n.A line with a dot")
+    tap.ok(done.returncode == 0 and "queued as" in done.stdout, "send prints the server's answer", str(done))
+    id_ = lib.id_of((250, done.stdout))
+    server.wait_event(id_, "done")
+    rows = server.why(id_)
+    events = [r["event"] for r in rows]
+    tap.ok(events[0] == "accepted" and events[-1] == "done" and "delivered" in events,
+           "why --json tells the life from accepted to done", str(rows))
+    text = lib.run("why", "--control", server.control, id_).stdout
+    tap.ok("accepted from" in text and "delivered to" in text, "why tells it in words", text)
+    got = lib.messages_in(where + "/mail/friend")
+    tap.equal(len(got), 1, "one message lies in the Maildir")
+    tap.ok(b"\nSubject: First\n" in got[0] and got[0].endswith(b"\n\nA line.\n.A line with a dot\n") and
+           id_.encode() in got[0], "the file holds what was sent, and the id", repr(got[0]))
+    done = lib.run("queue", "--control", server.control, "list")
+    tap.ok(done.returncode == 0 and done.stdout == "0 messages\n", "queue list is empty", str(done))
+    done = lib.run("queue", "--control", server.control, "stats")
+    tap.equal(done.returncode, 0, "queue stats")
+    done = lib.run("why", "--control", server.control, "0000000000000")
+    tap.ok(done.returncode in (65, 69), "why of an unknown id", str(done))
+    done = lib.run("send", "--json", "--server", at, "--to", "a@other.example", "text")
+    rows = lib.rows_of(done.stdout)
+    tap.ok(done.returncode == 69 and rows[0]["outcome"] == "refused" and rows[0]["code"] == 550,
+           "send of mail for another place is refused: 69", str(done))
+    second(where, server)
+    since = server.mark()
+    tap.equal(server.stop(), 0, "SIGTERM ends it with 0")
+    tap.ok(any("drain" in line for line in server.lines[since:]), "and it said so", server.log())
+
+
+def second(where, first):
+    """A second server on the same spool, with another port and control socket."""
+    lua = ('hostname "mx.example.org"\nspool "%s/spool"\njournal "%s/journal2"\ncontrol "%s/control2"\n'
+           'listen { port = %d, address = "127.0.0.1" }\n' % (where, where, where, lib.free_port()))
+    path = lib.file_of(where + "/second.lua", lua)
+    done = lib.run("serve", "--config", path)
+    tap.ok(done.returncode not in (0, -signal.SIGKILL, -signal.SIGABRT), "a second server on the spool ends", str(done))
+    tap.ok("spool" in done.stderr, "and says that it is about the spool", done.stderr)
+    tap.ok("another" in done.stderr or "in use" in done.stderr or "lock" in done.stderr, "and that another has it",
+           done.stderr)
+    done = lib.run("send", "--to", "x@localhost", "--server", "127.0.0.1:%s" % first_port(first), "still there")
+    tap.equal(done.returncode, 0, "the first goes on")
+
+
+def first_port(server):
+    return server.wait_log(r"listening at=").split("at=")[1].split()[0].strip('"').rpartition(":")[2]
+
+
+def queue_commands(where):
+    """Mail that waits because its next hop refuses connections."""
+    port, nowhere = lib.free_port(), lib.free_port()
+    lua = ('hostname "mx.example.org"\nrelay_from { "127.0.0.1" }\nlisten { port = %d, address = "127.0.0.1" }\n'
+           'retry { first = "1h" }\nroute { to = "*", via = "smtp://127.0.0.1:%d" }\n' % (port, nowhere))
+    server = lib.start(where, lua)
+
+    def state(id_):
+        rows = [r for r in server.queue("list") if r["id"] == id_]
+        return rows[0]["state"] if rows else None
+
+    def deferrals(id_):
+        return len([r for r in server.why(id_) if r["event"] == "deferred"])
+
+    def send(i):
+        return lib.id_of(lib.send_one(port, "ann@example.org", ["joe@d%d.example" % i], b"Subject: x\r\n\r\nx\r\n"))
+
+    ids = [send(0)]
+    server.wait_event(ids[0], "deferred")
+    before = deferrals(ids[0])
+    server.queue("retry", ids[0])
+    lib.wait_until(lambda: deferrals(ids[0]) > before, "another attempt")
+    tap.ok(True, "retry makes an attempt now")
+    ids += [send(1), send(2)]
+    # the next hop is known to be down, so these may wait without an attempt of their own
+    lib.wait_until(lambda: [state(i) for i in ids] == ["deferred"] * 3, "three that wait")
+    rows = server.queue("list")
+    tap.equal(sorted(r["id"] for r in rows), sorted(ids), "queue list --json has all that wait")
+    tap.ok(all("refused" in r["reason"] and r["next"] for r in rows), "with reason and time", str(rows))
+    tap.equal(len(server.queue("list", "--max", "2")), 2, "queue list --max")
+    tap.equal([r["id"] for r in server.queue("list", "domain=d1.example")], [ids[1]], "a filter by domain")
+    tap.equal(len(server.queue("list", "sender=ann@example.org", "state=deferred")), 3, "two filters")
+    tap.equal(server.queue("list", "age>1h"), [], "a filter by age")
+    shown = server.queue("show", ids[0])
+    tap.ok("d0.example" in str(shown) and ids[0] in str(shown), "queue show", str(shown))
+    text = lib.run("queue", "--control", server.control, "show", ids[0])
+    tap.ok(text.returncode == 0 and "joe@d0.example" in text.stdout, "queue show in words", str(text))
+    done = lib.run("queue", "--control", server.control, "show", "0000000000000")
+    tap.equal(done.returncode, 65, "queue show of an unknown id: 65")
+    done = lib.run("queue", "--control", server.control, "list", "colour=red")
+    tap.equal(done.returncode, 65, "a filter that makes no sense: 65")
+    done = lib.run("queue", "--control", server.control, "drop")
+    tap.equal(done.returncode, 64, "drop of nothing in particular: 64")
+    server.queue("hold", ids[0])
+    lib.wait_until(lambda: state(ids[0]) == "held", "hold")
+    tap.ok(True, "hold")
+    server.queue("release", ids[0])
+    lib.wait_until(lambda: state(ids[0]) not in ("held", None), "release")
+    tap.ok(True, "release")
+
+    server.queue("drop", ids[1])
+    lib.wait_until(lambda: state(ids[1]) is None, "drop")
+    tap.equal(len(server.queue("list")), 2, "drop takes the one")
+    server.queue("drop", "all")
+    server.wait_empty()
+    tap.ok(True, "drop all takes the others")
+    tap.equal(server.stop(), 0, "and ends well")
+
+
+def reload(where):
+    port = lib.free_port()
+    base = 'hostname "mx.example.org"\nrelay_from {}\nlisten { port = %d, address = "127.0.0.1" }\n' % port
+    one = base + 'domain "one.example" %s\n' % lib.maildir_lua(where)
+    server = lib.start(where, one)
+    path = where + "/waxwing.lua"
+
+    def verdict(domain):
+        client = lib.Smtp(port)
+        try:
+            return (client.envelope("a@b.example", ["joe@" + domain]) or (250,))[0]
+        finally:
+            client.close()
+
+    def hup(lua):
+        since = server.mark()
+        lib.file_of(path, lib.paths_lua(where) + lua)
+        server.process.send_signal(signal.SIGHUP)
+        return server.wait_log(r"reload\.(done|refused)", since)
+
+    tap.equal((verdict("one.example"), verdict("two.example")), (250, 550), "before the reload: one domain")
+    old = lib.Smtp(port)
+    tap.ok("reload.done" in hup(one + 'domain "two.example" %s\n' % lib.maildir_lua(where)), "SIGHUP reads it again")
+    lib.wait_until(lambda: verdict("two.example") == 250, "the new domain")
+    tap.equal(verdict("one.example"), 250, "after it: both domains")
+    tap.equal(old.ask("NOOP")[0], 250, "a session from before goes on")
+    old.close()
+    tap.ok("reload.refused" in hup("hostname 7\n"), "a bad file is refused")
+    tap.equal((verdict("one.example"), verdict("two.example")), (250, 250), "and the old one stays")
+    tap.ok("reload.done" in hup(one), "a good one is taken again")
+    lib.wait_until(lambda: verdict("two.example") == 550, "the domain is gone")
+    tap.ok(True, "the domain that was taken out is gone")
+    pids = server.pids()
+    client = lib.Smtp(port)
+    client.envelope("a@b.example", ["joe@one.example"])
+    client.ask("DATA")
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_log("drain")
+    client.write(b"Subject: under way\r\n\r\nwhen SIGTERM came\r\n.\r\n")
+    answer = client.reply()
+    tap.ok(answer[0] == 250, "a message under way is taken after SIGTERM", repr(answer))
+    client.close()
+    tap.equal(server.process.wait(lib.DEADLINE_S), 0, "then it ends with 0")
+    lib.wait_until(lambda: not any(lib.is_alive(p) for p in pids.values()), "the end of the roles")
+    tap.ok(True, "and no role is left")
+    server = lib.start(where, one)
+    lib.wait_until(lambda: lib.messages_in(where + "/mail/one.example/joe"), "the message")
+    tap.ok(True, "its message is delivered, if only by the next start")
+    server.stop()
+
+
+for part in (lambda w: helps(), checks, demo, queue_commands, reload):
+    try:
+        part(lib.folder())
+    except Exception as e:  # one part's trouble is a failure, not the end
+        tap.ok(False, "%s goes to its end" % getattr(part, "__name__", "?"), "%s: %s" % (type(e).__name__, e))
+tap.end()
