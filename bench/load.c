@@ -1,8 +1,9 @@
 /* bench/load.c: puts mail into a server as fast as it takes it, over many sessions from one process.
  *
  * load HOST PORT SESSIONS MESSAGES SIZE keep|new [FROM RCPT]
- * The dialogue is that of smtp-source: one command at a time, no pipelining. Prints one line: seconds, messages a second,
- * CPU microseconds a message of this client, and percentiles of the time from the final dot to its reply.
+ * The dialogue is that of smtp-source: one command at a time, no pipelining. Prints one line: seconds,
+ * messages a second, CPU microseconds a message of this client, and percentiles of the time from the final
+ * dot to its reply.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -194,7 +195,10 @@ static void make_body(size_t size, const char *from, const char *to)
     all.body = malloc(size + 1024);
     if (all.body == NULL)
         die("malloc");
-    int n = sprintf(all.body, "From: <%s>\r\nTo: <%s>\r\nDate: Tue, 24 Nov 2026 00:00:00 +0000\r\nMessage-Id: <load@bench>\r\n\r\n", from, to);
+    int n = sprintf(
+        all.body,
+        "From: <%s>\r\nTo: <%s>\r\nDate: Tue, 24 Nov 2026 00:00:00 +0000\r\nMessage-Id: <load@bench>\r\n\r\n",
+        from, to);
     all.body_n = (size_t)n;
     while (all.body_n + 5 < size) {
         size_t line = size - all.body_n - 5 < 80 ? size - all.body_n - 5 : 80;
@@ -219,14 +223,16 @@ static void report(double seconds, int sessions, size_t size)
 {
     struct rusage ru;
     (void)getrusage(RUSAGE_SELF, &ru);
-    double cpu = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
+    double cpu = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
+                 (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
     size_t n = (size_t)all.n_done;
     qsort(all.latencies, n, sizeof *all.latencies, by_value);
-    printf("sessions=%d conn=%s messages=%ld size=%zu failed=%ld seconds=%.3f per_second=%.0f client_cpu_us=%.1f "
+    printf("sessions=%d conn=%s messages=%ld size=%zu failed=%ld seconds=%.3f per_second=%.0f "
+           "client_cpu_us=%.1f "
            "p50_ms=%.3f p99_ms=%.3f max_ms=%.3f\n",
-           sessions, all.keep ? "keep" : "new", all.n_done, size, all.n_failed, seconds, (double)all.n_done / seconds,
-           cpu / (double)all.n_done * 1e6, 1e3 * (double)all.latencies[n / 2], 1e3 * (double)all.latencies[n * 99 / 100],
-           1e3 * (double)all.latencies[n - 1]);
+           sessions, all.keep ? "keep" : "new", all.n_done, size, all.n_failed, seconds,
+           (double)all.n_done / seconds, cpu / (double)all.n_done * 1e6, 1e3 * (double)all.latencies[n / 2],
+           1e3 * (double)all.latencies[n * 99 / 100], 1e3 * (double)all.latencies[n - 1]);
 }
 
 int main(int argc, char **argv)

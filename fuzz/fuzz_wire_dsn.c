@@ -19,9 +19,14 @@ static void check_octets(struct str s)
 /* Delimiter lines: three parts, two without an original, and an end that ends the report. */
 static void check_parts(struct str all, bool has_original)
 {
-    size_t at = str_find(all, STR("boundary=\""));
+    struct header_walk w;
+    struct header_field f = {0};
+    header_walk_init(&w, all);
+    while (header_walk_next(&w, &f) && !str_ieq(f.name, STR("Content-Type")))
+        continue;
+    size_t at = str_find(f.body, STR("boundary=\""));
     must(at != STR_NPOS);
-    struct str boundary = str_skip(all, at + 10);
+    struct str boundary = str_skip(f.body, at + 10);
     boundary.n = str_chr(boundary, '"');
     char mem[80];
     struct buf delimiter;

@@ -1,7 +1,8 @@
 /* base/arena.h: memory that lives as long as a noun (connection, transaction, configuration).
  *
- * A chunk_pool is the budget: at most n_max chunks are lent at a time, whoever asks. An arena takes chunks from one
- * pool and gives all of them back on reset: an idle session owns none. Failing to get one is NULL, and a 4xx.
+ * A chunk_pool is the budget: at most n_max chunks are lent at a time, whoever asks. An arena takes chunks
+ * from one pool and gives all of them back on reset: an idle session owns none. Failing to get one is NULL,
+ * and a 4xx.
  */
 #pragma once
 #include "base/str.h"
@@ -30,8 +31,8 @@ struct arena {
 void arena_init(struct arena *a, struct chunk_pool *pool, size_t limit);
 /* All memory back to the pool; every pointer from the arena is dead. */
 void arena_reset(struct arena *a);
-/* Zeroed, aligned for any type; NULL over the limit or when the pool is used up. A block larger than a chunk takes a
- * chunk of its own size and counts for as many as it covers. */
+/* Zeroed, aligned for any type; NULL over the limit or when the pool is used up. A block larger than a chunk
+ * takes a chunk of its own size and counts for as many as it covers. */
 MUST_USE void *arena_alloc(struct arena *a, size_t n);
 MUST_USE void *arena_alloc_array(struct arena *a, size_t count, size_t size);
 /* A copy of s with a NUL behind it (not counted in n). false when there is no memory. */

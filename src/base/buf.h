@@ -1,7 +1,8 @@
 /* base/buf.h: a byte buffer with its maximum declared at birth.
  *
- * An append fits whole or not at all; the first that does not fit sets `failed`, which stays until buf_reset(), so a
- * formatter may check once at its end. Fixed buffers use the caller's memory; growing ones own theirs.
+ * An append fits whole or not at all; the first that does not fit sets `failed`, which stays until
+ * buf_reset(), so a formatter may check once at its end. Fixed buffers use the caller's memory; growing ones
+ * own theirs.
  */
 #pragma once
 #include "base/str.h"
@@ -45,8 +46,8 @@ static inline struct str buf_str(const struct buf *b)
     return str_of(b->p, b->n);
 }
 
-/* Reads what the buf_put_* functions wrote. Any read past the end sets failed and returns 0 or the empty slice;
- * the caller checks failed (and usually reader.rest.n == 0) once. Slices borrow from the input. */
+/* Reads what the buf_put_* functions wrote. Any read past the end sets failed and returns 0 or the empty
+ * slice; the caller checks failed (and usually reader.rest.n == 0) once. Slices borrow from the input. */
 struct reader {
     struct str rest;
     bool failed;

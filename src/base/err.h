@@ -1,4 +1,5 @@
-/* base/err.h: how the world fails. Whether a failure is a 4xx or a 5xx is decided in policy and delivery tables. */
+/* base/err.h: how the world fails. Whether a failure is a 4xx or a 5xx is decided in policy and delivery
+ * tables. */
 #pragma once
 #include "base/must.h"
 

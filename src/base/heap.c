@@ -25,7 +25,8 @@ static struct heap_node *meld(struct heap_node *a, struct heap_node *b)
     return a;
 }
 
-/* Pairs the siblings left to right, then melds right to left; iterative, so a million equal keys need no stack. */
+/* Pairs the siblings left to right, then melds right to left; iterative, so a million equal keys need no
+ * stack. */
 static struct heap_node *meld_siblings(struct heap_node *first)
 {
     struct heap_node *pairs = NULL; /* stack through ->prev */

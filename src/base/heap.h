@@ -1,5 +1,6 @@
-/* base/heap.h: an intrusive pairing heap of 64-bit keys; equal keys come out in the order they went in, so that two
- * runs from one seed agree. Insert O(1), take the least O(log n) amortised, remove any O(log n) amortised.
+/* base/heap.h: an intrusive pairing heap of 64-bit keys; equal keys come out in the order they went in, so
+ * that two runs from one seed agree. Insert O(1), take the least O(log n) amortised, remove any O(log n)
+ * amortised.
  */
 #pragma once
 #include "base/must.h"

@@ -1,5 +1,5 @@
-/* base/idmap.h: 64-bit id -> object, intrusive, by linear hashing: it grows one bucket an insert and by pages of
- * memory, never by doubling, so no insert ever stalls. The hash is fixed: ids are ours, not the network's.
+/* base/idmap.h: 64-bit id -> object, intrusive, by linear hashing: it grows one bucket an insert and by pages
+ * of memory, never by doubling, so no insert ever stalls. The hash is fixed: ids are ours, not the network's.
  */
 #pragma once
 #include "base/must.h"
@@ -28,6 +28,6 @@ void idmap_insert(struct idmap *m, struct idmap_node *node, uint64_t id);
 struct idmap_node *idmap_find(const struct idmap *m, uint64_t id);
 /* The node that was removed, or NULL. */
 struct idmap_node *idmap_remove(struct idmap *m, uint64_t id);
-/* Calls fn for each node, which may free the node it got but not touch the map. Order: by bucket, for statistics
- * and teardown only. */
+/* Calls fn for each node, which may free the node it got but not touch the map. Order: by bucket, for
+ * statistics and teardown only. */
 void idmap_each(struct idmap *m, void (*fn)(struct idmap_node *node, void *arg), void *arg);

@@ -1,36 +1,38 @@
-/* base/limits.h: every bound in one place. A name ends in its unit or in _MAX (a count). tests/ reaches each of them.
- * RFC 5321 4.5.3.1 gives minimum capacities; ours are at or above each of them.
+/* base/limits.h: every bound in one place. A name ends in its unit or in _MAX (a count). tests/ reaches each
+ * of them. RFC 5321 4.5.3.1 gives minimum capacities; ours are at or above each of them.
  */
 #pragma once
 
 enum limits {
     /* SMTP lines and names (octets, CRLF counted where the RFC counts it) */
-    SMTP_COMMAND_LINE_MAX = 4096, /* RFC 5321 4.5.3.1.4: 512, plus what extensions add (8BITMIME, SIZE, DSN, SMTPUTF8, AUTH) */
-    SMTP_REPLY_LINE_MAX = 512,    /* 4.5.3.1.5: what we send */
+    SMTP_COMMAND_LINE_MAX =
+        4096, /* RFC 5321 4.5.3.1.4: 512, plus what extensions add (8BITMIME, SIZE, DSN, SMTPUTF8, AUTH) */
+    SMTP_REPLY_LINE_MAX = 512,     /* 4.5.3.1.5: what we send */
     SMTP_REPLY_IN_LINE_MAX = 2048, /* what we tolerate from a server before the reply counts as hostile */
     SMTP_REPLY_IN_MAX = 65536,     /* one multi-line reply from a server */
     SMTP_TEXT_LINE_MAX = 1000,     /* 4.5.3.1.6: what we make; longer lines pass through unaltered */
     SMTP_LOCAL_PART_MAX = 64,      /* 4.5.3.1.1 as a minimum; we accept LOCAL_PART_TAKEN_MAX */
     SMTP_LOCAL_PART_TAKEN_MAX = 256,
-    SMTP_DOMAIN_MAX = 255,   /* 4.5.3.1.2 */
-    SMTP_PATH_MAX = 512,     /* 4.5.3.1.3: 256 with punctuation as a minimum */
-    SMTP_RCPT_MAX = 1000,    /* recipients a transaction; 4.5.3.1.8: at least 100 */
+    SMTP_DOMAIN_MAX = 255,                /* 4.5.3.1.2 */
+    SMTP_PATH_MAX = 512,                  /* 4.5.3.1.3: 256 with punctuation as a minimum */
+    SMTP_RCPT_MAX = 1000,                 /* recipients a transaction; 4.5.3.1.8: at least 100 */
     SMTP_SIZE_DEFAULT = 50 * 1024 * 1024, /* octets a message */
-    SMTP_ERRORS_MAX = 20,    /* error replies before the session is closed with 421 */
-    SMTP_JUNK_MAX = 100,     /* NOOP, RSET, VRFY, HELP, EHLO without mail between them */
-    SMTP_TRANSACTIONS_MAX = 10000, /* a connection */
+    SMTP_ERRORS_MAX = 20,                 /* error replies before the session is closed with 421 */
+    SMTP_JUNK_MAX = 100,                  /* NOOP, RSET, VRFY, HELP, EHLO without mail between them */
+    SMTP_TRANSACTIONS_MAX = 10000,        /* a connection */
     HEADER_SECTION_MAX = 100 * 1024,
     HEADER_RECEIVED_MAX = 100, /* hops before a loop is assumed; RFC 5321 6.3 */
 
     /* Deadlines of the server, RFC 5321 4.5.3.2.7, milliseconds */
     SMTP_SERVER_COMMAND_MS = 5 * 60 * 1000,
-    SMTP_SERVER_DATA_MS = 5 * 60 * 1000,    /* without any byte */
-    SMTP_SERVER_RATE_FLOOR = 100,           /* bytes a second over SMTP_SERVER_RATE_WINDOW_MS of DATA or BDAT */
+    SMTP_SERVER_DATA_MS = 5 * 60 * 1000, /* without any byte */
+    SMTP_SERVER_RATE_FLOOR = 100,        /* bytes a second over SMTP_SERVER_RATE_WINDOW_MS of DATA or BDAT */
     SMTP_SERVER_RATE_WINDOW_MS = 5 * 60 * 1000,
     SMTP_SERVER_TRANSACTION_MS = 60 * 60 * 1000, /* MAIL to end of data */
 
     /* Deadlines of the client, RFC 5321 4.5.3.2, milliseconds */
-    SMTP_CLIENT_CONNECT_MS = 30 * 1000, /* Postfix smtp_connect_timeout: a dead address must not hold the next one up */
+    SMTP_CLIENT_CONNECT_MS =
+        30 * 1000, /* Postfix smtp_connect_timeout: a dead address must not hold the next one up */
     SMTP_CLIENT_GREETING_MS = 5 * 60 * 1000,
     SMTP_CLIENT_HELLO_MS = 5 * 60 * 1000,
     SMTP_CLIENT_MAIL_MS = 5 * 60 * 1000,
@@ -44,9 +46,9 @@ enum limits {
     SMTP_CLIENT_ADDRESSES_MAX = 10,  /* addresses tried for one attempt; RFC 5321 5.1 */
 
     /* Channels between roles */
-    IPC_FRAME_MAX = 128 * 1024,    /* octets of one message's payload */
-    IPC_PACKET_MAX = 160 * 1024,   /* octets of one packet (frames of one turn) */
-    IPC_QUEUE_MAX = 1024 * 1024,   /* octets waiting to be sent on one channel before it counts as full */
+    IPC_FRAME_MAX = 128 * 1024,      /* octets of one message's payload */
+    IPC_PACKET_MAX = 160 * 1024,     /* octets of one packet (frames of one turn) */
+    IPC_QUEUE_MAX = 1024 * 1024,     /* octets waiting to be sent on one channel before it counts as full */
     IPC_BODY_INLINE_MAX = 64 * 1024, /* a larger body travels by pipe */
 
     /* Store (DESIGN of the queue: docs/queue.md) */
@@ -56,7 +58,7 @@ enum limits {
     STORE_BATCH_MAX = 8 * 1024 * 1024,    /* octets one flush carries */
 
     /* Queue */
-    QUEUE_SITE_CONNECTIONS_MAX = 20, /* connections to one destination site by default */
+    QUEUE_SITE_CONNECTIONS_MAX = 20,   /* connections to one destination site by default */
     QUEUE_RCPTS_PER_ATTEMPT_MAX = 100, /* RFC 5321 4.5.3.1.8: what every server must take */
 
     /* DNS */

@@ -46,6 +46,7 @@ static inline struct list *list_pop_front(struct list *head)
     return n;
 }
 /* The current node may be removed in the body. */
-#define list_each(it, head) \
-    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+#define list_each(it, head)                                                                                  \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head);                                \
+         it = it##_next, it##_next = it->next)
 #define list_entry(node, type, member) container_of(node, type, member)

@@ -8,7 +8,11 @@ static const char *const names[] = {"debug", "info", "warn", "error"};
 static size_t utf8_len(struct str s)
 {
     unsigned char c = (unsigned char)s.p[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : (c & 0xf0) == 0xe0    ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
     if (n == 0 || n > s.n)
         return 0;
     for (size_t i = 1; i < n; i++) {
@@ -16,7 +20,8 @@ static size_t utf8_len(struct str s)
             return 0;
     }
     unsigned char d = n > 1 ? (unsigned char)s.p[1] : 0;
-    if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
+    if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) ||
+        (c == 0xf4 && d > 0x8f))
         return 0;
     return n;
 }

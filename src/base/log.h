@@ -1,5 +1,6 @@
-/* base/log.h: one structured line an event: `level event key=value ...`, or the same as JSON. Values are typed, text
- * values are quoted and escaped: remote text can't forge a line or a field. No globals: a struct log belongs to a world.
+/* base/log.h: one structured line an event: `level event key=value ...`, or the same as JSON. Values are
+ * typed, text values are quoted and escaped: remote text can't forge a line or a field. No globals: a struct
+ * log belongs to a world.
  */
 #pragma once
 #include "base/buf.h"
@@ -24,12 +25,13 @@ struct log_field {
 struct log {
     enum log_level min;
     bool json;
-    const char *role; /* static text, may be NULL */
+    const char *role;                          /* static text, may be NULL */
     void (*write)(void *arg, struct str line); /* line ends in \n */
     void *arg;
 };
 
-/* fields ends with a LOG_FIELD_END row. Lines are cut at 4 KiB. event is static text such as "queue.opened". */
+/* fields ends with a LOG_FIELD_END row. Lines are cut at 4 KiB. event is static text such as "queue.opened".
+ */
 void log_write(const struct log *l, enum log_level level, const char *event, const struct log_field *fields);
 #define log_debug(l, ev, ...) log_write((l), LOG_DEBUG, (ev), (const struct log_field[]){__VA_ARGS__, {0}})
 #define log_info(l, ev, ...) log_write((l), LOG_INFO, (ev), (const struct log_field[]){__VA_ARGS__, {0}})

@@ -1,7 +1,7 @@
 /* base/mem.h: the only door to the heap (malloc and its kin are banned elsewhere by tests/tidy).
  *
- * What the network can make us allocate comes from a chunk_pool with a budget (arena.h) or has a count limit; then
- * NULL means "budget used up" and becomes a 4xx. What start-up needs comes from mem_must_alloc().
+ * What the network can make us allocate comes from a chunk_pool with a budget (arena.h) or has a count limit;
+ * then NULL means "budget used up" and becomes a 4xx. What start-up needs comes from mem_must_alloc().
  */
 #pragma once
 #include "base/must.h"

@@ -1,7 +1,8 @@
 /* base/must.h: assertions that are always compiled in.
  *
- * Errors come in three kinds that never mix: our bug (must() aborts the role and the supervisor restarts it), the
- * world's failure (a returned enum err), and the protocol's answer (data). Remote input never reaches must().
+ * Errors come in three kinds that never mix: our bug (must() aborts the role and the supervisor restarts it),
+ * the world's failure (a returned enum err), and the protocol's answer (data). Remote input never reaches
+ * must().
  */
 #pragma once
 #include <stdbool.h>

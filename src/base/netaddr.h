@@ -1,4 +1,5 @@
-/* base/netaddr.h: a network address: IPv4, IPv6, or a unix socket path. IPv4-mapped IPv6 is normalised to IPv4. */
+/* base/netaddr.h: a network address: IPv4, IPv6, or a unix socket path. IPv4-mapped IPv6 is normalised to
+ * IPv4. */
 #pragma once
 #include "base/buf.h"
 
@@ -7,15 +8,16 @@ enum { NETADDR_PATH_MAX = 107, NETADDR_TEXT_MAX = 120 };
 
 struct netaddr {
     enum netaddr_kind kind;
-    uint16_t port;     /* host byte order; 0 for unix */
-    uint8_t ip[16];    /* network byte order; IPv4 uses the first 4 */
-    uint32_t scope;    /* IPv6 zone index, usually 0 */
+    uint16_t port;  /* host byte order; 0 for unix */
+    uint8_t ip[16]; /* network byte order; IPv4 uses the first 4 */
+    uint32_t scope; /* IPv6 zone index, usually 0 */
     char path[NETADDR_PATH_MAX + 1];
 };
 
 /* "192.0.2.1" or "2001:db8::1" (RFC 4291 2.2, no zone, no brackets); the port becomes `port`. */
 MUST_USE bool netaddr_parse_ip(struct str s, uint16_t port, struct netaddr *out);
-/* "192.0.2.1:25", "[2001:db8::1]:25", "192.0.2.1", "2001:db8::1" (then default_port), "unix:/path" or "/path". */
+/* "192.0.2.1:25", "[2001:db8::1]:25", "192.0.2.1", "2001:db8::1" (then default_port), "unix:/path" or
+ * "/path". */
 MUST_USE bool netaddr_parse(struct str s, uint16_t default_port, struct netaddr *out);
 /* The address alone, RFC 5952 form for IPv6; the path for unix. */
 void netaddr_format_ip(const struct netaddr *a, struct buf *out);

@@ -1,5 +1,5 @@
-/* base/rand.h: a seeded generator (xoshiro256**) for jitter, tests and the simulator. Not for secrets: those come from
- * world_random() in the kernel's world. */
+/* base/rand.h: a seeded generator (xoshiro256**) for jitter, tests and the simulator. Not for secrets: those
+ * come from world_random() in the kernel's world. */
 #pragma once
 #include <stdint.h>
 

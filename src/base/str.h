@@ -1,5 +1,5 @@
-/* base/str.h: slices. A struct str borrows: it owns nothing and is valid as long as what it points into. No NUL is
- * promised at the end. p may be NULL only when n is 0.
+/* base/str.h: slices. A struct str borrows: it owns nothing and is valid as long as what it points into. No
+ * NUL is promised at the end. p may be NULL only when n is 0.
  */
 #pragma once
 #include "base/must.h"
@@ -14,7 +14,10 @@ struct str {
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
 #define STR_NIL ((struct str){NULL, 0})
 /* In tables of constants, where ISO C wants an initialiser and no compound literal. */
-#define STR_INIT(literal) {"" literal, sizeof(literal) - 1}
+#define STR_INIT(literal)                                                                                    \
+    {                                                                                                        \
+        "" literal, sizeof(literal) - 1                                                                      \
+    }
 /* For printf's %.*s with text of ours (never for remote text in logs: log.h escapes that). */
 #define STR_FMT(s) (int)(s).n, (s).p
 #define STR_NPOS SIZE_MAX
@@ -52,7 +55,8 @@ MUST_USE bool str_to_u64(struct str s, uint64_t max, uint64_t *out);
 /* No byte over 0x7f / at least one C0 control or DEL. */
 bool str_is_ascii(struct str s);
 bool str_has_ctl(struct str s);
-/* Copies at most cap-1 bytes and always terminates with NUL; false when it did not fit or s has a NUL within. */
+/* Copies at most cap-1 bytes and always terminates with NUL; false when it did not fit or s has a NUL within.
+ */
 bool str_to_c(struct str s, char *out, size_t cap);
 /* FNV-1a with a seed that the world gave, ASCII case folded. For hash tables; order must not depend on it. */
 uint64_t str_ihash(struct str s, uint64_t seed);

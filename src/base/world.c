@@ -185,7 +185,8 @@ bool conn_peer_uid(const struct conn *c, uint32_t *out_uid)
 }
 
 struct connecting *world_connect(struct world *w, const struct netaddr *to, const struct netaddr *from,
-                                 uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c), void *arg)
+                                 uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c),
+                                 void *arg)
 {
     return w->ops->connect(w, to, from, deadline_ms, fn, arg);
 }
@@ -236,8 +237,9 @@ void disk_close(struct disk *d)
     ops_of(d)->disk_close(d);
 }
 
-enum err world_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void *arg, bool clean, struct str how),
-                     void *arg, struct channel **out, struct child **out_child)
+enum err world_spawn(struct world *w, const struct spawn *s,
+                     void (*on_exit)(void *arg, bool clean, struct str how), void *arg, struct channel **out,
+                     struct child **out_child)
 {
     return w->ops->spawn(w, s, on_exit, arg, out, out_child);
 }

@@ -1,11 +1,13 @@
-/* base/world.h: everything a role knows of the world: clock, random numbers, timers, channels, connections, listeners,
- * disk, child processes and blobs of memory. io/ implements it with the kernel, sim/ with a seed; the roles can't tell.
+/* base/world.h: everything a role knows of the world: clock, random numbers, timers, channels, connections,
+ * listeners, disk, child processes and blobs of memory. io/ implements it with the kernel, sim/ with a seed;
+ * the roles can't tell.
  *
  * Rules of every implementation:
- * - One thread calls everything here and receives every callback. A turn is: deliver events within a budget, fire due
- *   timers, run the turn-end hooks once. now_ms is constant within a turn.
+ * - One thread calls everything here and receives every callback. A turn is: deliver events within a budget,
+ * fire due timers, run the turn-end hooks once. now_ms is constant within a turn.
  * - No callback runs inside the call that caused it (a completion comes in a later step of the loop).
- * - An object closed in a callback stays allocated to the end of the turn; no callback for it comes after the close.
+ * - An object closed in a callback stays allocated to the end of the turn; no callback for it comes after the
+ * close.
  * - Callbacks are set when an object is taken; setting the user again replaces it.
  */
 #pragma once
@@ -24,16 +26,16 @@ struct disk_file;
 struct child;
 struct handle; /* a channel, connection, listener or blob on its way from one role to another */
 
-/* ---- clock and random ------------------------------------------------------------------------------------------ */
+/* ---- clock and random ---------------- */
 
-uint64_t world_now_ms(const struct world *w);  /* monotonic; never 0 */
-int64_t world_wall_ms(const struct world *w);  /* since 1970-01-01 UTC, may step */
+uint64_t world_now_ms(const struct world *w); /* monotonic; never 0 */
+int64_t world_wall_ms(const struct world *w); /* since 1970-01-01 UTC, may step */
 void world_random(struct world *w, void *out, size_t n);
 /* Uniform in [0, bound), bound > 0. */
 uint64_t world_random_below(struct world *w, uint64_t bound);
 const struct log *world_log(const struct world *w);
 
-/* ---- timers ---------------------------------------------------------------------------------------------------- */
+/* ---- timers ---------------- */
 
 struct timer { /* embedded in the user's object; zeroed means not set */
     struct heap_node node;
@@ -48,24 +50,24 @@ struct turn_hook {
     struct list link;
     void (*run)(struct turn_hook *h);
 };
-/* run is called at the end of each turn in which anything happened, in order of registration, until removed with
- * list_remove(&h->link). Group commit lives here. */
+/* run is called at the end of each turn in which anything happened, in order of registration, until removed
+ * with list_remove(&h->link). Group commit lives here. */
 void world_turn_end(struct world *w, struct turn_hook *h);
 
-/* ---- channels: whole messages between two roles ---------------------------------------------------------------- */
+/* ---- channels: whole messages between two roles ---------------- */
 
 struct channel_user {
-    /* One message. payload is valid during the call. given is NULL or what came with it: take it with a handle_take_*
-     * function or it is closed when the call returns. */
+    /* One message. payload is valid during the call. given is NULL or what came with it: take it with a
+     * handle_take_* function or it is closed when the call returns. */
     void (*on_message)(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given);
     /* After channel_send() said ERR_AGAIN: there is room again. */
     void (*on_room)(void *arg, struct channel *c);
     /* The other end is gone; the channel must be closed by its user. */
     void (*on_closed)(void *arg, struct channel *c);
 };
-/* Queues a message (payload is copied). Messages of one turn leave as one packet at its end, in order. Takes `give`
- * over (or NULL) when it returns ERR_OK. ERR_AGAIN: full, nothing was queued, on_room will come. ERR_CLOSED: the other
- * end is gone. payload over IPC_FRAME_MAX is our bug. */
+/* Queues a message (payload is copied). Messages of one turn leave as one packet at its end, in order. Takes
+ * `give` over (or NULL) when it returns ERR_OK. ERR_AGAIN: full, nothing was queued, on_room will come.
+ * ERR_CLOSED: the other end is gone. payload over IPC_FRAME_MAX is our bug. */
 MUST_USE enum err channel_send(struct channel *c, uint16_t type, struct str payload, struct handle *give);
 /* Octets queued here and not yet taken by the other side's world; lets a sender stay far from ERR_AGAIN. */
 size_t channel_backlog(const struct channel *c);
@@ -76,10 +78,11 @@ void channel_close(struct channel *c);
 /* A new pair; used by the supervisor, which gives the ends away. */
 MUST_USE enum err world_channel_pair(struct world *w, struct channel **out_a, struct channel **out_b);
 
-/* ---- handles ----------------------------------------------------------------------------------------------------- */
+/* ---- handles ---------------- */
 
-/* Wrap for channel_send(); the object must have no unread input here and is no longer usable by the caller. On a
- * failed channel_send() unwrap it again with a take function. NULL without memory (the object stays as it was). */
+/* Wrap for channel_send(); the object must have no unread input here and is no longer usable by the caller.
+ * On a failed channel_send() unwrap it again with a take function. NULL without memory (the object stays as
+ * it was). */
 struct handle *handle_of_channel(struct channel *c);
 struct handle *handle_of_conn(struct conn *c);
 /* A listener may be given to several roles: a duplicate is wrapped, l stays valid. */
@@ -100,18 +103,19 @@ void blob_free(struct blob *b);
 /* Closes a handle that nobody took. */
 void handle_drop(struct handle *h);
 
-/* ---- connections: byte streams (TCP, unix sockets, pipes) ---------------------------------------------------------- */
+/* ---- connections: byte streams (TCP, unix sockets, pipes) ---------------- */
 
 enum { CONN_READABLE = 1, CONN_WRITABLE = 2 };
 struct conn_user {
-    /* ready: what was wanted and is there (level-triggered). Errors and end of stream show as readable and are told by
-     * conn_read(). */
+    /* ready: what was wanted and is there (level-triggered). Errors and end of stream show as readable and
+     * are told by conn_read(). */
     void (*on_ready)(void *arg, struct conn *c, unsigned ready);
 };
 void conn_set_user(struct conn *c, const struct conn_user *user, void *arg);
 /* Which events are wanted: CONN_READABLE | CONN_WRITABLE. A new connection wants none. */
 void conn_want(struct conn *c, unsigned mask);
-/* Up to cap bytes: ERR_OK with *out_n > 0; ERR_AGAIN nothing there; ERR_CLOSED end of stream; other: broken. */
+/* Up to cap bytes: ERR_OK with *out_n > 0; ERR_AGAIN nothing there; ERR_CLOSED end of stream; other: broken.
+ */
 MUST_USE enum err conn_read(struct conn *c, char *out, size_t cap, size_t *out_n);
 /* Writes what fits: ERR_OK with *out_n >= 1 (maybe less than all); ERR_AGAIN none; other: broken. */
 MUST_USE enum err conn_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n);
@@ -123,35 +127,39 @@ const struct netaddr *conn_local(const struct conn *c);
 /* Effective uid of the peer of a unix socket; false when unknown. */
 MUST_USE bool conn_peer_uid(const struct conn *c, uint32_t *out_uid);
 
-/* Starts connecting from `from` (NULL: any). fn is called once later with ERR_OK and the connection, or an error and
- * NULL, at the latest at deadline_ms (ERR_TIMEOUT). NULL is returned only without memory or descriptors. */
+/* Starts connecting from `from` (NULL: any). fn is called once later with ERR_OK and the connection, or an
+ * error and NULL, at the latest at deadline_ms (ERR_TIMEOUT). NULL is returned only without memory or
+ * descriptors. */
 struct connecting;
-MUST_USE struct connecting *world_connect(struct world *w, const struct netaddr *to, const struct netaddr *from,
-                                          uint64_t deadline_ms,
+MUST_USE struct connecting *world_connect(struct world *w, const struct netaddr *to,
+                                          const struct netaddr *from, uint64_t deadline_ms,
                                           void (*fn)(void *arg, enum err err, struct conn *c), void *arg);
 void connecting_cancel(struct connecting *c); /* fn will not be called; harmless only before fn was called */
 
 /* One-way: what is written to *out_write comes out of *out_read. Bounded by the world (64 KiB or so). */
 MUST_USE enum err world_pipe(struct world *w, struct conn **out_read, struct conn **out_write);
 
-/* ---- listeners ----------------------------------------------------------------------------------------------------- */
+/* ---- listeners ---------------- */
 
-/* Binds and listens (supervisor, admin). unix paths: an old socket nobody listens on is replaced; mode is its file mode. */
-MUST_USE enum err world_listen(struct world *w, const struct netaddr *at, unsigned mode, struct listener **out);
+/* Binds and listens (supervisor, admin). unix paths: an old socket nobody listens on is replaced; mode is its
+ * file mode. */
+MUST_USE enum err world_listen(struct world *w, const struct netaddr *at, unsigned mode,
+                               struct listener **out);
 struct listener_user {
     void (*on_accept)(void *arg, struct listener *l, struct conn *c);
 };
-/* Starts accepting; at most a bounded number a turn. user NULL stops accepting, the queue of the kernel fills. */
+/* Starts accepting; at most a bounded number a turn. user NULL stops accepting, the queue of the kernel
+ * fills. */
 void listener_set_user(struct listener *l, const struct listener_user *user, void *arg);
 void listener_close(struct listener *l);
 const struct netaddr *listener_addr(const struct listener *l);
 
-/* ---- disk ------------------------------------------------------------------------------------------------------------ */
+/* ---- disk ---------------- */
 
-/* A tree of files below one folder. Names are relative, without "..", components of printable ASCII. Operations of
- * one lane run one at a time and in order; lanes run beside each other. The calling thread never waits for the medium.
- * After a failed sync of a file its unsynced content is unknown for ever: never retry, never trust it (that is the
- * user's duty; an implementation just reports). */
+/* A tree of files below one folder. Names are relative, without "..", components of printable ASCII.
+ * Operations of one lane run one at a time and in order; lanes run beside each other. The calling thread
+ * never waits for the medium. After a failed sync of a file its unsynced content is unknown for ever: never
+ * retry, never trust it (that is the user's duty; an implementation just reports). */
 enum disk_kind {
     DISK_OPEN = 0, /* name, create -> file, size */
     DISK_CLOSE,    /* file (the op owns it from then on) */
@@ -165,7 +173,8 @@ enum disk_kind {
     DISK_LINK,     /* name -> name2; ERR_EXISTS when name2 is there */
     DISK_MKDIR,    /* name; mode 0700; ERR_OK when it is there already */
     DISK_LIST,     /* name: a folder -> names, each followed by NUL, sorted bytewise */
-    DISK_LOCK,     /* name: create and lock for as long as the disk is open; ERR_EXISTS when another process has it */
+    DISK_LOCK, /* name: create and lock for as long as the disk is open; ERR_EXISTS when another process has
+                  it */
 };
 enum disk_lane { DISK_LANE_WRITE = 0, DISK_LANE_READ, DISK_LANE_RELEASE };
 enum disk_create { DISK_MUST_EXIST = 0, DISK_CREATE, DISK_CREATE_NEW };
@@ -186,8 +195,8 @@ struct disk_op { /* embedded in the user's object; untouched by the user from su
     enum err err;      /* results */
     size_t n_done;
     void (*done)(struct disk_op *op);
-    struct list link;   /* the implementation's */
-    struct disk *disk;  /* the implementation's */
+    struct list link;  /* the implementation's */
+    struct disk *disk; /* the implementation's */
 };
 /* The folder must exist. Two read operations may run at a time on DISK_LANE_READ (so their order is free). */
 MUST_USE enum err world_disk(struct world *w, const char *root, struct disk **out);
@@ -195,21 +204,22 @@ void disk_submit(struct disk *d, struct disk_op *op);
 /* All operations must be done. Open files are closed. */
 void disk_close(struct disk *d);
 
-/* ---- child processes -------------------------------------------------------------------------------------------------- */
+/* ---- child processes ---------------- */
 
 struct spawn {
-    const char *role;   /* the name of a role */
-    unsigned index;     /* which one of its kind */
-    uint32_t uid, gid;  /* become this before anything else; UINT32_MAX: stay as we are */
-    const char *root;   /* the role's own folder, or NULL */
+    const char *role;  /* the name of a role */
+    unsigned index;    /* which one of its kind */
+    uint32_t uid, gid; /* become this before anything else; UINT32_MAX: stay as we are */
+    const char *root;  /* the role's own folder, or NULL */
 };
-/* Starts a role; its end of *out is its supervisor channel. on_exit is called once when it has ended, with a short
- * text for people ("exit 0", "signal 9"); clean is true for exit 0. */
-MUST_USE enum err world_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void *arg, bool clean, struct str how),
-                              void *arg, struct channel **out, struct child **out_child);
+/* Starts a role; its end of *out is its supervisor channel. on_exit is called once when it has ended, with a
+ * short text for people ("exit 0", "signal 9"); clean is true for exit 0. */
+MUST_USE enum err world_spawn(struct world *w, const struct spawn *s,
+                              void (*on_exit)(void *arg, bool clean, struct str how), void *arg,
+                              struct channel **out, struct child **out_child);
 void child_kill(struct child *c, bool hard); /* SIGTERM, or SIGKILL when hard; on_exit still comes */
 
-/* ---- what an implementation provides ------------------------------------------------------------------------------------ */
+/* ---- what an implementation provides ---------------- */
 
 /* Each opaque object begins with its struct ..._base so that the functions above can reach the table. */
 struct world_ops {

@@ -1,10 +1,10 @@
 /* ipc/ctl.h: what an operator may ask the queue (ctl_ask.verb), and how it is asked.
  *
- * ctl_ask: id != 0 names one entry and filter is ignored; else filter chooses (queue/queue_filter.h of the service tells
- * its words; empty: all). n_max: rows or entries at most, 0: CTL_ROWS_DEFAULT. Rows are JSON objects, one a line.
- * The last page of LIST has is_last; of HOLD, RELEASE, DROP and RETRY it holds one row {"matched":n,"done":n,"busy":n}:
- * busy ones are being attempted and are changed when that ends. err: ERR_INVALID with one row {"error":"..."} for a
- * filter that does not parse, ERR_NOTFOUND for an unknown id.
+ * ctl_ask: id != 0 names one entry and filter is ignored; else filter chooses (queue/queue_filter.h of the
+ * service tells its words; empty: all). n_max: rows or entries at most, 0: CTL_ROWS_DEFAULT. Rows are JSON
+ * objects, one a line. The last page of LIST has is_last; of HOLD, RELEASE, DROP and RETRY it holds one row
+ * {"matched":n,"done":n,"busy":n}: busy ones are being attempted and are changed when that ends. err:
+ * ERR_INVALID with one row {"error":"..."} for a filter that does not parse, ERR_NOTFOUND for an unknown id.
  */
 #pragma once
 
@@ -14,7 +14,7 @@ enum ctl_verb {
     CTL_RETRY,    /* due now; the site's back-off ends */
     CTL_HOLD,
     CTL_RELEASE,
-    CTL_DROP,     /* without a report to the sender */
-    CTL_STATS,    /* a row with totals, then a row a site, those with most waiting first */
+    CTL_DROP,  /* without a report to the sender */
+    CTL_STATS, /* a row with totals, then a row a site, those with most waiting first */
 };
 enum { CTL_VERBS = 7, CTL_ROWS_DEFAULT = 1000, CTL_ROWS_MAX = 100000 };

@@ -3,8 +3,8 @@
 const char *event_word(unsigned kind)
 {
     switch ((enum event_kind)kind) {
-#define X(NAME, word)                                                                                                  \
-    case EVENT_##NAME:                                                                                                 \
+#define X(NAME, word)                                                                                        \
+    case EVENT_##NAME:                                                                                       \
         return word;
         EVENT_KINDS(X)
 #undef X

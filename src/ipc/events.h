@@ -1,26 +1,27 @@
-/* ipc/events.h: the kinds of ipc_event: what a journal line says. The words are what `why` prints and searches. */
+/* ipc/events.h: the kinds of ipc_event: what a journal line says. The words are what `why` prints and
+ * searches. */
 #pragma once
 #include "base/must.h"
 
 /* kind, word, what the fields hold */
-#define EVENT_KINDS(X)                                                                                                 \
-    X(ACCEPTED, "accepted")     /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */                   \
-    X(RCPT, "recipient")        /* smtpd: id, rcpt */                                                                  \
-    X(REFUSED, "refused")       /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */                         \
-    X(ROUTED, "routed")         /* queue: id, rcpt=recipient or empty for all, host=site */                            \
-    X(SPLIT, "split")           /* queue: id=parent, other_id=child, host=site */                                      \
-    X(ATTEMPT, "attempt")       /* queue: id, host=site, number=attempt */                                             \
-    X(DELIVERED, "delivered")   /* queue: id, rcpt, host, text=remote reply */                                         \
-    X(DEFERRED, "deferred")     /* queue: id, rcpt, host, text, number=next attempt, unix ms */                        \
-    X(FAILED, "failed")         /* queue: id, rcpt, host, text */                                                      \
-    X(EXPIRED, "expired")       /* queue: id, rcpt, text=last reason */                                                \
-    X(BOUNCED, "bounced")       /* queue: id, other_id=the report, rcpt=its recipient */                               \
-    X(NOT_BOUNCED, "not-bounced") /* queue: id: null sender, nobody to tell; text */                                   \
-    X(HELD, "held")             /* queue: id, text=by whom */                                                          \
-    X(RELEASED, "released")     /* queue: id */                                                                        \
-    X(DROPPED, "dropped")       /* queue: id, text=by whom */                                                          \
-    X(DONE, "done")             /* queue: id: the last recipient is settled, the body may go */                        \
-    X(TROUBLE, "trouble")       /* any: text: a failure of ours, such as a full disk */
+#define EVENT_KINDS(X)                                                                                       \
+    X(ACCEPTED, "accepted")       /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */        \
+    X(RCPT, "recipient")          /* smtpd: id, rcpt */                                                      \
+    X(REFUSED, "refused")         /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */             \
+    X(ROUTED, "routed")           /* queue: id, rcpt=recipient or empty for all, host=site */                \
+    X(SPLIT, "split")             /* queue: id=parent, other_id=child, host=site */                          \
+    X(ATTEMPT, "attempt")         /* queue: id, host=site, number=attempt */                                 \
+    X(DELIVERED, "delivered")     /* queue: id, rcpt, host, text=remote reply */                             \
+    X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, number=next attempt, unix ms */            \
+    X(FAILED, "failed")           /* queue: id, rcpt, host, text */                                          \
+    X(EXPIRED, "expired")         /* queue: id, rcpt, text=last reason */                                    \
+    X(BOUNCED, "bounced")         /* queue: id, other_id=the report, rcpt=its recipient */                   \
+    X(NOT_BOUNCED, "not-bounced") /* queue: id: null sender, nobody to tell; text */                         \
+    X(HELD, "held")               /* queue: id, text=by whom */                                              \
+    X(RELEASED, "released")       /* queue: id */                                                            \
+    X(DROPPED, "dropped")         /* queue: id, text=by whom */                                              \
+    X(DONE, "done")               /* queue: id: the last recipient is settled, the body may go */            \
+    X(TROUBLE, "trouble")         /* any: text: a failure of ours, such as a full disk */
 
 enum event_kind {
     EVENT_NONE = 0,

@@ -24,8 +24,15 @@ static void test_round_trip(void **state)
 {
     UNUSED(state);
     struct buf b = scratch();
-    struct ipc_put in = {.token = 7, .id = 0x1122334455667788u, .flags = MAIL_FLAG_8BIT, .sender = STR("a@b"),
-                         .rcpts = STR("\1\0\0\0x"), .client = STR("192.0.2.1"), .helo = STR("h"), .is_piped = 1, .body = STR_NIL};
+    struct ipc_put in = {.token = 7,
+                         .id = 0x1122334455667788u,
+                         .flags = MAIL_FLAG_8BIT,
+                         .sender = STR("a@b"),
+                         .rcpts = STR("\1\0\0\0x"),
+                         .client = STR("192.0.2.1"),
+                         .helo = STR("h"),
+                         .is_piped = 1,
+                         .body = STR_NIL};
     struct ipc_put out;
     assert_true(ipc_encode_put(&in, &b));
     assert_true(ipc_decode_put(buf_str(&b), &out));
@@ -43,8 +50,14 @@ static void test_malformed(void **state)
 {
     UNUSED(state);
     struct buf b = scratch();
-    struct ipc_event in = {.kind = EVENT_ACCEPTED, .wall_ms = 1, .id = 2, .other_id = 3, .rcpt = STR("rcpt"), .host = STR("host"),
-                           .text = STR("text"), .number = 9};
+    struct ipc_event in = {.kind = EVENT_ACCEPTED,
+                           .wall_ms = 1,
+                           .id = 2,
+                           .other_id = 3,
+                           .rcpt = STR("rcpt"),
+                           .host = STR("host"),
+                           .text = STR("text"),
+                           .number = 9};
     struct ipc_event out;
     assert_true(ipc_encode_event(&in, &b));
     for (size_t n = 0; n < b.n; n++)
@@ -107,7 +120,8 @@ static void test_addresses(void **state)
         buf_reset(&b);
         assert_true(list_put_hop(&b, &hop));
         r = reader_of(buf_str(&b));
-        assert_true(list_next_hop(&r, &hop_out) && hop_out.preference == 10 && netaddr_eq(&hop_out.addr, &in));
+        assert_true(list_next_hop(&r, &hop_out) && hop_out.preference == 10 &&
+                    netaddr_eq(&hop_out.addr, &in));
     }
 }
 
@@ -115,12 +129,12 @@ static void test_bad_addresses(void **state)
 {
     UNUSED(state);
     static const struct str bad[] = {
-        STR_INIT("\0\0\0\4\0\0\0abcd"),   /* no kind */
-        STR_INIT("\1\0\0\5\0\0\0abcde"),  /* IPv4 of five octets */
-        STR_INIT("\2\0\0\4\0\0\0abcd"),   /* IPv6 of four */
-        STR_INIT("\3\0\0\0\0\0\0"),       /* an empty path */
-        STR_INIT("\3\0\0\3\0\0\0a\0b"),   /* a NUL in a path */
-        STR_INIT("\11\0\0\4\0\0\0abcd"),  /* an unknown kind */
+        STR_INIT("\0\0\0\4\0\0\0abcd"),  /* no kind */
+        STR_INIT("\1\0\0\5\0\0\0abcde"), /* IPv4 of five octets */
+        STR_INIT("\2\0\0\4\0\0\0abcd"),  /* IPv6 of four */
+        STR_INIT("\3\0\0\0\0\0\0"),      /* an empty path */
+        STR_INIT("\3\0\0\3\0\0\0a\0b"),  /* a NUL in a path */
+        STR_INIT("\11\0\0\4\0\0\0abcd"), /* an unknown kind */
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct reader r = reader_of(bad[i]);
@@ -135,7 +149,11 @@ static void test_results(void **state)
     UNUSED(state);
     struct buf b = scratch();
     char text[RESULT_TEXT_MAX * 2];
-    struct job_result in = {.kind = RESULT_PERMANENT, .stage = 4, .code = 550, .esc = ESC(5, 1, 1), .host = STR("h"),
+    struct job_result in = {.kind = RESULT_PERMANENT,
+                            .stage = 4,
+                            .code = 550,
+                            .esc = ESC(5, 1, 1),
+                            .host = STR("h"),
                             .text = str_of(text, sizeof text)};
     struct job_result out;
     for (size_t i = 0; i < sizeof text; i++)
@@ -157,15 +175,17 @@ static void test_edges(void **state)
 {
     UNUSED(state);
     static const enum role pairs[][2] = {
-        {ROLE_SMTPD, ROLE_QUEUE}, {ROLE_QUEUE, ROLE_LOOKUP}, {ROLE_QUEUE, ROLE_RELAY},   {ROLE_QUEUE, ROLE_LOCAL},
-        {ROLE_QUEUE, ROLE_ADMIN}, {ROLE_RELAY, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},   {ROLE_LOOKUP, ROLE_ADMIN},
-        {ROLE_RELAY, ROLE_ADMIN}, {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
+        {ROLE_SMTPD, ROLE_QUEUE}, {ROLE_QUEUE, ROLE_LOOKUP},  {ROLE_QUEUE, ROLE_RELAY},
+        {ROLE_QUEUE, ROLE_LOCAL}, {ROLE_QUEUE, ROLE_ADMIN},   {ROLE_RELAY, ROLE_LOOKUP},
+        {ROLE_SMTPD, ROLE_ADMIN}, {ROLE_LOOKUP, ROLE_ADMIN},  {ROLE_RELAY, ROLE_ADMIN},
+        {ROLE_LOCAL, ROLE_ADMIN}, {ROLE_LOCAL, ROLE_DELIVER},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
             bool want = false;
             for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
-                want = want || (pairs[i][0] == a && pairs[i][1] == b) || (pairs[i][0] == b && pairs[i][1] == a);
+                want =
+                    want || (pairs[i][0] == a && pairs[i][1] == b) || (pairs[i][0] == b && pairs[i][1] == a);
             assert_int_equal(ipc_has_edge((enum role)a, (enum role)b), want);
         }
     }
@@ -176,8 +196,8 @@ static void test_rights(void **state)
     UNUSED(state);
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_PUT));
     assert_false(ipc_may_send(ROLE_QUEUE, ROLE_SMTPD, IPC_PUT));
-    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_JOB_DONE));  /* a taken smtpd can't settle mail */
-    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_CTL_ASK));   /* nor drop it */
+    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_JOB_DONE)); /* a taken smtpd can't settle mail */
+    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_CTL_ASK));  /* nor drop it */
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_QUEUE, IPC_PUT));
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_PEER));
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_READY));
@@ -209,10 +229,11 @@ static void test_names(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_malformed), cmocka_unit_test(test_too_big),
-        cmocka_unit_test(test_lists),      cmocka_unit_test(test_addresses), cmocka_unit_test(test_bad_addresses),
-        cmocka_unit_test(test_results),    cmocka_unit_test(test_edges),     cmocka_unit_test(test_rights),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_too_big),    cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_addresses),  cmocka_unit_test(test_bad_addresses),
+        cmocka_unit_test(test_results),    cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_rights),     cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* ipc/lists.h: lists inside one string field of a message. Writers append to a buf; readers walk a struct reader and
- * return false at the end or when malformed (then r->failed).
+/* ipc/lists.h: lists inside one string field of a message. Writers append to a buf; readers walk a struct
+ * reader and return false at the end or when malformed (then r->failed).
  */
 #pragma once
 #include "base/netaddr.h"
@@ -11,7 +11,8 @@ bool list_next_str(struct reader *r, struct str *out);
 /* How many texts a well-formed list holds; STR_NPOS when malformed. */
 size_t list_count_str(struct str list);
 
-/* next hops: a host name (to be looked up) or an address; tried in order of preference, equals in any order */
+/* next hops: a host name (to be looked up) or an address; tried in order of preference, equals in any order
+ */
 struct hop {
     uint16_t preference;
     uint16_t port;
@@ -29,11 +30,11 @@ enum result_kind { RESULT_OK = 0, RESULT_TEMPORARY, RESULT_PERMANENT };
 enum { RESULT_TEXT_MAX = 512 };
 struct job_result {
     enum result_kind kind;
-    uint8_t stage;      /* enum smtp_client_stage for relay; 0 for local */
-    uint16_t code;      /* the remote reply code or 0 */
+    uint8_t stage; /* enum smtp_client_stage for relay; 0 for local */
+    uint16_t code; /* the remote reply code or 0 */
     struct esc esc;
-    struct str host;    /* "mx.example.org [192.0.2.1]:25", or empty */
-    struct str text;    /* the remote reply or our phrase; cut to RESULT_TEXT_MAX when put */
+    struct str host; /* "mx.example.org [192.0.2.1]:25", or empty */
+    struct str text; /* the remote reply or our phrase; cut to RESULT_TEXT_MAX when put */
 };
 bool list_put_result(struct buf *out, const struct job_result *j);
 bool list_next_result(struct reader *r, struct job_result *out);

@@ -24,8 +24,9 @@ bool role_parse(struct str name, enum role *out)
 
 #define BIT(t) ((uint64_t)1 << (t))
 #define EVENTS (BIT(IPC_EVENT) | BIT(IPC_EVENT_GAP) | BIT(IPC_COUNTERS))
-#define FROM_SUPER                                                                                                     \
-    (BIT(IPC_SUP_CONFIG) | BIT(IPC_SUP_PEER) | BIT(IPC_SUP_LISTENER) | BIT(IPC_SUP_START) | BIT(IPC_SUP_DRAIN))
+#define FROM_SUPER                                                                                           \
+    (BIT(IPC_SUP_CONFIG) | BIT(IPC_SUP_PEER) | BIT(IPC_SUP_LISTENER) | BIT(IPC_SUP_START) |                  \
+     BIT(IPC_SUP_DRAIN))
 #define TO_SUPER (BIT(IPC_SUP_READY) | BIT(IPC_SUP_FAILED))
 
 /* clang-format off */
@@ -33,7 +34,8 @@ static const struct {
     enum role from, to;
     uint64_t types;
 } rights[] = {
-    {ROLE_SMTPD,   ROLE_QUEUE,   BIT(IPC_ID_WANT) | BIT(IPC_PUT_RCPTS) | BIT(IPC_PUT) | BIT(IPC_PUT_COMMIT) | BIT(IPC_PUT_ABORT)},
+    {ROLE_SMTPD,   ROLE_QUEUE,   BIT(IPC_ID_WANT) | BIT(IPC_PUT_RCPTS) | BIT(IPC_PUT) | BIT(IPC_PUT_COMMIT) |
+                                 BIT(IPC_PUT_ABORT)},
     {ROLE_QUEUE,   ROLE_SMTPD,   BIT(IPC_ID_GRANT) | BIT(IPC_PUT_DONE)},
     {ROLE_QUEUE,   ROLE_LOOKUP,  BIT(IPC_MX_ASK)},
     {ROLE_LOOKUP,  ROLE_QUEUE,   BIT(IPC_MX_ANSWER)},

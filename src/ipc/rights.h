@@ -1,5 +1,5 @@
-/* ipc/rights.h: the roles, the edges between them and what may travel on each: the security policy of the house.
- * A message that its sender may not send ends the channel: the sender is broken or taken over.
+/* ipc/rights.h: the roles, the edges between them and what may travel on each: the security policy of the
+ * house. A message that its sender may not send ends the channel: the sender is broken or taken over.
  */
 #pragma once
 #include "ipc/schema.h"

@@ -16,25 +16,26 @@
 #define ENCODE(type, field) put_##type(out, m->field);
 #define DECODE(type, field) out->field = get_##type(&r);
 
-/* Whole payloads are copied once more by channel_send(); 128 KiB of stack, of which only what is used is touched. */
-#define M(NAME, name)                                                                                                  \
-    bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out)                                                \
-    {                                                                                                                  \
-        IPC_FIELDS_##name(ENCODE) return !out->failed;                                                                 \
-    }                                                                                                                  \
-    bool ipc_decode_##name(struct str payload, struct ipc_##name *out)                                                 \
-    {                                                                                                                  \
-        struct reader r = reader_of(payload);                                                                          \
-        IPC_FIELDS_##name(DECODE) return reader_done(&r);                                                              \
-    }                                                                                                                  \
-    enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)                       \
-    {                                                                                                                  \
-        char mem[IPC_FRAME_MAX] __attribute__((uninitialized));                                                        \
-        struct buf b;                                                                                                  \
-        buf_init_fixed(&b, mem, sizeof mem);                                                                           \
-        if (!ipc_encode_##name(m, &b))                                                                                 \
-            return ERR_TOO_BIG;                                                                                        \
-        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                                         \
+/* Whole payloads are copied once more by channel_send(); 128 KiB of stack, of which only what is used is
+ * touched. */
+#define M(NAME, name)                                                                                        \
+    bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out)                                      \
+    {                                                                                                        \
+        IPC_FIELDS_##name(ENCODE) return !out->failed;                                                       \
+    }                                                                                                        \
+    bool ipc_decode_##name(struct str payload, struct ipc_##name *out)                                       \
+    {                                                                                                        \
+        struct reader r = reader_of(payload);                                                                \
+        IPC_FIELDS_##name(DECODE) return reader_done(&r);                                                    \
+    }                                                                                                        \
+    enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)             \
+    {                                                                                                        \
+        char mem[IPC_FRAME_MAX] __attribute__((uninitialized));                                              \
+        struct buf b;                                                                                        \
+        buf_init_fixed(&b, mem, sizeof mem);                                                                 \
+        if (!ipc_encode_##name(m, &b))                                                                       \
+            return ERR_TOO_BIG;                                                                              \
+        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                               \
     }
 IPC_MESSAGES(M)
 #undef M
@@ -42,8 +43,8 @@ IPC_MESSAGES(M)
 const char *ipc_type_name(uint16_t type)
 {
     switch ((enum ipc_type)type) {
-#define M(NAME, name)                                                                                                  \
-    case IPC_##NAME:                                                                                                   \
+#define M(NAME, name)                                                                                        \
+    case IPC_##NAME:                                                                                         \
         return #name;
         IPC_MESSAGES(M)
 #undef M

@@ -1,88 +1,109 @@
-/* ipc/schema.h: every message between two roles, once: type, fields, and (in rights.c) who may send it to whom.
+/* ipc/schema.h: every message between two roles, once: type, fields, and (in rights.c) who may send it to
+ * whom.
  *
- * A message is encoded as its fields in order: fixed little-endian integers, strings with a u32 length. Decoding checks
- * every length and that nothing is left over. Strings borrow from the payload. Lists travel as one string field with
- * the helpers of ipc/lists.h. "+channel", "+conn" name the handle that comes with a message.
+ * A message is encoded as its fields in order: fixed little-endian integers, strings with a u32 length.
+ * Decoding checks every length and that nothing is left over. Strings borrow from the payload. Lists travel
+ * as one string field with the helpers of ipc/lists.h. "+channel", "+conn" name the handle that comes with a
+ * message.
  */
 #pragma once
 #include "base/world.h"
 
-/* supervisor <-> every role. Start-up order: CONFIG, PEER*, LISTENER*, START; then the role enters its sandbox and says
- * READY. Later PEER replaces the channel to a role that was restarted, CONFIG is a reload. */
-#define IPC_FIELDS_sup_config(F) F(u64, generation)                                /* +blob: config_encode() octets */
-#define IPC_FIELDS_sup_peer(F) F(u8, role) F(u8, index)                            /* +channel */
-#define IPC_FIELDS_sup_listener(F) F(u16, listener)                                /* +listener; index in the configuration */
+/* supervisor <-> every role. Start-up order: CONFIG, PEER*, LISTENER*, START; then the role enters its
+ * sandbox and says READY. Later PEER replaces the channel to a role that was restarted, CONFIG is a reload.
+ */
+/* +blob: config_encode() octets */
+#define IPC_FIELDS_sup_config(F) F(u64, generation)
+/* +channel */
+#define IPC_FIELDS_sup_peer(F) F(u8, role) F(u8, index)
+/* +listener; index in the configuration */
+#define IPC_FIELDS_sup_listener(F) F(u16, listener)
 #define IPC_FIELDS_sup_start(F) F(u64, generation)
-#define IPC_FIELDS_sup_ready(F) F(u64, generation) F(str, sandbox)                 /* what the sandbox holds, for people */
-#define IPC_FIELDS_sup_drain(F) F(u64, deadline_ms)                                /* finish, then exit 0 */
-#define IPC_FIELDS_sup_failed(F) F(str, reason)                                    /* role -> supervisor: can't start */
+/* what the sandbox holds, for people */
+#define IPC_FIELDS_sup_ready(F) F(u64, generation) F(str, sandbox)
+/* finish, then exit 0 */
+#define IPC_FIELDS_sup_drain(F) F(u64, deadline_ms)
+/* role -> supervisor: can't start */
+#define IPC_FIELDS_sup_failed(F) F(str, reason)
 
-/* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by the pipe and
- * are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by one put_done. */
+/* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
+ * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
+ * one put_done. */
 #define IPC_FIELDS_id_want(F) F(u32, n)
 #define IPC_FIELDS_id_grant(F) F(u64, first) F(u32, n)
 #define IPC_FIELDS_put_rcpts(F) F(u64, token) F(str, rcpts)
-#define IPC_FIELDS_put(F)                                                                                              \
-    F(u64, token) F(u64, id) F(u32, flags) F(str, sender) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)  \
-    F(str, body)                                                                                                      /* +conn when is_piped */
+#define IPC_FIELDS_put(F)                                                                                    \
+    F(u64, token)                                                                                            \
+    F(u64, id) F(u32, flags) F(str, sender) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)        \
+        F(str, body)
 #define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size)
 #define IPC_FIELDS_put_abort(F) F(u64, token)
-#define IPC_FIELDS_put_done(F) F(u64, token) F(u64, id) F(u8, err)                 /* enum err */
+/* enum err */
+#define IPC_FIELDS_put_done(F) F(u64, token) F(u64, id) F(u8, err)
 
 /* queue, relay -> lookup and back. status: enum dns_status. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)
-#define IPC_FIELDS_mx_answer(F) F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, hosts) F(str, why)
+#define IPC_FIELDS_mx_answer(F)                                                                              \
+    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, hosts) F(str, why)
 #define IPC_FIELDS_host_ask(F) F(u64, token) F(str, name)
-#define IPC_FIELDS_host_answer(F) F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, addresses) F(str, why)
+#define IPC_FIELDS_host_answer(F)                                                                            \
+    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, addresses) F(str, why)
 
-/* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one job_done with a
- * result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe, whole or the attempt fails. */
-#define IPC_FIELDS_relay_job(F)                                                                                        \
-    F(u64, token) F(u64, id) F(u32, flags) F(u8, is_lmtp) F(str, site) F(str, hosts) F(str, sender) F(str, rcpts)    \
-    F(u64, size) F(u8, is_piped) F(str, body)                                                                         /* +conn when is_piped */
-#define IPC_FIELDS_local_job(F)                                                                                        \
-    F(u64, token) F(u64, id) F(u32, flags) F(str, maildir) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender)  \
-    F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)                                                           /* +conn when is_piped */
+/* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one
+ * job_done with a result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe,
+ * whole or the attempt fails. */
+#define IPC_FIELDS_relay_job(F)                                                                              \
+    F(u64, token)                                                                                            \
+    F(u64, id) F(u32, flags) F(u8, is_lmtp) F(str, site) F(str, hosts) F(str, sender) F(str, rcpts)          \
+        F(u64, size) F(u8, is_piped) F(str, body)
+#define IPC_FIELDS_local_job(F)                                                                              \
+    F(u64, token)                                                                                            \
+    F(u64, id) F(u32, flags) F(str, maildir) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender)        \
+        F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
 
-/* everyone -> admin: what happened, for the journal. Never waited for: dropped and counted when the channel is full. */
-#define IPC_FIELDS_event(F)                                                                                            \
-    F(u16, kind) F(u64, wall_ms) F(u64, id) F(u64, other_id) F(str, rcpt) F(str, host) F(str, text) F(u64, number)
+/* everyone -> admin: what happened, for the journal. Never waited for: dropped and counted when the channel
+ * is full. */
+#define IPC_FIELDS_event(F)                                                                                  \
+    F(u16, kind)                                                                                             \
+    F(u64, wall_ms) F(u64, id) F(u64, other_id) F(str, rcpt) F(str, host) F(str, text) F(u64, number)
 #define IPC_FIELDS_event_gap(F) F(u64, n_dropped)
-#define IPC_FIELDS_counters(F) F(str, pairs)                                       /* (lstr name, u64 value)*, absolute values */
+/* (lstr name, u64 value)*, absolute values */
+#define IPC_FIELDS_counters(F) F(str, pairs)
 
 /* admin <-> queue: the commands `queue ...`. Answers come in pages, the last one marked. */
 #define IPC_FIELDS_ctl_ask(F) F(u64, token) F(u8, verb) F(u64, id) F(str, filter) F(u32, n_max)
-#define IPC_FIELDS_ctl_answer(F) F(u64, token) F(u8, is_last) F(u8, err) F(str, rows) /* rows: JSON objects, one a line */
+/* rows: JSON objects, one a line */
+#define IPC_FIELDS_ctl_answer(F) F(u64, token) F(u8, is_last) F(u8, err) F(str, rows)
 
 /* type name in C, name of its struct */
-#define IPC_MESSAGES(M)                                                                                                \
-    M(SUP_CONFIG, sup_config)                                                                                          \
-    M(SUP_PEER, sup_peer)                                                                                              \
-    M(SUP_LISTENER, sup_listener)                                                                                      \
-    M(SUP_START, sup_start)                                                                                            \
-    M(SUP_READY, sup_ready)                                                                                            \
-    M(SUP_DRAIN, sup_drain)                                                                                            \
-    M(SUP_FAILED, sup_failed)                                                                                          \
-    M(ID_WANT, id_want)                                                                                                \
-    M(ID_GRANT, id_grant)                                                                                              \
-    M(PUT_RCPTS, put_rcpts)                                                                                            \
-    M(PUT, put)                                                                                                        \
-    M(PUT_COMMIT, put_commit)                                                                                          \
-    M(PUT_ABORT, put_abort)                                                                                            \
-    M(PUT_DONE, put_done)                                                                                              \
-    M(MX_ASK, mx_ask)                                                                                                  \
-    M(MX_ANSWER, mx_answer)                                                                                            \
-    M(HOST_ASK, host_ask)                                                                                              \
-    M(HOST_ANSWER, host_answer)                                                                                        \
-    M(RELAY_JOB, relay_job)                                                                                            \
-    M(LOCAL_JOB, local_job)                                                                                            \
-    M(JOB_DONE, job_done)                                                                                              \
-    M(EVENT, event)                                                                                                    \
-    M(EVENT_GAP, event_gap)                                                                                            \
-    M(COUNTERS, counters)                                                                                              \
-    M(CTL_ASK, ctl_ask)                                                                                                \
+#define IPC_MESSAGES(M)                                                                                      \
+    M(SUP_CONFIG, sup_config)                                                                                \
+    M(SUP_PEER, sup_peer)                                                                                    \
+    M(SUP_LISTENER, sup_listener)                                                                            \
+    M(SUP_START, sup_start)                                                                                  \
+    M(SUP_READY, sup_ready)                                                                                  \
+    M(SUP_DRAIN, sup_drain)                                                                                  \
+    M(SUP_FAILED, sup_failed)                                                                                \
+    M(ID_WANT, id_want)                                                                                      \
+    M(ID_GRANT, id_grant)                                                                                    \
+    M(PUT_RCPTS, put_rcpts)                                                                                  \
+    M(PUT, put)                                                                                              \
+    M(PUT_COMMIT, put_commit)                                                                                \
+    M(PUT_ABORT, put_abort)                                                                                  \
+    M(PUT_DONE, put_done)                                                                                    \
+    M(MX_ASK, mx_ask)                                                                                        \
+    M(MX_ANSWER, mx_answer)                                                                                  \
+    M(HOST_ASK, host_ask)                                                                                    \
+    M(HOST_ANSWER, host_answer)                                                                              \
+    M(RELAY_JOB, relay_job)                                                                                  \
+    M(LOCAL_JOB, local_job)                                                                                  \
+    M(JOB_DONE, job_done)                                                                                    \
+    M(EVENT, event)                                                                                          \
+    M(EVENT_GAP, event_gap)                                                                                  \
+    M(COUNTERS, counters)                                                                                    \
+    M(CTL_ASK, ctl_ask)                                                                                      \
     M(CTL_ANSWER, ctl_answer)
 
 enum ipc_type {
@@ -100,9 +121,9 @@ typedef uint64_t ipc_u64;
 
 /* struct ipc_put { ipc_u64 token; ... }; for each message. */
 #define IPC_DECLARE(type, field) ipc_##type field;
-#define M(NAME, name)                                                                                                  \
-    struct ipc_##name {                                                                                                \
-        IPC_FIELDS_##name(IPC_DECLARE)                                                                                 \
+#define M(NAME, name)                                                                                        \
+    struct ipc_##name {                                                                                      \
+        IPC_FIELDS_##name(IPC_DECLARE)                                                                       \
     };
 IPC_MESSAGES(M)
 #undef M
@@ -111,10 +132,11 @@ IPC_MESSAGES(M)
 /* For each message:
  * ipc_encode_put(&m, &buf)   appends the payload; false when buf is too small.
  * ipc_decode_put(payload, &m) false when malformed; strings borrow from payload.
- * ipc_send_put(channel, &m, give)  encodes and sends; as channel_send(). ERR_TOO_BIG when over IPC_FRAME_MAX. */
-#define M(NAME, name)                                                                                                  \
-    bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out);                                               \
-    MUST_USE bool ipc_decode_##name(struct str payload, struct ipc_##name *out);                                       \
+ * ipc_send_put(channel, &m, give)  encodes and sends; as channel_send(). ERR_TOO_BIG when over IPC_FRAME_MAX.
+ */
+#define M(NAME, name)                                                                                        \
+    bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out);                                     \
+    MUST_USE bool ipc_decode_##name(struct str payload, struct ipc_##name *out);                             \
     MUST_USE enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give);
 IPC_MESSAGES(M)
 #undef M
@@ -123,8 +145,8 @@ const char *ipc_type_name(uint16_t type); /* "put", "unknown" */
 
 /* put, relay_job, local_job: flags */
 enum {
-    MAIL_FLAG_8BIT = 1 << 0, /* BODY=8BITMIME was declared or an octet over 0x7f was seen */
-    MAIL_FLAG_UTF8 = 1 << 1, /* SMTPUTF8 transaction */
+    MAIL_FLAG_8BIT = 1 << 0,   /* BODY=8BITMIME was declared or an octet over 0x7f was seen */
+    MAIL_FLAG_UTF8 = 1 << 1,   /* SMTPUTF8 transaction */
     MAIL_FLAG_BOUNCE = 1 << 2, /* a report of ours */
 };
 enum dns_status {

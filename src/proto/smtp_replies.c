@@ -2,9 +2,8 @@
 
 #include "wire/smtp_reply.h"
 
-enum {
-    FILLED_MAX = 1536
-}; /* a text with its argument; EHLO's reply with two names of 255 octets is the longest */
+/* A text with its argument; EHLO's reply with two names of 255 octets is the longest. */
+enum { FILLED_MAX = 1536 };
 
 const struct smtp_reply_row *smtp_reply_row(enum smtp_reply_id id)
 {

@@ -28,6 +28,7 @@
     X(R_NEED_HELLO,     503, 5, 5, 1, "introduce yourself first with {}")                                 \
     X(R_NEED_MAIL,      503, 5, 5, 1, "give the sender first with MAIL FROM:<address>")                   \
     X(R_NEED_RCPT,      503, 5, 5, 1, "give a recipient first with RCPT TO:<address>")                    \
+    /* RFC 5321 3.3 allows 503 and 554 here */                                                            \
     X(R_NO_VALID_RCPTS, 554, 5, 5, 1, "no recipient was accepted; the message has nowhere to go")         \
     X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it or drop it with RSET")       \
     X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on so or drop it with RSET")   \
@@ -39,6 +40,7 @@
     X(R_LMTP_WANTS_LHLO, 500, 5, 5, 1, "this port speaks LMTP; begin with LHLO")                          \
     X(R_SMTP_WANTS_EHLO, 500, 5, 5, 1, "this port speaks SMTP; begin with EHLO")                          \
     X(R_LINE_TOO_LONG,  500, 5, 5, 2, "a command line may have {} octets at most")                        \
+    /* 500 and not obeyed, see feed_line() */                                                             \
     X(R_BARE_LF,        500, 5, 5, 2, "a line must end in CR LF; one that ends in LF is ignored")         \
     X(R_BAD_CHARS,      500, 5, 5, 2, "control or 8-bit characters have no place in this command")        \
     X(R_USAGE,          501, 5, 5, 4, "the form is: {}")                                                  \
@@ -46,6 +48,7 @@
     X(R_BAD_PARAM,      501, 5, 5, 4, "{}")                                                               \
     X(R_UNKNOWN_PARAM,  555, 5, 5, 4, "{}")                                                               \
     X(R_NO_BINARYMIME,  555, 5, 5, 4, "BINARYMIME is not offered; encode the message as 8BITMIME")        \
+    /* the session ends with it */                                                                        \
     X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; goodbye, for its end is unknown") \
     X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                               \
     X(R_DOMAIN_NEEDED,  501, 5, 1, 7, "the sender needs a domain: name@domain")                           \
@@ -57,6 +60,7 @@
     X(R_BAD_MAILBOX,    550, 5, 1, 3, "this address names no mailbox here; use the form name@domain")     \
     X(R_TOO_MANY_RCPTS, 452, 4, 5, 3, "a message may have {} recipients; send another to the rest")       \
     X(R_TOO_BIG,        552, 5, 3, 4, "a message may have {} octets at most")                             \
+    /* no registered detail fits a bare CR or LF: 5.6.0 is "something about the content" */               \
     X(R_BARE_NEWLINE,   550, 5, 6, 0, "the message holds a CR or LF alone; every line must end in CR LF") \
     X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it goes in a circle")   \
     X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                     \

@@ -9,23 +9,22 @@
 
 #include <string.h>
 
-/* ---- the command table
- * --------------------------------------------------------------------------------------------- */
+/* ---- the command table --------------------------------------------------------------------------------- */
 
-enum { /* phases in which a command is legal */
-       P_HELLO = 1 << SMTP_SERVER_HELLO,
-       P_READY = 1 << SMTP_SERVER_READY,
-       P_MAIL = 1 << SMTP_SERVER_MAIL,
-       P_RCPT = 1 << SMTP_SERVER_RCPT,
-       P_BDAT = 1 << SMTP_SERVER_BDAT,
-       P_ENVELOPE = P_MAIL | P_RCPT,
+/* Phases in which a command is legal. */
+enum {
+    P_HELLO = 1 << SMTP_SERVER_HELLO,
+    P_READY = 1 << SMTP_SERVER_READY,
+    P_MAIL = 1 << SMTP_SERVER_MAIL,
+    P_RCPT = 1 << SMTP_SERVER_RCPT,
+    P_BDAT = 1 << SMTP_SERVER_BDAT,
+    P_ENVELOPE = P_MAIL | P_RCPT,
     P_CHUNK = P_RCPT | P_BDAT,
     P_ANY = P_HELLO | P_READY | P_MAIL | P_RCPT | P_BDAT,
 };
 enum {
-    ENDS_GROUP =
-        1 << 0,    /* RFC 2920 3.1: the client waits for the reply, so the owner gets a chance to send it */
-    JUNK = 1 << 1, /* brings no mail: counted against junk_max */
+    ENDS_GROUP = 1 << 0,  /* RFC 2920 3.1: the client waits for the reply: the owner may send it now */
+    JUNK = 1 << 1,        /* brings no mail: counted against junk_max */
     RAW_FOLLOWS = 1 << 2, /* its octets must be read even when it is refused */
     UTF8 = 1 << 3,        /* RFC 6531: octets over 0x7f may stand in the argument */
     SMTP = 1 << 4,        /* not in LMTP */
@@ -414,8 +413,7 @@ void smtp_server_answer(struct smtp_server *s, uint32_t question, enum smtp_repl
     smtp_server_answer_rcpt(s, question, id, arg, 0);
 }
 
-/* ---- command lines
- * --------------------------------------------------------------------------------------------------- */
+/* ---- command lines ------------------------------------------------------------------------------------- */
 
 static enum smtp_reply_id early_reply(const struct smtp_server *s)
 {
@@ -636,8 +634,7 @@ void smtp_server_tick(struct smtp_server *s, uint64_t now_ms)
     }
 }
 
-/* ---- what others ask
- * --------------------------------------------------------------------------------------------------- */
+/* ---- what others ask ----------------------------------------------------------------------------------- */
 
 const struct smtp_server_transaction *smtp_server_transaction(const struct smtp_server *s)
 {

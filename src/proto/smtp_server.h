@@ -1,25 +1,23 @@
 /* proto/smtp_server.h: an inbound SMTP or LMTP session without I/O: bytes in, events and bytes out.
  *
- * Owns:     the transaction's arena (reset after each), an output buffer (freed when empty). Input stays the
- * caller's: an incomplete command line is not consumed and must be fed again with more bytes behind it.
+ * Owns:     the transaction's arena (reset after each), an output buffer (freed when empty). Input stays the caller's:
+ *           an incomplete command line is not consumed and must be fed again with more bytes behind it.
  * Limits:   base/limits.h through struct smtp_server_conf; one question open at a time.
  * Errors:   never fails: protocol trouble becomes a reply, memory trouble a 452 and the session goes on.
- * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP
- * smuggling). RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531.
+ * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP smuggling).
+ * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531.
  *
- * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time,
- * tick() when deadline() has passed. While a question is open, an event waits in next(), or
- * SMTP_SERVER_OUTPUT_HIGH octets of output wait, feed() consumes nothing: pipelined input waits with the
- * caller.
+ * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time, tick()
+ * when deadline() has passed. While a question is open, an event waits in next(), or SMTP_SERVER_OUTPUT_HIGH octets
+ * of output wait, feed() consumes nothing: pipelined input waits with the caller.
  */
 #pragma once
 #include "base/arena.h"
 #include "proto/smtp_replies.h" /* enum smtp_reply_id: the one table of replies */
 #include "wire/smtp_cmd.h"
 
-enum {
-    SMTP_SERVER_OUTPUT_HIGH = 64 * 1024
-}; /* octets of replies not yet sent before no further command is read */
+/* Octets of replies not yet sent before no further command is read. */
+enum { SMTP_SERVER_OUTPUT_HIGH = 64 * 1024 };
 
 enum smtp_server_phase {
     SMTP_SERVER_GREETING = 0, /* nothing said yet */
@@ -28,15 +26,15 @@ enum smtp_server_phase {
     SMTP_SERVER_MAIL,         /* sender taken */
     SMTP_SERVER_RCPT,         /* at least one recipient taken */
     SMTP_SERVER_DATA,         /* within DATA */
-    SMTP_SERVER_BDAT, /* between or within BDAT chunks, a chunk that is asked for by SMTP_EV_DATA included */
-    SMTP_SERVER_CLOSED, /* nothing more is read; output may remain */
+    SMTP_SERVER_BDAT,         /* between or within BDAT chunks; SMTP_EV_DATA may still be open */
+    SMTP_SERVER_CLOSED,       /* nothing more is read; output may remain */
 };
 
 struct smtp_server_conf { /* shared by sessions, outlives them */
     struct str hostname;
-    struct str banner;             /* what follows the host name in 220; may be empty */
-    uint64_t size_max;             /* octets of a message, 0: SMTP_SIZE_DEFAULT */
-    uint32_t rcpt_max;             /* 0: SMTP_RCPT_MAX */
+    struct str banner;      /* what follows the host name in 220; may be empty */
+    uint64_t size_max;      /* octets of a message, 0: SMTP_SIZE_DEFAULT */
+    uint32_t rcpt_max;      /* 0: SMTP_RCPT_MAX */
     uint32_t errors_max, junk_max; /* 0: the limits */
     uint32_t command_ms, data_ms, transaction_ms, rate_floor, rate_window_ms; /* 0: the limits */
     bool lmtp;
@@ -51,8 +49,8 @@ struct smtp_server_transaction {
     struct address from; /* text.n == 0: null reverse-path */
     enum smtp_body body;
     bool smtputf8;
-    uint64_t size_declared;         /* 0: not declared */
-    uint64_t size;                  /* octets taken so far */
+    uint64_t size_declared; /* 0: not declared */
+    uint64_t size;          /* octets taken so far */
     struct smtp_server_rcpt *rcpts; /* accepted ones, in order */
     uint32_t n_rcpts;
 };
@@ -60,16 +58,13 @@ struct smtp_server_transaction {
 enum smtp_event_kind {
     SMTP_EV_MAIL = 1, /* question: may this sender? transaction()->from is set */
     SMTP_EV_RCPT,     /* question: this recipient? ev.rcpt */
-    SMTP_EV_DATA, /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO grants
-                     it */
-    SMTP_EV_BODY, /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
-    SMTP_EV_MESSAGE, /* question: the message is complete; answer when it is on disk (LMTP: answered per
-                        recipient) */
-    SMTP_EV_ABORT,   /* a message whose SMTP_EV_DATA was granted will not come to its end, or its
-                        SMTP_EV_MESSAGE needs no   answer any more: drop what you kept; no answer. The transaction
-                        may be gone already */
-    SMTP_EV_CLOSE,   /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, R_NONE: the
-                        client   went away, ...) */
+    SMTP_EV_DATA,     /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO: yes */
+    SMTP_EV_BODY,     /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
+    SMTP_EV_MESSAGE,  /* question: the message is complete; answer when it is on disk */
+    SMTP_EV_ABORT,    /* after R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no answer any
+                         more: drop what you kept; no answer. The transaction may be gone already */
+    SMTP_EV_CLOSE,    /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE: the
+                         client went away) */
 };
 struct smtp_event {
     enum smtp_event_kind kind;
@@ -80,25 +75,23 @@ struct smtp_event {
 };
 
 struct smtp_server; /* defined in proto/smtp_server_impl.h, for embedding only */
-struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool,
-                                    uint64_t now_ms);
+struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool, uint64_t now_ms);
 void smtp_server_del(struct smtp_server **s);
 /* in memory of the caller; fini gives everything back. */
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_conf *conf, struct chunk_pool *pool,
                       uint64_t now_ms);
 void smtp_server_fini(struct smtp_server *s);
 
-/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed.
- * Once. */
+/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed. Once. */
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
 /* Octets consumed, at most in.n. */
 size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms);
 /* Takes the next event. */
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out);
-/* Answers the open question with a row of the reply table. arg fills the row's one "{}" (may be empty). LMTP:
- * an SMTP_EV_MESSAGE is answered once for each accepted recipient, in order, with the same question; SMTP:
- * once. For SMTP_EV_RCPT a 2xx row takes the recipient into the transaction with `user` beside it. An answer
- * to a question that is no longer open (the session was closed meanwhile) is ignored. */
+/* Answers the open question with a row of the reply table. arg fills the row's one "{}" (may be empty). For
+ * SMTP_EV_RCPT a 2xx row takes the recipient into the transaction with `user` beside it. In LMTP SMTP_EV_MESSAGE is
+ * answered once for each accepted recipient, in order, with the same question. An answer to a question that is no
+ * longer open (the session was closed meanwhile) is ignored. */
 void smtp_server_answer(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg);
 void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg,
                              uint64_t user);
@@ -111,23 +104,20 @@ struct str smtp_server_output(const struct smtp_server *s);
 void smtp_server_sent(struct smtp_server *s, size_t n);
 /* When to call tick(), in the clock of now_ms. */
 uint64_t smtp_server_deadline(const struct smtp_server *s);
-/* Closes a session that is too late (R_TIMEOUT) or too slow (R_TOO_SLOW). Harmless before the deadline. Time
- * in which a question was open is ours and not the client's: the first tick after an answer only starts the
- * clock again. */
+/* Closes a session that is too late (R_TIMEOUT) or too slow (R_TOO_SLOW). Harmless before the deadline. Time in which
+ * a question was open is ours and not the client's: the first tick after an answer only starts the clock again. */
 void smtp_server_tick(struct smtp_server *s, uint64_t now_ms);
 
 enum smtp_server_phase smtp_server_phase(const struct smtp_server *s);
-/* Valid from SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered); else
- * NULL. */
+/* Valid from SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered); else NULL. */
 const struct smtp_server_transaction *smtp_server_transaction(const struct smtp_server *s);
-/* What the client said in EHLO, HELO or LHLO, empty before; lives to the end of the session or the next
- * hello. */
+/* What the client said in EHLO, HELO or LHLO, empty before; lives to the end of the session or the next hello. */
 struct str smtp_server_helo(const struct smtp_server *s);
 bool smtp_server_is_esmtp(const struct smtp_server *s);
 /* Checks what must always hold; tests call it after every octet. */
 void smtp_server_invariants(const struct smtp_server *s);
 
-/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the
- * command table and the i-th keyword of EHLO; empty past the end. */
+/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the command table and
+ * the i-th keyword of EHLO; empty past the end. */
 struct str smtp_server_verb(size_t i);
 struct str smtp_server_keyword(size_t i);

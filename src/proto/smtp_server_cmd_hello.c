@@ -17,8 +17,7 @@ static bool is_hello_name(struct str name)
     return name.n > 0 && name.n <= SMTP_DOMAIN_MAX;
 }
 
-/* ---- what is offered
- * ------------------------------------------------------------------------------------------------- */
+/* ---- what is offered ----------------------------------------------------------------------------------- */
 
 static bool is_always(const struct smtp_server_conf *c)
 {
@@ -77,8 +76,7 @@ static void put_keywords(const struct smtp_server *s, struct buf *text)
     }
 }
 
-/* ---- commands
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------------ */
 
 static void hello(struct smtp_server *s, struct str name, bool esmtp)
 {

@@ -7,10 +7,10 @@
 #include "wire/dotstuff.h"
 
 enum {
-    SMTP_SERVER_RCPT_OVERSHOOT_MAX =
-        1000, /* recipients over the limit a transaction before each counts as an error */
-    SMTP_SERVER_RCPT_MEMORY =
-        1024, /* octets of arena a recipient takes at most: the longest path and two table slots */
+    /* recipients over the limit a transaction before each counts as an error */
+    SMTP_SERVER_RCPT_OVERSHOOT_MAX = 1000,
+    /* octets of arena a recipient takes at most: the longest path and two table slots */
+    SMTP_SERVER_RCPT_MEMORY = 1024,
 };
 
 struct smtp_server_chunk { /* BDAT: the octets that follow the command (RFC 3030 2) */
@@ -28,8 +28,7 @@ struct smtp_server {
     enum smtp_server_phase phase;
     bool is_esmtp;
     bool in_transaction; /* from SMTP_EV_MAIL on */
-    bool is_granted;     /* SMTP_EV_DATA was answered well and neither an accepted message nor SMTP_EV_ABORT
-                            followed */
+    bool is_granted;     /* SMTP_EV_DATA was answered well; the message's end or SMTP_EV_ABORT is due */
     bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
     bool skips_line;     /* within an over-long command line */
     bool clock_restarts; /* a question was answered: the next tick starts the clock again */
@@ -49,8 +48,8 @@ struct smtp_server {
     uint32_t n_answered;  /* LMTP: answers to SMTP_EV_MESSAGE so far */
     char *spare;          /* in the arena: text of a recipient that was refused, for the next one */
     size_t spare_size;
-    enum smtp_reply_id
-        refused; /* the message is refused: its octets are dropped, its end is answered with this */
+    /* the message is refused: its octets are dropped, its end is answered with this */
+    enum smtp_reply_id refused;
     struct dot_decoder dots;
     struct smtp_server_chunk chunk;
     bool chunk_last_cr; /* BDAT: the octet before was CR */

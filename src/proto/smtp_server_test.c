@@ -154,8 +154,7 @@ static void to_phase(struct owner *o, enum smtp_server_phase phase)
     assert_int_equal(smtp_server_phase(&o->s), phase);
 }
 
-/* ---- every command in every phase
- * ---------------------------------------------------------------------------------------- */
+/* ---- every command in every phase ---------------------------------------------------------------------- */
 
 static const enum smtp_server_phase phases[] = {SMTP_SERVER_HELLO, SMTP_SERVER_READY, SMTP_SERVER_MAIL,
                                                 SMTP_SERVER_RCPT, SMTP_SERVER_BDAT};

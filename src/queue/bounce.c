@@ -17,7 +17,8 @@ size_t bounce_original_size(uint64_t body_size)
     return body_size < BOUNCE_HEADER_MAX ? (size_t)body_size : BOUNCE_HEADER_MAX;
 }
 
-/* The header section of a message that is too large to be returned whole; whole lines, even when it has no end. */
+/* The header section of a message that is too large to be returned whole; whole lines, even when it has no
+ * end. */
 static struct str header_of(struct str original)
 {
     size_t n = header_section_size(original);

@@ -62,11 +62,29 @@ static void test_rcpt_rows(void **state)
         const char *diagnostic, *reason_part, *host;
     } table[] = {
         {{.code = 550, .esc = {5, 1, 1}, .host = {"mx.a [192.0.2.1]:25", 19}, .text = {"no such user", 12}},
-         false, {5, 1, 1}, "550 5.1.1 no such user", "", "mx.a"},
-        {{.code = 554, .host = {"mx.a", 4}, .text = {"go away", 7}}, false, {5, 0, 0}, "554 go away", "", "mx.a"},
-        {{.esc = {5, 1, 2}, .text = {"there is no such domain", 23}}, false, {5, 1, 2}, "", "no such domain", ""},
-        {{.code = 451, .esc = {4, 7, 1}, .host = {"mx.a", 4}, .text = {"later", 5}}, true, {5, 4, 7},
-         "451 4.7.1 later", "within the time", "mx.a"},
+         false,
+         {5, 1, 1},
+         "550 5.1.1 no such user",
+         "",
+         "mx.a"},
+        {{.code = 554, .host = {"mx.a", 4}, .text = {"go away", 7}},
+         false,
+         {5, 0, 0},
+         "554 go away",
+         "",
+         "mx.a"},
+        {{.esc = {5, 1, 2}, .text = {"there is no such domain", 23}},
+         false,
+         {5, 1, 2},
+         "",
+         "no such domain",
+         ""},
+        {{.code = 451, .esc = {4, 7, 1}, .host = {"mx.a", 4}, .text = {"later", 5}},
+         true,
+         {5, 4, 7},
+         "451 4.7.1 later",
+         "within the time",
+         "mx.a"},
         {{.esc = {4, 4, 1}, .text = {"connection timed out", 20}}, true, {5, 4, 7}, "", "timed out", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -87,8 +105,10 @@ static struct bounce make(struct envelope *e, struct dsn_rcpt *rcpt, struct str 
 {
     *e = original;
     e->body_size = body.n;
-    *rcpt = (struct dsn_rcpt){.address = STR("who@example.com"), .status = ESC(5, 1, 1),
-                              .remote_host = STR("mx.example.com"), .diagnostic = STR("550 5.1.1 no such user")};
+    *rcpt = (struct dsn_rcpt){.address = STR("who@example.com"),
+                              .status = ESC(5, 1, 1),
+                              .remote_host = STR("mx.example.com"),
+                              .diagnostic = STR("550 5.1.1 no such user")};
     return (struct bounce){
         .envelope = e,
         .id = 0x1234,
@@ -111,11 +131,13 @@ static void test_message(void **state)
     buf_init(&out, BOUNCE_MESSAGE_MAX);
     assert_true(bounce_format(&b, &out));
     assert_true(str_starts(buf_str(&out), STR("Received: by mail.example.net\r\n\tid ")));
-    static const char *const fields[] = {"Date", "From", "To", "Subject", "Message-ID", "MIME-Version", "Auto-Submitted"};
+    static const char *const fields[] = {"Date",         "From",          "To", "Subject", "Message-ID",
+                                         "MIME-Version", "Auto-Submitted"};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         assert_int_equal(header_count(buf_str(&out), str_from_c(fields[i])), 1);
-    static const char *const parts[] = {"who@example.com", "joe@example.org", "multipart/report", "message/rfc822",
-                                        "the text",        "Final-Recipient", "5.1.1",            "no such user"};
+    static const char *const parts[] = {"who@example.com", "joe@example.org", "multipart/report",
+                                        "message/rfc822",  "the text",        "Final-Recipient",
+                                        "5.1.1",           "no such user"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         assert_true(holds(&out, parts[i]));
     for (size_t i = 0; i < out.n; i++) /* CRLF only */
@@ -196,8 +218,9 @@ static void test_envelope(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wanted),         cmocka_unit_test(test_original_size), cmocka_unit_test(test_rcpt_rows),
-        cmocka_unit_test(test_message),        cmocka_unit_test(test_large_original), cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_wanted),         cmocka_unit_test(test_original_size),
+        cmocka_unit_test(test_rcpt_rows),      cmocka_unit_test(test_message),
+        cmocka_unit_test(test_large_original), cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_envelope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

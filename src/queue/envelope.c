@@ -7,7 +7,8 @@
 enum { RECORD_VERSION = 1, DELTA_VERSION = 1, HINT_VERSION = 1 };
 enum delta_item { DELTA_RCPTS = 1, DELTA_ATTEMPT, DELTA_HOLD };
 
-/* ---- record -------------------------------------------------------------------------------------------------------- */
+/* ---- record
+ * -------------------------------------------------------------------------------------------------------- */
 
 uint32_t envelope_count_rcpts(struct str rcpts)
 {
@@ -75,7 +76,8 @@ void envelope_state_init(struct envelope_state *st, const struct envelope *e, st
     must(reader_done(&r)); /* the record was counted when it was decoded */
 }
 
-/* ---- deltas -------------------------------------------------------------------------------------------------------- */
+/* ---- deltas
+ * -------------------------------------------------------------------------------------------------------- */
 
 void delta_begin(struct buf *out)
 {
@@ -227,7 +229,9 @@ struct str delta_site(struct str delta)
     return ok ? st.site : STR_NIL;
 }
 
-/* ---- hint ---------------------------------------------------------------------------------------------------------- */
+/* ---- hint
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 void hint_encode(const struct envelope_hint *h, unsigned char out[STORE_HINT])
 {

@@ -65,7 +65,8 @@ static void test_record_round_trip(void **state)
     buf_fini(&list);
 }
 
-/* Every beginning of a record is not a record, and no altered octet makes the decoder read outside (ASan watches). */
+/* Every beginning of a record is not a record, and no altered octet makes the decoder read outside (ASan
+ * watches). */
 static void test_record_damage(void **state)
 {
     UNUSED(state);
@@ -103,7 +104,7 @@ static void test_rcpt_lists(void **state)
         size_t n;
         uint32_t count;
     } table[] = {
-        {{"a@b", "c@d"}, 2, 2}, {{"a@b", ""}, 2, 0},       {{"a@b\r\nc", NULL}, 1, 0},
+        {{"a@b", "c@d"}, 2, 2}, {{"a@b", ""}, 2, 0},          {{"a@b\r\nc", NULL}, 1, 0},
         {{"a\tb", NULL}, 1, 0}, {{"postmaster", NULL}, 1, 1}, {{NULL, NULL}, 0, 0},
     };
     struct buf b;
@@ -287,7 +288,11 @@ static void test_hint(void **state)
     UNUSED(state);
     static const struct envelope_hint table[] = {
         {0},
-        {.flags = HINT_HELD, .n_attempts = 1, .created_s = 1764000000, .next_ms = 1764000300000, .site_hash = 1},
+        {.flags = HINT_HELD,
+         .n_attempts = 1,
+         .created_s = 1764000000,
+         .next_ms = 1764000300000,
+         .site_hash = 1},
         {.flags = HINT_HELD | HINT_BOUNCE,
          .n_attempts = UINT16_MAX,
          .created_s = UINT32_MAX,
@@ -319,10 +324,14 @@ static void test_hint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record_round_trip), cmocka_unit_test(test_record_damage),
-        cmocka_unit_test(test_rcpt_lists),        cmocka_unit_test(test_record_refused),
-        cmocka_unit_test(test_deltas_apply_in_order), cmocka_unit_test(test_delta_damage),
-        cmocka_unit_test(test_delta_fills),       cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_record_round_trip),
+        cmocka_unit_test(test_record_damage),
+        cmocka_unit_test(test_rcpt_lists),
+        cmocka_unit_test(test_record_refused),
+        cmocka_unit_test(test_deltas_apply_in_order),
+        cmocka_unit_test(test_delta_damage),
+        cmocka_unit_test(test_delta_fills),
+        cmocka_unit_test(test_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,8 @@
 
 _Static_assert(sizeof(struct schedule_entry) <= 72, "a million entries have a budget");
 
-/* ---- sites: which list they stand in ------------------------------------------------------------------------------- */
+/* ---- sites: which list they stand in
+ * ------------------------------------------------------------------------------- */
 
 static uint32_t window_of(const struct schedule_site *site)
 {
@@ -29,7 +30,8 @@ static void site_free(struct schedule *s, struct schedule_site *site)
     mem_free(site);
 }
 
-static void set_state(struct schedule *s, struct schedule_site *site, enum schedule_site_state to, uint64_t wake_ms)
+static void set_state(struct schedule *s, struct schedule_site *site, enum schedule_site_state to,
+                      uint64_t wake_ms)
 {
     if (site->state == SITE_SLEEPING)
         heap_remove(&s->sleeping, &site->wake);
@@ -156,7 +158,9 @@ void schedule_site_unblock(struct schedule *s, struct schedule_site *site, uint6
     place(s, site, now_ms);
 }
 
-/* ---- entries --------------------------------------------------------------------------------------------------------- */
+/* ---- entries
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 bool schedule_init(struct schedule *s, const struct schedule_conf *conf)
 {
@@ -170,7 +174,7 @@ bool schedule_init(struct schedule *s, const struct schedule_conf *conf)
 
 void schedule_fini(struct schedule *s)
 {
-    list_each(l, &s->all_sites) {
+    list_each (l, &s->all_sites) {
         struct schedule_site *site = list_entry(l, struct schedule_site, all);
         mem_free(site->why);
         mem_free(site->name);
@@ -187,7 +191,7 @@ void schedule_fini(struct schedule *s)
 void schedule_reconfigure(struct schedule *s, const struct schedule_conf *conf, uint64_t now_ms)
 {
     s->conf = *conf;
-    list_each(l, &s->all_sites) {
+    list_each (l, &s->all_sites) {
         struct schedule_site *site = list_entry(l, struct schedule_site, all);
         limit_window(s, site);
         place(s, site, now_ms);
@@ -351,7 +355,8 @@ uint64_t schedule_due(const struct schedule *s)
     return n == NULL ? UINT64_MAX : n->key;
 }
 
-/* ---- outcomes -------------------------------------------------------------------------------------------------------- */
+/* ---- outcomes
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* base scaled by a uniform factor within +-pct percent. */
 static uint64_t jitter(uint64_t base, uint32_t pct, uint64_t random)
@@ -421,8 +426,8 @@ static void on_down(struct schedule_site *site, struct str why, uint64_t random,
     site->blocked_until_ms = now_ms + jitter(step, 20, random);
 }
 
-void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome, struct str why,
-                     uint64_t random, uint64_t now_ms)
+void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome,
+                     struct str why, uint64_t random, uint64_t now_ms)
 {
     struct schedule_site *site = e->site;
     set_entry_state(s, e, ENTRY_ASIDE);
@@ -441,7 +446,9 @@ void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule
     place(s, site, now_ms);
 }
 
-/* ---- walks ------------------------------------------------------------------------------------------------------------ */
+/* ---- walks
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 size_t schedule_slots(const struct schedule *s)
 {
@@ -451,7 +458,7 @@ size_t schedule_slots(const struct schedule *s)
 struct schedule_entry *schedule_walk(const struct schedule *s, size_t *cursor, size_t *n_slots)
 {
     size_t end = schedule_slots(s);
-    while (*cursor < end && *n_slots > 0) {
+    while (*cursor<end && * n_slots> 0) {
         struct schedule_entry *e = &s->pages[*cursor / SCHEDULE_PAGE][*cursor % SCHEDULE_PAGE];
         ++*cursor;
         --*n_slots;
@@ -475,7 +482,7 @@ static void check_site(const struct schedule *s, const struct schedule_site *sit
 void schedule_invariants(const struct schedule *s)
 {
     size_t n_sites = 0, n[ENTRY_STATE_N] = {0}, by_site = 0;
-    list_each(l, &s->all_sites) {
+    list_each (l, &s->all_sites) {
         const struct schedule_site *site = list_entry(l, struct schedule_site, all);
         check_site(s, site);
         n_sites++;
@@ -491,5 +498,6 @@ void schedule_invariants(const struct schedule *s)
     }
     for (size_t i = 1; i < ENTRY_STATE_N; i++)
         must(n[i] == s->n_by_state[i]);
-    must(with_site == by_site && s->entries.n == n[ENTRY_ASIDE] + n[ENTRY_WAITING] + n[ENTRY_ACTIVE] + n[ENTRY_HELD]);
+    must(with_site == by_site &&
+         s->entries.n == n[ENTRY_ASIDE] + n[ENTRY_WAITING] + n[ENTRY_ACTIVE] + n[ENTRY_HELD]);
 }

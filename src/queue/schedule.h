@@ -1,18 +1,19 @@
-/* queue/schedule.h: who is due where: entries by destination site, with concurrency, back-off and fairness. A pure data
- * structure: time and random numbers are arguments.
+/* queue/schedule.h: who is due where: entries by destination site, with concurrency, back-off and fairness. A
+ * pure data structure: time and random numbers are arguments.
  *
  * Owns:     its entries (72 octets each, in pages that never move) and its sites.
- * Limits:   SCHEDULE_PAGES_MAX * SCHEDULE_PAGE entries; SCHEDULE_IDLE_SITES_MAX sites that have no entry are remembered.
- * Errors:   NULL without memory.
+ * Limits:   SCHEDULE_PAGES_MAX * SCHEDULE_PAGE entries; SCHEDULE_IDLE_SITES_MAX sites that have no entry are
+ * remembered. Errors:   NULL without memory.
  *
- * A site is what shares one fate: the MX set of a domain, a smart host, a local delivery. It starts with a few deliveries
- * at a time, gains one for each success and halves when a connection fails. When nothing has worked there lately it is
- * blocked as a whole for a time that doubles, and then tried with one delivery (a probe). Sites that have something due
- * and room take turns.
+ * A site is what shares one fate: the MX set of a domain, a smart host, a local delivery. It starts with a
+ * few deliveries at a time, gains one for each success and halves when a connection fails. When nothing has
+ * worked there lately it is blocked as a whole for a time that doubles, and then tried with one delivery (a
+ * probe). Sites that have something due and room take turns.
  *
  * Entry:  ASIDE --wait--> WAITING --next--> ACTIVE --finish--> ASIDE;  WAITING, ASIDE --hold--> HELD;
  *         WAITING, HELD --take--> ASIDE;  ASIDE --remove--> gone
- * Site:   IDLE (nothing waits), SLEEPING (until its first is due or the block ends), READY (in the round), FULL
+ * Site:   IDLE (nothing waits), SLEEPING (until its first is due or the block ends), READY (in the round),
+ * FULL
  */
 #pragma once
 #include "base/heap.h"
@@ -21,10 +22,10 @@
 #include "base/str.h"
 
 enum {
-    SCHEDULE_PAGE = 1024,        /* entries */
+    SCHEDULE_PAGE = 1024, /* entries */
     SCHEDULE_PAGES_MAX = 16384,
     SCHEDULE_IDLE_SITES_MAX = 4096,
-    SCHEDULE_SITE_START = 5,     /* deliveries at a time of a site that nothing is known of */
+    SCHEDULE_SITE_START = 5, /* deliveries at a time of a site that nothing is known of */
     SCHEDULE_SITE_TEXT_MAX = 255,
     SCHEDULE_WHY_MAX = 160,
     SCHEDULE_BLOCK_FIRST_MS = 30 * 1000,
@@ -54,8 +55,8 @@ struct schedule_entry {
     struct schedule_site *site; /* NULL: none yet */
     uint32_t created_s;         /* wall clock */
     uint16_t n_attempts;
-    uint8_t state;              /* enum schedule_entry_state */
-    uint8_t flags;              /* the user's */
+    uint8_t state; /* enum schedule_entry_state */
+    uint8_t flags; /* the user's */
 };
 
 enum schedule_site_state { SITE_IDLE = 0, SITE_SLEEPING, SITE_READY, SITE_FULL };
@@ -66,15 +67,15 @@ struct schedule_site {
     struct list link;      /* READY: in the round; IDLE and without entries: by age */
     struct list all;
     uint64_t blocked_until_ms, last_success_ms;
-    uint32_t block_ms;     /* the present step of back-off; 0: not blocked */
+    uint32_t block_ms;           /* the present step of back-off; 0: not blocked */
     uint32_t window, window_max; /* deliveries at a time, now and at most */
     uint32_t n_active, n_held, n_aside;
     uint64_t n_done, n_failures; /* deliveries that worked, connections that did not, since it is known */
-    char *why;             /* the last failure, or NULL */
+    char *why;                   /* the last failure, or NULL */
     enum schedule_site_state state;
-    bool is_remembered;    /* in the list of idle sites */
+    bool is_remembered; /* in the list of idle sites */
     bool is_local;
-    uint8_t name_n;        /* 0: not known yet, only its hash */
+    uint8_t name_n; /* 0: not known yet, only its hash */
     char *name;
 };
 
@@ -130,17 +131,19 @@ enum schedule_outcome {
     SCHEDULE_WORKED,      /* the site answered */
     SCHEDULE_SITE_DOWN,   /* no connection could be had, or the greeting was a refusal */
 };
-/* The delivery ended: the entry is ASIDE. random: uniform over 64 bits. why: for people, kept of SITE_DOWN. */
-void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome, struct str why,
-                     uint64_t random, uint64_t now_ms);
+/* The delivery ended: the entry is ASIDE. random: uniform over 64 bits. why: for people, kept of SITE_DOWN.
+ */
+void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome,
+                     struct str why, uint64_t random, uint64_t now_ms);
 
 /* How long to wait after the n-th failed attempt (n from 1): doubling with jitter. */
 uint64_t schedule_retry_ms(const struct schedule_conf *conf, uint32_t n_attempts, uint64_t random);
 /* Older than expire_s? A clock that stepped back expires nothing. */
 bool schedule_is_expired(uint32_t created_s, int64_t wall_ms, uint32_t expire_s);
 
-/* Entries by place, for walks in slices that survive changes: those added or moved meanwhile may be missed. *cursor
- * starts at 0. NULL: the end, or n_slots were looked at (then *cursor went on: compare with schedule_slots()). */
+/* Entries by place, for walks in slices that survive changes: those added or moved meanwhile may be missed.
+ * *cursor starts at 0. NULL: the end, or n_slots were looked at (then *cursor went on: compare with
+ * schedule_slots()). */
 struct schedule_entry *schedule_walk(const struct schedule *s, size_t *cursor, size_t *n_slots);
 size_t schedule_slots(const struct schedule *s);
 /* When the entry is due: WAITING only, else 0. */

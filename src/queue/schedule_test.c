@@ -157,7 +157,8 @@ static void test_active_max(void **state)
     schedule_fini(&s);
 }
 
-/* A dead site is tried with one delivery at a time, further and further apart, and wakes with the first success. */
+/* A dead site is tried with one delivery at a time, further and further apart, and wakes with the first
+ * success. */
 static void test_block_and_probe(void **state)
 {
     UNUSED(state);
@@ -305,8 +306,8 @@ static void test_retry_times(void **state)
     static const struct {
         uint32_t n;
         uint64_t base_s;
-    } table[] = {{1, 300},   {2, 600},   {3, 1200},   {4, 2400},    {5, 4800},
-                 {6, 9600},  {7, 14400}, {8, 14400},  {60, 14400},  {UINT32_MAX, 14400}};
+    } table[] = {{1, 300},  {2, 600},   {3, 1200},  {4, 2400},   {5, 4800},
+                 {6, 9600}, {7, 14400}, {8, 14400}, {60, 14400}, {UINT32_MAX, 14400}};
     struct rng rng;
     rng_seed(&rng, 1);
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -330,12 +331,13 @@ static void test_expiry(void **state)
         uint32_t expire_s;
         bool expired;
     } table[] = {
-        {1000, 1000000, 10, false}, {1000, 1009999, 10, false}, {1000, 1010000, 10, true},
-        {1000, 999000, 10, false}, /* the clock stepped back */
-        {1000, 0, 10, false},      {0, 432000000, 432000, true},
+        {1000, 1000000, 10, false}, {1000, 1009999, 10, false},
+        {1000, 1010000, 10, true},  {1000, 999000, 10, false}, /* the clock stepped back */
+        {1000, 0, 10, false},       {0, 432000000, 432000, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        assert_int_equal(schedule_is_expired(table[i].created_s, table[i].wall_ms, table[i].expire_s), table[i].expired);
+        assert_int_equal(schedule_is_expired(table[i].created_s, table[i].wall_ms, table[i].expire_s),
+                         table[i].expired);
 }
 
 static void test_walk(void **state)
@@ -423,13 +425,20 @@ static void test_random_walk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_due_order),        cmocka_unit_test(test_fairness),
-        cmocka_unit_test(test_slow_start_and_cap), cmocka_unit_test(test_local_site_starts_wide),
-        cmocka_unit_test(test_active_max),       cmocka_unit_test(test_block_and_probe),
-        cmocka_unit_test(test_failure_of_live_site), cmocka_unit_test(test_unblock),
-        cmocka_unit_test(test_hold_take_remove), cmocka_unit_test(test_site_by_hash),
-        cmocka_unit_test(test_idle_sites),       cmocka_unit_test(test_retry_times),
-        cmocka_unit_test(test_expiry),           cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_due_order),
+        cmocka_unit_test(test_fairness),
+        cmocka_unit_test(test_slow_start_and_cap),
+        cmocka_unit_test(test_local_site_starts_wide),
+        cmocka_unit_test(test_active_max),
+        cmocka_unit_test(test_block_and_probe),
+        cmocka_unit_test(test_failure_of_live_site),
+        cmocka_unit_test(test_unblock),
+        cmocka_unit_test(test_hold_take_remove),
+        cmocka_unit_test(test_site_by_hash),
+        cmocka_unit_test(test_idle_sites),
+        cmocka_unit_test(test_retry_times),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_walk),
         cmocka_unit_test(test_random_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -215,6 +215,7 @@ void store_close(struct store *s, void (*done)(void *arg), void *arg)
     s->is_closing = true;
     s->closed = done;
     s->closed_arg = arg;
+    seglog_body_drop_detached(s);
     seglog_soon(s);
 }
 

@@ -311,6 +311,8 @@ void seglog_read_run_done(struct store *s);
 /* seglog_body.c */
 /* A unit refers to the finished file of that size: the writer is done with. false: there is no such writer. */
 MUST_USE bool seglog_body_take(struct store *s, uint64_t id, uint64_t size);
+/* Closes finished files that no unit ever referred to; they are orphans at the next opening. */
+void seglog_body_drop_detached(struct store *s);
 void seglog_body_name(uint64_t id, char out[32]);
 /* Unlinks body files, one after the other; ids are u64 each. Nothing durable needs them any more. */
 void seglog_body_unlink(struct store *s, struct str ids);

@@ -275,6 +275,17 @@ bool seglog_body_take(struct store *s, uint64_t id, uint64_t size)
     return false;
 }
 
+void seglog_body_drop_detached(struct store *s)
+{
+    list_each(l, &s->objects)
+    {
+        struct seglog_object *o = list_entry(l, struct seglog_object, link);
+        struct writer *w = o->free == free_writer ? container_of(o, struct writer, object) : NULL;
+        if (w != NULL && w->is_detached && !w->is_busy)
+            close_writer(w);
+    }
+}
+
 /* ---- unlinking ---- */
 
 static void unlink_next(struct store *s);

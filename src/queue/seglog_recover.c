@@ -31,7 +31,10 @@ struct seglog_recover {
     bool is_walking;
     uint64_t *files;   /* ids of body files, ascending */
     size_t n_files;
-    uint64_t *live;    /* ids of live envelopes, ascending */
+    struct found {
+        uint64_t id;
+        struct idmap_node *node;
+    } *live; /* envelopes, in ascending order of id */
     size_t n_live;
     struct tail {
         struct seglog_segment *seg;
@@ -53,8 +56,7 @@ static void finish(struct store *s, enum err err)
     if (err == ERR_OK) {
         s->stats.n_damaged = n_damaged;
         for (size_t i = 0; i < r->n_live; i++) {
-            const struct seglog_env *e = seglog_env_find(&s->table, r->live[i]);
-            must(e != NULL);
+            const struct seglog_env *e = container_of(r->live[i].node, struct seglog_env, node);
             const struct store_live live = {.id = e->node.id, .body_id = e->body->node.id, .hint = e->hint};
             s->user.on_live(s->user.arg, &live);
         }
@@ -262,24 +264,49 @@ static bool apply_entries(struct seglog_recover *r, const struct seglog_segment 
 
 /* ---- settling ---- */
 
-struct ids {
-    uint64_t *p;
+struct nodes {
+    struct found *p;
     size_t n;
 };
 
 static void collect(struct idmap_node *node, void *arg)
 {
-    struct ids *ids = arg;
-    ids->p[ids->n++] = node->id;
+    struct nodes *nodes = arg;
+    nodes->p[nodes->n++] = (struct found){.id = node->id, .node = node};
 }
 
-static bool all_ids(struct idmap *m, struct ids *out)
+static bool all_nodes(struct idmap *m, struct nodes *out)
 {
-    *out = (struct ids){.p = mem_alloc_array(m->n + 1, sizeof *out->p)};
-    if (out->p == NULL)
+    *out = (struct nodes){.p = mem_alloc_array(m->n + 1, sizeof *out->p)};
+    if (out->p != NULL)
+        idmap_each(m, collect, out);
+    return out->p != NULL;
+}
+
+/* By id, octet by octet from the lowest; octets that are the same in all ids cost one look. */
+static bool sort_nodes(struct nodes *nodes)
+{
+    struct found *to = mem_alloc_array(nodes->n + 1, sizeof *to);
+    if (to == NULL)
         return false;
-    idmap_each(m, collect, out);
-    qsort(out->p, out->n, sizeof *out->p, compare_u64);
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        size_t at[256] = {0}, sum = 0;
+        for (size_t i = 0; i < nodes->n; i++)
+            at[nodes->p[i].id >> shift & 255]++;
+        if (nodes->n == 0 || at[nodes->p[0].id >> shift & 255] == nodes->n)
+            continue;
+        for (size_t d = 0; d < 256; d++) {
+            size_t n = at[d];
+            at[d] = sum;
+            sum += n;
+        }
+        for (size_t i = 0; i < nodes->n; i++)
+            to[at[nodes->p[i].id >> shift & 255]++] = nodes->p[i];
+        struct found *from = nodes->p;
+        nodes->p = to;
+        to = from;
+    }
+    mem_free(to);
     return true;
 }
 
@@ -302,19 +329,19 @@ static void lost(struct seglog_recover *r, uint64_t id, const char *what)
 static bool settle_envelopes(struct seglog_recover *r)
 {
     struct store *s = r->store;
-    struct ids ids;
-    if (!all_ids(&s->table.envs, &ids))
+    struct nodes nodes;
+    if (!all_nodes(&s->table.envs, &nodes))
         return false;
-    for (size_t i = 0; i < ids.n; i++) {
-        struct seglog_env *e = seglog_env_find(&s->table, ids.p[i]);
-        must(e != NULL);
+    bool is_ok = sort_nodes(&nodes);
+    r->live = nodes.p;
+    for (size_t i = 0; is_ok && i < nodes.n; i++) {
+        struct seglog_env *e = container_of(nodes.p[i].node, struct seglog_env, node);
         if (e->at.slot == SEGLOG_SLOT_NONE) {
-            lost(r, ids.p[i], "results are there and their envelope is not");
-            if (bury(s, ids.p[i]) == NULL)
-                goto fail;
+            lost(r, e->node.id, "results are there and their envelope is not");
+            is_ok = bury(s, e->node.id) != NULL;
             continue;
         }
-        ids.p[r->n_live++] = ids.p[i];
+        r->live[r->n_live++] = nodes.p[i];
         use(s, &e->at, true);
         const struct seglog_result *n = e->last;
         if (n != NULL) {
@@ -324,53 +351,48 @@ static bool settle_envelopes(struct seglog_recover *r)
             } while (n != e->last);
         }
     }
-    r->live = ids.p;
     s->n_live = r->n_live;
-    return true;
-fail:
-    mem_free(ids.p);
-    return false;
+    return is_ok;
 }
 
 static bool settle_bodies(struct seglog_recover *r)
 {
     struct store *s = r->store;
-    struct ids ids;
-    if (!all_ids(&s->table.bodies, &ids))
+    struct nodes nodes;
+    if (!all_nodes(&s->table.bodies, &nodes))
         return false;
-    for (size_t i = 0; i < ids.n; i++) {
-        struct seglog_body *b = seglog_body_find(&s->table, ids.p[i]);
-        must(b != NULL);
+    for (size_t i = 0; i < nodes.n; i++) {
+        struct seglog_body *b = container_of(nodes.p[i].node, struct seglog_body, node);
         if (b->n_refs == 0) {
             seglog_body_del(&s->table, b);
         } else if (b->at.slot != SEGLOG_SLOT_NONE) {
             use(s, &b->at, true);
-        } else if (r->n_files > 0 && bsearch(&ids.p[i], r->files, r->n_files, sizeof *r->files, compare_u64) != NULL) {
+        } else if (r->n_files > 0 &&
+                   bsearch(&nodes.p[i].id, r->files, r->n_files, sizeof *r->files, compare_u64) != NULL) {
             b->at.slot = SEGLOG_SLOT_FILE;
             s->body_file_octets += seglog_file_size(b);
         } else {
-            lost(r, ids.p[i], "a body is gone and its envelopes are there");
+            lost(r, nodes.p[i].id, "a body is gone and its envelopes are there");
         }
     }
-    mem_free(ids.p);
+    mem_free(nodes.p);
     return true;
 }
 
 static bool settle_tombs(struct seglog_recover *r)
 {
     struct store *s = r->store;
-    struct ids ids;
-    if (!all_ids(&s->table.tombs, &ids))
+    struct nodes nodes;
+    if (!all_nodes(&s->table.tombs, &nodes))
         return false;
-    for (size_t i = 0; i < ids.n; i++) {
-        struct seglog_tomb *t = seglog_tomb_find(&s->table, ids.p[i]);
-        must(t != NULL);
+    for (size_t i = 0; i < nodes.n; i++) {
+        struct seglog_tomb *t = container_of(nodes.p[i].node, struct seglog_tomb, node);
         if (t->n_holders == 0)
             seglog_tomb_del(&s->table, t);
         else
             use(s, &t->at, false);
     }
-    mem_free(ids.p);
+    mem_free(nodes.p);
     return true;
 }
 

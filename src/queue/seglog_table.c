@@ -104,7 +104,7 @@ struct seglog_body *seglog_body_find(const struct seglog_table *t, uint64_t id)
 
 struct seglog_tomb *seglog_tomb_find(const struct seglog_table *t, uint64_t id)
 {
-    struct idmap_node *n = idmap_find(&t->tombs, id);
+    struct idmap_node *n = t->tombs.n == 0 ? NULL : idmap_find(&t->tombs, id);
     return n == NULL ? NULL : container_of(n, struct seglog_tomb, node);
 }
 

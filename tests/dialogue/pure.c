@@ -115,8 +115,7 @@ int pure_kind(struct str word)
     return 0;
 }
 
-/* ---- the owner
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the owner ----------------------------------------------------------------------------------------- */
 
 static enum smtp_reply_id rcpt_verdict(const struct pure *p, const struct address *to)
 {

@@ -35,8 +35,7 @@ static void result(struct tally *t, bool good, const char *name, const char *how
         printf("# %s\n", why);
 }
 
-/* ---- playing a script
- * --------------------------------------------------------------------------------------------------- */
+/* ---- playing a script ---------------------------------------------------------------------------------- */
 
 static bool conf_greet(struct str conf, enum smtp_reply_id *out)
 {

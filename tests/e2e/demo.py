@@ -64,7 +64,8 @@ def demo(where):
     server.wait_event(id_, "done")
     rows = server.why(id_)
     events = [r["event"] for r in rows]
-    tap.ok(events[0] == "accepted" and events[-1] == "done" and "delivered" in events,
+    # who took it and who routes it are two processes, so their first words may come in either order
+    tap.ok("accepted" in events[:3] and events[-2:] == ["delivered", "done"],
            "why --json tells the life from accepted to done", str(rows))
     text = lib.run("why", "--control", server.control, id_).stdout
     tap.ok("accepted from" in text and "delivered to" in text, "why tells it in words", text)

@@ -1,8 +1,8 @@
 /* service/queue/queue.c: the role that keeps accepted mail and sees that it gets where it belongs.
  *
- * Phases: OPENING (the store recovers; smtpd's channels are paused) -> OPEN -> DRAINING (nothing new starts) -> CLOSING (the
- * store closes) -> CLOSED.
- * The turn's end starts what is due; one timer wakes it for what is due next. The main thread makes no disk call.
+ * Phases: OPENING (the store recovers; smtpd's channels are paused) -> OPEN -> DRAINING (nothing new starts)
+ * -> CLOSING (the store closes) -> CLOSED. The turn's end starts what is due; one timer wakes it for what is
+ * due next. The main thread makes no disk call.
  */
 #include "service/queue/queue.h"
 
@@ -49,7 +49,9 @@ bool queue_may_start(const struct queue *q)
     return q->phase == QUEUE_OPEN && list_is_empty(&q->submit_waiting) && q->trouble != ERR_IO;
 }
 
-/* ---- turns ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- turns
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void start_due(struct queue *q)
 {
@@ -81,7 +83,8 @@ static void on_store_closed(void *arg)
     role_drained(q->env);
 }
 
-/* Is everything that touches the store over? At the deadline jobs that are still out are left to the next start. */
+/* Is everything that touches the store over? At the deadline jobs that are still out are left to the next
+ * start. */
 static void drain_step(struct queue *q)
 {
     bool is_late = world_now_ms(q->world) >= q->deadline_ms;
@@ -146,7 +149,7 @@ static void on_renew(struct timer *t)
 {
     struct queue *q = container_of(t, struct queue, renew);
     uint64_t now_ms = world_now_ms(q->world);
-    list_each(l, &q->works) {
+    list_each (l, &q->works) {
         struct work *w = list_entry(l, struct work, link);
         if (q->phase == QUEUE_OPEN && now_ms - w->started_ms >= QUEUE_RENEW_MS)
             work_renew(w);
@@ -164,7 +167,9 @@ static void on_deadline(struct timer *t)
     log_warn(q->world->log, "queue.drain-deadline", LU("attempts", q->n_works));
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_live(void *arg, const struct store_live *e)
 {
@@ -223,8 +228,8 @@ static struct schedule_conf schedule_conf(const struct config *c)
 
 static void init_lists(struct queue *q)
 {
-    struct list *lists[] = {&q->puts_waiting, &q->cache, &q->works, &q->submit_waiting, &q->feeds,  &q->mx_by_use,
-                            &q->mx_asking,    &q->marks, &q->asks,  &q->namings};
+    struct list *lists[] = {&q->puts_waiting, &q->cache,     &q->works, &q->submit_waiting, &q->feeds,
+                            &q->mx_by_use,    &q->mx_asking, &q->marks, &q->asks,           &q->namings};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     for (unsigned i = 0; i < ARRAY_LEN(q->smtpd); i++) {
@@ -297,9 +302,12 @@ static void *create(struct role_env *env)
     return q;
 }
 
-/* ---- lookup and admin ------------------------------------------------------------------------------------------------------------------ */
+/* ---- lookup and admin
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
-static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                              struct handle *given)
 {
     struct queue *q = arg;
     struct ipc_mx_answer m;
@@ -327,7 +335,8 @@ static void on_lookup_closed(void *arg, struct channel *c)
     role_peer_closed(q->env, c);
 }
 
-static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
 {
     struct queue *q = arg;
     struct ipc_ctl_ask m;
@@ -396,7 +405,9 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     }
 }
 
-/* ---- changes and the end ------------------------------------------------------------------------------------------------------------------ */
+/* ---- changes and the end
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void reload(void *self, const struct config *old)
 {

@@ -14,8 +14,9 @@
  *   queue_ctl.c      the operator's questions; queue_filter.c their language; queue_rows.c the answers
  *   queue_event.c    events, counters, trouble
  *
- * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE or ACTIVE
- * in the schedule, so at most one work or mark exists for it. Nothing borrows from the configuration across turns.
+ * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE
+ * or ACTIVE in the schedule, so at most one work or mark exists for it. Nothing borrows from the
+ * configuration across turns.
  */
 #pragma once
 #include "base/arena.h"
@@ -27,43 +28,43 @@
 #include "service/boot/role.h"
 
 enum {
-    QUEUE_ACTIVE_MAX = 1000,      /* attempts at a time */
-    QUEUE_LOCAL_MAX = 50,         /* deliveries at a time to one place on this machine */
-    QUEUE_LOCAL_JOBS_MAX = 100,   /* jobs out with the local role */
-    QUEUE_WORK_JOBS_MAX = 8,      /* jobs of one attempt at a time */
-    QUEUE_STARTS_MAX = 256,       /* attempts begun in one turn */
-    QUEUE_CHILDREN_MAX = 64,      /* parts of one split; a part may be split again */
+    QUEUE_ACTIVE_MAX = 1000,    /* attempts at a time */
+    QUEUE_LOCAL_MAX = 50,       /* deliveries at a time to one place on this machine */
+    QUEUE_LOCAL_JOBS_MAX = 100, /* jobs out with the local role */
+    QUEUE_WORK_JOBS_MAX = 8,    /* jobs of one attempt at a time */
+    QUEUE_STARTS_MAX = 256,     /* attempts begun in one turn */
+    QUEUE_CHILDREN_MAX = 64,    /* parts of one split; a part may be split again */
     QUEUE_CACHE_MAX = 16 * 1024 * 1024,
     QUEUE_CHUNK = 4096,
     QUEUE_CHUNKS_MAX = 16384,
-    QUEUE_GRANT_MAX = 1024,       /* ids granted at once */
-    QUEUE_GRANTS_MAX = 4096,      /* grants of one smtpd that are remembered */
-    QUEUE_EARLY_MAX = 256,        /* recipient lists of one smtpd that wait for their put */
-    QUEUE_INTAKES_MAX = 4096,     /* pipes of one smtpd */
+    QUEUE_GRANT_MAX = 1024,               /* ids granted at once */
+    QUEUE_GRANTS_MAX = 4096,              /* grants of one smtpd that are remembered */
+    QUEUE_EARLY_MAX = 256,                /* recipient lists of one smtpd that wait for their put */
+    QUEUE_INTAKES_MAX = 4096,             /* pipes of one smtpd */
     QUEUE_PAUSE_OCTETS = 8 * 1024 * 1024, /* puts that the store can't take yet: above it smtpd waits */
-    QUEUE_PIPE_STEP = 256 * 1024, /* octets of a body read or written at a time */
-    QUEUE_JOB_RCPTS_OCTETS = 48 * 1024, /* with more the body goes by pipe, so that the message fits */
+    QUEUE_PIPE_STEP = 256 * 1024,         /* octets of a body read or written at a time */
+    QUEUE_JOB_RCPTS_OCTETS = 48 * 1024,   /* with more the body goes by pipe, so that the message fits */
     QUEUE_LEASE_MS = 10 * 60 * 1000,
     QUEUE_RENEW_MS = 3 * 60 * 1000,
     QUEUE_SUBMIT_RETRY_MS = 250,
-    QUEUE_LOST_MS = 5000,         /* an attempt whose worker died is repeated after this */
+    QUEUE_LOST_MS = 5000, /* an attempt whose worker died is repeated after this */
     QUEUE_SWEEP_MS = 5 * 60 * 1000,
-    QUEUE_SLICE = 8192,           /* entries looked at in one turn by whoever walks them all */
+    QUEUE_SLICE = 8192, /* entries looked at in one turn by whoever walks them all */
     QUEUE_COUNTERS_MS = 10 * 1000,
-    QUEUE_NAMING_MAX = 8,         /* envelopes read at a time to learn names of sites */
-    QUEUE_MX_MAX = 20000,         /* domains remembered */
-    QUEUE_MX_OPEN_MAX = 256,      /* questions open */
+    QUEUE_NAMING_MAX = 8,    /* envelopes read at a time to learn names of sites */
+    QUEUE_MX_MAX = 20000,    /* domains remembered */
+    QUEUE_MX_OPEN_MAX = 256, /* questions open */
     QUEUE_MX_TTL_MIN_S = 60,
     QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
-    QUEUE_CTL_MAX = 16,           /* questions of operators at a time */
+    QUEUE_CTL_MAX = 16, /* questions of operators at a time */
 };
 
 enum { /* struct schedule_entry.flags */
-    ENTRY_IS_BOUNCE = 1 << 0,
-    ENTRY_WANT_HOLD = 1 << 1, /* when the work under way ends */
-    ENTRY_WANT_DROP = 1 << 2,
-    ENTRY_WANT_RETRY = 1 << 3,
-    ENTRY_IS_EXPIRED = 1 << 4, /* behind a blocked site for too long: give up without an attempt */
+       ENTRY_IS_BOUNCE = 1 << 0,
+       ENTRY_WANT_HOLD = 1 << 1, /* when the work under way ends */
+       ENTRY_WANT_DROP = 1 << 2,
+       ENTRY_WANT_RETRY = 1 << 3,
+       ENTRY_IS_EXPIRED = 1 << 4, /* behind a blocked site for too long: give up without an attempt */
 };
 
 struct queue;
@@ -110,7 +111,7 @@ struct worker { /* a relay, or the local role */
     enum role role;
     unsigned index;
     struct channel *channel;
-    struct list jobs;    /* out there */
+    struct list jobs; /* out there */
     size_t n_jobs;
     struct list waiting; /* works that wait for the channel, its room, or a place */
     bool is_full;
@@ -176,7 +177,7 @@ struct work {
     bool is_lmtp;
     /* jobs */
     struct worker *worker;
-    uint32_t *portion; /* recipients */
+    uint32_t *portion;                          /* recipients */
     uint32_t n_portion, next_portion, next_job; /* next_job: portion[] not yet out */
     unsigned n_out;
     struct job jobs[QUEUE_WORK_JOBS_MAX];
@@ -198,9 +199,10 @@ struct work {
 enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING, QUEUE_CLOSED };
 
 /* name in the metrics */
-#define QUEUE_COUNTERS(X)                                                                                              \
-    X(accepted) X(accepted_octets) X(refused) X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired)       \
-    X(bounced) X(not_bounced) X(dropped) X(lost) X(trouble)
+#define QUEUE_COUNTERS(X)                                                                                    \
+    X(accepted)                                                                                              \
+    X(accepted_octets) X(refused) X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired)         \
+        X(bounced) X(not_bounced) X(dropped) X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -283,10 +285,11 @@ void queue_send_counters(struct queue *q);
 /* ---- queue_put.c ---- */
 void queue_smtpd_set(struct queue *q, unsigned index, struct channel *c);
 void queue_smtpd_fini(struct queue *q);
-void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id, enum err err);
+void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id,
+                    enum err err);
 void queue_puts_retry(struct queue *q); /* those that wait for the store */
-/* Submits body (bytes in f, or a file of file_size) and envelope; when durable the put is answered and the entry
- * admitted. Takes f. */
+/* Submits body (bytes in f, or a file of file_size) and envelope; when durable the put is answered and the
+ * entry admitted. Takes f. */
 void queue_put_submit(struct queue *q, struct fresh *f);
 bool queue_take_id(struct smtpd_link *l, uint64_t id);
 
@@ -300,8 +303,10 @@ void intake_abort_all(struct smtpd_link *l); /* the channel is gone; those alrea
 void intake_free_all(struct smtpd_link *l);  /* the role dies */
 
 /* ---- queue_body.c ---- */
-/* A message: its record, encoded from e, and its body or nothing of it. One reference. NULL without memory. */
-struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e, struct str body);
+/* A message: its record, encoded from e, and its body or nothing of it. One reference. NULL without memory.
+ */
+struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e,
+                        struct str body);
 static inline struct str fresh_record(const struct fresh *f)
 {
     return str_of(f->octets, f->n_record);
@@ -311,20 +316,21 @@ static inline struct str fresh_body(const struct fresh *f)
     return str_of(f->octets + f->n_record, f->n_body);
 }
 void fresh_unref(struct fresh *f);
-void cache_add(struct queue *q, struct fresh *f); /* takes the caller's reference */
+void cache_add(struct queue *q, struct fresh *f);       /* takes the caller's reference */
 struct fresh *cache_find(struct queue *q, uint64_t id); /* a reference, or NULL */
 struct fresh *cache_find_body(struct queue *q, uint64_t body_id);
 void cache_remove(struct queue *q, uint64_t id);
 void cache_remove_record(struct queue *q, uint64_t id); /* the body stays for the children */
 void cache_clear(struct queue *q);
-/* Writes a body of the store into a pipe until its end or until the reader goes. The read end comes back as a handle,
- * NULL when there is no pipe to be had. */
+/* Writes a body of the store into a pipe until its end or until the reader goes. The read end comes back as a
+ * handle, NULL when there is no pipe to be had. */
 struct feed *feed_start(struct queue *q, uint64_t body_id, uint64_t size, struct handle **out_read);
 void feed_stop(struct feed *f); /* no more octets; the pipe ends short of its size */
 void feed_free_all(struct queue *q);
 
 /* ---- queue_site.c ---- */
-/* What is known of the domain's mail exchangers; NULL: asked, and the entry or work (one of them given) is told later. */
+/* What is known of the domain's mail exchangers; NULL: asked, and the entry or work (one of them given) is
+ * told later. */
 const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entry *e, struct work *w);
 void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m);
 void mx_on_lookup(struct queue *q); /* a new channel: ask again */
@@ -344,8 +350,8 @@ void queue_admit(struct queue *q, struct fresh *f);
 /* The entry (ASIDE, in no list) waits at the site that mx leads to. */
 void queue_place_mx(struct queue *q, struct schedule_entry *e, const struct mx *mx);
 void queue_place(struct queue *q, struct schedule_entry *e, struct str site, bool is_local, uint64_t due_ms);
-/* The open recipients by destination: true when they are at one, w->route and w->site are set then; false: w is being
- * split or was given up. */
+/* The open recipients by destination: true when they are at one, w->route and w->site are set then; false: w
+ * is being split or was given up. */
 bool work_route(struct work *w);
 
 /* ---- queue_run.c ---- */
@@ -393,12 +399,12 @@ void naming_free_all(struct queue *q);
 /* ---- queue_mark.c ---- */
 enum mark_verb { MARK_HOLD = 0, MARK_RELEASE, MARK_DROP };
 /* The entry must be WAITING, HELD or ASIDE in nobody's hands. done may be NULL. */
-void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb, void (*done)(void *arg, enum err err),
-                void *arg);
+void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb,
+                void (*done)(void *arg, enum err err), void *arg);
 void mark_free_all(struct queue *q);
 
 /* ---- queue_ctl.c ---- */
 void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m);
-void ctl_step(struct queue *q); /* at the end of each turn */
+void ctl_step(struct queue *q);     /* at the end of each turn */
 void ctl_drop_all(struct queue *q); /* the admin's channel is gone: reads under way end unheard */
 void ctl_free_all(struct queue *q);

@@ -1,7 +1,8 @@
-/* service/queue/queue_body.c: octets of messages in memory: the cache of fresh ones, so that an immediate delivery reads no
- * disk; and feeds, which copy a body of the store into a pipe.
+/* service/queue/queue_body.c: octets of messages in memory: the cache of fresh ones, so that an immediate
+ * delivery reads no disk; and feeds, which copy a body of the store into a pipe.
  *
- * Limits: the cache holds QUEUE_CACHE_MAX octets, the oldest go first; a feed holds two pieces of QUEUE_PIPE_STEP.
+ * Limits: the cache holds QUEUE_CACHE_MAX octets, the oldest go first; a feed holds two pieces of
+ * QUEUE_PIPE_STEP.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -9,9 +10,11 @@
 
 #include <string.h>
 
-/* ---- fresh messages ---------------------------------------------------------------------------------------------------- */
+/* ---- fresh messages
+ * ---------------------------------------------------------------------------------------------------- */
 
-struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e, struct str body)
+struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e,
+                        struct str body)
 {
     size_t n_record = envelope_encoded_size(e);
     if (n_record > STORE_ENVELOPE_MAX || body.n > STORE_BODY_SEGMENT_MAX + (size_t)QUEUE_PIPE_STEP)
@@ -46,7 +49,9 @@ void fresh_unref(struct fresh *f)
     mem_free(f);
 }
 
-/* ---- cache ---------------------------------------------------------------------------------------------------------------- */
+/* ---- cache
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void cache_take_out(struct queue *q, struct fresh *f)
 {
@@ -117,7 +122,9 @@ void cache_clear(struct queue *q)
         cache_take_out(q, list_entry(q->cache.next, struct fresh, link));
 }
 
-/* ---- feeds ------------------------------------------------------------------------------------------------------------------ */
+/* ---- feeds
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 struct feed {
     struct list link;
@@ -208,8 +215,8 @@ static void read_on(struct feed *f)
     f->is_reading = true;
     queue_store_busy(f->q);
     uint64_t rest = f->size - f->n_asked;
-    store_read_body(f->q->store, f->body_id, f->n_asked, rest < QUEUE_PIPE_STEP ? (size_t)rest : QUEUE_PIPE_STEP,
-                    &f->read);
+    store_read_body(f->q->store, f->body_id, f->n_asked,
+                    rest < QUEUE_PIPE_STEP ? (size_t)rest : QUEUE_PIPE_STEP, &f->read);
 }
 
 struct feed *feed_start(struct queue *q, uint64_t body_id, uint64_t size, struct handle **out_read)
@@ -250,7 +257,7 @@ void feed_stop(struct feed *f)
 
 void feed_free_all(struct queue *q)
 {
-    list_each(l, &q->feeds) {
+    list_each (l, &q->feeds) {
         struct feed *f = list_entry(l, struct feed, link);
         list_remove(&f->link);
         mem_free(f);

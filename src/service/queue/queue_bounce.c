@@ -1,5 +1,6 @@
-/* service/queue/queue_bounce.c: the report to the sender about recipients that failed for good in this attempt. It goes into
- * the same unit as the outcome, so that it exists exactly when the failure is recorded. */
+/* service/queue/queue_bounce.c: the report to the sender about recipients that failed for good in this
+ * attempt. It goes into the same unit as the outcome, so that it exists exactly when the failure is recorded.
+ */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "service/queue/queue.h"
@@ -7,8 +8,9 @@
 static void not_bounced(struct work *w)
 {
     struct queue *q = w->q;
-    struct str why = w->envelope.kind == ENVELOPE_BOUNCE ? STR("a report could not be delivered to its sender")
-                                                         : STR("the message has no sender to report to");
+    struct str why = w->envelope.kind == ENVELOPE_BOUNCE
+                         ? STR("a report could not be delivered to its sender")
+                         : STR("the message has no sender to report to");
     q->count.not_bounced++;
     log_warn(q->world->log, "queue.not-bounced", LID("id", w->id), LS("why", why));
     TELL(q, .kind = EVENT_NOT_BOUNCED, .id = w->id, .text = why);

@@ -1,8 +1,8 @@
 /* service/queue/queue_ctl.c: the operator's questions and commands (ipc/ctl.h).
  *
- * A question walks the schedule in slices of QUEUE_SLICE entries a turn, so that mail goes on; what memory can't tell is read
- * from the store, CTL_READS_MAX at a time. Rows go out in pages; a full channel stops the walk. Entries that come or move
- * during a walk may be missed.
+ * A question walks the schedule in slices of QUEUE_SLICE entries a turn, so that mail goes on; what memory
+ * can't tell is read from the store, CTL_READS_MAX at a time. Rows go out in pages; a full channel stops the
+ * walk. Entries that come or move during a walk may be missed.
  */
 #include "base/mem.h"
 #include "service/queue/queue.h"
@@ -11,7 +11,13 @@
 
 #include <stdlib.h>
 
-enum { CTL_READS_MAX = 16, CTL_PAGE = 48 * 1024, CTL_FRAME = 112 * 1024, CTL_ROWS_OCTETS = 2 * 1024 * 1024, CTL_ARENA_MAX = 1024 * 1024 };
+enum {
+    CTL_READS_MAX = 16,
+    CTL_PAGE = 48 * 1024,
+    CTL_FRAME = 112 * 1024,
+    CTL_ROWS_OCTETS = 2 * 1024 * 1024,
+    CTL_ARENA_MAX = 1024 * 1024
+};
 
 struct ask {
     struct list link;
@@ -51,7 +57,8 @@ static bool send_rows(struct ask *a, struct str rows, bool is_last, enum err err
     return channel_backlog(q->admin) < IPC_QUEUE_MAX / 2 && ipc_send_ctl_answer(q->admin, &m, NULL) == ERR_OK;
 }
 
-/* Sends what is in a->rows, whole rows at a time. false: the channel is full (a closed one is told by its on_closed). */
+/* Sends what is in a->rows, whole rows at a time. false: the channel is full (a closed one is told by its
+ * on_closed). */
 static bool flush(struct ask *a, bool is_last, enum err err)
 {
     if (a->q->admin == NULL)
@@ -84,7 +91,9 @@ static void answer_error(struct queue *q, uint64_t token, enum err err, struct s
         q->env->n_events_dropped++;
 }
 
-/* ---- one entry ------------------------------------------------------------------------------------------------------------------ */
+/* ---- one entry
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_marked(void *arg, enum err err)
 {
@@ -102,9 +111,9 @@ static bool is_busy(const struct schedule_entry *e)
     return e->state == ENTRY_ASIDE || e->state == ENTRY_ACTIVE;
 }
 
-static void want(struct ask *a, struct schedule_entry *e, unsigned flag, unsigned not)
+static void want(struct ask *a, struct schedule_entry *e, unsigned flag, unsigned not )
 {
-    e->flags = (uint8_t)((e->flags & ~not) | flag);
+    e->flags = (uint8_t)((e->flags & ~not ) | flag);
     a->n_busy++;
 }
 
@@ -233,7 +242,9 @@ static bool look(struct ask *a, struct schedule_entry *e)
     return true;
 }
 
-/* ---- walking ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- walking
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool needs_look(const struct ask *a)
 {
@@ -295,11 +306,13 @@ static void step(struct ask *a)
 
 void ctl_step(struct queue *q)
 {
-    list_each(l, &q->asks)
+    list_each (l, &q->asks)
         step(list_entry(l, struct ask, link));
 }
 
-/* ---- totals ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- totals
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct ranked {
     const struct schedule_site *site;
@@ -343,19 +356,22 @@ static void stats(struct ask *a)
         a->failed = true;
         return;
     }
-    list_each(l, &q->schedule.all_sites) {
+    list_each (l, &q->schedule.all_sites) {
         const struct schedule_site *site = list_entry(l, struct schedule_site, all);
         if (!site->is_remembered)
             r[n++] = (struct ranked){site, site->due.n + site->n_held + site->n_active + site->n_aside};
     }
     qsort(r, n, sizeof *r, by_rank);
-    /* In one go, so that the rows agree with each other; the last ones are left out when there are too many. */
+    /* In one go, so that the rows agree with each other; the last ones are left out when there are too many.
+     */
     for (size_t i = 0; i < n && i < a->n_max && a->rows.n < CTL_ROWS_OCTETS - 2 * ROW_MAX; i++)
         row_site(&a->rows, r[i].site, world_now_ms(q->world));
     mem_free(r);
 }
 
-/* ---- the question -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the question
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct ask *ask_new(struct queue *q, const struct ipc_ctl_ask *m, struct str text)
 {
@@ -434,16 +450,16 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
 
 void ctl_drop_all(struct queue *q)
 {
-    list_each(l, &q->asks)
+    list_each (l, &q->asks)
         list_entry(l, struct ask, link)->is_unheard = true;
     queue_wake(q);
 }
 
 void ctl_free_all(struct queue *q)
 {
-    list_each(l, &q->asks) {
+    list_each (l, &q->asks) {
         struct ask *a = list_entry(l, struct ask, link);
-        list_each(k, &a->looks) {
+        list_each (k, &a->looks) {
             list_remove(k);
             mem_free(list_entry(k, struct look, link));
         }

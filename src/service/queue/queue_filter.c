@@ -104,7 +104,8 @@ static bool parse_value(struct filter_term *t, struct str term, struct buf *erro
         return parse_word(t->key, t->value, &t->number) ||
                complain(error, "unknown state in", term, "deferred, held or active");
     case FILTER_KIND:
-        return parse_word(t->key, t->value, &t->number) || complain(error, "unknown kind in", term, "mail or bounce");
+        return parse_word(t->key, t->value, &t->number) ||
+               complain(error, "unknown kind in", term, "mail or bounce");
     case FILTER_AGE:
         return parse_age(t->value, &t->number) ||
                complain(error, "not an age in", term, "a number and s, m, h or d, such as age>2h");
@@ -135,18 +136,21 @@ static bool parse_term(struct str term, struct filter *f, struct buf *error)
                             keys[i].key == FILTER_AGE ? "write age>2h or age<2h" : "write key=value");
         if (f->n == FILTER_TERMS_MAX)
             return complain(error, "too many conditions at", term, "16 at most");
-        f->terms[f->n] = (struct filter_term){.key = keys[i].key, .op = term.p[at], .value = str_skip(term, at + 1)};
+        f->terms[f->n] =
+            (struct filter_term){.key = keys[i].key, .op = term.p[at], .value = str_skip(term, at + 1)};
         f->needs_envelope = f->needs_envelope || keys[i].needs_envelope;
         return parse_value(&f->terms[f->n++], term, error);
     }
-    return complain(error, "unknown key in", term, "id, state, kind, site, age, attempts, sender, rcpt or domain");
+    return complain(error, "unknown key in", term,
+                    "id, state, kind, site, age, attempts, sender, rcpt or domain");
 }
 
 bool filter_parse(struct str text, struct filter *out, struct buf *error)
 {
     *out = (struct filter){.n = 0};
     if (text.n > FILTER_TEXT_MAX)
-        return complain(error, "the filter is too long at", str_slice(text, 0, 20), "4096 characters at most");
+        return complain(error, "the filter is too long at", str_slice(text, 0, 20),
+                        "4096 characters at most");
     while (text.n > 0) {
         struct str term = str_trim(str_cut(&text, ' '));
         if (term.n > 0 && !parse_term(term, out, error))
@@ -167,7 +171,8 @@ static uint64_t state_of(const struct schedule_entry *e)
     return e->state == ENTRY_WAITING ? STATE_DEFERRED : STATE_ACTIVE;
 }
 
-bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e, bool is_bounce, int64_t wall_ms)
+bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e, bool is_bounce,
+                          int64_t wall_ms)
 {
     int64_t age_s = wall_ms / 1000 - (int64_t)e->created_s;
     for (size_t i = 0; i < f->n; i++) {
@@ -207,7 +212,8 @@ static bool any_rcpt(const struct filter_term *t, const struct envelope_state *s
     return false;
 }
 
-bool filter_matches_envelope(const struct filter *f, const struct envelope *e, const struct envelope_state *st)
+bool filter_matches_envelope(const struct filter *f, const struct envelope *e,
+                             const struct envelope_state *st)
 {
     for (size_t i = 0; i < f->n; i++) {
         const struct filter_term *t = &f->terms[i];

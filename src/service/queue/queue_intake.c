@@ -1,11 +1,11 @@
 /* service/queue/queue_intake.c: a message whose body comes by a pipe: over IPC_BODY_INLINE_MAX octets.
  *
- * States: READING (octets collect in memory; a body of up to STORE_BODY_SEGMENT_MAX ends there) -> STREAMING (it outgrew
- * that: a file of the store takes it piece by piece) -> FINISHING (the file is being made durable) -> SUBMITTED.
- * A body ends when the pipe ended, PUT_COMMIT came, and both agree on its size. An abort, a broken pipe or a lost channel
- * before that leaves nothing behind.
- * Memory: two pieces of QUEUE_PIPE_STEP, or STORE_BODY_SEGMENT_MAX, for each; in all at most config->memory_max: a message
- * that would exceed it is refused for now.
+ * States: READING (octets collect in memory; a body of up to STORE_BODY_SEGMENT_MAX ends there) -> STREAMING
+ * (it outgrew that: a file of the store takes it piece by piece) -> FINISHING (the file is being made
+ * durable) -> SUBMITTED. A body ends when the pipe ended, PUT_COMMIT came, and both agree on its size. An
+ * abort, a broken pipe or a lost channel before that leaves nothing behind. Memory: two pieces of
+ * QUEUE_PIPE_STEP, or STORE_BODY_SEGMENT_MAX, for each; in all at most config->memory_max: a message that
+ * would exceed it is refused for now.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -269,7 +269,7 @@ void intake_start(struct smtpd_link *l, const struct ipc_put *m, struct conn *pi
 
 static struct intake *find(struct smtpd_link *l, uint64_t token)
 {
-    list_each(i, &l->intakes) {
+    list_each (i, &l->intakes) {
         struct intake *in = list_entry(i, struct intake, link);
         if (in->token == token && !in->is_dead && in->life == l->life)
             return in;
@@ -296,7 +296,7 @@ void intake_abort(struct smtpd_link *l, uint64_t token)
 
 void intake_abort_all(struct smtpd_link *l)
 {
-    list_each(i, &l->intakes) {
+    list_each (i, &l->intakes) {
         struct intake *in = list_entry(i, struct intake, link);
         if (!in->is_dead)
             give_up(in, ERR_CANCELLED);

@@ -1,4 +1,5 @@
-/* service/queue/queue_mark.c: an operator's hold, release or drop of one entry: claimed, recorded, then done in memory. */
+/* service/queue/queue_mark.c: an operator's hold, release or drop of one entry: claimed, recorded, then done
+ * in memory. */
 #include "base/mem.h"
 #include "service/queue/queue.h"
 
@@ -82,7 +83,8 @@ static enum err submit(struct mark *m)
     uint64_t now_ms = world_now_ms(q->world);
     bool is_later = m->verb == MARK_HOLD && m->due_ms > now_ms;
     struct envelope_hint h = {
-        .flags = ((e->flags & ENTRY_IS_BOUNCE) != 0 ? HINT_BOUNCE : 0u) | (m->verb == MARK_HOLD ? HINT_HELD : 0u),
+        .flags =
+            ((e->flags & ENTRY_IS_BOUNCE) != 0 ? HINT_BOUNCE : 0u) | (m->verb == MARK_HOLD ? HINT_HELD : 0u),
         .n_attempts = e->n_attempts,
         .created_s = e->created_s,
         .next_ms = (wall_ms < 0 ? 0 : wall_ms) + (is_later ? (int64_t)(m->due_ms - now_ms) : 0),
@@ -91,8 +93,12 @@ static enum err submit(struct mark *m)
     unsigned char hint[STORE_HINT];
     hint_encode(&h, hint);
     struct str piece = buf_str(&delta);
-    struct store_op op = {.kind = STORE_PUT_RESULT, .id = e->by_id.id, .epoch = m->claim.epoch,
-                          .pieces = &piece, .n_pieces = 1, .hint = hint};
+    struct store_op op = {.kind = STORE_PUT_RESULT,
+                          .id = e->by_id.id,
+                          .epoch = m->claim.epoch,
+                          .pieces = &piece,
+                          .n_pieces = 1,
+                          .hint = hint};
     if (m->verb == MARK_DROP)
         op = (struct store_op){.kind = STORE_DROP, .id = e->by_id.id, .epoch = m->claim.epoch};
     else
@@ -115,8 +121,8 @@ static void on_claimed(struct store_claim *c, enum err err)
     finish(m, err);
 }
 
-void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb, void (*done)(void *arg, enum err err),
-                void *arg)
+void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb,
+                void (*done)(void *arg, enum err err), void *arg)
 {
     uint64_t now_ms = world_now_ms(q->world);
     bool was_held = e->state == ENTRY_HELD;
@@ -131,8 +137,14 @@ void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb, 
             done(arg, ERR_NOMEM);
         return;
     }
-    *m = (struct mark){.q = q, .entry = e, .verb = verb, .was_held = was_held, .due_ms = due_ms, .done = done,
-                       .arg = arg, .claim = {.done = on_claimed}};
+    *m = (struct mark){.q = q,
+                       .entry = e,
+                       .verb = verb,
+                       .was_held = was_held,
+                       .due_ms = due_ms,
+                       .done = done,
+                       .arg = arg,
+                       .claim = {.done = on_claimed}};
     e->work = m; /* in somebody's hands */
     list_push_back(&q->marks, &m->link);
     q->n_marks++;
@@ -142,7 +154,7 @@ void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb, 
 
 void mark_free_all(struct queue *q)
 {
-    list_each(l, &q->marks) {
+    list_each (l, &q->marks) {
         list_remove(l);
         mem_free(list_entry(l, struct mark, link));
     }

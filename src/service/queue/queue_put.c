@@ -1,10 +1,11 @@
 /* service/queue/queue_put.c: messages from smtpd.
  *
- * Each smtpd gets ids and may put each of its own once: a taken-over smtpd can neither overwrite another's message nor
- * put one twice. What it says is checked as if it came from the network. put_done follows when the unit is on disk.
+ * Each smtpd gets ids and may put each of its own once: a taken-over smtpd can neither overwrite another's
+ * message nor put one twice. What it says is checked as if it came from the network. put_done follows when
+ * the unit is on disk.
  *
- * Path of a small message: PUT -> one allocation (record and body) -> store_submit -> [flush] -> on_stored -> PUT_DONE,
- * cache, schedule.
+ * Path of a small message: PUT -> one allocation (record and body) -> store_submit -> [flush] -> on_stored ->
+ * PUT_DONE, cache, schedule.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -12,7 +13,9 @@
 
 #include <string.h>
 
-/* ---- ids -------------------------------------------------------------------------------------------------------------- */
+/* ---- ids
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void grants_remove(struct smtpd_link *l, size_t i)
 {
@@ -79,7 +82,8 @@ static void on_id_want(struct smtpd_link *l, const struct ipc_id_want *m)
         queue_trouble(q, ERR_NOMEM, "ids could not be given to smtpd");
 }
 
-/* ---- small messages ------------------------------------------------------------------------------------------------------ */
+/* ---- small messages
+ * ------------------------------------------------------------------------------------------------------ */
 
 void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id, enum err err)
 {
@@ -100,7 +104,8 @@ static void on_stored(struct store_ticket *t, enum err err)
     queue_store_idle(q);
     q->put_octets -= f->n_record + f->n_body;
     queue_put_done(q, f->smtpd, f->life, f->token, f->id, err);
-    if (err != ERR_OK) { /* it may be there after a restart: then it is delivered although the client was told 4xx */
+    if (err !=
+        ERR_OK) { /* it may be there after a restart: then it is delivered although the client was told 4xx */
         queue_trouble(q, err, "a message could not be stored");
         fresh_unref(f);
         return;
@@ -125,7 +130,12 @@ static enum err submit(struct fresh *f)
     bool is_file = body.n == 0 && f->body_size > 0;
     struct store_op ops[2] = {
         {.kind = STORE_PUT_BODY, .id = f->body_id, .pieces = &body, .n_pieces = 1},
-        {.kind = STORE_PUT_ENVELOPE, .id = f->id, .body_id = f->body_id, .pieces = &record, .n_pieces = 1, .hint = hint},
+        {.kind = STORE_PUT_ENVELOPE,
+         .id = f->id,
+         .body_id = f->body_id,
+         .pieces = &record,
+         .n_pieces = 1,
+         .hint = hint},
     };
     if (is_file)
         ops[0] = (struct store_op){.kind = STORE_PUT_BODY_FILE, .id = f->body_id, .size = f->body_size};
@@ -216,7 +226,8 @@ static void put_inline(struct smtpd_link *l, const struct ipc_put *m, const stru
     queue_put_submit(q, f);
 }
 
-/* ---- messages of smtpd ---------------------------------------------------------------------------------------------------- */
+/* ---- messages of smtpd
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void early_free(struct smtpd_link *l, struct early *e)
 {
@@ -228,7 +239,7 @@ static void early_free(struct smtpd_link *l, struct early *e)
 
 static struct early *early_find(struct smtpd_link *l, uint64_t token)
 {
-    list_each(i, &l->early) {
+    list_each (i, &l->early) {
         struct early *e = list_entry(i, struct early, link);
         if (e->token == token)
             return e;

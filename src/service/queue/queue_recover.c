@@ -1,5 +1,5 @@
-/* service/queue/queue_recover.c: from the store's hints into the schedule at the start, and what is caught up later:
- * the names of sites, of which hints hold only a hash, and entries that expire behind a blocked site.
+/* service/queue/queue_recover.c: from the store's hints into the schedule at the start, and what is caught up
+ * later: the names of sites, of which hints hold only a hash, and entries that expire behind a blocked site.
  */
 #include "base/mem.h"
 #include "service/queue/queue.h"
@@ -37,7 +37,9 @@ void recover_on_live(struct queue *q, const struct store_live *live)
         schedule_wait(s, e, now_ms + (h.next_ms > wall_ms ? (uint64_t)(h.next_ms - wall_ms) : 0), now_ms);
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------------------- */
+/* ---- names
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_named(struct store_read *r, enum err err)
 {
@@ -92,7 +94,7 @@ void naming_start(struct queue *q)
     q->names = mem_alloc_array(q->schedule.n_sites, sizeof *q->names);
     if (q->names == NULL)
         return; /* they are learnt as their entries come due */
-    list_each(l, &q->schedule.all_sites) {
+    list_each (l, &q->schedule.all_sites) {
         const struct schedule_site *site = list_entry(l, struct schedule_site, all);
         if (site->name_n == 0)
             q->names[n++] = site->by_hash.id;
@@ -104,25 +106,29 @@ void naming_start(struct queue *q)
 
 void naming_free_all(struct queue *q)
 {
-    list_each(l, &q->namings) {
+    list_each (l, &q->namings) {
         list_remove(l);
         mem_free(list_entry(l, struct naming, link));
     }
     mem_free(q->names);
 }
 
-/* ---- expiry behind a block ------------------------------------------------------------------------------------------------------ */
+/* ---- expiry behind a block
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts. */
+/* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts.
+ */
 void recover_sweep(struct queue *q)
 {
     const struct config *c = q->config;
     size_t n_slots = QUEUE_SLICE;
     int64_t wall_ms = world_wall_ms(q->world);
     struct schedule_entry *e;
-    while (q->n_works < QUEUE_ACTIVE_MAX && (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
+    while (q->n_works < QUEUE_ACTIVE_MAX &&
+           (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
         uint32_t expire_s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
-        if (e->state != ENTRY_WAITING || e->site->block_ms == 0 || !schedule_is_expired(e->created_s, wall_ms, expire_s))
+        if (e->state != ENTRY_WAITING || e->site->block_ms == 0 ||
+            !schedule_is_expired(e->created_s, wall_ms, expire_s))
             continue;
         schedule_take(&q->schedule, e, world_now_ms(q->world));
         e->flags |= ENTRY_IS_EXPIRED;

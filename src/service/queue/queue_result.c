@@ -1,17 +1,18 @@
 /* service/queue/queue_result.c: what came of an attempt, and the one unit that records it.
  *
- * A portion's outcomes are one unit of the store: deltas and a new hint, or the drop when the last recipient is settled;
- * with them the report to the sender, when a recipient failed for good. So a crash leaves either all of it or none: then
- * the attempt is made again. Units of results are lazy: they wait up to 50 ms for company.
- * When the store takes no unit at present the work waits in q->submit_waiting, and no new attempt starts meanwhile: an
- * outcome that can't be recorded would be a duplicate after a crash.
+ * A portion's outcomes are one unit of the store: deltas and a new hint, or the drop when the last recipient
+ * is settled; with them the report to the sender, when a recipient failed for good. So a crash leaves either
+ * all of it or none: then the attempt is made again. Units of results are lazy: they wait up to 50 ms for
+ * company. When the store takes no unit at present the work waits in q->submit_waiting, and no new attempt
+ * starts meanwhile: an outcome that can't be recorded would be a duplicate after a crash.
  */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "proto/smtp_client.h"
 #include "service/queue/queue.h"
 
-/* ---- results of a job ----------------------------------------------------------------------------------------------------- */
+/* ---- results of a job
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void set_outcome(struct work *w, const struct job_result *r)
 {
@@ -23,8 +24,9 @@ static void set_outcome(struct work *w, const struct job_result *r)
 
 static void take_result(struct work *w, uint32_t i, const struct job_result *r)
 {
-    static const enum envelope_rcpt_state states[] = {
-        [RESULT_OK] = ENVELOPE_DELIVERED, [RESULT_TEMPORARY] = ENVELOPE_DEFERRED, [RESULT_PERMANENT] = ENVELOPE_FAILED};
+    static const enum envelope_rcpt_state states[] = {[RESULT_OK] = ENVELOPE_DELIVERED,
+                                                      [RESULT_TEMPORARY] = ENVELOPE_DEFERRED,
+                                                      [RESULT_PERMANENT] = ENVELOPE_FAILED};
     struct envelope_rcpt *rcpt = &w->state.rcpts[i];
     *rcpt = (struct envelope_rcpt){
         .address = rcpt->address,
@@ -111,14 +113,20 @@ void result_all(struct work *w, enum result_kind kind, struct esc esc, struct st
     work_record(w);
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------------------------------- */
+/* ---- judging
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 /* The site is down: recipients that were not tried yet share the fate of those that were. */
 static void share_fate(struct work *w)
 {
     const struct envelope_rcpt *model = &w->state.rcpts[w->portion[0]];
-    struct job_result r = {.kind = RESULT_TEMPORARY, .stage = model->stage, .code = model->code, .esc = model->esc,
-                           .host = model->host, .text = model->text};
+    struct job_result r = {.kind = RESULT_TEMPORARY,
+                           .stage = model->stage,
+                           .code = model->code,
+                           .esc = model->esc,
+                           .host = model->host,
+                           .text = model->text};
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         if (envelope_is_open(&w->state.rcpts[i]) && (w->marks[i] & MARK_TRIED) == 0)
             take_result(w, i, &r);
@@ -183,13 +191,16 @@ static struct tally count(const struct work *w)
     return t;
 }
 
-/* ---- the unit ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the unit
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool same_outcome(const struct envelope_rcpt *a, const struct envelope_rcpt *b)
 {
-    return a->state == b->state && a->stage == b->stage && a->code == b->code && a->esc.class == b->esc.class &&
-           a->esc.subject == b->esc.subject && a->esc.detail == b->esc.detail && a->at_ms == b->at_ms &&
-           str_eq(a->host, b->host) && str_eq(a->text, b->text);
+    return a->state == b->state && a->stage == b->stage && a->code == b->code &&
+           a->esc.class == b->esc.class && a->esc.subject == b->esc.subject &&
+           a->esc.detail == b->esc.detail && a->at_ms == b->at_ms && str_eq(a->host, b->host) &&
+           str_eq(a->text, b->text);
 }
 
 /* A new delta in the work's arena and an op for it. */
@@ -294,8 +305,12 @@ static bool put_bounce(struct work *w)
     pieces[1] = fresh_record(f);
     w->ops[w->n_ops++] =
         (struct store_op){.kind = STORE_PUT_BODY, .id = f->body_id, .pieces = &pieces[0], .n_pieces = 1};
-    w->ops[w->n_ops++] = (struct store_op){.kind = STORE_PUT_ENVELOPE, .id = f->id, .body_id = f->body_id,
-                                           .pieces = &pieces[1], .n_pieces = 1, .hint = hint};
+    w->ops[w->n_ops++] = (struct store_op){.kind = STORE_PUT_ENVELOPE,
+                                           .id = f->id,
+                                           .body_id = f->body_id,
+                                           .pieces = &pieces[1],
+                                           .n_pieces = 1,
+                                           .hint = hint};
     return true;
 }
 
@@ -338,7 +353,9 @@ void work_record(struct work *w)
         work_submit(w);
 }
 
-/* ---- recording ---------------------------------------------------------------------------------------------------------------- */
+/* ---- recording
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static void free_made(struct work *w)
 {
@@ -385,7 +402,8 @@ static void on_recorded(struct store_ticket *ticket, enum err err)
     struct work *w = container_of(ticket, struct work, ticket);
     struct queue *q = w->q;
     queue_store_idle(q);
-    if (err != ERR_OK) { /* the store is gone for this process life: the entry stays aside, the next start finds it */
+    if (err != ERR_OK) { /* the store is gone for this process life: the entry stays aside, the next start
+                            finds it */
         queue_trouble(q, err, "a result could not be stored");
         free_made(w);
         (void)work_end(w);
@@ -472,7 +490,7 @@ void work_submit_retry(struct queue *q)
 void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms)
 {
     unsigned want = e->flags & (ENTRY_WANT_DROP | ENTRY_WANT_HOLD | ENTRY_WANT_RETRY);
-    e->flags &= (uint8_t)~(ENTRY_WANT_DROP | ENTRY_WANT_HOLD | ENTRY_WANT_RETRY | ENTRY_IS_EXPIRED);
+    e->flags &= (uint8_t) ~(ENTRY_WANT_DROP | ENTRY_WANT_HOLD | ENTRY_WANT_RETRY | ENTRY_IS_EXPIRED);
     if ((want & ENTRY_WANT_DROP) != 0)
         mark_start(q, e, MARK_DROP, NULL, NULL);
     else if ((want & ENTRY_WANT_HOLD) != 0)

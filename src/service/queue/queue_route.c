@@ -1,10 +1,13 @@
-/* service/queue/queue_route.c: where an entry belongs, and splitting one whose recipients go to several places.
+/* service/queue/queue_route.c: where an entry belongs, and splitting one whose recipients go to several
+ * places.
  *
- * The place follows from configuration and recipients alone, so it is never stored: a restart or a new configuration works
- * it out again at the next attempt. Recipients of one domain (or smart host, or local delivery) stay together; the MX set
- * of the domain decides only which site's concurrency and back-off they share.
+ * The place follows from configuration and recipients alone, so it is never stored: a restart or a new
+ * configuration works it out again at the next attempt. Recipients of one domain (or smart host, or local
+ * delivery) stay together; the MX set of the domain decides only which site's concurrency and back-off they
+ * share.
  *
- * A split is one unit: children with the same body, and the parent's drop. Nothing is attempted before it is on disk.
+ * A split is one unit: children with the same body, and the parent's drop. Nothing is attempted before it is
+ * on disk.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -93,7 +96,8 @@ void queue_admit(struct queue *q, struct fresh *f)
     }
 }
 
-/* ---- open recipients by destination ------------------------------------------------------------------------------------- */
+/* ---- open recipients by destination
+ * ------------------------------------------------------------------------------------- */
 
 struct group {
     uint64_t hash;
@@ -136,7 +140,9 @@ static bool find_groups(struct work *w, struct groups *g)
     return true;
 }
 
-/* ---- splitting -------------------------------------------------------------------------------------------------------------- */
+/* ---- splitting
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static struct fresh *make_child(struct work *w, const struct groups *g, uint32_t child, struct buf *rcpts)
 {
@@ -190,8 +196,12 @@ static bool make_ops(struct work *w, const struct groups *g)
             break;
         w->children[w->n_children++] = f;
         records[i] = fresh_record(f);
-        w->ops[i] = (struct store_op){.kind = STORE_PUT_ENVELOPE, .id = f->id, .body_id = w->body_id,
-                                      .pieces = &records[i], .n_pieces = 1, .hint = hint};
+        w->ops[i] = (struct store_op){.kind = STORE_PUT_ENVELOPE,
+                                      .id = f->id,
+                                      .body_id = w->body_id,
+                                      .pieces = &records[i],
+                                      .n_pieces = 1,
+                                      .hint = hint};
     }
     buf_fini(&rcpts);
     w->ops[n] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};

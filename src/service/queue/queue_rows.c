@@ -74,7 +74,8 @@ static const char *state_word(const struct schedule_entry *e)
     return "gone";
 }
 
-static void put_facts(struct buf *out, const struct row_facts *f, const struct envelope *e, const struct envelope_state *st)
+static void put_facts(struct buf *out, const struct row_facts *f, const struct envelope *e,
+                      const struct envelope_state *st)
 {
     const struct schedule_entry *s = f->entry;
     put_id(out, "id", f->id);
@@ -109,7 +110,8 @@ static void put_reason(struct buf *out, const struct schedule_entry *e, const st
         put_text(out, "reason", str_from_c(e->site->why));
 }
 
-void row_entry(struct buf *out, const struct row_facts *f, const struct envelope *e, const struct envelope_state *st)
+void row_entry(struct buf *out, const struct row_facts *f, const struct envelope *e,
+               const struct envelope_state *st)
 {
     size_t start = out->n;
     uint32_t n = 0, n_shown = 0;
@@ -136,9 +138,10 @@ void row_entry(struct buf *out, const struct row_facts *f, const struct envelope
 
 static void put_rcpt(struct buf *out, const struct envelope_rcpt *r)
 {
-    static const char *const words[] = {
-        [ENVELOPE_PENDING] = "waiting", [ENVELOPE_DEFERRED] = "deferred", [ENVELOPE_DELIVERED] = "delivered",
-        [ENVELOPE_FAILED] = "failed"};
+    static const char *const words[] = {[ENVELOPE_PENDING] = "waiting",
+                                        [ENVELOPE_DEFERRED] = "deferred",
+                                        [ENVELOPE_DELIVERED] = "delivered",
+                                        [ENVELOPE_FAILED] = "failed"};
     row_begin(out);
     put_text(out, "address", r->address);
     put_text(out, "state", str_from_c(words[r->state]));
@@ -159,7 +162,8 @@ static void put_rcpt(struct buf *out, const struct envelope_rcpt *r)
     buf_putc(out, '}');
 }
 
-void row_show(struct buf *out, const struct row_facts *f, const struct envelope *e, const struct envelope_state *st)
+void row_show(struct buf *out, const struct row_facts *f, const struct envelope *e,
+              const struct envelope_state *st)
 {
     size_t start = out->n;
     row_begin(out);

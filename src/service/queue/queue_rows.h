@@ -13,11 +13,14 @@ struct row_facts {
 enum { ROW_MAX = 16 * 1024, ROW_SHOW_MAX = 96 * 1024, ROW_RCPTS_MAX = 20 };
 
 /* A row of `list`: at most ROW_RCPTS_MAX recipients. */
-void row_entry(struct buf *out, const struct row_facts *f, const struct envelope *e, const struct envelope_state *st);
+void row_entry(struct buf *out, const struct row_facts *f, const struct envelope *e,
+               const struct envelope_state *st);
 /* The row of `show`: every recipient with its last answer, as many as fit into ROW_SHOW_MAX. */
-void row_show(struct buf *out, const struct row_facts *f, const struct envelope *e, const struct envelope_state *st);
+void row_show(struct buf *out, const struct row_facts *f, const struct envelope *e,
+              const struct envelope_state *st);
 void row_site(struct buf *out, const struct schedule_site *site, uint64_t now_ms);
 void row_error(struct buf *out, struct str text);
-void row_number(struct buf *out, const char *key, uint64_t v); /* "key":v, with a comma in front unless first */
+void row_number(struct buf *out, const char *key,
+                uint64_t v); /* "key":v, with a comma in front unless first */
 void row_begin(struct buf *out);
 void row_end(struct buf *out);

@@ -1,13 +1,13 @@
 /* service/queue/queue_run.c: one attempt at one entry.
  *
- *   LOADING --> ROUTING --> QUEUED --> READING --> RUNNING --> (BOUNCING) --> (SUBMITTING) --> RECORDING --> ENDED
- *                  |                                  ^                                          |
+ *   LOADING --> ROUTING --> QUEUED --> READING --> RUNNING --> (BOUNCING) --> (SUBMITTING) --> RECORDING -->
+ * ENDED |                                  ^                                          |
  *                  +-- split, expired, nowhere: to the record                next portion -------+
  *
- * The entry is claimed first: results and drop carry the claim's epoch, so that a store shared by several nodes takes them
- * from one. Up to QUEUE_RCPTS_PER_ATTEMPT_MAX recipients are a portion: one job for a relay, one job a recipient for
- * Maildirs. A portion is recorded before the next begins.
- * Who stands where: ROUTING in mx.works, QUEUED in worker.waiting, SUBMITTING in q->submit_waiting (all by w->wait).
+ * The entry is claimed first: results and drop carry the claim's epoch, so that a store shared by several
+ * nodes takes them from one. Up to QUEUE_RCPTS_PER_ATTEMPT_MAX recipients are a portion: one job for a relay,
+ * one job a recipient for Maildirs. A portion is recorded before the next begins. Who stands where: ROUTING
+ * in mx.works, QUEUED in worker.waiting, SUBMITTING in q->submit_waiting (all by w->wait).
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -19,14 +19,26 @@ void work_set_phase(struct work *w, enum work_phase to)
 {
     static const bool allowed[WORK_PHASES][WORK_PHASES] = {
         [WORK_LOADING] = {[WORK_ROUTING] = true, [WORK_ENDED] = true},
-        [WORK_ROUTING] = {[WORK_ROUTING] = true, [WORK_QUEUED] = true, [WORK_BOUNCING] = true,
-                          [WORK_SUBMITTING] = true, [WORK_RECORDING] = true, [WORK_ENDED] = true},
-        [WORK_QUEUED] = {[WORK_READING] = true, [WORK_RUNNING] = true, [WORK_ROUTING] = true, [WORK_BOUNCING] = true,
-                         [WORK_SUBMITTING] = true, [WORK_RECORDING] = true, [WORK_ENDED] = true},
-        [WORK_READING] = {[WORK_QUEUED] = true, [WORK_RUNNING] = true, [WORK_SUBMITTING] = true,
-                          [WORK_RECORDING] = true, [WORK_ENDED] = true},
-        [WORK_RUNNING] = {[WORK_BOUNCING] = true, [WORK_SUBMITTING] = true, [WORK_RECORDING] = true,
+        [WORK_ROUTING] = {[WORK_ROUTING] = true,
+                          [WORK_QUEUED] = true,
+                          [WORK_BOUNCING] = true,
+                          [WORK_SUBMITTING] = true,
+                          [WORK_RECORDING] = true,
                           [WORK_ENDED] = true},
+        [WORK_QUEUED] = {[WORK_READING] = true,
+                         [WORK_RUNNING] = true,
+                         [WORK_ROUTING] = true,
+                         [WORK_BOUNCING] = true,
+                         [WORK_SUBMITTING] = true,
+                         [WORK_RECORDING] = true,
+                         [WORK_ENDED] = true},
+        [WORK_READING] = {[WORK_QUEUED] = true,
+                          [WORK_RUNNING] = true,
+                          [WORK_SUBMITTING] = true,
+                          [WORK_RECORDING] = true,
+                          [WORK_ENDED] = true},
+        [WORK_RUNNING] =
+            {[WORK_BOUNCING] = true, [WORK_SUBMITTING] = true, [WORK_RECORDING] = true, [WORK_ENDED] = true},
         [WORK_BOUNCING] = {[WORK_SUBMITTING] = true, [WORK_RECORDING] = true, [WORK_ENDED] = true},
         [WORK_SUBMITTING] = {[WORK_RECORDING] = true, [WORK_ENDED] = true},
         [WORK_RECORDING] = {[WORK_ROUTING] = true, [WORK_QUEUED] = true, [WORK_ENDED] = true},
@@ -35,7 +47,8 @@ void work_set_phase(struct work *w, enum work_phase to)
     w->phase = to;
 }
 
-/* ---- begin and end -------------------------------------------------------------------------------------------------------- */
+/* ---- begin and end
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void on_claimed(struct store_claim *c, enum err err);
 static void on_loaded(struct store_read *r, enum err err);
@@ -124,7 +137,9 @@ static void forget(struct work *w, enum err err)
     schedule_remove(&q->schedule, work_end(w));
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------------------------------- */
+/* ---- loading
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool decode(struct work *w)
 {
@@ -137,8 +152,8 @@ static bool decode(struct work *w)
     uint32_t n = w->envelope.n_rcpts;
     struct envelope_rcpt *rcpts = arena_alloc_array(&w->arena, n, sizeof *rcpts);
     w->marks = arena_alloc_array(&w->arena, n, 1);
-    w->portion = arena_alloc_array(&w->arena, n < QUEUE_RCPTS_PER_ATTEMPT_MAX ? n : QUEUE_RCPTS_PER_ATTEMPT_MAX,
-                                   sizeof *w->portion);
+    w->portion = arena_alloc_array(
+        &w->arena, n < QUEUE_RCPTS_PER_ATTEMPT_MAX ? n : QUEUE_RCPTS_PER_ATTEMPT_MAX, sizeof *w->portion);
     if (rcpts == NULL || w->marks == NULL || w->portion == NULL)
         return false;
     envelope_state_init(&w->state, &w->envelope, rcpts);
@@ -158,7 +173,8 @@ static void maybe_loaded(struct work *w)
     }
     if (w->phase != WORK_LOADING || w->is_claiming || w->is_reading)
         return;
-    if (!decode(w)) { /* unreadable for now or for good: it stays for an operator to see, tried once a while */
+    if (!decode(
+            w)) { /* unreadable for now or for good: it stays for an operator to see, tried once a while */
         queue_trouble(w->q, ERR_CORRUPT, "an envelope could not be read");
         work_postpone(w, (uint64_t)w->q->config->retry_max_s * 1000);
         return;
@@ -206,7 +222,9 @@ static void on_loaded(struct store_read *r, enum err err)
     maybe_loaded(w);
 }
 
-/* ---- routing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- routing
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool keep_hops(struct work *w, struct str hops)
 {
@@ -224,8 +242,8 @@ static bool keep_hop(struct work *w, struct str name, const struct netaddr *addr
     return list_put_hop(&b, &h) && keep_hops(w, buf_str(&b));
 }
 
-/* The entry stands at another site than it belongs to (new configuration, new MX set, or never routed): moves it and ends
- * the attempt; its turn comes there. */
+/* The entry stands at another site than it belongs to (new configuration, new MX set, or never routed): moves
+ * it and ends the attempt; its turn comes there. */
 static bool moves(struct work *w, struct str site, bool is_local)
 {
     struct queue *q = w->q;
@@ -246,13 +264,15 @@ static bool moves(struct work *w, struct str site, bool is_local)
 static void run(struct work *w)
 {
     struct queue *q = w->q;
-    if (w->entry->state != ENTRY_ACTIVE) { /* it was to be split, and the configuration changed: take its turn */
+    if (w->entry->state !=
+        ENTRY_ACTIVE) { /* it was to be split, and the configuration changed: take its turn */
         work_postpone(w, 0);
         return;
     }
-    w->worker = w->route == ROUTE_MAILDIR
-                    ? &q->local
-                    : &q->relays[schedule_site_hash(w->site) % (q->config->n_relay < 1 ? 1 : q->config->n_relay)];
+    w->worker =
+        w->route == ROUTE_MAILDIR
+            ? &q->local
+            : &q->relays[schedule_site_hash(w->site) % (q->config->n_relay < 1 ? 1 : q->config->n_relay)];
     q->count.attempts++;
     TELL(q, .kind = EVENT_ATTEMPT, .id = w->id, .host = w->site, .number = w->state.n_attempts + 1u);
     work_next_portion(w);
@@ -329,7 +349,9 @@ void work_prepare(struct work *w)
         work_postpone(w, QUEUE_LOST_MS);
 }
 
-/* ---- jobs -------------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void enqueue(struct work *w);
 
@@ -529,7 +551,8 @@ static enum err send_one(struct work *w, struct job *j, struct str body, bool pi
     return ERR_OK;
 }
 
-/* INVALID: no path can be made of the name, and never will. STALE: the configuration changed amid the portion. */
+/* INVALID: no path can be made of the name, and never will. STALE: the configuration changed amid the
+ * portion. */
 static void refuse_one(struct work *w, enum err err)
 {
     uint32_t i = w->portion[w->next_job++];
@@ -612,7 +635,9 @@ void job_forget(struct job *j)
     w->n_out--;
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- workers
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
 {
@@ -682,7 +707,7 @@ void worker_lost(struct worker *k)
 
 void work_free_all(struct queue *q)
 {
-    list_each(l, &q->works) {
+    list_each (l, &q->works) {
         struct work *w = list_entry(l, struct work, link);
         list_remove(&w->link);
         if (w->fresh != NULL)

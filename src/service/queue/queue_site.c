@@ -1,8 +1,9 @@
 /* service/queue/queue_site.c: what the mail exchangers of a domain mean for us (RFC 5321 5.1, RFC 7505).
  *
- * A domain's answer becomes hops for the relay and the name of a site: domains with the same set of hosts share one. Our own
- * name in the set removes itself and all that are not preferred to it: they would only come back to us.
- * Limits: QUEUE_MX_MAX domains, the least used go first; QUEUE_MX_OPEN_MAX questions open, the others wait.
+ * A domain's answer becomes hops for the relay and the name of a site: domains with the same set of hosts
+ * share one. Our own name in the set removes itself and all that are not preferred to it: they would only
+ * come back to us. Limits: QUEUE_MX_MAX domains, the least used go first; QUEUE_MX_OPEN_MAX questions open,
+ * the others wait.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -58,7 +59,7 @@ static void ask_waiting(struct queue *q)
 static struct mx *mx_new(struct queue *q, struct str domain, uint64_t hash)
 {
     if (q->mx.n >= QUEUE_MX_MAX) {
-        list_each(l, &q->mx_by_use) {
+        list_each (l, &q->mx_by_use) {
             struct mx *old = list_entry(l, struct mx, link);
             if (old->state == MX_KNOWN && !has_waiters(old)) {
                 mx_free(q, old);
@@ -129,7 +130,9 @@ const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entr
     return NULL;
 }
 
-/* ---- an answer ------------------------------------------------------------------------------------------------------------ */
+/* ---- an answer
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct hosts {
     struct hop hops[DNS_MX_MAX];
@@ -203,10 +206,13 @@ struct verdict {
     const char *why;
 };
 
-static struct verdict judge(const struct ipc_mx_answer *m, struct hosts *h, struct str domain, struct queue *q)
+static struct verdict judge(const struct ipc_mx_answer *m, struct hosts *h, struct str domain,
+                            struct queue *q)
 {
-    static const struct verdict loop = {RESULT_PERMANENT, {5, 4, 6},
-                                        "the mail exchanger of the domain is this server, which does not take its mail"};
+    static const struct verdict loop = {
+        RESULT_PERMANENT,
+        {5, 4, 6},
+        "the mail exchanger of the domain is this server, which does not take its mail"};
     switch ((enum dns_status)m->status) {
     case DNS_STATUS_OK:
         if (!read_hosts(q, m->hosts, h))
@@ -229,7 +235,8 @@ static struct verdict judge(const struct ipc_mx_answer *m, struct hosts *h, stru
     case DNS_STATUS_TEMPORARY:
         return (struct verdict){RESULT_TEMPORARY, {4, 4, 3}, NULL};
     }
-    return (struct verdict){RESULT_TEMPORARY, {4, 4, 3}, "the answer of the domain name system makes no sense"};
+    return (struct verdict){
+        RESULT_TEMPORARY, {4, 4, 3}, "the answer of the domain name system makes no sense"};
 }
 
 /* Texts into one block: domain, site, hops, why. */
@@ -251,7 +258,7 @@ static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, 
     size_t text = b.n;
     if (v->why != NULL)
         buf_puts(&b, v->why);
-    else
+    else if (v->kind != RESULT_OK)
         buf_put(&b, str_slice(why, 0, MX_WHY_MAX));
     mx->verdict = v->kind;
     mx->esc = v->esc;
@@ -324,7 +331,7 @@ void mx_on_lookup(struct queue *q)
 
 void mx_clear(struct queue *q)
 {
-    list_each(l, &q->mx_by_use) {
+    list_each (l, &q->mx_by_use) {
         struct mx *mx = list_entry(l, struct mx, link);
         list_remove(&mx->link);
         mem_free(mx->octets);

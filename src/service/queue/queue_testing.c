@@ -3,11 +3,11 @@
 #include "base/mem.h"
 #include "wire/received.h"
 
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +28,8 @@ static struct test_world *of_env(struct role_env *env)
     return container_of(env, struct test_world, env);
 }
 
-/* ---- the supervisor's part -------------------------------------------------------------------------------------------------- */
+/* ---- the supervisor's part
+ * -------------------------------------------------------------------------------------------------- */
 
 void role_ready(struct role_env *env)
 {
@@ -83,7 +84,8 @@ void role_event(struct role_env *env, const struct ipc_event *e)
     w->n_events[e->kind]++;
     if (b->n > b->max - 8192)
         buf_consume(b, b->n / 2);
-    buf_printf(b, "%s %llx %llx", event_word(e->kind), (unsigned long long)e->id, (unsigned long long)e->other_id);
+    buf_printf(b, "%s %llx %llx", event_word(e->kind), (unsigned long long)e->id,
+               (unsigned long long)e->other_id);
     struct str parts[] = {e->host, e->rcpt, e->text};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         buf_putc(b, ' ');
@@ -101,7 +103,9 @@ bool test_saw(const struct test_world *w, const char *text)
     return str_find(buf_str(&w->events_text), str_from_c(text)) != STR_NPOS;
 }
 
-/* ---- clock, disk ------------------------------------------------------------------------------------------------------------- */
+/* ---- clock, disk
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t now_ms(const struct world *w)
 {
@@ -162,7 +166,9 @@ static void disk_unmount(struct disk *d)
     sim_disk_close(d);
 }
 
-/* ---- channels ------------------------------------------------------------------------------------------------------------------ */
+/* ---- channels
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct test_message *message_new(uint16_t type, struct str payload, struct handle *h)
 {
@@ -254,7 +260,9 @@ static bool deliver_one(struct channel *c)
     return true;
 }
 
-/* ---- pipes ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- pipes
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct world_ops ops;
 
@@ -363,7 +371,7 @@ void test_pipe_end(struct test_pipe *p)
 
 static bool ready_one(struct test_world *w)
 {
-    list_each(l, &w->pipes) {
+    list_each (l, &w->pipes) {
         struct test_pipe *p = list_entry(l, struct test_pipe, link);
         bool readable = p->octets.n > 0 || !p->writer_open;
         bool writable = p->octets.n < p->cap || !p->reader_open;
@@ -416,11 +424,13 @@ static const struct world_ops ops = {
     .pipe = make_pipe,
 };
 
-/* ---- turns ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- turns
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void run_script(struct test_world *w, struct channel *c)
 {
-    list_each(l, &c->sent) {
+    list_each (l, &c->sent) {
         struct test_message *m = list_entry(l, struct test_message, link);
         if (m->type == IPC_RELAY_JOB && w->on_relay_job != NULL) {
             struct ipc_relay_job j;
@@ -448,6 +458,13 @@ static void run_script(struct test_world *w, struct channel *c)
             test_message_free(m);
         }
     }
+}
+
+static void run_scripts(struct test_world *w)
+{
+    run_script(w, &w->relay);
+    run_script(w, &w->local);
+    run_script(w, &w->lookup);
 }
 
 static bool something_now(struct test_world *w)
@@ -487,19 +504,18 @@ static bool turn(struct test_world *w, uint64_t limit_us)
             due->fire(due);
         }
     }
-    list_each(l, &w->hooks) {
+    list_each (l, &w->hooks) {
         struct turn_hook *h = list_entry(l, struct turn_hook, link);
         h->run(h);
     }
-    run_script(w, &w->relay);
-    run_script(w, &w->local);
-    run_script(w, &w->lookup);
+    run_scripts(w);
     return true;
 }
 
 void test_run(struct test_world *w, uint64_t ms)
 {
     uint64_t limit = w->now_us + ms * 1000;
+    run_scripts(w); /* for what was said outside of a turn */
     while (turn(w, limit)) {
     }
     w->now_us = limit;
@@ -515,7 +531,9 @@ void test_until(struct test_world *w, bool (*cond)(struct test_world *w), uint64
     assert_true(cond(w));
 }
 
-/* ---- set-up ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- set-up
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void write_line(void *arg, struct str line)
 {
@@ -537,12 +555,17 @@ static void make_config(struct config *c, uint64_t generation)
         .name = org,
         .users = users,
         .n_users = ARRAY_LEN(users),
-        .deliver = {.kind = DELIVER_MAILDIR, .maildir = STR("/var/vmail/%d/%u"), .user_name = STR("vmail"),
-                    .uid = UINT32_MAX, .gid = UINT32_MAX},
+        .deliver = {.kind = DELIVER_MAILDIR,
+                    .maildir = STR("/var/vmail/%d/%u"),
+                    .user_name = STR("vmail"),
+                    .uid = UINT32_MAX,
+                    .gid = UINT32_MAX},
     };
     *c = (struct config){
         .generation = generation,
-        .policy = {.hostname = STR("mail.example.org"), .postmaster = STR("alice@example.org"), .domains = domains,
+        .policy = {.hostname = STR("mail.example.org"),
+                   .postmaster = STR("alice@example.org"),
+                   .domains = domains,
                    .n_domains = 2},
         .size_max = 50 * 1024 * 1024,
         .rcpt_max = 1000,
@@ -667,15 +690,17 @@ void test_world_fini(struct test_world *w)
     buf_fini(&w->events_text);
 }
 
-/* ---- what peers say ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what peers say
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
-#define SEND(c, type, name, m, h)                                                                                      \
-    do {                                                                                                               \
-        struct buf send_buf;                                                                                           \
-        buf_init(&send_buf, IPC_FRAME_MAX);                                                                            \
-        assert_true(ipc_encode_##name((m), &send_buf));                                                                \
-        test_send((c), (type), buf_str(&send_buf), (h));                                                               \
-        buf_fini(&send_buf);                                                                                           \
+#define SEND(c, type, name, m, h)                                                                            \
+    do {                                                                                                     \
+        struct buf send_buf;                                                                                 \
+        buf_init(&send_buf, IPC_FRAME_MAX);                                                                  \
+        assert_true(ipc_encode_##name((m), &send_buf));                                                      \
+        test_send((c), (type), buf_str(&send_buf), (h));                                                     \
+        buf_fini(&send_buf);                                                                                 \
     } while (0)
 
 uint64_t test_new_id(struct test_world *w)
@@ -717,7 +742,8 @@ void test_send_put(struct test_world *w, uint64_t token, uint64_t id, const char
     buf_fini(&list);
 }
 
-enum err test_put(struct test_world *w, const char *sender, const char *rcpts, struct str body, uint64_t *out_id)
+enum err test_put(struct test_world *w, const char *sender, const char *rcpts, struct str body,
+                  uint64_t *out_id)
 {
     uint64_t id = test_new_id(w);
     test_send_put(w, id, id, sender, rcpts, body, NULL);
@@ -777,15 +803,20 @@ void test_mx_answer(struct test_world *w, uint64_t token, enum dns_status status
         struct hop h = {.preference = (uint16_t)preference, .port = 25, .name = host};
         list_put_hop(&b, &h);
     }
-    struct ipc_mx_answer m = {.token = token, .status = (uint8_t)status, .ttl_s = 300, .hosts = buf_str(&b),
+    struct ipc_mx_answer m = {.token = token,
+                              .status = (uint8_t)status,
+                              .ttl_s = 300,
+                              .hosts = buf_str(&b),
                               .why = STR("the name servers did not answer")};
     SEND(&w->lookup, IPC_MX_ANSWER, mx_answer, &m, NULL);
     buf_fini(&b);
 }
 
-enum err test_ask(struct test_world *w, enum ctl_verb verb, uint64_t id, const char *filter, uint32_t n_max, struct buf *out)
+enum err test_ask(struct test_world *w, enum ctl_verb verb, uint64_t id, const char *filter, uint32_t n_max,
+                  struct buf *out)
 {
-    struct ipc_ctl_ask m = {.token = 99, .verb = (uint8_t)verb, .id = id, .filter = str_from_c(filter), .n_max = n_max};
+    struct ipc_ctl_ask m = {
+        .token = 99, .verb = (uint8_t)verb, .id = id, .filter = str_from_c(filter), .n_max = n_max};
     SEND(&w->admin, IPC_CTL_ASK, ctl_ask, &m, NULL);
     buf_reset(out);
     for (unsigned i = 0; i < 1000; i++) {

@@ -1,5 +1,6 @@
-/* service/queue/queue_testing.h: for tests only: the queue role over a small world in virtual time: a simulated disk, channels
- * whose far ends the test holds, pipes in memory, and the supervisor's part of role.h.
+/* service/queue/queue_testing.h: for tests only: the queue role over a small world in virtual time: a
+ * simulated disk, channels whose far ends the test holds, pipes in memory, and the supervisor's part of
+ * role.h.
  */
 #pragma once
 #include "base/rand.h"
@@ -77,8 +78,8 @@ struct test_world {
     uint64_t n_relay_jobs, n_local_jobs, n_mx_asks;
 };
 
-/* A world with the default configuration of the tests: local domains example.org (Maildir) and example.net (LMTP),
- * everything else by MX; hostname mail.example.org. */
+/* A world with the default configuration of the tests: local domains example.org (Maildir) and example.net
+ * (LMTP), everything else by MX; hostname mail.example.org. */
 void test_world_init(struct test_world *w, uint64_t seed);
 void test_world_fini(struct test_world *w);
 /* Starts the role on the medium and waits until it is ready. */
@@ -106,7 +107,8 @@ static inline struct str test_payload(const struct test_message *m)
 /* Ids as smtpd gets them: asks for some and waits. */
 uint64_t test_new_id(struct test_world *w);
 /* Puts a small message; the answer is waited for and returned. rcpts: separated by spaces. */
-enum err test_put(struct test_world *w, const char *sender, const char *rcpts, struct str body, uint64_t *out_id);
+enum err test_put(struct test_world *w, const char *sender, const char *rcpts, struct str body,
+                  uint64_t *out_id);
 void test_send_put(struct test_world *w, uint64_t token, uint64_t id, const char *sender, const char *rcpts,
                    struct str body, struct handle *pipe);
 /* A pipe whose writing end the test has: returns the handle for the put. */
