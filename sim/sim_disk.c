@@ -1,8 +1,8 @@
 /* sim/sim_disk.h
  *
- * A file (inode) has two states of its content, each an array of shared blocks: `now` and `durable`. Between them stands
- * the list of writes since the last sync, in order, from which power loss composes what is left. A folder likewise has
- * its entries now, its durable entries and the list of changes in between.
+ * A file (inode) has two states of its content, each an array of shared blocks: `now` and `durable`. Between
+ * them stands the list of writes since the last sync, in order, from which power loss composes what is left.
+ * A folder likewise has its entries now, its durable entries and the list of changes in between.
  */
 #include "sim/sim_disk.h"
 
@@ -249,8 +249,7 @@ static void copy_path(char out[PATH_CAP], const char *path)
 
 static struct entry *entry_find(const struct list *tree, const char *path)
 {
-    list_each(l, tree)
-    {
+    list_each (l, tree) {
         struct entry *e = list_entry(l, struct entry, link);
         int order = strcmp(e->path, path);
         if (order == 0)
@@ -312,8 +311,8 @@ static void change_apply(struct list *tree, const struct change *c)
 }
 
 /* Changes the present tree and notes what is not durable yet. */
-static void change_add(struct sim_disk *d, const char *folder_of, const char *gone, const char *there, bool is_folder,
-                       struct inode *inode)
+static void change_add(struct sim_disk *d, const char *folder_of, const char *gone, const char *there,
+                       bool is_folder, struct inode *inode)
 {
     struct change *c = mem_must_new(struct change);
     parent_of(folder_of, c->folder);
@@ -355,7 +354,7 @@ static void tree_clear(struct list *tree)
 
 static void changes_clear(struct sim_disk *d)
 {
-    list_each(l, &d->changes)
+    list_each (l, &d->changes)
         change_drop(list_entry(l, struct change, link));
 }
 
@@ -373,8 +372,7 @@ void sim_disk_del(struct sim_disk **pd)
 
 static void clone_tree(struct list *to, const struct list *from)
 {
-    list_each(l, from)
-    {
+    list_each (l, from) {
         const struct entry *e = list_entry(l, struct entry, link);
         struct entry *n = mem_must_new(struct entry);
         copy_path(n->path, e->path);
@@ -391,8 +389,7 @@ struct sim_disk *sim_disk_clone(const struct sim_disk *d, uint64_t seed)
     c->capacity = d->capacity;
     c->lies = d->lies;
     c->timing = d->timing;
-    list_each(l, &d->inodes)
-    {
+    list_each (l, &d->inodes) {
         struct inode *from = list_entry(l, struct inode, link);
         struct inode *to = inode_new(c);
         to->n_refs = 1; /* ours, during the clone */
@@ -414,15 +411,14 @@ struct sim_disk *sim_disk_clone(const struct sim_disk *d, uint64_t seed)
     }
     clone_tree(&c->now, &d->now);
     clone_tree(&c->durable, &d->durable);
-    list_each(l, &d->changes)
-    {
+    list_each (l, &d->changes) {
         const struct change *from = list_entry(l, struct change, link);
         struct change *to = mem_must_new(struct change);
         *to = *from;
         to->inode = inode_keep(from->inode == NULL ? NULL : from->inode->twin);
         list_push_back(&c->changes, &to->link);
     }
-    list_each(l, &d->inodes)
+    list_each (l, &d->inodes)
         inode_drop(list_entry(l, struct inode, link)->twin);
     return c;
 }
@@ -453,8 +449,8 @@ void sim_disk_set_timing(struct sim_disk *d, const struct sim_disk_timing *t)
     d->timing = *t;
 }
 
-void sim_disk_watch(struct sim_disk *d, void (*fn)(void *arg, enum sim_disk_moment m, const struct disk_op *op),
-                    void *arg)
+void sim_disk_watch(struct sim_disk *d,
+                    void (*fn)(void *arg, enum sim_disk_moment m, const struct disk_op *op), void *arg)
 {
     d->watch = fn;
     d->watch_arg = arg;
@@ -474,8 +470,7 @@ static bool is_below(const char *path, const char *folder)
 uint64_t sim_disk_octets(const struct sim_disk *d, const char *folder)
 {
     uint64_t n = 0;
-    list_each(l, &d->now)
-    {
+    list_each (l, &d->now) {
         const struct entry *e = list_entry(l, struct entry, link);
         if (!e->is_folder && is_below(e->path, folder))
             n += e->inode->now.size;
@@ -486,8 +481,7 @@ uint64_t sim_disk_octets(const struct sim_disk *d, const char *folder)
 void sim_disk_each_file(const struct sim_disk *d, const char *folder,
                         void (*fn)(void *arg, const char *path, uint64_t size), void *arg)
 {
-    list_each(l, &d->now)
-    {
+    list_each (l, &d->now) {
         const struct entry *e = list_entry(l, struct entry, link);
         if (!e->is_folder && is_below(e->path, folder))
             fn(arg, e->path, e->inode->now.size);
@@ -557,7 +551,8 @@ static void compose(struct sim_disk *d, struct inode *n, unsigned how)
             continue;
         }
         uint64_t torn = how == LOSE_TAIL ? rng_below(&d->rng, w->len / SECTOR + 2) * SECTOR : 0;
-        uint64_t odds = how == LOSE_ANY ? rng_below(&d->rng, 5) : 0; /* some writes nearly whole, some nearly lost */
+        uint64_t odds =
+            how == LOSE_ANY ? rng_below(&d->rng, 5) : 0; /* some writes nearly whole, some nearly lost */
         for (uint64_t at = 0; at < w->len;) {
             uint64_t step = SECTOR - (w->offset + at) % SECTOR;
             step = step < w->len - at ? step : w->len - at;
@@ -588,26 +583,23 @@ static void kill_mount(struct disk *m)
 
 void sim_disk_power_cut(struct sim_disk *d)
 {
-    list_each(l, &d->mounts)
+    list_each (l, &d->mounts)
         kill_mount(list_entry(l, struct disk, link));
     unsigned how = (unsigned)rng_below(&d->rng, LOSE_KINDS);
-    list_each(l, &d->inodes)
-    {
+    list_each (l, &d->inodes) {
         struct inode *n = list_entry(l, struct inode, link);
         compose(d, n, how == LOSE_ANY ? (unsigned)rng_below(&d->rng, LOSE_KINDS) : how);
         content_fini(&n->now);
         n->now = content_copy(&n->durable);
     }
-    list_each(l, &d->changes)
-    {
+    list_each (l, &d->changes) {
         struct change *c = list_entry(l, struct change, link);
         if (how == LOSE_NONE || (how != LOSE_ALL && rng_below(&d->rng, 2) == 0))
             change_apply(&d->durable, c);
         change_drop(c);
     }
     tree_clear(&d->now);
-    list_each(l, &d->durable)
-    {
+    list_each (l, &d->durable) {
         const struct entry *e = list_entry(l, struct entry, link);
         entry_set(&d->now, e->path, e->is_folder, e->inode);
     }
@@ -641,7 +633,7 @@ static bool folder_exists(const struct sim_disk *d, const char *folder)
 static uint64_t used(const struct sim_disk *d)
 {
     uint64_t n = 0;
-    list_each(l, &d->inodes)
+    list_each (l, &d->inodes)
         n += list_entry(l, struct inode, link)->now.size;
     return n;
 }
@@ -768,8 +760,7 @@ static enum err do_list(struct disk *m, struct disk_op *op)
     path_of(m, op->name, path);
     if (!folder_exists(d, path))
         return ERR_NOTFOUND;
-    list_each(l, &d->now)
-    {
+    list_each (l, &d->now) {
         const struct entry *e = list_entry(l, struct entry, link);
         parent_of(e->path, folder);
         if (strcmp(folder, path) != 0)
@@ -785,8 +776,7 @@ static enum err do_lock(struct disk *m, struct disk_op *op)
 {
     char path[PATH_CAP];
     path_of(m, op->name, path);
-    list_each(l, &m->medium->mounts)
-    {
+    list_each (l, &m->medium->mounts) {
         const struct disk *other = list_entry(l, struct disk, link);
         if (other != m && strcmp(other->lock, path) == 0)
             return ERR_EXISTS;
@@ -812,8 +802,7 @@ static void sync_folder(struct disk *m, const struct disk_op *op)
     path_of(m, op->name, path);
     if (d->lies)
         return;
-    list_each(l, &d->changes)
-    {
+    list_each (l, &d->changes) {
         struct change *c = list_entry(l, struct change, link);
         if (strcmp(c->folder, path) != 0)
             continue;
@@ -859,7 +848,8 @@ static enum err change_now(struct disk *m, struct disk_op *op, uint64_t limit)
     case DISK_WRITE:
         return do_write(d, op, limit);
     case DISK_READ:
-        op->n_done = content_read(&op->file->inode->now, op->offset, (unsigned char *)op->mem, (size_t)op->size);
+        op->n_done =
+            content_read(&op->file->inode->now, op->offset, (unsigned char *)op->mem, (size_t)op->size);
         d->counts.n_reads++;
         d->counts.octets_read += op->n_done;
         return ERR_OK;
@@ -892,8 +882,7 @@ static void sync_failed(struct disk *m, const struct disk_op *op)
     }
     char path[PATH_CAP];
     path_of(m, op->name, path);
-    list_each(l, &d->changes)
-    {
+    list_each (l, &d->changes) {
         struct change *c = list_entry(l, struct change, link);
         if (strcmp(c->folder, path) == 0 && rng_below(&d->rng, 2) == 0) {
             change_apply(&d->durable, c);
@@ -942,7 +931,8 @@ static enum err act(struct disk *m, struct disk_op *op)
 
 /* ---- mounts ---- */
 
-enum err sim_disk_mount(struct sim_disk *d, const char *root, const struct sim_disk_host *host, struct disk **out)
+enum err sim_disk_mount(struct sim_disk *d, const char *root, const struct sim_disk_host *host,
+                        struct disk **out)
 {
     if (!folder_exists(d, root))
         return ERR_NOTFOUND;

@@ -35,7 +35,8 @@ void chunk_pool_fini(struct chunk_pool *p)
 static struct chunk *chunk_take(struct chunk_pool *p, size_t need)
 {
     size_t usual = p->chunk_size - sizeof(struct chunk);
-    size_t n_units = need <= usual ? 1 : (need + p->chunk_size - 1) / p->chunk_size;
+    /* one unit if and only if a usual chunk holds it */
+    size_t n_units = need <= usual ? 1 : (need + sizeof(struct chunk) + p->chunk_size - 1) / p->chunk_size;
     if (n_units > p->n_max || p->n_lent > p->n_max - n_units)
         return NULL;
     struct chunk *c = NULL;

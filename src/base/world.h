@@ -156,7 +156,7 @@ const struct netaddr *listener_addr(const struct listener *l);
 
 /* ---- disk ---------------- */
 
-/* A tree of files below one folder. Names are relative, without "..", components of printable ASCII.
+/* A tree of files below one folder. Names are relative, without "..", components without control characters.
  * Operations of one lane run one at a time and in order; lanes run beside each other. The calling thread
  * never waits for the medium. After a failed sync of a file its unsynced content is unknown for ever: never
  * retry, never trust it (that is the user's duty; an implementation just reports). */

@@ -42,7 +42,7 @@ static bool name_is_valid(const char *name)
         more = str_chr(rest, '/') != STR_NPOS;
         struct str part = str_cut(&rest, '/');
         if (part.n == 0 || part.n > NAME_MAX || str_eq(part, STR(".")) || str_eq(part, STR("..")) ||
-            str_has_ctl(part) || !str_is_ascii(part))
+            str_has_ctl(part))
             return false;
     }
     return true;

@@ -230,7 +230,7 @@ static void refuses_names(void **state)
     UNUSED(state);
     static const char *const bad[] = {"",     "/",      "/etc/passwd", "..",       ".",
                                       "../a", "a/../b", "a/..",        "./a",      "a//b",
-                                      "a/",   "a\nb",   "a\x7f",       "\xc3\xa9", "a/."};
+                                      "a/",   "a\nb",   "a\x7f",       "a/."};
     static const enum disk_kind kinds[] = {DISK_OPEN, DISK_UNLINK, DISK_MKDIR, DISK_LOCK};
     struct probe p;
     struct buf names;

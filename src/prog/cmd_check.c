@@ -4,8 +4,10 @@
 #include "prog/load.h"
 #include "prog/prog.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const char usage_text[] =
     "Usage: waxwing check [--json] [FILE]\n"
@@ -66,6 +68,14 @@ int cmd_check(int argc, char **argv)
         json = true;
     }
     const char *path = optind < argc ? argv[optind] : "/etc/waxwing/waxwing.lua";
+    if (optind < argc - 1) {
+        (void)fputs(usage_text, stderr);
+        return EXIT_USAGE;
+    }
+    if (access(path, R_OK) == -1) {
+        (void)fprintf(stderr, "waxwing: can't read %s: %s\n", path, err_str(err_from_errno(errno)));
+        return EXIT_NOINPUT;
+    }
     struct loaded l;
     bool ok = load_config(path, STR_NIL, path, 1, &l);
     int status = report(&l, ok, json, path);

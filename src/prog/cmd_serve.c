@@ -227,6 +227,10 @@ int cmd_serve(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
+    if (optind < argc) {
+        (void)fputs(usage_text, stderr);
+        return EXIT_USAGE;
+    }
     (void)prctl(PR_SET_DUMPABLE, 0);
     buf_init(&s.demo_lua, 65536);
     char folder[4096];

@@ -34,7 +34,10 @@ static void on_exit_wanted(void *arg, int status)
 static bool enter_sandbox(void *arg, struct role_env *env, struct buf *out)
 {
     struct process *p = arg;
-    UNUSED(env);
+    if (env != NULL) {
+        p->log.min = (enum log_level)env->config->log_level;
+        p->log.json = env->config->log_json;
+    }
     enum err e = sandbox_enter(&p->profile, &p->report);
     if (e != ERR_OK)
         buf_printf(out, "the sandbox could not be entered: %s", err_str(e));

@@ -117,7 +117,7 @@ bool smtp_server_is_esmtp(const struct smtp_server *s);
 /* Checks what must always hold; tests call it after every octet. */
 void smtp_server_invariants(const struct smtp_server *s);
 
-/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the command table and
- * the i-th keyword of EHLO; empty past the end. */
+/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the command
+ * table and the i-th keyword of EHLO; empty past the end. */
 struct str smtp_server_verb(size_t i);
 struct str smtp_server_keyword(size_t i);

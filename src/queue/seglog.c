@@ -60,7 +60,8 @@ static void free_store(struct store *s)
     mem_free(s);
 }
 
-struct store *store_open(struct world *w, struct disk *disk, const struct store_conf *conf, const struct store_user *u)
+struct store *store_open(struct world *w, struct disk *disk, const struct store_conf *conf,
+                         const struct store_user *u)
 {
     must(conf->node <= NODE_MAX && conf->segment_size >= SEGLOG_SEGMENT_MIN &&
          conf->segment_size <= SEGLOG_SEGMENT_MAX && conf->segment_size % SEGLOG_BLOCK == 0);
@@ -168,8 +169,11 @@ static void fail_tickets(struct seglog_fill *f)
 
 void seglog_fail(struct store *s, const struct seglog_segment *seg, enum err err, const char *what)
 {
-    log_error(world_log(s->world), "store.failed", LC("what", what), LC("file", seg == NULL ? "" : seg->name), LERR(err),
-              LC("now", "no message is accepted and nothing more is written until a restart; what is there is kept"));
+    log_error(
+        world_log(s->world), "store.failed", LC("what", what), LC("file", seg == NULL ? "" : seg->name),
+        LERR(err),
+        LC("now",
+           "no message is accepted and nothing more is written until a restart; what is there is kept"));
     s->has_failed = true;
     s->flush = FLUSH_FAILED;
     fail_tickets(&s->fills[s->filling ^ 1]);
@@ -196,7 +200,8 @@ static void close_step(struct store *s)
         struct seglog_segment *g = seglog_segment_at(s, i);
         if (g == NULL || g->file == NULL)
             continue;
-        g->op = (struct disk_op){.kind = DISK_CLOSE, .lane = DISK_LANE_RELEASE, .file = g->file, .done = on_file_closed};
+        g->op = (struct disk_op){
+            .kind = DISK_CLOSE, .lane = DISK_LANE_RELEASE, .file = g->file, .done = on_file_closed};
         seglog_busy_add(s);
         disk_submit(s->disk, &g->op);
     }

@@ -1,5 +1,5 @@
-/* queue/seglog.h: the inside of the segment log, shared by queue/seglog_*.c only. docs/queue.md tells states, format,
- * invariants and why a crash at any point is harmless.
+/* queue/seglog.h: the inside of the segment log, shared by queue/seglog_*.c only. docs/queue.md tells states,
+ * format, invariants and why a crash at any point is harmless.
  *
  *   seglog.c           opening, closing, claims, statistics, what later steps of the loop are for
  *   seglog_submit.c    units: checking, space, encoding into the batch that fills, the tables
@@ -11,8 +11,8 @@
  *   seglog_read.c      reading envelopes and bodies
  *   seglog_body.c      large bodies as files
  *
- * Lanes: WRITE carries batches, summaries and opening headers; READ reads; RELEASE all that nobody waits for (zeroing,
- * sealed and free headers, unlinks) and large bodies, which must not hold commits up.
+ * Lanes: WRITE carries batches, summaries and opening headers; READ reads; RELEASE all that nobody waits for
+ * (zeroing, sealed and free headers, unlinks) and large bodies, which must not hold commits up.
  */
 #pragma once
 #include "base/buf.h"
@@ -32,11 +32,12 @@ enum {
     SEGLOG_ZEROS = 64 * 1024,
     SEGLOG_SLOT_PAGE = 256,
     SEGLOG_SUMMARY_PAGE = 64 * 1024,
-    SEGLOG_STEP_ENTRIES = 1024,         /* summary entries looked at in one turn */
-    SEGLOG_COPY_WINDOW = 256 * 1024,    /* octets the cleaner reads at a time */
-    SEGLOG_COPY_GAP = 16 * 1024,        /* dead octets it reads along rather than begin another read */
+    SEGLOG_STEP_ENTRIES = 1024,      /* summary entries looked at in one turn */
+    SEGLOG_COPY_WINDOW = 256 * 1024, /* octets the cleaner reads at a time */
+    SEGLOG_COPY_GAP = 16 * 1024,     /* dead octets it reads along rather than begin another read */
 };
-/* Ids reserved by a header; half of them used means a new segment. Far apart: also unused ids of abandoned sessions. */
+/* Ids reserved by a header; half of them used means a new segment. Far apart: also unused ids of abandoned
+ * sessions. */
 #define SEGLOG_ID_RESERVE (UINT64_C(1) << 30)
 /* Numbers skipped after a restart, more than one segment can hold: damage may hide the highest. */
 #define SEGLOG_SEQ_SKIP (UINT64_C(1) << 32)
@@ -77,14 +78,14 @@ struct seglog_summary_page {
     unsigned char mem[SEGLOG_SUMMARY_PAGE];
 };
 
-struct seglog_fill { /* a batch in memory */
+struct seglog_fill {    /* a batch in memory */
     unsigned char *mem; /* batch_max octets and a block */
     size_t n;           /* used, the batch header counted */
     uint64_t first_seq;
     uint32_t n_units;
-    size_t summary_len;  /* of its records */
-    size_t n_copied;     /* octets of copies by the cleaner */
-    bool is_eager;       /* has a unit that does not wait */
+    size_t summary_len; /* of its records */
+    size_t n_copied;    /* octets of copies by the cleaner */
+    bool is_eager;      /* has a unit that does not wait */
     struct list tickets;
     struct buf forget; /* ids of body files to unlink once this batch is on disk */
 };
@@ -117,7 +118,7 @@ struct seglog_walk {
     unsigned char *window;
     uint64_t window_at, window_cap;
     size_t window_n;
-    uint64_t at;        /* the next batch */
+    uint64_t at; /* the next batch */
     bool knows_end, in_lookahead, in_gap, is_careful, reads_summary;
     uint64_t limit;     /* no batch begins here or later */
     uint64_t sure_to;   /* what is before was acknowledged: damage there is no torn end */
@@ -131,8 +132,8 @@ struct seglog_walk {
     enum err err;
     struct buf entries; /* encoded entries; the caller frees */
     uint64_t end;
-    uint64_t tail_at;   /* the last batch with a sound unit; 0: none, or not scanned */
-    uint64_t seq_max;   /* greatest number seen */
+    uint64_t tail_at; /* the last batch with a sound unit; 0: none, or not scanned */
+    uint64_t seq_max; /* greatest number seen */
     uint64_t n_damaged;
 };
 
@@ -140,15 +141,15 @@ struct seglog_clean {
     enum seglog_clean_state state;
     struct seglog_segment *victim;
     struct seglog_walk walk;
-    struct str rest;       /* entries not yet looked at */
+    struct str rest; /* entries not yet looked at */
     struct disk_op op;
-    char *mem;             /* SEGLOG_COPY_WINDOW, or one larger record */
+    char *mem; /* SEGLOG_COPY_WINDOW, or one larger record */
     uint64_t mem_at;
     size_t mem_cap;
-    struct str run;        /* entries whose records are in mem */
+    struct str run; /* entries whose records are in mem */
     bool is_reading, has_run;
-    uint64_t wait_flush;   /* CLEAN_WAIT: until this many batches are on disk */
-    bool is_careful;    /* a read failed: one record at a time, several tries each */
+    uint64_t wait_flush; /* CLEAN_WAIT: until this many batches are on disk */
+    bool is_careful;     /* a read failed: one record at a time, several tries each */
     unsigned n_tries;
     struct timer pause;
     bool keeps_counts;
@@ -206,8 +207,8 @@ struct store {
     struct seglog_recover *recover;
 
     struct list claims, reads_done; /* whose done is due in a later step */
-    size_t n_busy;  /* operations and objects under way */
-    struct list objects; /* memory of open reads and body writers, for store_abandon() */
+    size_t n_busy;                  /* operations and objects under way */
+    struct list objects;            /* memory of open reads and body writers, for store_abandon() */
 
     struct buf unlinks; /* ids of body files to unlink, u64 each */
     size_t unlinks_at;
@@ -248,15 +249,18 @@ void seglog_loc_unuse(struct store *s, const struct seglog_loc *at);
 
 /* seglog_flush.c */
 void seglog_flush_kick(struct store *s); /* starts a flush if one is due and none runs */
-void seglog_flush_seal(struct store *s); /* writes the summary and the sealed header of current, then close goes on */
-void seglog_flush_open(struct store *s, struct seglog_segment *last); /* opening: the first segment of this life */
-void seglog_flush_made(struct store *s); /* a free segment is there, or making failed */
+void seglog_flush_seal(
+    struct store *s); /* writes the summary and the sealed header of current, then close goes on */
+void seglog_flush_open(struct store *s,
+                       struct seglog_segment *last); /* opening: the first segment of this life */
+void seglog_flush_made(struct store *s);             /* a free segment is there, or making failed */
 bool seglog_summary_add(struct store *s, const struct seglog_entry *e);
 void seglog_summary_reset(struct store *s);
 uint64_t seglog_batch_span(const struct seglog_fill *f);
 
 /* seglog_segment.c */
-struct seglog_segment *seglog_segment_new(struct store *s, uint32_t number); /* NULL without memory or slots */
+struct seglog_segment *seglog_segment_new(struct store *s,
+                                          uint32_t number);         /* NULL without memory or slots */
 void seglog_segment_del(struct store *s, struct seglog_segment *g); /* the file must be closed */
 struct seglog_segment *seglog_segment_at(const struct store *s, size_t slot); /* NULL: an empty slot */
 void seglog_segment_set_state(struct seglog_segment *g, enum seglog_segment_state to);
@@ -286,10 +290,12 @@ void seglog_recover_fini(struct store *s);
 /* seglog_clean.c */
 void seglog_clean_kick(struct store *s); /* begins if there is need */
 /* The place in the tables of e's record, if it is needed where e says within that segment; else NULL. */
-struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g, const struct seglog_entry *e);
-/* Puts a copy of e's record into the batch that fills and points the tables to it; false when there is no room now.
- * record (e->len sound octets) is not used for a tombstone. */
-bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at, const unsigned char *record);
+struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g,
+                                 const struct seglog_entry *e);
+/* Puts a copy of e's record into the batch that fills and points the tables to it; false when there is no
+ * room now. record (e->len sound octets) is not used for a tombstone. */
+bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at,
+                        const unsigned char *record);
 void seglog_clean_step(struct store *s); /* bounded work, called in each later step and after each flush */
 void seglog_clean_released(struct store *s, enum err err);
 void seglog_clean_fini(struct store *s);
@@ -309,7 +315,8 @@ static inline void seglog_object_free(struct list *l)
 void seglog_read_run_done(struct store *s);
 
 /* seglog_body.c */
-/* A unit refers to the finished file of that size: the writer is done with. false: there is no such writer. */
+/* A unit refers to the finished file of that size: the writer is done with. false: there is no such writer.
+ */
 MUST_USE bool seglog_body_take(struct store *s, uint64_t id, uint64_t size);
 /* Closes finished files that no unit ever referred to; they are orphans at the next opening. */
 void seglog_body_drop_detached(struct store *s);

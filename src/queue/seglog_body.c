@@ -1,7 +1,7 @@
-/* Large bodies: body/%016x holds the octets, then a CRC32C for each SEGLOG_FILE_CHUNK of them. The file and its name are
- * on disk before the unit that refers to it is submitted, and the drop is before the file is unlinked; what a crash
- * leaves between is an orphan, found and unlinked at the next opening. All goes by the RELEASE lane: nobody's commit
- * waits behind a large message.
+/* Large bodies: body/%016x holds the octets, then a CRC32C for each SEGLOG_FILE_CHUNK of them. The file and
+ * its name are on disk before the unit that refers to it is submitted, and the drop is before the file is
+ * unlinked; what a crash leaves between is an orphan, found and unlinked at the next opening. All goes by the
+ * RELEASE lane: nobody's commit waits behind a large message.
  */
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -33,7 +33,7 @@ struct writer {
     struct store *store;
     struct store_body *user; /* NULL: aborted or given up */
     enum writer_state state;
-    bool is_busy;      /* op is under way */
+    bool is_busy; /* op is under way */
     bool is_created;
     bool is_detached; /* finished, and nobody holds the store_body any more */
     uint64_t id;
@@ -41,8 +41,8 @@ struct writer {
     struct disk_file *file;
     struct disk_op op;
     struct str piece;
-    struct buf crcs;   /* of the whole chunks so far */
-    uint32_t crc;      /* of the chunk that is being filled */
+    struct buf crcs; /* of the whole chunks so far */
+    uint32_t crc;    /* of the chunk that is being filled */
     uint64_t size;
 };
 
@@ -255,8 +255,7 @@ void store_body_finish(struct store_body *b)
 /* The unit that refers to the file was accepted: the writer's part is over, the file stays. */
 bool seglog_body_take(struct store *s, uint64_t id, uint64_t size)
 {
-    list_each(l, &s->objects)
-    {
+    list_each (l, &s->objects) {
         struct seglog_object *o = list_entry(l, struct seglog_object, link);
         if (o->free != free_writer)
             continue;
@@ -277,8 +276,7 @@ bool seglog_body_take(struct store *s, uint64_t id, uint64_t size)
 
 void seglog_body_drop_detached(struct store *s)
 {
-    list_each(l, &s->objects)
-    {
+    list_each (l, &s->objects) {
         struct seglog_object *o = list_entry(l, struct seglog_object, link);
         struct writer *w = o->free == free_writer ? container_of(o, struct writer, object) : NULL;
         if (w != NULL && w->is_detached && !w->is_busy)

@@ -2,13 +2,13 @@
  *
  *   IDLE -> WALK -> HERE -> COPY -> WAIT -> RELEASE -> COUNT -> IDLE
  *
- * Copies are ordinary units in the next batches; the tables point to a copy as soon as it is encoded, the original
- * stays until the copy is on disk and the victim's header says free on disk. Only then its records leave the counts of
- * their ids, and a tombstone whose count is 0 is needed no more.
+ * Copies are ordinary units in the next batches; the tables point to a copy as soon as it is encoded, the
+ * original stays until the copy is on disk and the victim's header says free on disk. Only then its records
+ * leave the counts of their ids, and a tombstone whose count is 0 is needed no more.
  *
- * Limits: one step looks at SEGLOG_STEP_ENTRIES entries; one read and at most one window of copies for each flush, so a
- * commit waits for a window at most. Copies take as many octets a flush as commits did, or a window: while the
- * victim is less than half full this frees more than commits take.
+ * Limits: one step looks at SEGLOG_STEP_ENTRIES entries; one read and at most one window of copies for each
+ * flush, so a commit waits for a window at most. Copies take as many octets a flush as commits did, or a
+ * window: while the victim is less than half full this frees more than commits take.
  */
 #include "base/mem.h"
 #include "queue/seglog.h"
@@ -45,7 +45,8 @@ static bool is_emptier(const struct seglog_segment *a, const struct seglog_segme
 
 static struct seglog_segment *choose(const struct store *s)
 {
-    uint64_t used = s->state_octets[SEGMENT_SEALED] + s->state_octets[SEGMENT_OPEN] + s->state_octets[SEGMENT_OPENING];
+    uint64_t used =
+        s->state_octets[SEGMENT_SEALED] + s->state_octets[SEGMENT_OPEN] + s->state_octets[SEGMENT_OPENING];
     bool is_due = used > 2 * s->live_octets + 4 * s->conf.segment_size;
     struct seglog_segment *best = NULL;
     for (size_t i = 0; i < s->n_slots; i++) {
@@ -130,7 +131,8 @@ static void step_here(struct store *s)
     struct seglog_clean *c = &s->clean;
     struct seglog_entry e;
     for (unsigned n = 0; n < SEGLOG_STEP_ENTRIES && next_entry(&c->rest, &e); n++) {
-        struct seglog_tomb *t = e.kind == SEGLOG_ENVELOPE || e.kind == SEGLOG_RESULT ? seglog_tomb_find(&s->table, e.id) : NULL;
+        struct seglog_tomb *t =
+            e.kind == SEGLOG_ENVELOPE || e.kind == SEGLOG_RESULT ? seglog_tomb_find(&s->table, e.id) : NULL;
         if (t != NULL)
             t->n_here++;
     }
@@ -168,7 +170,8 @@ static struct seglog_loc *needed_at(const struct store *s, const struct seglog_e
     must_not_reach();
 }
 
-struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g, const struct seglog_entry *e)
+struct seglog_loc *seglog_needed(const struct store *s, const struct seglog_segment *g,
+                                 const struct seglog_entry *e)
 {
     struct seglog_loc *at = needed_at(s, e);
     return at != NULL && seglog_loc_is(at, g->slot, e->offset) ? at : NULL;
@@ -180,8 +183,9 @@ static void give_up_record(struct store *s, const struct seglog_entry *e, struct
     struct seglog_clean *c = &s->clean;
     c->victim->is_damaged = true;
     s->stats.n_damaged++;
-    log_error(world_log(s->world), "store.damaged", LC("file", c->victim->name), LU("offset", e->offset), LID("id", e->id),
-              LC("what", "a record's checksum does not hold"), LC("now", "set aside with its segment"));
+    log_error(world_log(s->world), "store.damaged", LC("file", c->victim->name), LU("offset", e->offset),
+              LID("id", e->id), LC("what", "a record's checksum does not hold"),
+              LC("now", "set aside with its segment"));
     seglog_loc_unuse(s, at);
     if (e->kind != SEGLOG_TOMB)
         s->live_octets -= at->len;
@@ -200,7 +204,8 @@ static size_t copy_quota(const struct store *s)
     return quota < s->batch_max / 2 ? quota : s->batch_max / 2;
 }
 
-bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at, const unsigned char *record)
+bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct seglog_loc *at,
+                        const unsigned char *record)
 {
     struct seglog_fill *f = &s->fills[s->filling];
     struct seglog_unit_writer u;
@@ -219,7 +224,8 @@ bool seglog_copy_record(struct store *s, const struct seglog_entry *e, struct se
     seglog_unit_put(s, &u, e->len, e->has_hint);
     seglog_unit_end(s, &u);
     seglog_loc_unuse(s, at);
-    *at = (struct seglog_loc){.offset = offset, .len = e->len, .slot = (uint16_t)(SEGLOG_SLOT_BATCH + s->filling)};
+    *at = (struct seglog_loc){
+        .offset = offset, .len = e->len, .slot = (uint16_t)(SEGLOG_SLOT_BATCH + s->filling)};
     if (e->kind == SEGLOG_ENVELOPE || e->kind == SEGLOG_RESULT)
         seglog_env_find(&s->table, e->id)->n_holders++;
     s->clean.wait_flush = s->n_begun + 1;
@@ -309,7 +315,8 @@ static bool read_run(struct store *s)
         if (is_read && to == 0)
             from = to = e.offset;
         if (is_read && to > from &&
-            (c->is_careful || e.offset < to || e.offset - to > SEGLOG_COPY_GAP || e.offset + e.len - from > SEGLOG_COPY_WINDOW))
+            (c->is_careful || e.offset < to || e.offset - to > SEGLOG_COPY_GAP ||
+             e.offset + e.len - from > SEGLOG_COPY_WINDOW))
             break;
         if (is_read)
             to = (uint64_t)e.offset + e.len;
@@ -354,7 +361,8 @@ static void step_copy(struct store *s)
     if (c->has_run && !copy_run(s))
         return; /* the next flush calls again */
     if (c->rest.n == 0) {
-        /* What was found dead may be so by a drop that is not on disk yet: that must be there before the victim goes. */
+        /* What was found dead may be so by a drop that is not on disk yet: that must be there before the
+         * victim goes. */
         c->wait_flush = s->n_begun + (s->fills[s->filling].n_units > 0 ? 1 : 0);
         set_state(c, CLEAN_WAIT);
         seglog_soon(s);

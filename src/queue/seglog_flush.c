@@ -5,12 +5,16 @@
 
 #include <string.h>
 
-/* IDLE -> BATCH -> IDLE, and when the batch does not fit: IDLE -> SUMMARY -> (MAKING ->) HEADER -> BATCH -> IDLE.
- * Opening begins at HEADER or MAKING. Any failure ends in FAILED. */
+/* IDLE -> BATCH -> IDLE, and when the batch does not fit: IDLE -> SUMMARY -> (MAKING ->) HEADER -> BATCH ->
+ * IDLE. Opening begins at HEADER or MAKING. Any failure ends in FAILED. */
 static const bool may_follow[FLUSH_FAILED + 1][FLUSH_FAILED + 1] = {
-    [FLUSH_IDLE] = {[FLUSH_SUMMARY] = true, [FLUSH_MAKING] = true, [FLUSH_HEADER] = true, [FLUSH_BATCH] = true,
+    [FLUSH_IDLE] = {[FLUSH_SUMMARY] = true,
+                    [FLUSH_MAKING] = true,
+                    [FLUSH_HEADER] = true,
+                    [FLUSH_BATCH] = true,
                     [FLUSH_FAILED] = true},
-    [FLUSH_SUMMARY] = {[FLUSH_IDLE] = true, [FLUSH_MAKING] = true, [FLUSH_HEADER] = true, [FLUSH_FAILED] = true},
+    [FLUSH_SUMMARY] =
+        {[FLUSH_IDLE] = true, [FLUSH_MAKING] = true, [FLUSH_HEADER] = true, [FLUSH_FAILED] = true},
     [FLUSH_MAKING] = {[FLUSH_HEADER] = true, [FLUSH_FAILED] = true},
     [FLUSH_HEADER] = {[FLUSH_IDLE] = true, [FLUSH_BATCH] = true, [FLUSH_FAILED] = true},
     [FLUSH_BATCH] = {[FLUSH_IDLE] = true, [FLUSH_FAILED] = true},
@@ -23,8 +27,8 @@ static void set_flush(struct store *s, enum seglog_flush_state to)
     s->flush = to;
 }
 
-static void submit_write(struct store *s, struct disk_file *file, uint64_t offset, struct str *pieces, size_t n_pieces,
-                         void (*done)(struct disk_op *op))
+static void submit_write(struct store *s, struct disk_file *file, uint64_t offset, struct str *pieces,
+                         size_t n_pieces, void (*done)(struct disk_op *op))
 {
     s->flush_op = (struct disk_op){
         .kind = DISK_WRITE,
@@ -77,7 +81,8 @@ void seglog_summary_reset(struct store *s)
 static void on_summary(struct disk_op *op);
 static void sealed(struct store *s);
 
-/* Writes the summary behind the last batch of s->sealing; without one (empty, or no memory) goes on at once. */
+/* Writes the summary behind the last batch of s->sealing; without one (empty, or no memory) goes on at once.
+ */
 static void write_summary(struct store *s)
 {
     struct seglog_segment *g = s->sealing;
@@ -86,7 +91,8 @@ static void write_summary(struct store *s)
     for (const struct seglog_summary_page *p = s->summary; p != NULL; p = p->next)
         n_pieces++;
     mem_free(s->flush_pieces);
-    s->flush_pieces = s->n_summary == 0 || s->summary_lost ? NULL : mem_alloc_array(n_pieces, sizeof *s->flush_pieces);
+    s->flush_pieces =
+        s->n_summary == 0 || s->summary_lost ? NULL : mem_alloc_array(n_pieces, sizeof *s->flush_pieces);
     if (s->flush_pieces == NULL) {
         sealed(s);
         return;
@@ -284,7 +290,8 @@ static void write_batch(struct store *s)
     submit_write(s, g->file, s->batch_at, &g->piece, 1, on_batch);
 }
 
-static void settle_loc(struct seglog_loc *at, const struct seglog_loc *from, struct seglog_segment *g, uint64_t base)
+static void settle_loc(struct seglog_loc *at, const struct seglog_loc *from, struct seglog_segment *g,
+                       uint64_t base)
 {
     if (!seglog_loc_is(at, from->slot, from->offset))
         return;

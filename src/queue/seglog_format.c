@@ -29,8 +29,9 @@ void seglog_header_encode(const struct seglog_header *h, unsigned char *out)
     p[8] = (unsigned char)h->state;
     put_u16_at(p + 10, h->node);
     put_u32_at(p + 12, SEGLOG_BLOCK);
-    const uint64_t fields[] = {h->generation, h->opened, h->salt,    h->capacity,    h->seq,      h->id_limit,
-                               h->end,        h->summary, h->prev_opened, h->prev_end, h->prev_summary};
+    const uint64_t fields[] = {h->generation,  h->opened,   h->salt,        h->capacity,
+                               h->seq,         h->id_limit, h->end,         h->summary,
+                               h->prev_opened, h->prev_end, h->prev_summary};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         put_u64_at(p + 16 + 8 * i, fields[i]);
     put_u32_at(p + 4, crc32c(0, p + 8, SEGLOG_HEADER_LEN - 8));
@@ -69,7 +70,8 @@ static bool decode_header_copy(const unsigned char *p, struct seglog_header *out
     return true;
 }
 
-enum seglog_header_verdict seglog_header_decode(const unsigned char *block, size_t n, struct seglog_header *out)
+enum seglog_header_verdict seglog_header_decode(const unsigned char *block, size_t n,
+                                                struct seglog_header *out)
 {
     unsigned char whole[SEGLOG_BLOCK] = {0};
     if (n > 0)
@@ -140,7 +142,8 @@ static uint64_t get_u48_at(const unsigned char *p)
 
 /* ---- records: crc, len, kind, flags, size, id, seq, aux; the CRC covers all behind itself ---- */
 
-uint32_t seglog_record_encode(const struct seglog_record *r, const struct str *pieces, size_t n_pieces, unsigned char *out)
+uint32_t seglog_record_encode(const struct seglog_record *r, const struct str *pieces, size_t n_pieces,
+                              unsigned char *out)
 {
     memset(out, 0, SEGLOG_RECORD_HEADER);
     put_u32_at(out + 4, r->len);

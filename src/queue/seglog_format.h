@@ -1,12 +1,12 @@
-/* queue/seglog_format.h: the octets of the segment log, text of which is docs/queue.md section 2: headers, batches, units,
- * records and summaries <-> structs. No I/O, no state.
+/* queue/seglog_format.h: the octets of the segment log, text of which is docs/queue.md section 2: headers,
+ * batches, units, records and summaries <-> structs. No I/O, no state.
  *
- * Everything is little-endian. A segment is [header block][batch]...[batch], each batch begins at a multiple of
- * SEGLOG_BLOCK. A batch is [batch header][unit]...[unit][zeros to the next block]. A unit is [unit header][record]...;
- * a record is [record header][payload].
+ * Everything is little-endian. A segment is [header block][batch]...[batch], each batch begins at a multiple
+ * of SEGLOG_BLOCK. A batch is [batch header][unit]...[unit][zeros to the next block]. A unit is [unit
+ * header][record]...; a record is [record header][payload].
  *
- * Security: bodies are remote octets and may look like any of these. Batch and unit checksums start from the `salt` of
- * the segment, random per process life, so that no body can be taken for a batch.
+ * Security: bodies are remote octets and may look like any of these. Batch and unit checksums start from the
+ * `salt` of the segment, random per process life, so that no body can be taken for a batch.
  */
 #pragma once
 #include "base/str.h"
@@ -20,7 +20,7 @@ enum {
     SEGLOG_BATCH_HEADER = 64,
     SEGLOG_UNIT_HEADER = 24,
     SEGLOG_RECORD_HEADER = 40,
-    SEGLOG_SUMMARY_ENTRY = 40, /* without a hint */
+    SEGLOG_SUMMARY_ENTRY = 40,       /* without a hint */
     SEGLOG_UNIT_RECORDS_MAX = 65535, /* operations of one unit */
     SEGLOG_RESULT_MAX = 4096,
     SEGLOG_FILE_CHUNK = 64 * 1024, /* a body file has a CRC32C for each such piece behind its octets */
@@ -37,13 +37,14 @@ struct seglog_header {
     enum seglog_header_state state;
     uint16_t node;
     uint64_t generation;
-    uint64_t opened;     /* SEALED: the generation with which the segment was opened; OPEN: as generation; FREE: 0 */
+    uint64_t
+        opened; /* SEALED: the generation with which the segment was opened; OPEN: as generation; FREE: 0 */
     uint64_t salt;
-    uint64_t capacity;   /* octets of the file */
-    uint64_t seq;        /* no record before this header has a number from here on */
-    uint64_t id_limit;   /* no id from here on was ever given out */
-    uint64_t end;        /* SEALED: where records end; else 0 */
-    uint64_t summary;    /* SEALED: where the summary's batch begins, or 0: there is none */
+    uint64_t capacity;    /* octets of the file */
+    uint64_t seq;         /* no record before this header has a number from here on */
+    uint64_t id_limit;    /* no id from here on was ever given out */
+    uint64_t end;         /* SEALED: where records end; else 0 */
+    uint64_t summary;     /* SEALED: where the summary's batch begins, or 0: there is none */
     uint64_t prev_opened; /* OPEN, SEALED: the segment before this one and where its records end; 0: none */
     uint64_t prev_end;
     uint64_t prev_summary;
@@ -51,8 +52,10 @@ struct seglog_header {
 /* Fills out[SEGLOG_BLOCK]. */
 void seglog_header_encode(const struct seglog_header *h, unsigned char *out);
 enum seglog_header_verdict { SEGLOG_HEADER_GOOD = 0, SEGLOG_HEADER_ZERO, SEGLOG_HEADER_BAD };
-/* block has n octets (a short one counts as zeros behind its end). Of two good copies the later generation counts. */
-enum seglog_header_verdict seglog_header_decode(const unsigned char *block, size_t n, struct seglog_header *out);
+/* block has n octets (a short one counts as zeros behind its end). Of two good copies the later generation
+ * counts. */
+enum seglog_header_verdict seglog_header_decode(const unsigned char *block, size_t n,
+                                                struct seglog_header *out);
 
 /* ---- batches ---- */
 
@@ -94,19 +97,20 @@ enum seglog_kind {
 struct seglog_record {
     enum seglog_kind kind;
     bool has_hint;
-    uint32_t len;  /* octets of payload, the hint counted */
+    uint32_t len; /* octets of payload, the hint counted */
     uint64_t id;
-    uint64_t seq;  /* a copy keeps the number of its original */
-    uint64_t aux;  /* ENVELOPE: body id */
-    uint64_t size; /* ENVELOPE: octets of the body, under 2^48 */
+    uint64_t seq;              /* a copy keeps the number of its original */
+    uint64_t aux;              /* ENVELOPE: body id */
+    uint64_t size;             /* ENVELOPE: octets of the body, under 2^48 */
     const unsigned char *hint; /* first in the payload */
     struct str bytes;          /* the rest of the payload */
 };
-/* Writes header and payload (hint, then pieces) to out, which has SEGLOG_RECORD_HEADER + len octets; returns the CRC of
- * the record. r->bytes is not used. */
-uint32_t seglog_record_encode(const struct seglog_record *r, const struct str *pieces, size_t n_pieces, unsigned char *out);
-/* Checks the CRC; false when in is not one whole sound record of exactly n octets or begins with none (exact false:
- * it may be followed by more). */
+/* Writes header and payload (hint, then pieces) to out, which has SEGLOG_RECORD_HEADER + len octets; returns
+ * the CRC of the record. r->bytes is not used. */
+uint32_t seglog_record_encode(const struct seglog_record *r, const struct str *pieces, size_t n_pieces,
+                              unsigned char *out);
+/* Checks the CRC; false when in is not one whole sound record of exactly n octets or begins with none (exact
+ * false: it may be followed by more). */
 MUST_USE bool seglog_record_decode(const unsigned char *in, size_t n, bool exact, struct seglog_record *out);
 /* Without a look at the CRC, for memory of ours; bytes and hint are set. */
 MUST_USE bool seglog_record_peek(const unsigned char *in, size_t n, struct seglog_record *out);

@@ -1,6 +1,6 @@
-/* Reading: an envelope with its results, or a piece of a body. A read owns the memory it gives out until it is released.
- * Places are looked up anew before each step, since the cleaner may move a record between two; while a record is being
- * read its segment is pinned (n_readers), so that the cleaner does not give it away.
+/* Reading: an envelope with its results, or a piece of a body. A read owns the memory it gives out until it
+ * is released. Places are looked up anew before each step, since the cleaner may move a record between two;
+ * while a record is being read its segment is pinned (n_readers), so that the cleaner does not give it away.
  */
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -24,12 +24,12 @@ struct read {
     size_t size;
     struct disk_op op;
     struct seglog_segment *pinned;
-    uint32_t len;          /* of the record being read */
-    struct part *parts;    /* envelope and results */
+    uint32_t len;       /* of the record being read */
+    struct part *parts; /* envelope and results */
     size_t n_parts, n_parts_max;
     struct str *results;
-    unsigned char *mem;    /* body */
-    char name[32];         /* body file */
+    unsigned char *mem; /* body */
+    char name[32];      /* body file */
     struct disk_file *file;
     uint64_t file_size, chunk_from;
     size_t chunk_len, crc_len;
@@ -116,15 +116,16 @@ static void unpin(struct read *r)
 static void damaged(struct read *r, const char *file, uint64_t offset, const char *what)
 {
     r->store->stats.n_damaged++;
-    log_error(world_log(r->store->world), "store.damaged", LC("file", file), LU("offset", offset), LID("id", r->id),
-              LC("what", what));
+    log_error(world_log(r->store->world), "store.damaged", LC("file", file), LU("offset", offset),
+              LID("id", r->id), LC("what", what));
 }
 
 /* ---- records in segments ---- */
 
 static void on_record(struct disk_op *op);
 
-/* Begins to bring the record at `at` into mem, which has at->len octets; ERR_AGAIN: it comes later (on_record). */
+/* Begins to bring the record at `at` into mem, which has at->len octets; ERR_AGAIN: it comes later
+ * (on_record). */
 static enum err fetch(struct read *r, const struct seglog_loc *at, unsigned char *mem)
 {
     struct store *s = r->store;
@@ -154,7 +155,8 @@ static void next_part(struct read *r);
 static void take_body(struct read *r);
 
 /* Checks what a read brought. */
-static enum err check(struct read *r, const unsigned char *mem, enum seglog_kind kind, struct seglog_record *out)
+static enum err check(struct read *r, const unsigned char *mem, enum seglog_kind kind,
+                      struct seglog_record *out)
 {
     if (!seglog_record_decode(mem, r->len, true, out) || out->kind != kind || out->id != r->id)
         return ERR_CORRUPT;

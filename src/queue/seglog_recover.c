@@ -2,16 +2,15 @@
  *
  *   LOCK, MKDIR log, MKDIR body, SYNC_DIR of ., log and body, LIST log, LIST body
  *   for each file of log: OPEN, READ of its header
- *   in order of generation, for each that holds records: by its summary or by a scan (seglog_walk.c), into the tables
- *   settle: what is live, what is dead, which bodies are files
- *   SYNC of each segment whose end was not yet in its own header; each free header is written again
- *   a free segment gets the next generation; its header says where the last one ends
- *   the last batch of each segment of the first kind is copied forward
+ *   in order of generation, for each that holds records: by its summary or by a scan (seglog_walk.c), into
+ * the tables settle: what is live, what is dead, which bodies are files SYNC of each segment whose end was
+ * not yet in its own header; each free header is written again a free segment gets the next generation; its
+ * header says where the last one ends the last batch of each segment of the first kind is copied forward
  *   on_live for each envelope, on_open
  * then the headers of the unsealed, orphaned body files and the cleaner get their turn.
  *
- * Why the copy and the writing again: the process before may have died of a failed flush. What it wrote then is still
- * seen by readers although it may never reach the medium, and a flush now would say nothing of it.
+ * Why the copy and the writing again: the process before may have died of a failed flush. What it wrote then
+ * is still seen by readers although it may never reach the medium, and a flush now would say nothing of it.
  */
 #include "base/mem.h"
 #include "queue/seglog.h"
@@ -23,30 +22,30 @@ struct seglog_recover {
     struct store *store;
     struct disk_op op;
     struct buf log_names, body_names;
-    struct str rest;              /* of log_names */
-    struct seglog_segment *seg;   /* being looked at */
+    struct str rest;               /* of log_names */
+    struct seglog_segment *seg;    /* being looked at */
     struct seglog_segment **order; /* those with records, by generation */
     size_t n_order, at;
     struct seglog_walk walk;
     bool is_walking;
-    uint64_t *files;   /* ids of body files, ascending */
+    uint64_t *files; /* ids of body files, ascending */
     size_t n_files;
     struct found {
         uint64_t id;
         struct idmap_node *node;
-    } *live; /* envelopes, in ascending order of id */
+    } * live; /* envelopes, in ascending order of id */
     size_t n_live;
     struct tail {
         struct seglog_segment *seg;
         struct buf entries;
         struct str rest;
         uint64_t at, end;
-    } *tails; /* last batches that may not be on disk */
+    } * tails; /* last batches that may not be on disk */
     size_t n_tails, tail;
     unsigned char *tail_mem;
     bool is_reading;
     uint64_t n_damaged;
-    uint64_t generation, seq, id_limit; /* greatest seen */
+    uint64_t generation, seq, id_limit, env_max, body_max; /* greatest seen */
 };
 
 static void finish(struct store *s, enum err err)
@@ -155,17 +154,29 @@ static bool take_body_names(struct seglog_recover *r)
 
 /* ---- records into the tables ---- */
 
+/* Most records come in ascending order of id: one over all seen so far need not be looked for. */
+static bool is_new(uint64_t *max, uint64_t id)
+{
+    bool is_over = id > *max;
+    *max = is_over ? id : *max;
+    return is_over;
+}
+
 static struct seglog_body *body_of(struct store *s, uint64_t id)
 {
-    struct seglog_body *b = seglog_body_find(&s->table, id);
+    struct seglog_body *b = is_new(&s->recover->body_max, id) ? NULL : seglog_body_find(&s->table, id);
     return b != NULL ? b : seglog_body_add(&s->table, id);
+}
+
+static struct seglog_env *env_of(struct store *s, uint64_t id)
+{
+    struct seglog_env *e = is_new(&s->recover->env_max, id) ? NULL : seglog_env_find(&s->table, id);
+    return e != NULL ? e : seglog_env_add(&s->table, id);
 }
 
 static bool apply_envelope(struct store *s, const struct seglog_entry *e, const struct seglog_loc *at)
 {
-    struct seglog_env *v = seglog_env_find(&s->table, e->id);
-    if (v == NULL)
-        v = seglog_env_add(&s->table, e->id);
+    struct seglog_env *v = env_of(s, e->id);
     struct seglog_body *b = v == NULL ? NULL : body_of(s, e->aux);
     if (b == NULL)
         return false;
@@ -188,9 +199,7 @@ static bool apply_envelope(struct store *s, const struct seglog_entry *e, const 
 
 static bool apply_result(struct store *s, const struct seglog_entry *e, const struct seglog_loc *at)
 {
-    struct seglog_env *v = seglog_env_find(&s->table, e->id);
-    if (v == NULL)
-        v = seglog_env_add(&s->table, e->id); /* its put was copied to a later segment */
+    struct seglog_env *v = env_of(s, e->id); /* not there yet: its put was copied to a later segment */
     struct seglog_result *n = v == NULL ? NULL : seglog_result_add(&s->table, v, e->seq);
     if (n == NULL)
         return false;
@@ -447,7 +456,8 @@ void seglog_recover_made(struct store *s, enum err err)
         return;
     }
     world_timer_cancel(s->world, &s->retry);
-    seglog_release(s, g); /* the counts of its ids stay too high: their tombstones live until the next start */
+    seglog_release(s,
+                   g); /* the counts of its ids stay too high: their tombstones live until the next start */
 }
 
 void seglog_recover_released(struct store *s, enum err err)
@@ -509,7 +519,8 @@ static bool copy_tail(struct seglog_recover *r, struct tail *t)
         struct seglog_loc *at = seglog_needed(r->store, t->seg, &e);
         const unsigned char *p = r->tail_mem + (e.offset - t->at);
         struct seglog_record record; /* sound a moment ago; if no more, it stays where it is */
-        if (at != NULL && seglog_record_decode(p, e.len, true, &record) && !seglog_copy_record(r->store, &e, at, p))
+        if (at != NULL && seglog_record_decode(p, e.len, true, &record) &&
+            !seglog_copy_record(r->store, &e, at, p))
             return false;
         t->rest = rest;
     }
@@ -530,8 +541,12 @@ void seglog_recover_step(struct store *s)
                 return;
             }
             r->is_reading = true;
-            submit(r, &(struct disk_op){.kind = DISK_READ, .file = t->seg->file, .offset = t->at,
-                                        .mem = (char *)r->tail_mem, .size = t->end - t->at, .done = on_tail});
+            submit(r, &(struct disk_op){.kind = DISK_READ,
+                                        .file = t->seg->file,
+                                        .offset = t->at,
+                                        .mem = (char *)r->tail_mem,
+                                        .size = t->end - t->at,
+                                        .done = on_tail});
             return;
         }
         if (!copy_tail(r, t)) {
@@ -612,8 +627,12 @@ static void free_next(struct seglog_recover *r)
         g->header = seglog_free_header(s, g);
         seglog_header_encode(&g->header, g->block);
         g->piece = str_of(g->block, SEGLOG_BLOCK);
-        submit(r, &(struct disk_op){.kind = DISK_WRITE, .sync = true, .file = g->file, .pieces = &g->piece,
-                                    .n_pieces = 1, .done = on_free_header});
+        submit(r, &(struct disk_op){.kind = DISK_WRITE,
+                                    .sync = true,
+                                    .file = g->file,
+                                    .pieces = &g->piece,
+                                    .n_pieces = 1,
+                                    .done = on_free_header});
         return;
     }
     next_segment(r);
@@ -794,9 +813,10 @@ static void on_header(struct disk_op *op)
         r->n_damaged++;
         g->is_damaged = true;
         seglog_aside_name(g);
-        log_error(world_log(s->world), "store.damaged", LC("file", g->name), LC("what", "both copies of the header"),
-                  LC("renamed", g->aside));
-        submit(r, &(struct disk_op){.kind = DISK_RENAME, .name = g->name, .name2 = g->aside, .done = on_bad_renamed});
+        log_error(world_log(s->world), "store.damaged", LC("file", g->name),
+                  LC("what", "both copies of the header"), LC("renamed", g->aside));
+        submit(r, &(struct disk_op){
+                      .kind = DISK_RENAME, .name = g->name, .name2 = g->aside, .done = on_bad_renamed});
         seglog_busy_sub(s);
         return;
     }
@@ -813,7 +833,10 @@ static void on_opened(struct disk_op *op)
     } else {
         struct seglog_segment *g = r->seg;
         g->file = op->file;
-        submit(r, &(struct disk_op){.kind = DISK_READ, .file = g->file, .mem = (char *)g->block, .size = SEGLOG_BLOCK,
+        submit(r, &(struct disk_op){.kind = DISK_READ,
+                                    .file = g->file,
+                                    .mem = (char *)g->block,
+                                    .size = SEGLOG_BLOCK,
                                     .done = on_header});
     }
     seglog_busy_sub(s);
@@ -849,8 +872,8 @@ static const struct {
     enum disk_kind kind;
     const char *name;
 } first_steps[] = {
-    {DISK_LOCK, "lock"},      {DISK_MKDIR, "log"},      {DISK_MKDIR, "body"}, {DISK_SYNC_DIR, "."},
-    {DISK_SYNC_DIR, "log"},   {DISK_SYNC_DIR, "body"},  {DISK_LIST, "log"},   {DISK_LIST, "body"},
+    {DISK_LOCK, "lock"},    {DISK_MKDIR, "log"},     {DISK_MKDIR, "body"}, {DISK_SYNC_DIR, "."},
+    {DISK_SYNC_DIR, "log"}, {DISK_SYNC_DIR, "body"}, {DISK_LIST, "log"},   {DISK_LIST, "body"},
 };
 
 static void first_step(struct seglog_recover *r);
@@ -872,8 +895,11 @@ static void on_first_step(struct disk_op *op)
 
 static void first_step(struct seglog_recover *r)
 {
-    struct buf *names = str_eq(str_from_c(first_steps[r->at].name), STR("log")) ? &r->log_names : &r->body_names;
-    submit(r, &(struct disk_op){.kind = first_steps[r->at].kind, .name = first_steps[r->at].name, .names = names,
+    struct buf *names =
+        str_eq(str_from_c(first_steps[r->at].name), STR("log")) ? &r->log_names : &r->body_names;
+    submit(r, &(struct disk_op){.kind = first_steps[r->at].kind,
+                                .name = first_steps[r->at].name,
+                                .names = names,
                                 .done = on_first_step});
 }
 

@@ -4,8 +4,9 @@
 
 #include <stdio.h>
 
-/* MAKING -> FREE -> OPENING -> OPEN -> SEALED -> RELEASING -> FREE (recycled) or GONE (unlinked, set aside). Opening a
- * store begins a found segment at FREE or SEALED (and GONE for what is of no use). BROKEN: its file failed. */
+/* MAKING -> FREE -> OPENING -> OPEN -> SEALED -> RELEASING -> FREE (recycled) or GONE (unlinked, set aside).
+ * Opening a store begins a found segment at FREE or SEALED (and GONE for what is of no use). BROKEN: its file
+ * failed. */
 static const bool may_follow[SEGMENT_BROKEN + 1][SEGMENT_BROKEN + 1] = {
     [SEGMENT_MAKING] = {[SEGMENT_FREE] = true, [SEGMENT_SEALED] = true, [SEGMENT_GONE] = true},
     [SEGMENT_FREE] = {[SEGMENT_OPENING] = true, [SEGMENT_GONE] = true},
@@ -160,7 +161,8 @@ static void on_closed_for_unlink(struct disk_op *op)
     seglog_busy_sub(s);
 }
 
-/* Its header is free on disk or never was anything else: if the unlinking is lost it is found again as free. */
+/* Its header is free on disk or never was anything else: if the unlinking is lost it is found again as free.
+ */
 void seglog_segment_unlink(struct store *s, struct seglog_segment *g)
 {
     seglog_segment_set_state(g, SEGMENT_GONE);
@@ -180,7 +182,8 @@ static void make_failed(struct store *s, enum err err)
     bool was_full = s->is_full;
     s->is_full = err == ERR_NOSPACE;
     if (!was_full || !s->is_full)
-        log_warn(world_log(s->world), "store.no_segment", LC("file", g->name), LERR(err), LU("retry_ms", SEGLOG_RETRY_MS));
+        log_warn(world_log(s->world), "store.no_segment", LC("file", g->name), LERR(err),
+                 LU("retry_ms", SEGLOG_RETRY_MS));
     seglog_segment_unlink(s, g);
     if (!s->is_closing)
         world_timer_set(s->world, &s->retry, world_now_ms(s->world) + SEGLOG_RETRY_MS);
@@ -226,7 +229,8 @@ static void on_first_header(struct disk_op *op)
 
 static void on_zeroed(struct disk_op *op);
 
-/* Zeros in steps, each flushed, so that no other operation of the lane waits long and the medium is never swamped. */
+/* Zeros in steps, each flushed, so that no other operation of the lane waits long and the medium is never
+ * swamped. */
 static void make_step(struct store *s)
 {
     struct seglog_segment *g = s->making;
@@ -239,7 +243,8 @@ static void make_step(struct store *s)
     size_t n_pieces = 0;
     for (uint64_t left = n; left > 0; left -= s->zero_pieces[n_pieces++].n)
         s->zero_pieces[n_pieces] = str_of(s->zeros, left < SEGLOG_ZEROS ? (size_t)left : SEGLOG_ZEROS);
-    g->op = (struct disk_op){.sync = true, .offset = s->make_at, .pieces = s->zero_pieces, .n_pieces = n_pieces};
+    g->op =
+        (struct disk_op){.sync = true, .offset = s->make_at, .pieces = s->zero_pieces, .n_pieces = n_pieces};
     s->make_at += n;
     submit(g, DISK_WRITE, on_zeroed);
 }
@@ -349,8 +354,9 @@ static void released(struct seglog_segment *g, enum err err)
     uint64_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(s->state_octets); i++)
         total += s->state_octets[i];
-    bool is_of_use = !g->is_damaged && (g->capacity == s->conf.segment_size || s->is_full) &&
-                     (s->n_state[SEGMENT_FREE] == 0 || total <= 2 * s->live_octets + 6 * s->conf.segment_size);
+    bool is_of_use =
+        !g->is_damaged && (g->capacity == s->conf.segment_size || s->is_full) &&
+        (s->n_state[SEGMENT_FREE] == 0 || total <= 2 * s->live_octets + 6 * s->conf.segment_size);
     seglog_clean_released(s, ERR_OK);
     if (is_of_use)
         seglog_segment_set_state(g, SEGMENT_FREE);

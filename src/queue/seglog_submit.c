@@ -39,9 +39,10 @@ static bool fits_current(const struct store *s, size_t n, size_t summary_len, ui
     return at + seglog_align(f->n + n) + summary_span(summary) + reserve <= g->capacity;
 }
 
-/* What may not be used up by each need while no other segment is ready, in eighths of a segment. What puts leave stays
- * for results, what these leave for the cleaner, the rest for drops: these give space back, so that a full disk is
- * never a dead end. On a disk known to be full the last free segment is not for puts and results either. */
+/* What may not be used up by each need while no other segment is ready, in eighths of a segment. What puts
+ * leave stays for results, what these leave for the cleaner, the rest for drops: these give space back, so
+ * that a full disk is never a dead end. On a disk known to be full the last free segment is not for puts and
+ * results either. */
 static const struct {
     unsigned reserve, reserve_full, n_free_kept_full;
 } needs[] = {
@@ -58,7 +59,9 @@ enum err seglog_has_space(const struct store *s, size_t n, size_t summary_len, e
     size_t n_kept = s->is_full ? needs[need].n_free_kept_full : 0;
     if (n_free > n_kept)
         return ERR_OK;
-    unsigned eighths = s->is_full && n_free == 0 ? needs[need].reserve_full : n_free == 0 ? needs[need].reserve : 0;
+    unsigned eighths = s->is_full && n_free == 0 ? needs[need].reserve_full
+                       : n_free == 0             ? needs[need].reserve
+                                                 : 0;
     if (fits_current(s, n, summary_len, capacity / 8 * eighths))
         return ERR_OK;
     return s->is_full ? ERR_NOSPACE : ERR_AGAIN;
@@ -139,7 +142,8 @@ void seglog_body_unref(struct store *s, struct seglog_body *b)
         return;
     if (b->at.slot == SEGLOG_SLOT_FILE) {
         s->body_file_octets -= seglog_file_size(b);
-        (void)buf_put_u64(&s->fills[s->filling].forget, b->node.id); /* without room the next sweep finds it */
+        (void)buf_put_u64(&s->fills[s->filling].forget,
+                          b->node.id); /* without room the next sweep finds it */
     } else if (counts_as_live(&b->at)) {
         s->live_octets -= b->at.len;
         seglog_loc_unuse(s, &b->at);
@@ -175,7 +179,8 @@ static enum err check_live(const struct store *s, const struct store_op *op)
     return e->epoch == op->epoch ? ERR_OK : ERR_STALE;
 }
 
-static enum err check_op(const struct store *s, const struct store_op *ops, size_t n_ops, size_t i, size_t octets)
+static enum err check_op(const struct store *s, const struct store_op *ops, size_t n_ops, size_t i,
+                         size_t octets)
 {
     const struct store_op *op = &ops[i];
     switch (op->kind) {
@@ -338,8 +343,8 @@ static void apply_drop(struct store *s, struct seglog_unit_writer *u, const stru
     s->n_live--;
 }
 
-/* Bodies before envelopes and drops last, so that a body handed from a parent to its children never has no reference,
- * whatever the order of the operations. */
+/* Bodies before envelopes and drops last, so that a body handed from a parent to its children never has no
+ * reference, whatever the order of the operations. */
 static void apply(struct store *s, struct seglog_unit_writer *u, const struct store_op *ops, size_t n_ops)
 {
     for (size_t i = 0; i < n_ops; i++) {
@@ -358,7 +363,8 @@ static void apply(struct store *s, struct seglog_unit_writer *u, const struct st
     }
 }
 
-enum err store_submit(struct store *s, const struct store_op *ops, size_t n_ops, bool lazy, struct store_ticket *t)
+enum err store_submit(struct store *s, const struct store_op *ops, size_t n_ops, bool lazy,
+                      struct store_ticket *t)
 {
     must(s->is_open && !s->is_closing && n_ops > 0 && n_ops <= SEGLOG_UNIT_RECORDS_MAX);
     if (s->has_failed)

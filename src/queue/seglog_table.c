@@ -187,7 +187,8 @@ void seglog_result_del(struct seglog_table *t, struct seglog_env *e, struct segl
     slab_give(&t->result_slab, r);
 }
 
-bool seglog_table_reserve(struct seglog_table *t, size_t n_envs, size_t n_bodies, size_t n_tombs, size_t n_results)
+bool seglog_table_reserve(struct seglog_table *t, size_t n_envs, size_t n_bodies, size_t n_tombs,
+                          size_t n_results)
 {
     return slab_reserve(&t->env_slab, n_envs) && slab_reserve(&t->body_slab, n_bodies) &&
            slab_reserve(&t->tomb_slab, n_tombs) && slab_reserve(&t->result_slab, n_results);

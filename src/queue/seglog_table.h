@@ -1,17 +1,17 @@
-/* queue/seglog_table.h: what the segment log knows in memory: live envelopes, bodies by count, and the dead whose
- * tombstones are still needed. About 150 octets for an envelope with a body of its own.
+/* queue/seglog_table.h: what the segment log knows in memory: live envelopes, bodies by count, and the dead
+ * whose tombstones are still needed. About 150 octets for an envelope with a body of its own.
  *
- * Owns its entries, in pages that are reused but kept until fini: memory grows a page at a time and never doubles. Knows
- * nothing of files; `slot` is the caller's number of a place.
+ * Owns its entries, in pages that are reused but kept until fini: memory grows a page at a time and never
+ * doubles. Knows nothing of files; `slot` is the caller's number of a place.
  */
 #pragma once
 #include "base/idmap.h"
 #include "queue/seglog_format.h"
 
 enum {
-    SEGLOG_SLOT_MAX = 65000, /* slots of segments are below */
+    SEGLOG_SLOT_MAX = 65000,   /* slots of segments are below */
     SEGLOG_SLOT_BATCH = 65500, /* + 0 or 1: offset is in that batch's memory */
-    SEGLOG_SLOT_FILE = 65502, /* a body file: its size is offset + (len << 32) */
+    SEGLOG_SLOT_FILE = 65502,  /* a body file: its size is offset + (len << 32) */
     SEGLOG_SLOT_NONE = 65503,  /* nowhere: lost, or not seen yet */
 };
 struct seglog_loc {

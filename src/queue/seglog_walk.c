@@ -1,9 +1,9 @@
 /* The records of one segment, in the order of the log.
  *
- * A sealed segment with a summary costs one read of its end. Else its batches are scanned. What lies before a known end,
- * or before a batch that is sound, was acknowledged: a bad checksum there is damage of the medium, is reported, and the
- * walk goes on behind it. Where the end is not known the first bad unit behind which no sound batch follows is the end:
- * one batch is written at a time, so all behind it was never acknowledged.
+ * A sealed segment with a summary costs one read of its end. Else its batches are scanned. What lies before a
+ * known end, or before a batch that is sound, was acknowledged: a bad checksum there is damage of the medium,
+ * is reported, and the walk goes on behind it. Where the end is not known the first bad unit behind which no
+ * sound batch follows is the end: one batch is written at a time, so all behind it was never acknowledged.
  */
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -12,8 +12,8 @@
 #include <string.h>
 
 enum {
-    WINDOW_MORE = 1024 * 1024,          /* octets read ahead */
-    LOOKAHEAD = 2 * STORE_BATCH_MAX,    /* how far a sound batch is looked for behind a bad one */
+    WINDOW_MORE = 1024 * 1024,       /* octets read ahead */
+    LOOKAHEAD = 2 * STORE_BATCH_MAX, /* how far a sound batch is looked for behind a bad one */
     UNIT_ALIGN = 8,
 };
 
@@ -31,8 +31,8 @@ static void report(struct seglog_walk *k, uint64_t offset, const char *what)
 {
     k->n_damaged++;
     k->seg->is_damaged = true;
-    log_error(world_log(k->store->world), "store.damaged", LC("file", k->seg->name), LU("offset", offset), LC("what", what),
-              LC("now", "skipped"));
+    log_error(world_log(k->store->world), "store.damaged", LC("file", k->seg->name), LU("offset", offset),
+              LC("what", what), LC("now", "skipped"));
 }
 
 /* ---- the window over the file ---- */
@@ -75,7 +75,8 @@ static void read_window(struct seglog_walk *k, uint64_t at, uint64_t n)
     submit_read(k, at, k->window, n);
 }
 
-/* After a failed read each block is tried alone and again; one that can't be read counts as zeros, so as damaged. */
+/* After a failed read each block is tried alone and again; one that can't be read counts as zeros, so as
+ * damaged. */
 static void careful_step(struct seglog_walk *k)
 {
     if (k->care_at >= k->window_at + k->window_n) {
@@ -84,7 +85,8 @@ static void careful_step(struct seglog_walk *k)
         return;
     }
     uint64_t left = k->window_at + k->window_n - k->care_at;
-    submit_read(k, k->care_at, k->window + (k->care_at - k->window_at), left < SEGLOG_BLOCK ? left : SEGLOG_BLOCK);
+    submit_read(k, k->care_at, k->window + (k->care_at - k->window_at),
+                left < SEGLOG_BLOCK ? left : SEGLOG_BLOCK);
 }
 
 static void read_summary(struct seglog_walk *k);
@@ -145,7 +147,8 @@ static void on_window(struct disk_op *op)
 
 /* ---- units ---- */
 
-static bool emit(struct seglog_walk *k, const unsigned char *unit, const struct seglog_unit *u, uint64_t unit_at)
+static bool emit(struct seglog_walk *k, const unsigned char *unit, const struct seglog_unit *u,
+                 uint64_t unit_at)
 {
     size_t at = SEGLOG_UNIT_HEADER;
     for (uint32_t i = 0; i < u->n_records; i++) {
@@ -255,7 +258,8 @@ static bool walk_batch(struct seglog_walk *k)
     uint64_t at = k->at;
     uint64_t end = k->knows_end ? k->limit : k->seg->capacity;
     bool is_batch = seglog_batch_decode(window_ptr(k, at), k->seg->salt, k->seg->opened, at, &b) &&
-                    b.len <= k->seg->capacity - at && (b.kind == SEGLOG_BATCH_SUMMARY || b.len <= k->window_cap);
+                    b.len <= k->seg->capacity - at &&
+                    (b.kind == SEGLOG_BATCH_SUMMARY || b.len <= k->window_cap);
     if (!is_batch) {
         if (!k->knows_end && !k->in_lookahead) {
             k->torn_at = at;
@@ -357,8 +361,8 @@ static void parse_summary(struct seglog_walk *k)
     k->reads_summary = false;
     k->n_tries = 0;
     if (k->window_n >= SEGLOG_BATCH_HEADER &&
-        seglog_batch_decode(k->window, g->salt, g->opened, g->summary, &b) && b.kind == SEGLOG_BATCH_SUMMARY &&
-        b.len <= k->window_n) {
+        seglog_batch_decode(k->window, g->salt, g->opened, g->summary, &b) &&
+        b.kind == SEGLOG_BATCH_SUMMARY && b.len <= k->window_n) {
         struct str in = str_of(k->window + SEGLOG_BATCH_HEADER, b.len - SEGLOG_BATCH_HEADER);
         if (crc32c(0, in.p, in.n) == b.crc && check_entries(k, in, b.n)) {
             k->seq_max = b.seq;

@@ -143,7 +143,8 @@ void model_hint(uint64_t id, size_t n_results, unsigned char out[STORE_HINT])
 
 /* ---- checking ---- */
 
-static void evidence(struct model *m, size_t unit, bool exists, const struct model_env *e, const char *of, bool tolerant)
+static void evidence(struct model *m, size_t unit, bool exists, const struct model_env *e, const char *of,
+                     bool tolerant)
 {
     struct model_unit *u = m->units[unit];
     if (tolerant)
@@ -158,7 +159,8 @@ static void evidence(struct model *m, size_t unit, bool exists, const struct mod
     u->evidence = now;
 }
 
-static void check_found(struct model *m, const struct model_env *e, const struct model_found *f, bool tolerant)
+static void check_found(struct model *m, const struct model_env *e, const struct model_found *f,
+                        bool tolerant)
 {
     if (e->is_void)
         model_say(m, "%llx is there, but was found missing before", (unsigned long long)e->id);
@@ -214,8 +216,8 @@ static void settle(struct model *m)
         m->first_live++;
 }
 
-bool model_check(struct model *m, const struct model_found *found, size_t n_found, bool settles, bool tolerant,
-                 size_t *out_damaged)
+bool model_check(struct model *m, const struct model_found *found, size_t n_found, bool settles,
+                 bool tolerant, size_t *out_damaged)
 {
     size_t at = 0, n_damaged = 0;
     for (size_t i = m->n_settled; i < m->n_units; i++)

@@ -1,8 +1,9 @@
 /* tests/crash/crash_model.h: what a store must hold, and the comparison with what it does hold.
  *
- * The model knows every unit that was submitted, in order, and whether its ticket came back. A recovered store is right
- * (invariants of docs/queue.md) when there is a point in that order such that exactly the units before it exist, all
- * acknowledged units are before it, and all octets and hints are those of these units.
+ * The model knows every unit that was submitted, in order, and whether its ticket came back. A recovered
+ * store is right (invariants of docs/queue.md) when there is a point in that order such that exactly the
+ * units before it exist, all acknowledged units are before it, and all octets and hints are those of these
+ * units.
  */
 #pragma once
 #include "queue/store.h"
@@ -32,13 +33,13 @@ struct model_env {
 struct model {
     struct model_unit **units; /* [0] is not used */
     size_t n_units;
-    struct model_env *envs;    /* ascending ids */
+    struct model_env *envs; /* ascending ids */
     size_t n_envs, n_envs_max;
-    uint64_t id_max;           /* of all ids given out */
+    uint64_t id_max; /* of all ids given out */
     size_t n_acked, n_failed;
-    size_t n_settled;          /* units below are resolved for good */
-    size_t first_live;         /* envelopes before are gone for good */
-    char wrong[256];           /* the first thing found wrong, or empty */
+    size_t n_settled;  /* units below are resolved for good */
+    size_t first_live; /* envelopes before are gone for good */
+    char wrong[256];   /* the first thing found wrong, or empty */
 };
 
 void model_init(struct model *m);
@@ -69,8 +70,9 @@ struct model_found {
     size_t n_results;
     bool is_unreadable; /* or its body is: ERR_CORRUPT */
 };
-/* false (and m->wrong) when found is no state that may be. settles: what was found becomes the truth. tolerant: damage
- * was done on purpose: envelopes and results may be missing or unreadable; their number is added to *out_damaged. */
-bool model_check(struct model *m, const struct model_found *found, size_t n_found, bool settles, bool tolerant,
-                 size_t *out_damaged);
+/* false (and m->wrong) when found is no state that may be. settles: what was found becomes the truth.
+ * tolerant: damage was done on purpose: envelopes and results may be missing or unreadable; their number is
+ * added to *out_damaged. */
+bool model_check(struct model *m, const struct model_found *found, size_t n_found, bool settles,
+                 bool tolerant, size_t *out_damaged);
 void model_say(struct model *m, const char *fmt, ...) PRINTF_LIKE(2, 3);

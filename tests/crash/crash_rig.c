@@ -200,7 +200,8 @@ static void read_body(struct rig *r, struct model *m, struct model_found *f, uin
     if (g.err != ERR_OK)
         f->is_unreadable = true;
     else if (size != want)
-        model_say(m, "body %llx is told to have %llu octets", (unsigned long long)f->body_id, (unsigned long long)size);
+        model_say(m, "body %llx is told to have %llu octets", (unsigned long long)f->body_id,
+                  (unsigned long long)size);
     store_read_release(&g.read);
     if (want <= MODEL_BODY_SEGMENT_MAX || f->is_unreadable)
         return;
@@ -280,7 +281,8 @@ static uint64_t new_id(struct rig *r)
 }
 
 /* Submits; on ERR_AGAIN tries again some turns later. */
-static enum err submit(struct rig *r, const struct store_op *ops, size_t n_ops, bool lazy, struct model_unit *u)
+static enum err submit(struct rig *r, const struct store_op *ops, size_t n_ops, bool lazy,
+                       struct model_unit *u)
 {
     enum err err = ERR_AGAIN;
     for (unsigned i = 0; i < TRIES && err == ERR_AGAIN; i++) {
@@ -360,9 +362,11 @@ static void put(struct rig *r)
     }
     char envs[MODEL_CHILDREN][512];
     unsigned char hints[MODEL_CHILDREN][STORE_HINT];
-    struct str pieces[2] = {str_of(body, size / 2), str_of(body + size / 2, size - size / 2)}, text[MODEL_CHILDREN];
+    struct str pieces[2] = {str_of(body, size / 2), str_of(body + size / 2, size - size / 2)},
+               text[MODEL_CHILDREN];
     struct store_op ops[1 + MODEL_CHILDREN];
-    ops[0] = (struct store_op){.kind = is_file ? STORE_PUT_BODY_FILE : STORE_PUT_BODY, .id = body_id, .size = size};
+    ops[0] = (struct store_op){
+        .kind = is_file ? STORE_PUT_BODY_FILE : STORE_PUT_BODY, .id = body_id, .size = size};
     if (!is_file) {
         ops[0].pieces = pieces;
         ops[0].n_pieces = 2;
@@ -373,8 +377,12 @@ static void put(struct rig *r)
         text[i] = str_of(envs[i], model_env_size(ids[i]));
         model_fill(ids[i], envs[i], text[i].n);
         model_hint(ids[i], 0, hints[i]);
-        ops[1 + i] = (struct store_op){.kind = STORE_PUT_ENVELOPE, .id = ids[i], .body_id = body_id,
-                                       .pieces = &text[i], .n_pieces = 1, .hint = hints[i]};
+        ops[1 + i] = (struct store_op){.kind = STORE_PUT_ENVELOPE,
+                                       .id = ids[i],
+                                       .body_id = body_id,
+                                       .pieces = &text[i],
+                                       .n_pieces = 1,
+                                       .hint = hints[i]};
     }
     struct model_unit *u = model_unit_new(m, &unit);
     if (submit(r, ops, 1 + n, false, u) == ERR_OK) {
@@ -410,14 +418,19 @@ static void expand(struct rig *r, size_t parent_at)
     struct str text[MODEL_CHILDREN];
     struct store_op ops[1 + MODEL_CHILDREN];
     uint64_t ids[MODEL_CHILDREN];
-    ops[0] = (struct store_op){.kind = STORE_DROP, .id = parent.id, .epoch = parent.epoch}; /* first, on purpose */
+    ops[0] =
+        (struct store_op){.kind = STORE_DROP, .id = parent.id, .epoch = parent.epoch}; /* first, on purpose */
     for (size_t i = 0; i < n; i++) {
         ids[i] = new_id(r);
         text[i] = str_of(envs[i], model_env_size(ids[i]));
         model_fill(ids[i], envs[i], text[i].n);
         model_hint(ids[i], 0, hints[i]);
-        ops[1 + i] = (struct store_op){.kind = STORE_PUT_ENVELOPE, .id = ids[i], .body_id = parent.body_id,
-                                       .pieces = &text[i], .n_pieces = 1, .hint = hints[i]};
+        ops[1 + i] = (struct store_op){.kind = STORE_PUT_ENVELOPE,
+                                       .id = ids[i],
+                                       .body_id = parent.body_id,
+                                       .pieces = &text[i],
+                                       .n_pieces = 1,
+                                       .hint = hints[i]};
     }
     struct model_unit *u = model_unit_new(m, &unit);
     if (submit(r, ops, 1 + n, false, u) != ERR_OK)
@@ -437,7 +450,11 @@ static void result(struct rig *r, struct model_env *e)
     struct str text = str_of(mem, model_result_size(e->id, i));
     model_fill(model_result_seed(e->id, i), mem, text.n);
     model_hint(e->id, i + 1, hint);
-    const struct store_op op = {.kind = STORE_PUT_RESULT, .id = e->id, .epoch = e->epoch, .pieces = &text, .n_pieces = 1,
+    const struct store_op op = {.kind = STORE_PUT_RESULT,
+                                .id = e->id,
+                                .epoch = e->epoch,
+                                .pieces = &text,
+                                .n_pieces = 1,
                                 .hint = model_result_has_hint(e->id, i) ? hint : NULL};
     size_t at = (size_t)(e - r->m->envs);
     struct model_unit *u = model_unit_new(r->m, &unit);

@@ -1,5 +1,6 @@
-/* tests/crash/crash_world.h: the smallest world that a store can live in: virtual time, timers, end-of-turn hooks, random
- * numbers and a simulated disk. Everything else of base/world.h aborts. Deterministic by its seed.
+/* tests/crash/crash_world.h: the smallest world that a store can live in: virtual time, timers, end-of-turn
+ * hooks, random numbers and a simulated disk. Everything else of base/world.h aborts. Deterministic by its
+ * seed.
  */
 #pragma once
 #include "sim/sim_disk.h"

@@ -97,7 +97,8 @@ def load(n_sessions, n_each):
 
 def look(server, where, n_sessions, n_each):
     title = "%d session%s" % (n_sessions, "" if n_sessions == 1 else "s")
-    before = server.wait_empty() or sum("role.died" in line for line in server.lines)
+    server.wait_empty()
+    before = sum("role.died" in line for line in server.lines)
     queue = Traced(where, "queue", server.pid("queue"))
     smtpds = [Traced(where, "smtpd%d" % i, server.pid("smtpd", i)) for i in range(2)]
     ids = load(n_sessions, n_each)

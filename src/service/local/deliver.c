@@ -51,6 +51,7 @@ struct job {
     char maildir[DELIVER_PATH_MAX]; /* relative to the root */
     size_t maildir_n;
     size_t n_made; /* octets of maildir whose folders were made */
+    size_t n_wanted; /* octets of `in` to have before the next piece is made */
     unsigned n_leaf; /* of tmp, new, cur */
     char dir[DELIVER_PATH_MAX + 8];
     char tmp[DELIVER_PATH_MAX + 160], fresh[DELIVER_PATH_MAX + 160];
@@ -194,7 +195,7 @@ static const struct conn_user pipe_user = {on_pipe};
 /* Reads what the pipe has, up to a piece. */
 static void fill(struct job *j)
 {
-    while (!j->pipe_ended && j->in.n < DELIVER_PIECE) {
+    while (!j->pipe_ended && j->in.n < j->n_wanted) {
         size_t n;
         if (!buf_reserve(&j->in, DELIVER_PIECE)) {
             job_fail(j, ERR_NOMEM, "memory");
@@ -222,10 +223,11 @@ static bool prepare_piece(struct job *j)
     bool is_all = j->pipe == NULL || j->pipe_ended;
     if (j->err == ERR_OK && is_all && j->n_read != j->size)
         job_fail(j, ERR_CORRUPT, "the message did not arrive whole");
-    if (!is_all && j->in.n < DELIVER_PIECE)
+    if (!is_all && j->in.n < j->n_wanted)
         return false;
     size_t used = maildir_text_feed(&j->text, buf_str(&j->in), is_all, &j->out);
     buf_consume(&j->in, used);
+    j->n_wanted = j->in.n + DELIVER_PIECE; /* a header line that is not whole yet stays: more must come with it */
     if (j->out.failed)
         job_fail(j, ERR_NOMEM, "memory");
     j->is_last_piece = is_all;
@@ -427,6 +429,7 @@ static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, s
     j->token = m->token;
     j->id = m->id;
     j->size = m->size;
+    j->n_wanted = DELIVER_PIECE;
     buf_init(&j->in, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX);
     buf_init(&j->out, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX + 2 * SMTP_PATH_MAX + 64);
     if (m->is_piped) {

@@ -17,11 +17,15 @@ struct local {
     struct channel *queue;
     struct list children;
     size_t n_children;
+    uint64_t queue_life; /* one more with each queue that was lost */
+    uint64_t next_token;
     bool is_draining;
 };
 struct outstanding {
     struct list link;
-    uint64_t token;
+    uint64_t token;      /* between us and the child: ours, as a new queue counts from 1 again */
+    uint64_t asked_as;   /* the queue's */
+    uint64_t queue_life; /* which queue asked */
 };
 struct user_child {
     struct list link;
@@ -74,7 +78,8 @@ static void fail_jobs(struct user_child *c, struct str why)
     struct list *l;
     while ((l = list_pop_front(&c->jobs)) != NULL) {
         struct outstanding *o = list_entry(l, struct outstanding, link);
-        answer_failure(c->local, o->token, why);
+        if (o->queue_life == c->local->queue_life)
+            answer_failure(c->local, o->asked_as, why);
         mem_free(o);
     }
     c->n_jobs = 0;
@@ -109,10 +114,11 @@ static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
         struct outstanding *o = list_entry(l, struct outstanding, link);
         if (o->token != m->token)
             continue;
+        if (o->queue_life == c->local->queue_life) /* else: a queue that is gone asked, nobody waits */
+            answer(c->local, o->asked_as, m->results);
         list_remove(&o->link);
         mem_free(o);
         c->n_jobs--;
-        answer(c->local, m->token, m->results);
         break;
     }
     if (c->n_jobs == 0)
@@ -245,10 +251,14 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         answer_failure(l, m->token, STR("no delivering process could be started or all are busy"));
         return;
     }
-    o->token = m->token;
+    o->token = l->next_token++;
+    o->asked_as = m->token;
+    o->queue_life = l->queue_life;
+    struct ipc_local_job to_child = *m;
+    to_child.token = o->token;
     struct conn *pipe = m->is_piped ? handle_take_conn(l->world, given) : NULL;
     struct handle *h = pipe == NULL ? NULL : handle_of_conn(pipe);
-    if ((m->is_piped && h == NULL) || ipc_send_local_job(c->channel, m, h) != ERR_OK) {
+    if ((m->is_piped && h == NULL) || ipc_send_local_job(c->channel, &to_child, h) != ERR_OK) {
         if (pipe != NULL && h == NULL)
             conn_close(pipe);
         handle_drop(h);
@@ -261,15 +271,21 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
     world_timer_cancel(l->world, &c->idle);
 }
 
+static void on_queue_lost(struct local *l)
+{
+    l->queue = NULL;
+    l->queue_life++;
+}
+
 static void on_message(void *arg, struct channel *ch, uint16_t type, struct str payload, struct handle *given)
 {
     struct local *l = arg;
     struct ipc_local_job m;
     if (!role_message_allowed(l->env, ROLE_QUEUE, ch, type)) {
-        l->queue = NULL;
+        on_queue_lost(l);
     } else if (!ipc_decode_local_job(payload, &m)) {
         role_message_malformed(l->env, ROLE_QUEUE, ch, type);
-        l->queue = NULL;
+        on_queue_lost(l);
     } else {
         on_local_job(l, &m, given);
     }
@@ -286,7 +302,7 @@ static void on_closed(void *arg, struct channel *ch)
 {
     struct local *l = arg;
     if (l->queue == ch)
-        l->queue = NULL;
+        on_queue_lost(l);
     role_peer_closed(l->env, ch);
 }
 
@@ -317,7 +333,7 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
 static void *create(struct role_env *env)
 {
     struct local *l = mem_must_new(struct local);
-    *l = (struct local){.env = env, .world = env->world};
+    *l = (struct local){.env = env, .world = env->world, .next_token = 1};
     list_init(&l->children);
     if (env->peers[ROLE_QUEUE][0] != NULL)
         on_peer(l, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);

@@ -84,7 +84,7 @@ static void on_relay_job(struct relay *r, const struct ipc_relay_job *m, struct 
 
 /* The queue is gone: it will send everything again that it has no result for. Connections whose server could still take
  * a message are closed so that as little as possible is sent twice. */
-static void on_queue_lost(struct relay *r)
+static void drop_all(struct relay *r)
 {
     r->queue = NULL;
     list_each(l, &r->links) {
@@ -92,10 +92,16 @@ static void on_queue_lost(struct relay *r)
         if (k->job != NULL)
             k->job->on = NULL;
         k->job = NULL;
-        link_end(k);
+        relay_link_end(k);
     }
     while (!list_is_empty(&r->jobs))
         job_del(list_entry(r->jobs.next, struct job, link));
+}
+
+static void on_queue_lost(struct relay *r)
+{
+    drop_all(r);
+    maybe_drained(r);
 }
 
 static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
@@ -190,13 +196,6 @@ static void on_turn(struct turn_hook *h)
     free_ended(container_of(h, struct relay, turn));
 }
 
-static void use_config(struct relay *r)
-{
-    r->smtp = (struct smtp_client_conf){.helo = r->env->config->policy.hostname};
-    r->lmtp = r->smtp;
-    r->lmtp.lmtp = true;
-}
-
 static void *create(struct role_env *env)
 {
     struct relay *r = mem_must_new(struct relay);
@@ -210,7 +209,6 @@ static void *create(struct role_env *env)
     must(idmap_init(&r->questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
-    use_config(r);
     r->turn.run = on_turn;
     world_turn_end(r->world, &r->turn);
     static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN};
@@ -222,12 +220,10 @@ static void *create(struct role_env *env)
     return r;
 }
 
-/* Connections under way keep pointing at r->smtp, whose host name changes with the configuration: kept ones say the old
- * name in no command any more, as EHLO is over. */
+/* Connections and jobs have copies of what they need. */
 static void reload(void *self, const struct config *old)
 {
     struct relay *r = self;
-    use_config(r);
     role_config_release(r->env, old);
 }
 
@@ -237,16 +233,16 @@ static void drain(void *self, uint64_t deadline_ms)
     UNUSED(deadline_ms);
     r->is_draining = true;
     while (!list_is_empty(&r->idle))
-        link_quit(list_entry(r->idle.next, struct link, link));
+        relay_link_quit(list_entry(r->idle.next, struct link, link));
     maybe_drained(r);
 }
 
 static void del(void *self)
 {
     struct relay *r = self;
-    on_queue_lost(r);
+    drop_all(r);
     while (!list_is_empty(&r->idle))
-        link_end(list_entry(r->idle.next, struct link, link));
+        relay_link_end(list_entry(r->idle.next, struct link, link));
     free_ended(r);
     list_remove(&r->turn.link);
     idmap_fini(&r->questions);

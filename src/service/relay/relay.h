@@ -68,6 +68,7 @@ struct link { /* one connection to a server */
     struct str site;
     char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
     char site_text[512];
+    char helo[SMTP_DOMAIN_MAX + 1]; /* our own copy: the configuration may be replaced while we greet */
 };
 
 struct relay {
@@ -80,7 +81,6 @@ struct relay {
     struct idmap questions;
     uint64_t next_question;
     bool is_draining;
-    struct smtp_client_conf smtp, lmtp;
     struct turn_hook turn;
     struct list ended; /* links to free at the end of the turn */
     char scratch[RELAY_SCRATCH];
@@ -100,11 +100,11 @@ void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct
 
 /* relay_conn.c */
 /* Starts connecting for j; false: no memory or descriptors (noted in j). */
-bool link_open(struct job *j, const struct netaddr *to, struct str name);
-void link_take_job(struct link *k, struct job *j); /* k is idle */
-void link_pump(struct link *k);
-void link_end(struct link *k); /* closes; freed at the end of the turn; its job must be gone */
-void link_quit(struct link *k);
+bool relay_link_open(struct job *j, const struct netaddr *to, struct str name);
+void relay_link_take_job(struct link *k, struct job *j); /* k is idle */
+void relay_link_pump(struct link *k);
+void relay_link_end(struct link *k); /* closes; freed at the end of the turn; its job must be gone */
+void relay_link_quit(struct link *k);
 
 /* relay.c */
 /* Answers the queue; the job is deleted. */

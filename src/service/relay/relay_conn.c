@@ -24,7 +24,7 @@ static void on_timer(struct timer *t);
 static void on_connected(void *arg, enum err err, struct conn *c);
 static const struct conn_user conn_user;
 
-bool link_open(struct job *j, const struct netaddr *to, struct str name)
+bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
 {
     struct relay *r = j->relay;
     struct link *k = mem_new(struct link);
@@ -57,7 +57,7 @@ bool link_open(struct job *j, const struct netaddr *to, struct str name)
     return true;
 }
 
-void link_end(struct link *k)
+void relay_link_end(struct link *k)
 {
     struct relay *r = k->relay;
     must(k->job == NULL);
@@ -99,24 +99,26 @@ static void on_connected(void *arg, enum err err, struct conn *c)
         struct job *j = leave_job(k);
         /* RFC 3463: 4.4.1 no answer from host */
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, str_from_c(err_str(err)));
-        link_end(k);
+        relay_link_end(k);
         job_next_address(j);
         return;
     }
     k->conn = c;
     uint64_t now = world_now_ms(r->world);
-    k->client = smtp_client_new(k->is_lmtp ? &r->lmtp : &r->smtp, &r->pool, now);
+    (void)str_to_c(r->env->config->policy.hostname, k->helo, sizeof k->helo);
+    struct smtp_client_conf conf = {.helo = str_from_c(k->helo), .lmtp = k->is_lmtp};
+    k->client = smtp_client_new(&conf, &r->pool, now);
     if (k->client == NULL) {
         struct job *j = leave_job(k);
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 3, 0), k->host, STR("memory budget used up"));
-        link_end(k);
+        relay_link_end(k);
         job_next_address(j);
         return;
     }
     link_set_state(k, LINK_HELLO);
     conn_set_user(c, &conn_user, k);
     world_timer_set(r->world, &k->timer, smtp_client_deadline(k->client));
-    link_pump(k);
+    relay_link_pump(k);
 }
 
 /* ---- jobs on the connection -------------------------------------------------------------------------------------------- */
@@ -138,7 +140,7 @@ static void begin_job(struct link *k)
     smtp_client_job(k->client, &cj, world_now_ms(k->relay->world));
 }
 
-void link_take_job(struct link *k, struct job *j)
+void relay_link_take_job(struct link *k, struct job *j)
 {
     must(k->state == LINK_IDLE && k->job == NULL);
     k->relay->n_idle--;
@@ -147,7 +149,7 @@ void link_take_job(struct link *k, struct job *j)
     k->job = j;
     j->on = k;
     begin_job(k);
-    link_pump(k);
+    relay_link_pump(k);
 }
 
 static struct job_result result_of(const struct link *k, const struct smtp_client_result *res)
@@ -199,7 +201,7 @@ static void become_idle(struct link *k)
 {
     struct relay *r = k->relay;
     if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX || smtp_client_n_jobs(k->client) >= SMTP_CLIENT_REUSE_MAX) {
-        link_quit(k);
+        relay_link_quit(k);
         return;
     }
     link_set_state(k, LINK_IDLE);
@@ -210,7 +212,7 @@ static void become_idle(struct link *k)
     r->n_idle++;
 }
 
-void link_quit(struct link *k)
+void relay_link_quit(struct link *k)
 {
     if (k->state == LINK_IDLE) {
         k->relay->n_idle--;
@@ -219,7 +221,9 @@ void link_quit(struct link *k)
     }
     link_set_state(k, LINK_QUITTING);
     smtp_client_quit(k->client, world_now_ms(k->relay->world));
-    link_pump(k);
+    uint64_t due = smtp_client_deadline(k->client); /* sooner than what the timer was set for */
+    world_timer_set(k->relay->world, &k->timer, due);
+    relay_link_pump(k);
 }
 
 /* ---- the body ------------------------------------------------------------------------------------------------------------ */
@@ -231,7 +235,7 @@ static void on_pipe(void *arg, struct conn *c, unsigned ready)
     if (j->on == NULL)
         conn_want(c, 0);
     else
-        link_pump(j->on);
+        relay_link_pump(j->on);
 }
 
 static const struct conn_user pipe_user = {on_pipe};
@@ -320,7 +324,7 @@ static void on_dead(struct link *k)
         job_note(j, f->stage, f->code, f->esc, k->host, f->text);
     else if (j != NULL)
         job_note(j, SMTP_AT_GREETING, 0, ESC(4, 4, 2), k->host, STR("the connection ended"));
-    link_end(k);
+    relay_link_end(k);
     if (j != NULL)
         job_next_address(j);
 }
@@ -395,7 +399,7 @@ static void read_all(struct link *k)
     }
 }
 
-void link_pump(struct link *k)
+void relay_link_pump(struct link *k)
 {
     if (k->in_pump || k->is_dead || k->client == NULL)
         return;
@@ -418,7 +422,7 @@ static void on_ready(void *arg, struct conn *c, unsigned ready)
 {
     UNUSED(c);
     UNUSED(ready);
-    link_pump(arg);
+    relay_link_pump(arg);
 }
 
 static const struct conn_user conn_user = {on_ready};
@@ -428,12 +432,12 @@ static void on_timer(struct timer *t)
     struct link *k = container_of(t, struct link, timer);
     uint64_t now = world_now_ms(k->relay->world);
     if (k->state == LINK_IDLE && now >= k->idle_until_ms) {
-        link_quit(k);
+        relay_link_quit(k);
     } else if (now >= smtp_client_deadline(k->client)) {
         smtp_client_tick(k->client, now);
         take_events(k);
         if (!k->is_dead)
-            link_pump(k);
+            relay_link_pump(k);
     }
     if (k->is_dead || k->state == LINK_IDLE)
         return;

@@ -154,7 +154,7 @@ void job_next_address(struct job *j)
     while (j->address < j->n_addresses && j->n_tried < SMTP_CLIENT_ADDRESSES_MAX) {
         const struct netaddr *to = &j->addresses[j->address++];
         j->n_tried++;
-        if (link_open(j, to, j->hops[j->hop].name))
+        if (relay_link_open(j, to, j->hops[j->hop].name))
             return;
     }
     if (j->hop + 1 < j->n_hops && j->n_tried < SMTP_CLIENT_ADDRESSES_MAX) {
@@ -169,7 +169,7 @@ void job_start(struct job *j)
 {
     struct link *k = relay_find_idle(j->relay, j->site, j->is_lmtp);
     if (k != NULL) {
-        link_take_job(k, j);
+        relay_link_take_job(k, j);
         return;
     }
     j->hop = 0;

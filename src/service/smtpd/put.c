@@ -226,16 +226,10 @@ static size_t octets_of(const struct put *p)
     return n;
 }
 
-static enum err send_put(struct put *p, struct handle *pipe)
+static enum err send_parts(struct put *p, struct handle *pipe)
 {
     struct session *s = p->session;
     struct smtpd *d = s->d;
-    if (d->queue == NULL)
-        return ERR_CLOSED;
-    /* all or nothing: the parts of one put must not be split by a full channel */
-    if (channel_backlog(d->queue) + octets_of(p) > IPC_QUEUE_MAX)
-        return ERR_AGAIN;
-    p->by_token.id = d->next_token;
     char rcpts[SMTPD_RCPTS_INLINE] __attribute__((uninitialized));
     struct buf b;
     buf_init_fixed(&b, rcpts, sizeof rcpts);
@@ -247,7 +241,7 @@ static enum err send_put(struct put *p, struct handle *pipe)
     buf_init_fixed(&client, client_mem, sizeof client_mem);
     netaddr_format_ip(conn_peer(s->conn), &client);
     struct ipc_put m = {
-        .token = d->next_token,
+        .token = p->by_token.id,
         .id = p->id,
         .flags = p->flags,
         .sender = smtp_server_transaction(&s->server)->from.text,
@@ -257,11 +251,23 @@ static enum err send_put(struct put *p, struct handle *pipe)
         .is_piped = pipe != NULL,
         .body = pipe == NULL ? buf_str(&p->body) : STR_NIL,
     };
-    e = ipc_send_put(d->queue, &m, pipe);
-    if (e == ERR_OK) {
-        d->next_token++;
-        idmap_insert(&d->puts, &p->by_token, m.token);
-    }
+    return ipc_send_put(d->queue, &m, pipe);
+}
+
+static enum err send_put(struct put *p, struct handle *pipe)
+{
+    struct smtpd *d = p->session->d;
+    if (d->queue == NULL)
+        return ERR_CLOSED;
+    /* all or nothing: the parts of one put must not be split by a full channel */
+    if (channel_backlog(d->queue) + octets_of(p) > IPC_QUEUE_MAX)
+        return ERR_AGAIN;
+    p->by_token.id = d->next_token++;
+    enum err e = send_parts(p, pipe);
+    if (e == ERR_OK)
+        idmap_insert(&d->puts, &p->by_token, p->by_token.id);
+    else
+        p->by_token.id = 0; /* the map knows nothing of it */
     return e;
 }
 

@@ -276,12 +276,19 @@ static bool read_some(struct session *s)
     return n == sizeof d->scratch;
 }
 
+/* Feeds until an incomplete line is left or something must be waited for. What stops only because of too much output goes
+ * on as soon as that is written: no event would come for it. */
 static void feed_kept(struct session *s)
 {
-    if (s->in.n == 0)
+    size_t used = s->in.n;
+    if (used == 0)
         return;
-    size_t used = feed(s, buf_str(&s->in));
-    buf_consume(&s->in, used);
+    while (used > 0 && s->in.n > 0 && !s->is_dead) {
+        used = feed(s, buf_str(&s->in));
+        buf_consume(&s->in, used);
+        if (smtp_server_output(&s->server).n >= SMTPD_OUTPUT_HIGH)
+            flush(s);
+    }
     buf_release(&s->in);
 }
 
@@ -300,13 +307,15 @@ void session_pump(struct session *s)
         flush(s);
     }
     feed_kept(s);
-    if ((s->peer_eof || s->is_dead) && s->question == 0 && !s->is_closing) {
+    /* what came before the end is taken first */
+    if ((s->is_dead || (s->peer_eof && may_feed(s))) && s->question == 0 && !s->is_closing) {
         smtp_server_eof(&s->server);
         take_events(s);
     }
-    if (s->d->is_draining && s->question == 0 && !s->is_closing)
+    if (s->d->is_draining && s->put == NULL && s->data_question == 0 && !s->is_closing)
         smtp_server_close(&s->server, R_SHUTDOWN);
     take_events(s);
+    bool is_held = (s->in.n > 0 || s->peer_eof) && smtp_server_output(&s->server).n >= SMTPD_OUTPUT_HIGH;
     flush(s);
     s->in_pump = false;
     bool has_output = smtp_server_output(&s->server).n > 0;
@@ -316,7 +325,7 @@ void session_pump(struct session *s)
     }
     /* While a question is open nothing is usually sent to us; only if something comes is reading switched off. */
     bool read_on = may_feed(s) && !s->peer_eof;
-    want(s, (has_output ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
+    want(s, (has_output || is_held ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
 }
 
 static void on_ready(void *arg, struct conn *c, unsigned ready)

@@ -51,7 +51,7 @@ static void slot_set_state(struct slot *s, enum slot_state to)
         [SLOT_DOWN] = {[SLOT_STARTING] = true, [SLOT_GONE] = true},
         [SLOT_STARTING] = {[SLOT_UP] = true, [SLOT_DOWN] = true, [SLOT_DRAINING] = true, [SLOT_GONE] = true},
         [SLOT_UP] = {[SLOT_DOWN] = true, [SLOT_DRAINING] = true, [SLOT_GONE] = true},
-        [SLOT_DRAINING] = {[SLOT_GONE] = true},
+        [SLOT_DRAINING] = {[SLOT_GONE] = true, [SLOT_DOWN] = true},
     };
     must(allowed[s->state][to]);
     s->state = to;
@@ -243,6 +243,14 @@ static const struct channel_user slot_user = {on_message, on_room, on_closed};
 
 static void drain_next(struct super *s);
 
+/* Has the configuration fewer of its kind? */
+static bool is_surplus(const struct slot *slot)
+{
+    const struct config *c = slot->super->config;
+    return (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
+           (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
+}
+
 static void on_exit_child(void *arg, bool clean, struct str how)
 {
     struct slot *slot = arg;
@@ -252,15 +260,20 @@ static void on_exit_child(void *arg, bool clean, struct str how)
         channel_close(slot->channel);
         slot->channel = NULL;
     }
-    if (s->is_draining || slot->state == SLOT_DRAINING) {
+    if (s->is_draining || is_surplus(slot)) {
         slot_set_state(slot, SLOT_GONE);
         if (s->is_draining)
             drain_next(s);
         return;
     }
+    bool was_sent_away = slot->state == SLOT_DRAINING; /* and is wanted again since */
     slot_set_state(slot, SLOT_DOWN);
     if (s->has_ended)
         return;
+    if (was_sent_away) {
+        slot_start(slot);
+        return;
+    }
     uint64_t now = world_now_ms(s->world);
     bool calm = now - slot->started_ms >= RESTART_CALM_MS;
     uint64_t doubled = slot->pause_ms == 0 ? RESTART_FIRST_MS : slot->pause_ms * 2;
@@ -471,14 +484,14 @@ static void drain_surplus(struct super *s)
 {
     list_each(l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
-        bool surplus = (slot->role == ROLE_SMTPD && slot->index >= s->config->n_smtpd) ||
-                       (slot->role == ROLE_RELAY && slot->index >= s->config->n_relay);
-        if (!surplus)
+        if (!is_surplus(slot))
             continue;
         if (slot->state == SLOT_STARTING || slot->state == SLOT_UP)
             slot_drain(slot);
-        else if (slot->state == SLOT_DOWN)
+        else if (slot->state == SLOT_DOWN) {
+            world_timer_cancel(s->world, &slot->restart);
             slot_set_state(slot, SLOT_GONE);
+        }
     }
 }
 
