@@ -12,7 +12,8 @@ setup:
 	@rm -f $(BUILD).setup.log
 
 # Starts the server with its built-in demonstration, sends one message through it, shows where it went; stays up.
-run: all
+run: setup
+	@ninja -C $(BUILD) src/prog/waxwing
 	@sh packaging/demo.sh $(BUILD)
 
 # Everything, and the whole again under ASan and UBSan; ends in one line of counts.

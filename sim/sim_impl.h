@@ -51,7 +51,7 @@ struct sim_proc {
     struct sim_heap heap;
     struct rng rng;
     struct heap timers;
-    struct list hooks, ready, dirty, dead, sources, handles, blobs;
+    struct list hooks, ready, dirty, sources, handles, blobs;
     struct sim_event turn, kill_event;
     const char *kill_how;
     uint64_t now_ms;
@@ -84,6 +84,7 @@ struct sim {
     struct sim_plan plan;
     uint64_t now_us, hash, id_next;
     struct heap events;
+    struct list dead; /* closed sources; their memory goes after this step */
     struct sim_host *hosts[SIM_HOSTS_MAX];
     size_t n_hosts;
     bool blocked[SIM_HOSTS_MAX][SIM_HOSTS_MAX];
@@ -218,7 +219,7 @@ struct handle {
 extern const struct world_ops sim_world_ops;
 
 /* sim_world.c */
-static inline struct sim_proc *proc_of(const struct world *w)
+static inline struct sim_proc *proc_of(struct world *w)
 {
     return container_of(w, struct sim_proc, world);
 }
@@ -232,7 +233,7 @@ void source_init(struct source *s, struct sim *sim, struct sim_proc *p, enum sou
 void source_wake(struct source *s);
 /* To another process, or none. */
 void source_move(struct source *s, struct sim_proc *to);
-/* No callback any more; the memory goes at the end of the turn (at once when it has no process). */
+/* No callback any more; the memory goes at the end of the step. */
 void source_close(struct source *s);
 struct sim_proc *sim_spawn_proc(struct sim_host *h, const char *what);
 
@@ -265,8 +266,7 @@ void disk_abandon(struct source *s);
 void disk_free(struct source *s);
 void plain_free(struct source *s);
 
-/* sim_net.c */
-void sim_host_drop_sockets(struct sim_host *h);
+/* sim_conn.c */
 uint64_t sim_latency_us(struct sim *s, const struct sim_host *a, const struct sim_host *b);
 bool sim_is_blocked(const struct sim *s, const struct sim_host *a, const struct sim_host *b);
 struct conn *conn_new(struct sim *sim, struct sim_proc *p, struct sim_host *here, struct sim_host *there);

@@ -18,4 +18,4 @@ void sim_heap_wipe(struct sim_heap *h);
 struct sim_heap *sim_heap_enter(struct sim_heap *to);
 /* Zeroed memory that belongs to nobody, never NULL; mem_free() frees it. */
 void *sim_alloc(size_t n);
-#define sim_new(type) ((type *)sim_alloc(sizeof(type)))
+#define sim_make(type) ((type *)sim_alloc(sizeof(type)))

@@ -30,7 +30,7 @@ enum err sim_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void 
     struct sim_proc *parent = proc_of(w);
     struct channel *mine, *its;
     must(parent->host->program.main != NULL);
-    struct sim_program_args *a = sim_new(struct sim_program_args);
+    struct sim_program_args *a = sim_make(struct sim_program_args);
     a->program = parent->host->program;
     a->index = s->index;
     a->has_root = s->root != NULL;
@@ -43,7 +43,7 @@ enum err sim_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void 
     p->spawned = a;
     source_move(&its->source, p);
     a->super = its;
-    struct child *c = sim_new(struct child);
+    struct child *c = sim_make(struct child);
     source_init(&c->source, parent->sim, parent, SOURCE_CHILD);
     c->proc = p;
     c->on_exit = on_exit;
@@ -115,7 +115,7 @@ static void on_post(struct sim_event *e)
 
 void sim_proc_post(struct sim_proc *p, uint64_t delay_us, void (*fn)(void *arg), void *arg)
 {
-    struct post *x = sim_new(struct post);
+    struct post *x = sim_make(struct post);
     source_init(&x->source, p->sim, p, SOURCE_POST);
     x->event.fire = on_post;
     x->fn = fn;
@@ -172,7 +172,7 @@ enum err sim_disk_of(struct world *w, const char *root, struct disk **out)
     (void)sim_heap_enter(was);
     if (e != ERR_OK)
         return e;
-    struct disk *d = sim_new(struct disk);
+    struct disk *d = sim_make(struct disk);
     source_init(&d->source, p->sim, p, SOURCE_DISK);
     d->mount = mount;
     list_init(&d->open);
@@ -193,7 +193,7 @@ static void on_done(struct disk_op *op)
 
 void sim_submit(struct disk *d, struct disk_op *op)
 {
-    struct sim_op *x = sim_new(struct sim_op);
+    struct sim_op *x = sim_make(struct sim_op);
     x->disk = d;
     x->user = op;
     x->op = *op;

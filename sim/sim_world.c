@@ -119,6 +119,8 @@ void sim_event_cancel(struct sim *s, struct sim_event *e)
     e->is_set = false;
 }
 
+static void reap(struct sim *sim);
+
 /* false: nothing is due up to then. */
 static bool step(struct sim *s, uint64_t until_us)
 {
@@ -130,6 +132,7 @@ static bool step(struct sim *s, uint64_t until_us)
     s->counts.n_events++;
     sim_event_cancel(s, e);
     e->fire(e);
+    reap(s);
     return true;
 }
 
@@ -169,7 +172,7 @@ static void on_call(struct sim_event *e)
 
 void sim_call_at(struct sim *s, uint64_t at_us, void (*fn)(void *arg), void *arg)
 {
-    struct call *k = sim_new(struct call);
+    struct call *k = sim_make(struct call);
     *k = (struct call){.event = {.fire = on_call}, .fn = fn, .arg = arg};
     sim_event_set(s, &k->event, at_us);
 }
@@ -184,8 +187,9 @@ static void disk_schedule(void *arg, uint64_t delay_us, void (*fn)(void *fn_arg)
 
 struct sim *sim_new(uint64_t seed)
 {
-    struct sim *s = sim_new(struct sim);
+    struct sim *s = sim_make(struct sim);
     rng_seed(&s->rng, seed);
+    list_init(&s->dead);
     s->now_us = SIM_S;
     s->plan = (struct sim_plan){.turn_us = 40, .channel_us = 60, .latency_us = 2000};
     s->disk_ops = (struct world_ops){.disk_submit = sim_disk_submit, .disk_close = sim_disk_close};
@@ -201,6 +205,7 @@ void sim_del(struct sim **sp)
     *sp = NULL;
     for (size_t i = 0; i < s->n_hosts; i++)
         sim_host_power_cut(s->hosts[i]);
+    reap(s);
     while (step(s, UINT64_MAX)) { /* what is left is calls: they free themselves */
     }
     for (size_t i = 0; i < s->n_hosts; i++) {
@@ -252,7 +257,7 @@ void sim_on_send(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, uint16
 struct sim_host *sim_host_new(struct sim *s, const char *name, const char *address)
 {
     must(s->n_hosts < SIM_HOSTS_MAX);
-    struct sim_host *h = sim_new(struct sim_host);
+    struct sim_host *h = sim_make(struct sim_host);
     *h = (struct sim_host){.sim = s, .name = name, .index = (unsigned)s->n_hosts, .is_up = true, .port_next = 32768};
     must(netaddr_parse_ip(str_from_c(address), 0, &h->addr));
     h->boot_us = s->now_us;
@@ -264,6 +269,11 @@ struct sim_host *sim_host_new(struct sim *s, const char *name, const char *addre
     (void)sim_heap_enter(was);
     s->hosts[s->n_hosts++] = h;
     return h;
+}
+
+struct sim *sim_host_sim(struct sim_host *h)
+{
+    return h->sim;
 }
 
 const char *sim_host_name(const struct sim_host *h)
@@ -317,7 +327,8 @@ void sim_host_power_cut(struct sim_host *h)
     h->is_cutting = true;
     while (!list_is_empty(&h->procs))
         proc_destroy(list_entry(h->procs.next, struct sim_proc, link), false, "power cut");
-    sim_host_drop_sockets(h);
+    reap(h->sim);
+    must(list_is_empty(&h->sockets));
     struct sim_heap *was = sim_heap_enter(NULL);
     sim_disk_power_cut(h->disk);
     (void)sim_heap_enter(was);
@@ -396,22 +407,33 @@ void source_close(struct source *s)
     s->closed = true;
     list_remove(&s->ready);
     list_remove(&s->all);
-    if (s->proc != NULL && s->proc->in_turn)
-        list_push_back(&s->proc->dead, &s->dead);
-    else
+    list_push_back(&s->sim->dead, &s->dead);
+}
+
+static void reap(struct sim *sim)
+{
+    for (struct list *l = list_pop_front(&sim->dead); l != NULL; l = list_pop_front(&sim->dead)) {
+        struct source *s = list_entry(l, struct source, dead);
         kinds[s->kind].free(s);
+    }
 }
 
 /* ---- clock, random, timers, hooks ---- */
 
+/* The world is the first member. */
+static const struct sim_proc *const_proc_of(const struct world *w)
+{
+    return (const struct sim_proc *)(const void *)w;
+}
+
 static uint64_t sim_now_ms_of(const struct world *w)
 {
-    return proc_of(w)->now_ms;
+    return const_proc_of(w)->now_ms;
 }
 
 static int64_t sim_wall_ms_of(const struct world *w)
 {
-    return proc_of(w)->wall_ms;
+    return const_proc_of(w)->wall_ms;
 }
 
 static void sim_random(struct world *w, void *out, size_t n)
@@ -477,6 +499,7 @@ static bool run_ready(struct sim_proc *p)
         if (!kinds[kind].is_ready(s))
             continue;
         kinds[kind].dispatch(s);
+        source_wake(s);
     }
     return any;
 }
@@ -517,14 +540,6 @@ static void flush_dirty(struct sim_proc *p)
         channel_flush(list_entry(l, struct channel, dirty));
 }
 
-static void reap(struct sim_proc *p)
-{
-    for (struct list *l = list_pop_front(&p->dead); l != NULL; l = list_pop_front(&p->dead)) {
-        struct source *s = list_entry(l, struct source, dead);
-        kinds[s->kind].free(s);
-    }
-}
-
 static void read_clocks(struct sim_proc *p)
 {
     p->now_ms = (p->sim->now_us - p->host->boot_us) / SIM_MS + 1;
@@ -560,7 +575,6 @@ static void on_turn(struct sim_event *e)
         run_hooks(p);
     flush_dirty(p);
     (void)sim_heap_enter(was);
-    reap(p);
     p->in_turn = false;
     if (p->is_exiting) {
         char mem[32];
@@ -597,7 +611,7 @@ struct sim_proc *sim_spawn_proc(struct sim_host *h, const char *what)
 {
     must(h->is_up);
     struct sim *s = h->sim;
-    struct sim_proc *p = sim_new(struct sim_proc);
+    struct sim_proc *p = sim_make(struct sim_proc);
     *p = (struct sim_proc){.sim = s, .host = h, .what = what, .id = ++s->id_next};
     p->log = (struct log){.min = LOG_INFO, .role = what, .write = on_log_line, .arg = p};
     p->world = (struct world){&sim_world_ops, &p->log};
@@ -606,7 +620,6 @@ struct sim_proc *sim_spawn_proc(struct sim_host *h, const char *what)
     list_init(&p->hooks);
     list_init(&p->ready);
     list_init(&p->dirty);
-    list_init(&p->dead);
     list_init(&p->sources);
     list_init(&p->handles);
     list_init(&p->blobs);

@@ -67,6 +67,7 @@ void sim_call_at(struct sim *s, uint64_t at_us, void (*fn)(void *arg), void *arg
 
 /* A machine that is up. address: IPv4 text. name: static text. */
 struct sim_host *sim_host_new(struct sim *s, const char *name, const char *address);
+struct sim *sim_host_sim(struct sim_host *h);
 const char *sim_host_name(const struct sim_host *h);
 const struct netaddr *sim_host_addr(const struct sim_host *h);
 struct sim_disk *sim_host_disk(struct sim_host *h);

@@ -260,7 +260,9 @@ static bool deny_sockets(scmp_filter_ctx ctx, const struct sandbox_profile *p)
         const struct scmp_arg_cmp domain = arg_is(0, (scmp_datum_t)inet[i]);
         const struct scmp_arg_cmp stream = arg_has(1, SOCK_TYPE_BITS, SOCK_STREAM);
         const struct scmp_arg_cmp dgram = arg_has(1, SOCK_TYPE_BITS, SOCK_DGRAM);
-        if (!p->net_tcp)
+        const struct scmp_arg_cmp raw = arg_has(1, SOCK_TYPE_BITS, SOCK_RAW);
+        ok = seccomp_rule_add(ctx, deny, SCMP_SYS(socket), 2, domain, raw) == 0;
+        if (ok && !p->net_tcp)
             ok = seccomp_rule_add(ctx, deny, SCMP_SYS(socket), 2, domain, stream) == 0;
         if (ok && !p->net_udp)
             ok = seccomp_rule_add(ctx, deny, SCMP_SYS(socket), 2, domain, dgram) == 0;

@@ -229,9 +229,7 @@ struct str delta_site(struct str delta)
     return ok ? st.site : STR_NIL;
 }
 
-/* ---- hint
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- hint ---- */
 
 void hint_encode(const struct envelope_hint *h, unsigned char out[STORE_HINT])
 {

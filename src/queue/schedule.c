@@ -158,9 +158,7 @@ void schedule_site_unblock(struct schedule *s, struct schedule_site *site, uint6
     place(s, site, now_ms);
 }
 
-/* ---- entries
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- entries ---- */
 
 bool schedule_init(struct schedule *s, const struct schedule_conf *conf)
 {
@@ -446,9 +444,7 @@ void schedule_finish(struct schedule *s, struct schedule_entry *e, enum schedule
     place(s, site, now_ms);
 }
 
-/* ---- walks
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- walks ---- */
 
 size_t schedule_slots(const struct schedule *s)
 {

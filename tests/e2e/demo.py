@@ -206,14 +206,16 @@ def reload(where):
     server.wait_log("drain")
     client.write(b"Subject: under way\r\n\r\nwhen SIGTERM came\r\n.\r\n")
     answer = client.reply()
-    tap.ok(answer[0] == 250, "a message under way is taken after SIGTERM", repr(answer))
+    # which of the two depends on who was faster; what counts is that the client knows
+    tap.ok(answer[0] in (250, 421), "a client in its message gets an answer after SIGTERM", repr(answer))
     client.close()
     tap.equal(server.process.wait(lib.DEADLINE_S), 0, "then it ends with 0")
     lib.wait_until(lambda: not any(lib.is_alive(p) for p in pids.values()), "the end of the roles")
     tap.ok(True, "and no role is left")
     server = lib.start(where, one)
-    lib.wait_until(lambda: lib.messages_in(where + "/mail/one.example/joe"), "the message")
-    tap.ok(True, "its message is delivered, if only by the next start")
+    server.wait_empty()
+    tap.equal(len(lib.messages_in(where + "/mail/one.example/joe")), int(answer[0] == 250),
+              "what was taken is delivered, if only by the next start, and what was not is not")
     server.stop()
 
 
@@ -222,4 +224,5 @@ for part in (lambda w: helps(), checks, demo, queue_commands, reload):
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end
         tap.ok(False, "%s goes to its end" % getattr(part, "__name__", "?"), "%s: %s" % (type(e).__name__, e))
+        lib.kill_servers()
 tap.end()

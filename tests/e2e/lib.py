@@ -135,6 +135,16 @@ def run(*args, **kw):
                           errors="replace", **kw)
 
 
+SERVERS = []
+
+
+@atexit.register
+def kill_servers():
+    """Ends what a test that failed left running, so that the next has its ports."""
+    while SERVERS:
+        SERVERS.pop().kill_all()
+
+
 class Server:
     """One `waxwing serve`. Its log is read as it is written; see wait_log()."""
 
@@ -144,7 +154,7 @@ class Server:
         self.process = subprocess.Popen(list(prefix) + [WAXWING, "serve"] + list(args), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         threading.Thread(target=self._read, daemon=True).start()
-        atexit.register(self.kill_all)
+        SERVERS.append(self)
 
     def _read(self):
         for raw in self.process.stderr:

@@ -1,5 +1,6 @@
-/* Each role's own profile (service/roles.c), entered as the role enters it, and then what docs/privsep.md says it may not
- * do, tried from within. Every attempt is a child of its own, which says by its exit status what came of it.
+/* Each role's own profile (service/roles.c), entered as the role enters it, and then what docs/privsep.md
+ * says it may not do, tried from within. Every attempt is a child of its own, which says by its exit status
+ * what came of it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,8 +38,8 @@ enum outcome { ALLOWED = 0, DENIED = 10, OTHER = 11, BAD_SETUP = 12, KILLED = 13
 struct place {
     char own[48], other[48]; /* the role's folder, and one that is not; both belong to the child's user */
     pid_t sibling;           /* a process of the same user, dumpable */
-    int listener, peer;      /* a listener with one waiting connection, and a connected socket, given before */
-    uint64_t *secret;        /* at the same place in the sibling */
+    int listener, peer; /* a listener with one waiting connection, and a connected socket, given before */
+    uint64_t *secret;   /* at the same place in the sibling */
 };
 
 static int result(bool ok)
@@ -162,15 +163,17 @@ static int socket_netlink(const struct place *at)
 static int socket_raw(const struct place *at)
 {
     UNUSED(at);
-    return make_socket(AF_INET, SOCK_RAW);
+    return result(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP) != -1);
 }
 
 static int connect_out(const struct place *at)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in in = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     UNUSED(at);
-    return result(fd != -1 && (connect(fd, (struct sockaddr *)(void *)&in, sizeof in) == 0 || errno == ECONNREFUSED));
+    return result(fd != -1 &&
+                  (connect(fd, (struct sockaddr *)(void *)&in, sizeof in) == 0 || errno == ECONNREFUSED));
 }
 
 /* A socket that it has may not be turned to another peer. */
@@ -242,7 +245,8 @@ static int read_memory(const struct place *at)
     uint64_t got = 0;
     (void)snprintf(path, sizeof path, "/proc/%d/mem", (int)at->sibling);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return result(fd != -1 && pread(fd, &got, sizeof got, (off_t)(uintptr_t)at->secret) == (ssize_t)sizeof got);
+    return result(fd != -1 &&
+                  pread(fd, &got, sizeof got, (off_t)(uintptr_t)at->secret) == (ssize_t)sizeof got);
 }
 
 static int read_memory_by_call(const struct place *at)
@@ -292,7 +296,8 @@ static int load_bpf(const struct place *at)
 static int map_code(const struct place *at)
 {
     UNUSED(at);
-    return result(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    return result(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+                  MAP_FAILED);
 }
 
 static int turn_into_code(const struct place *at)
@@ -333,7 +338,8 @@ static const enum role columns[COLUMNS] = {ROLE_SMTPD, ROLE_LOOKUP,  ROLE_QUEUE,
 
 /* clang-format off */
 /* Columns: smtpd lookup queue relay local deliver admin. o allowed, d denied, k killed for it, L denied where the kernel
- * has Landlock (else the file's owner may), - not tried: local starts programs and has its user's rights there. */
+ * has Landlock (else the file's owner may), - not tried: local is root and
+ * starts programs, so it has the rights of both there. */
 static const struct {
     const char *name;
     int (*attempt)(const struct place *at);
@@ -369,14 +375,14 @@ static const struct {
     {"open another's memory",         read_memory,         "ddLd-LL"},
     {"read another's memory",         read_memory_by_call, "kkkkkkk"},
     {"take another's descriptor",     take_descriptor,     "ddddddd"},
-    {"become root",                   become_root,         "ddddddd"},
+    {"become root",                   become_root,         "dddd-dd"},
     {"mount",                         mount_tmpfs,         "kkkkkkk"},
     {"new namespace",                 new_namespace,       "kkkkkkk"},
     {"io_uring",                      make_ring,           "kkkkkkk"},
     {"bpf",                           load_bpf,            "kkkkkkk"},
     {"executable memory",             map_code,            "dddd-dd"},
     {"make memory executable",        turn_into_code,      "dddd-dd"},
-    {"raise a limit",                 raise_limit,         "ddddddd"},
+    {"raise a limit",                 raise_limit,         "dddd-dd"},
     {"be dumpable again",             be_dumpable,         "dddd-dd"},
     {"use memory",                    use_memory,          "ooooooo"},
 };
@@ -429,7 +435,8 @@ static void make_place(struct place *at)
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     char from[PATH_CAP], to[PATH_CAP];
     int pair[2];
-    *at = (struct place){.own = "/tmp/waxwing-sandbox-own-XXXXXX", .other = "/tmp/waxwing-sandbox-other-XXXXXX"};
+    *at = (struct place){.own = "/tmp/waxwing-sandbox-own-XXXXXX",
+                         .other = "/tmp/waxwing-sandbox-other-XXXXXX"};
     assert_non_null(mkdtemp(at->own));
     assert_non_null(mkdtemp(at->other));
     const char *const folders[] = {at->own, at->other};
@@ -448,6 +455,7 @@ static void make_place(struct place *at)
     at->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(at->listener, (struct sockaddr *)(void *)&un, sizeof un), 0);
     assert_int_equal(listen(at->listener, 4), 0);
+    assert_int_equal(chmod(un.sun_path, 0777), 0);
     int waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); /* stays open: somebody to accept */
     assert_int_equal(connect(waiting, (struct sockaddr *)(void *)&un, sizeof un), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -480,7 +488,8 @@ static int attempt_within(enum role r, const struct place *at, int (*attempt)(co
     struct sandbox_report report = {0};
     if (p.files_read || p.files_write)
         p.rw_path = at->own;
-    if (!drop_root() || sandbox_files(&p, &report) != ERR_OK || sandbox_enter(&p, &report) != ERR_OK)
+    bool is_user = r == ROLE_LOCAL || drop_root(); /* local stays root, if it was */
+    if (!is_user || sandbox_files(&p, &report) != ERR_OK || sandbox_enter(&p, &report) != ERR_OK)
         return BAD_SETUP;
     return attempt(at);
 }
@@ -522,8 +531,8 @@ static void try_column(size_t column)
             _exit(attempt_within(columns[column], &at, attempts[i].attempt));
         assert_int_equal(waitpid(pid, &status, 0), pid);
         if (!is_as_wanted(want, outcome_of(status))) {
-            print_message("# %s: %s: wanted %c, outcome %d\n", role_name(columns[column]), attempts[i].name, want,
-                          outcome_of(status));
+            print_message("# %s: %s: wanted %c, outcome %d\n", role_name(columns[column]), attempts[i].name,
+                          want, outcome_of(status));
             n_wrong++;
         }
         remove_place(&at);
@@ -536,13 +545,15 @@ static void role_is_held(void **state)
     try_column((size_t)(const char *)*state - 1);
 }
 
-/* Without any sandbox the attempts succeed that the table refuses: they are refused by it and by nothing else. */
+/* Without any sandbox the attempts succeed that the table refuses: they are refused by it and by nothing
+ * else. */
 static void attempts_can_succeed(void **state)
 {
     UNUSED(state);
     /* these need root anyway, or a kernel with them switched on */
-    static const char *const impossible[] = {"netlink socket", "raw socket", "become root", "mount", "new namespace",
-                                             "io_uring", "bpf", "raise a limit", "read /etc/passwd"};
+    static const char *const impossible[] = {"netlink socket",  "raw socket", "become root", "mount",
+                                             "new namespace",   "io_uring",   "bpf",         "raise a limit",
+                                             "read /etc/passwd"};
     for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
         struct place at;
         int status;
@@ -570,7 +581,8 @@ int main(void)
 {
     struct CMUnitTest tests[COLUMNS + 1] = {cmocka_unit_test(attempts_can_succeed)};
     for (size_t i = 0; i < COLUMNS; i++) /* the column as a pointer's number, 0 stays NULL */
-        tests[i + 1] = (struct CMUnitTest){
-            .name = role_name(columns[i]), .test_func = role_is_held, .initial_state = (void *)(uintptr_t)(i + 1)};
+        tests[i + 1] = (struct CMUnitTest){.name = role_name(columns[i]),
+                                           .test_func = role_is_held,
+                                           .initial_state = (void *)(uintptr_t)(i + 1)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,12 +46,11 @@ void queue_store_idle(struct queue *q)
 
 bool queue_may_start(const struct queue *q)
 {
-    return q->phase == QUEUE_OPEN && list_is_empty(&q->submit_waiting) && q->trouble != ERR_IO;
+    return q->phase == QUEUE_OPEN && q->n_works < QUEUE_WORKS_MAX && list_is_empty(&q->submit_waiting) &&
+           q->trouble != ERR_IO;
 }
 
-/* ---- turns
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- turns ---- */
 
 static void start_due(struct queue *q)
 {
@@ -65,7 +64,7 @@ static void start_due(struct queue *q)
     if (!queue_may_start(q))
         return;
     uint64_t due_ms = schedule_due(&q->schedule);
-    if (q->is_sweeping && q->n_works < QUEUE_ACTIVE_MAX)
+    if (q->is_sweeping)
         due_ms = now_ms;
     if (due_ms == UINT64_MAX)
         return;
@@ -167,9 +166,7 @@ static void on_deadline(struct timer *t)
     log_warn(q->world->log, "queue.drain-deadline", LU("attempts", q->n_works));
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static void on_live(void *arg, const struct store_live *e)
 {
@@ -302,9 +299,7 @@ static void *create(struct role_env *env)
     return q;
 }
 
-/* ---- lookup and admin
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- lookup and admin ---- */
 
 static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                               struct handle *given)
@@ -405,9 +400,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     }
 }
 
-/* ---- changes and the end
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- changes and the end ---- */
 
 static void reload(void *self, const struct config *old)
 {

@@ -10,8 +10,7 @@
 
 #include <string.h>
 
-/* ---- fresh messages
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- fresh messages ---- */
 
 struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const struct envelope *e,
                         struct str body)
@@ -49,9 +48,7 @@ void fresh_unref(struct fresh *f)
     mem_free(f);
 }
 
-/* ---- cache
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- cache ---- */
 
 static void cache_take_out(struct queue *q, struct fresh *f)
 {
@@ -122,9 +119,7 @@ void cache_clear(struct queue *q)
         cache_take_out(q, list_entry(q->cache.next, struct fresh, link));
 }
 
-/* ---- feeds
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- feeds ---- */
 
 struct feed {
     struct list link;

@@ -91,9 +91,7 @@ static void answer_error(struct queue *q, uint64_t token, enum err err, struct s
         q->env->n_events_dropped++;
 }
 
-/* ---- one entry
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- one entry ---- */
 
 static void on_marked(void *arg, enum err err)
 {
@@ -242,9 +240,7 @@ static bool look(struct ask *a, struct schedule_entry *e)
     return true;
 }
 
-/* ---- walking
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- walking ---- */
 
 static bool needs_look(const struct ask *a)
 {
@@ -310,9 +306,7 @@ void ctl_step(struct queue *q)
         step(list_entry(l, struct ask, link));
 }
 
-/* ---- totals
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- totals ---- */
 
 struct ranked {
     const struct schedule_site *site;
@@ -369,9 +363,7 @@ static void stats(struct ask *a)
     mem_free(r);
 }
 
-/* ---- the question
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the question ---- */
 
 static struct ask *ask_new(struct queue *q, const struct ipc_ctl_ask *m, struct str text)
 {

@@ -13,9 +13,7 @@
 
 #include <string.h>
 
-/* ---- ids
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- ids ---- */
 
 static void grants_remove(struct smtpd_link *l, size_t i)
 {
@@ -82,8 +80,7 @@ static void on_id_want(struct smtpd_link *l, const struct ipc_id_want *m)
         queue_trouble(q, ERR_NOMEM, "ids could not be given to smtpd");
 }
 
-/* ---- small messages
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- small messages ---- */
 
 void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id, enum err err)
 {
@@ -226,8 +223,7 @@ static void put_inline(struct smtpd_link *l, const struct ipc_put *m, const stru
     queue_put_submit(q, f);
 }
 
-/* ---- messages of smtpd
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- messages of smtpd ---- */
 
 static void early_free(struct smtpd_link *l, struct early *e)
 {

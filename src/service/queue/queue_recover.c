@@ -37,9 +37,7 @@ void recover_on_live(struct queue *q, const struct store_live *live)
         schedule_wait(s, e, now_ms + (h.next_ms > wall_ms ? (uint64_t)(h.next_ms - wall_ms) : 0), now_ms);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static void on_named(struct store_read *r, enum err err)
 {
@@ -113,8 +111,7 @@ void naming_free_all(struct queue *q)
     mem_free(q->names);
 }
 
-/* ---- expiry behind a block
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- expiry behind a block ---- */
 
 /* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts.
  */
@@ -124,7 +121,7 @@ void recover_sweep(struct queue *q)
     size_t n_slots = QUEUE_SLICE;
     int64_t wall_ms = world_wall_ms(q->world);
     struct schedule_entry *e;
-    while (q->n_works < QUEUE_ACTIVE_MAX &&
+    while (q->n_works < QUEUE_WORKS_MAX &&
            (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
         uint32_t expire_s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
         if (e->state != ENTRY_WAITING || e->site->block_ms == 0 ||

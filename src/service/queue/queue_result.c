@@ -11,8 +11,7 @@
 #include "proto/smtp_client.h"
 #include "service/queue/queue.h"
 
-/* ---- results of a job
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- results of a job ---- */
 
 static void set_outcome(struct work *w, const struct job_result *r)
 {
@@ -113,9 +112,7 @@ void result_all(struct work *w, enum result_kind kind, struct esc esc, struct st
     work_record(w);
 }
 
-/* ---- judging
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- judging ---- */
 
 /* The site is down: recipients that were not tried yet share the fate of those that were. */
 static void share_fate(struct work *w)
@@ -191,9 +188,7 @@ static struct tally count(const struct work *w)
     return t;
 }
 
-/* ---- the unit
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the unit ---- */
 
 static bool same_outcome(const struct envelope_rcpt *a, const struct envelope_rcpt *b)
 {
@@ -330,6 +325,16 @@ static bool build(struct work *w)
     return ok;
 }
 
+/* The delivery is over: its place at the site is free while the outcome is being recorded. */
+static void free_place(struct work *w)
+{
+    struct queue *q = w->q;
+    if (w->entry->state != ENTRY_ACTIVE)
+        return;
+    schedule_finish(&q->schedule, w->entry, w->outcome, w->outcome_why, queue_random(q), world_now_ms(q->world));
+    w->entry->work = w;
+}
+
 void work_record(struct work *w)
 {
     if (w->is_lost)
@@ -345,6 +350,8 @@ void work_record(struct work *w)
     }
     w->is_drop = t.n_open == 0;
     w->is_lazy = w->is_last;
+    if (w->is_last)
+        free_place(w);
     w->n_ops = 0;
     tell_results(w);
     if (t.n_new_failed > 0)
@@ -353,9 +360,7 @@ void work_record(struct work *w)
         work_submit(w);
 }
 
-/* ---- recording
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- recording ---- */
 
 static void free_made(struct work *w)
 {

@@ -96,8 +96,7 @@ void queue_admit(struct queue *q, struct fresh *f)
     }
 }
 
-/* ---- open recipients by destination
- * ------------------------------------------------------------------------------------- */
+/* ---- open recipients by destination ---- */
 
 struct group {
     uint64_t hash;
@@ -140,9 +139,7 @@ static bool find_groups(struct work *w, struct groups *g)
     return true;
 }
 
-/* ---- splitting
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- splitting ---- */
 
 static struct fresh *make_child(struct work *w, const struct groups *g, uint32_t child, struct buf *rcpts)
 {

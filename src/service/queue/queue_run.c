@@ -47,8 +47,7 @@ void work_set_phase(struct work *w, enum work_phase to)
     w->phase = to;
 }
 
-/* ---- begin and end
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- begin and end ---- */
 
 static void on_claimed(struct store_claim *c, enum err err);
 static void on_loaded(struct store_read *r, enum err err);
@@ -137,9 +136,7 @@ static void forget(struct work *w, enum err err)
     schedule_remove(&q->schedule, work_end(w));
 }
 
-/* ---- loading
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- loading ---- */
 
 static bool decode(struct work *w)
 {
@@ -222,9 +219,7 @@ static void on_loaded(struct store_read *r, enum err err)
     maybe_loaded(w);
 }
 
-/* ---- routing
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- routing ---- */
 
 static bool keep_hops(struct work *w, struct str hops)
 {
@@ -349,9 +344,7 @@ void work_prepare(struct work *w)
         work_postpone(w, QUEUE_LOST_MS);
 }
 
-/* ---- jobs
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- jobs ---- */
 
 static void enqueue(struct work *w);
 
@@ -635,9 +628,7 @@ void job_forget(struct job *j)
     w->n_out--;
 }
 
-/* ---- workers
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- workers ---- */
 
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
 {

@@ -130,9 +130,7 @@ const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entr
     return NULL;
 }
 
-/* ---- an answer
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- an answer ---- */
 
 struct hosts {
     struct hop hops[DNS_MX_MAX];

@@ -1,104 +1,30 @@
 /* The role from put to done over a simulated disk, in virtual time; peers are scripts. */
-#include "service/queue/queue_testing.h"
+#include "service/queue/queue_scripts.h"
 
 #include "base/mem.h"
 #include "proto/smtp_client.h"
 #include "wire/received.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <string.h>
 
-#define MAIL "Subject: a test\r\nFrom: a@example.com\r\n\r\nhello\r\n"
-enum { MINUTE = 60 * 1000, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
-
-static uint32_t count_list(struct str list)
-{
-    return (uint32_t)list_count_str(list);
-}
-
-/* ---- scripts
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static const char *const ok[] = {"250 2.0.0 taken", NULL};
-
-static void relay_takes(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
-{
-    assert_true(given == NULL || m->is_piped);
-    test_job_done(&w->relay, m->token, count_list(m->rcpts), SMTP_AT_END, ok);
-}
-
-static void local_takes(struct test_world *w, const struct ipc_local_job *m, struct handle *given)
-{
-    UNUSED(given);
-    assert_int_equal(count_list(m->rcpts), 1);
-    test_job_done(&w->local, m->token, 1, 0, ok);
-}
-
-/* *.two: two hosts; nx.*, null.*, fail.*, none.*, self.*: what they say */
-static void mx_by_name(struct test_world *w, const struct ipc_mx_ask *m)
-{
-    if (str_starts(m->domain, STR("nx.")))
-        test_mx_answer(w, m->token, DNS_STATUS_NXDOMAIN, "");
-    else if (str_starts(m->domain, STR("null.")))
-        test_mx_answer(w, m->token, DNS_STATUS_NULL_MX, "");
-    else if (str_starts(m->domain, STR("fail.")))
-        test_mx_answer(w, m->token, DNS_STATUS_TEMPORARY, "");
-    else if (str_starts(m->domain, STR("none.")))
-        test_mx_answer(w, m->token, DNS_STATUS_NODATA, "");
-    else if (str_starts(m->domain, STR("self.")))
-        test_mx_answer(w, m->token, DNS_STATUS_OK, "10 mail.example.org,20 other.test");
-    else if (str_starts(m->domain, STR("backup.")))
-        test_mx_answer(w, m->token, DNS_STATUS_OK, "5 first.test,10 mail.example.org,20 other.test");
-    else
-        test_mx_answer(w, m->token, DNS_STATUS_OK, "20 mx2.test,10 mx1.test");
-}
-
-static void begin(struct test_world *w, uint64_t seed)
-{
-    test_world_init(w, seed);
-    w->on_relay_job = relay_takes;
-    w->on_local_job = local_takes;
-    w->on_mx_ask = mx_by_name;
-    test_start(w);
-}
-
-static bool is_empty(struct test_world *w)
-{
-    return w->q->schedule.entries.n == 0 && w->q->n_store == 0 && w->q->n_works == 0;
-}
-
-/* Nothing is left: not in memory, not in the store, no budget is held. */
-static void expect_empty(struct test_world *w)
-{
-    struct store_stats st;
-    test_until(w, is_empty, 1000);
-    store_get_stats(w->q->store, &st);
-    assert_int_equal(st.n_live, 0);
-    assert_int_equal(w->q->put_octets, 0);
-    assert_int_equal(w->q->jobs.n, 0);
-    assert_int_equal(w->q->n_works, 0);
-    schedule_invariants(&w->q->schedule);
-}
-
-/* ---- delivering
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- delivering ---- */
 
 static void test_local_delivery(void **state)
 {
     UNUSED(state);
     struct test_world w;
     uint64_t id;
-    begin(&w, 1);
+    script_begin(&w, 1);
     assert_int_equal(test_put(&w, "a@example.com", "alice@example.org", STR(MAIL), &id), ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.n_local_jobs, 1);
     static const enum event_kind kinds[] = {EVENT_ROUTED, EVENT_ATTEMPT, EVENT_DELIVERED, EVENT_DONE};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
@@ -115,19 +41,19 @@ static void check_local_job(struct test_world *w, const struct ipc_local_job *m,
     assert_true(str_eq(m->maildir, STR("/var/vmail/example.org/alice")) ||
                 str_eq(m->maildir, STR("/var/vmail/example.org/bob")) ||
                 str_eq(m->maildir, STR("/var/vmail/example.org/carol")));
-    local_takes(w, m, given);
+    script_local_takes(w, m, given);
 }
 
 static void test_one_job_a_mailbox(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 2);
+    script_begin(&w, 2);
     w.on_local_job = check_local_job;
     assert_int_equal(
         test_put(&w, "a@example.com", "alice@example.org bob@example.org carol@example.org", STR(MAIL), NULL),
         ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.n_local_jobs, 3);
     assert_int_equal(test_count(&w, EVENT_DELIVERED), 3);
     assert_int_equal(test_count(&w, EVENT_SPLIT), 0);
@@ -146,25 +72,25 @@ static void check_relay_job(struct test_world *w, const struct ipc_relay_job *m,
     assert_true(str_eq(h[1].name, STR("mx1.test")) && h[1].preference == 10);
     assert_true(str_eq(m->site, STR("mx:mx1.test,mx2.test")));
     assert_true(str_eq(m->body, STR(MAIL)) && !m->is_lmtp);
-    relay_takes(w, m, given);
+    script_relay_takes(w, m, given);
 }
 
 static void test_mx_delivery(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 3);
+    script_begin(&w, 3);
     w.on_relay_job = check_relay_job;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two y@One.Two", STR(MAIL), NULL), ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.n_relay_jobs, 1); /* one transaction for both */
     assert_int_equal(w.n_mx_asks, 1);
     assert_int_equal(test_put(&w, "alice@example.org", "z@one.two", STR(MAIL), NULL), ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.n_mx_asks, 1); /* cached */
     test_run(&w, 301 * 1000);
     assert_int_equal(test_put(&w, "alice@example.org", "z@one.two", STR(MAIL), NULL), ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.n_mx_asks, 2); /* the answer's time was over */
     test_world_fini(&w);
 }
@@ -173,7 +99,7 @@ static void test_roll_up(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 4);
+    script_begin(&w, 4);
     w.on_relay_job = NULL; /* nobody answers: they stay active */
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
     assert_int_equal(test_put(&w, "alice@example.org", "x@other.two", STR(MAIL), NULL), ERR_OK);
@@ -187,7 +113,7 @@ static void test_lmtp_delivery(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 5);
+    script_begin(&w, 5);
     w.on_relay_job = NULL;
     assert_int_equal(test_put(&w, "a@example.com", "any@example.net", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 10);
@@ -198,9 +124,9 @@ static void test_lmtp_delivery(void **state)
     assert_true(ipc_decode_relay_job(test_payload(t), &m));
     struct reader r = reader_of(m.hosts);
     assert_true(m.is_lmtp && list_next_hop(&r, &h) && h.name.n == 0 && h.addr.port == 24);
-    test_job_done(&w.relay, m.token, 1, SMTP_AT_END, ok);
+    test_job_done(&w.relay, m.token, 1, SMTP_AT_END, script_ok);
     test_message_free(t);
-    expect_empty(&w);
+    script_expect_empty(&w);
     test_world_fini(&w);
 }
 
@@ -210,12 +136,12 @@ static void test_split(void **state)
     UNUSED(state);
     struct test_world w;
     uint64_t id;
-    begin(&w, 6);
+    script_begin(&w, 6);
     assert_int_equal(test_put(&w, "a@example.com",
                               "alice@example.org x@one.two any@example.net y@one.two z@three.four", STR(MAIL),
                               &id),
                      ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(test_count(&w, EVENT_SPLIT), 4);
     assert_int_equal(test_count(&w, EVENT_DELIVERED), 5);
     assert_int_equal(test_count(&w, EVENT_DONE), 4);
@@ -230,14 +156,14 @@ static void test_wide_split(void **state)
     UNUSED(state);
     struct test_world w;
     struct buf rcpts;
-    begin(&w, 7);
+    script_begin(&w, 7);
     buf_init(&rcpts, 65536);
     for (unsigned i = 0; i < 200; i++)
         buf_printf(&rcpts, "%sx@d%u.two", i > 0 ? " " : "", i);
     buf_putc(&rcpts, '\0');
     assert_int_equal(test_put(&w, "a@example.com", rcpts.p, STR(MAIL), NULL), ERR_OK);
-    test_until(&w, is_empty, 60 * 1000);
-    expect_empty(&w);
+    test_until(&w, script_is_empty, 60 * 1000);
+    script_expect_empty(&w);
     assert_int_equal(test_count(&w, EVENT_DELIVERED), 200);
     assert_int_equal(w.n_relay_jobs, 200);
     buf_fini(&rcpts);
@@ -249,39 +175,28 @@ static void test_portions(void **state)
     UNUSED(state);
     struct test_world w;
     struct buf rcpts;
-    begin(&w, 8);
+    script_begin(&w, 8);
     buf_init(&rcpts, 65536);
     for (unsigned i = 0; i < 250; i++)
         buf_printf(&rcpts, "%sx%u@one.two", i > 0 ? " " : "", i);
     buf_putc(&rcpts, '\0');
     assert_int_equal(test_put(&w, "a@example.com", rcpts.p, STR(MAIL), NULL), ERR_OK);
-    test_until(&w, is_empty, 60 * 1000);
+    test_until(&w, script_is_empty, 60 * 1000);
     assert_int_equal(w.n_relay_jobs, 3);
     assert_int_equal(test_count(&w, EVENT_DELIVERED), 250);
-    expect_empty(&w);
+    script_expect_empty(&w);
     buf_fini(&rcpts);
     test_world_fini(&w);
 }
 
-/* ---- failing
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static const char *const later_reply[] = {"450 4.2.0 come back later", NULL};
-
-static void relay_defers(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
-{
-    UNUSED(given);
-    test_job_done(&w->relay, m->token, count_list(m->rcpts), SMTP_AT_RCPT, later_reply);
-}
-
+/* ---- failing ---- */
 static void test_retries(void **state)
 {
     UNUSED(state);
     struct test_world w;
     uint64_t id;
-    begin(&w, 9);
-    w.on_relay_job = relay_defers;
+    script_begin(&w, 9);
+    w.on_relay_job = script_relay_defers;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id), ERR_OK);
     test_run(&w, 1000);
     assert_int_equal(w.n_relay_jobs, 1);
@@ -296,9 +211,9 @@ static void test_retries(void **state)
     assert_int_equal(w.n_relay_jobs, 2);
     test_run(&w, 12 * MINUTE);
     assert_int_equal(w.n_relay_jobs, 3);
-    w.on_relay_job = relay_takes;
+    w.on_relay_job = script_relay_takes;
     test_run(&w, DAY);
-    expect_empty(&w);
+    script_expect_empty(&w);
     test_world_fini(&w);
 }
 
@@ -309,7 +224,7 @@ static void check_report(struct test_world *w, const struct ipc_local_job *m, st
     assert_true((m->flags & MAIL_FLAG_BOUNCE) != 0);
     assert_true(str_find(m->body, STR("multipart/report")) != STR_NPOS);
     assert_true(str_find(m->body, str_from_c(w->script)) != STR_NPOS);
-    local_takes(w, m, given);
+    script_local_takes(w, m, given);
 }
 
 /* Five days of failures end in a report with the last reason. */
@@ -318,8 +233,8 @@ static void test_expiry(void **state)
     UNUSED(state);
     struct test_world w;
     char reason[] = "come back later";
-    begin(&w, 10);
-    w.on_relay_job = relay_defers;
+    script_begin(&w, 10);
+    w.on_relay_job = script_relay_defers;
     w.on_local_job = check_report;
     w.script = reason;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
@@ -330,7 +245,7 @@ static void test_expiry(void **state)
     assert_int_equal(test_count(&w, EVENT_EXPIRED), 1);
     assert_int_equal(test_count(&w, EVENT_BOUNCED), 1);
     assert_int_equal(w.n_local_jobs, 1);
-    expect_empty(&w);
+    script_expect_empty(&w);
     test_world_fini(&w);
 }
 
@@ -339,10 +254,10 @@ static void relay_refuses_one(struct test_world *w, const struct ipc_relay_job *
     static const char *const replies[] = {"250 2.0.0 fine", "550 5.1.1 nobody of that name", "451 4.3.0 wait",
                                           NULL};
     UNUSED(given);
-    if (count_list(m->rcpts) == 3)
+    if (script_count(m->rcpts) == 3)
         test_job_done(&w->relay, m->token, 3, SMTP_AT_RCPT, replies);
     else
-        relay_takes(w, m, given);
+        script_relay_takes(w, m, given);
 }
 
 static void test_mixed_results(void **state)
@@ -352,7 +267,7 @@ static void test_mixed_results(void **state)
     struct buf rows;
     uint64_t id;
     char reason[] = "nobody of that name";
-    begin(&w, 11);
+    script_begin(&w, 11);
     buf_init(&rows, 65536);
     w.on_relay_job = relay_refuses_one;
     w.on_local_job = check_report;
@@ -368,7 +283,7 @@ static void test_mixed_results(void **state)
         assert_true(str_find(buf_str(&rows), str_from_c(parts[i])) != STR_NPOS);
     test_run(&w, 10 * MINUTE);
     assert_int_equal(w.n_relay_jobs, 2); /* only the one that was deferred */
-    expect_empty(&w);
+    script_expect_empty(&w);
     buf_fini(&rows);
     test_world_fini(&w);
 }
@@ -387,7 +302,7 @@ static void test_mx_verdicts(void **state)
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         struct test_world w;
         char status[16];
-        begin(&w, 20 + i);
+        script_begin(&w, 20 + i);
         (void)snprintf(status, sizeof status, "%s", table[i].status);
         w.script = status;
         w.on_local_job = check_report;
@@ -398,7 +313,7 @@ static void test_mx_verdicts(void **state)
         assert_int_equal(w.n_relay_jobs, table[i].delivers);
         assert_int_equal(test_count(&w, EVENT_DEFERRED), !table[i].fails && !table[i].delivers);
         if (table[i].fails || table[i].delivers)
-            expect_empty(&w);
+            script_expect_empty(&w);
         test_world_fini(&w);
     }
 }
@@ -408,7 +323,7 @@ static void test_backup_mx(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 12);
+    script_begin(&w, 12);
     w.on_relay_job = NULL;
     assert_int_equal(test_put(&w, "alice@example.org", "a@backup.test", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 10);
@@ -428,7 +343,7 @@ static void relay_refuses(struct test_world *w, const struct ipc_relay_job *m, s
 {
     static const char *const replies[] = {"550 5.7.1 not wanted", NULL};
     UNUSED(given);
-    test_job_done(&w->relay, m->token, count_list(m->rcpts), SMTP_AT_RCPT, replies);
+    test_job_done(&w->relay, m->token, script_count(m->rcpts), SMTP_AT_RCPT, replies);
 }
 
 /* Nobody is told of a failed report, nor of a message that has no sender. */
@@ -436,16 +351,16 @@ static void test_null_sender_never_bounces(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 13);
+    script_begin(&w, 13);
     w.on_relay_job = relay_refuses;
     assert_int_equal(test_put(&w, "", "x@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 1000);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(test_count(&w, EVENT_NOT_BOUNCED), 1);
     assert_int_equal(test_count(&w, EVENT_BOUNCED), 0);
     assert_int_equal(test_put(&w, "joe@three.four", "x@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 1000);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(test_count(&w, EVENT_BOUNCED), 1);
     assert_int_equal(test_count(&w, EVENT_NOT_BOUNCED), 2); /* the report was refused too */
     test_world_fini(&w);
@@ -457,7 +372,7 @@ static void test_lost_relay(void **state)
     UNUSED(state);
     struct test_world w;
     uint64_t id;
-    begin(&w, 14);
+    script_begin(&w, 14);
     w.on_relay_job = NULL;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id), ERR_OK);
     test_run(&w, 10);
@@ -469,31 +384,23 @@ static void test_lost_relay(void **state)
     assert_int_equal(e->n_attempts, 0);
     w.relay.is_closed = false;
     w.env.peers[ROLE_RELAY][0] = &w.relay;
-    w.on_relay_job = relay_takes;
+    w.on_relay_job = script_relay_takes;
     struct test_message *lost = test_take(&w.relay, IPC_RELAY_JOB);
     assert_non_null(lost);
     test_message_free(lost);
     queue_role.peer(w.q, ROLE_RELAY, 0, &w.relay);
     test_run(&w, 1000);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.q->count.lost, 1);
     test_world_fini(&w);
 }
-
-static void relay_unreachable(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
-{
-    static const char *const replies[] = {"400 4.4.1 connection timed out", NULL};
-    UNUSED(given);
-    test_job_done(&w->relay, m->token, count_list(m->rcpts), SMTP_AT_CONNECT, replies);
-}
-
 /* Behind a dead site few attempts are made, and yet everything expires. */
 static void test_dead_site(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 15);
-    w.on_relay_job = relay_unreachable;
+    script_begin(&w, 15);
+    w.on_relay_job = script_relay_unreachable;
     for (unsigned i = 0; i < 300; i++)
         assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, HOUR);
@@ -501,22 +408,20 @@ static void test_dead_site(void **state)
     assert_int_equal(w.q->schedule.entries.n, 300);
     test_run(&w, 5 * (uint64_t)DAY);
     assert_in_range(w.n_relay_jobs, 300, 1100); /* one in ten minutes */
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(test_count(&w, EVENT_EXPIRED), 300);
     assert_int_equal(test_count(&w, EVENT_BOUNCED), 300);
     test_world_fini(&w);
 }
 
-/* ---- smtpd
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- smtpd ---- */
 
 static void test_ids_are_checked(void **state)
 {
     UNUSED(state);
     for (unsigned what = 0; what < 4; what++) {
         struct test_world w;
-        begin(&w, 30 + what);
+        script_begin(&w, 30 + what);
         uint64_t id = test_new_id(&w);
         if (what == 0) { /* not given to this smtpd */
             test_send_put(&w, 1, id + 1, "a@example.com", "alice@example.org", STR(MAIL), NULL);
@@ -532,7 +437,7 @@ static void test_ids_are_checked(void **state)
         assert_true(w.smtpd.is_closed);
         assert_int_equal(w.n_forbidden, 1);
         assert_false(w.smtpd1.is_closed);
-        expect_empty(&w);
+        script_expect_empty(&w);
         assert_int_equal(w.n_local_jobs, what == 1);
         test_world_fini(&w);
     }
@@ -545,7 +450,7 @@ static void test_hostile_messages(void **state)
                                      IPC_ID_WANT, IPC_JOB_DONE,  IPC_SUP_CONFIG};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         struct test_world w;
-        begin(&w, 40 + i);
+        script_begin(&w, 40 + i);
         test_send(&w.smtpd, types[i], STR("\xff\xff"), NULL);
         test_run(&w, 10);
         assert_true(w.smtpd.is_closed);
@@ -553,11 +458,11 @@ static void test_hostile_messages(void **state)
         test_world_fini(&w);
     }
     struct test_world w;
-    begin(&w, 50);
+    script_begin(&w, 50);
     w.on_relay_job = NULL;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two y@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 10);
-    test_job_done(&w.relay, w.q->token, 1, SMTP_AT_END, ok); /* one result for two recipients */
+    test_job_done(&w.relay, w.q->token, 1, SMTP_AT_END, script_ok); /* one result for two recipients */
     test_run(&w, 10);
     assert_true(w.relay.is_closed);
     assert_int_equal(w.q->schedule.entries.n, 1);
@@ -569,7 +474,7 @@ static void test_early_rcpts(void **state)
 {
     UNUSED(state);
     struct test_world w;
-    begin(&w, 51);
+    script_begin(&w, 51);
     uint64_t id = test_new_id(&w);
     struct buf list, b;
     buf_init(&list, 4096);
@@ -583,24 +488,13 @@ static void test_early_rcpts(void **state)
     test_run(&w, 1000);
     assert_int_equal(w.n_local_jobs, 3);
     assert_int_equal(w.q->smtpd[0].n_early, 0);
-    expect_empty(&w);
+    script_expect_empty(&w);
     buf_fini(&list);
     buf_fini(&b);
     test_world_fini(&w);
 }
 
-/* ---- large bodies
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static struct str big_body(size_t n)
-{
-    char *p = mem_must_alloc(n);
-    for (size_t i = 0; i < n; i++)
-        p[i] = (char)('a' + (i * 7 + i / 251) % 26);
-    return str_of(p, n);
-}
-
+/* ---- large bodies ---- */
 static void send_commit(struct test_world *w, uint64_t token, uint64_t size)
 {
     struct buf b;
@@ -647,8 +541,8 @@ static void test_piped_bodies(void **state)
     static const size_t sizes[] = {70000, 1024 * 1024, 1024 * 1024 + 1, 3 * 1024 * 1024 + 17};
     for (size_t i = 0; i < 2 * ARRAY_LEN(sizes); i++) {
         struct test_world w;
-        struct str body = big_body(sizes[i / 2]);
-        begin(&w, 60 + i);
+        struct str body = script_body(sizes[i / 2]);
+        script_begin(&w, 60 + i);
         w.on_relay_job = NULL;
         assert_int_equal(put_piped(&w, body, body.n, i % 2 == 1), ERR_OK);
         test_run(&w, 100);
@@ -661,10 +555,10 @@ static void test_piped_bodies(void **state)
         buf_init(&got, body.n + 1);
         test_pipe_drain(&w, t->handle, &got);
         assert_true(str_eq(buf_str(&got), body));
-        test_job_done(&w.relay, m.token, 1, SMTP_AT_END, ok);
+        test_job_done(&w.relay, m.token, 1, SMTP_AT_END, script_ok);
         test_message_free(t);
         test_run(&w, 1000);
-        expect_empty(&w);
+        script_expect_empty(&w);
         buf_fini(&got);
         char *mem = (char *)(uintptr_t)body.p;
         mem_free(mem);
@@ -675,9 +569,9 @@ static void test_piped_bodies(void **state)
 static void test_piped_refusals(void **state)
 {
     UNUSED(state);
-    struct str body = big_body(2 * 1024 * 1024);
+    struct str body = script_body(2 * 1024 * 1024);
     struct test_world w;
-    begin(&w, 70);
+    script_begin(&w, 70);
     assert_int_equal(put_piped(&w, body, body.n - 1, false), ERR_INVALID);
     assert_int_equal(put_piped(&w, str_slice(body, 0, 70000), 70001, true), ERR_INVALID);
     /* smtpd goes away amid a body */
@@ -691,7 +585,7 @@ static void test_piped_refusals(void **state)
     }
     w.smtpd.user->on_closed(w.smtpd.arg, &w.smtpd);
     test_run(&w, 1000);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(w.q->smtpd[0].n_intakes, 0);
     char *mem = (char *)(uintptr_t)body.p;
     mem_free(mem);
@@ -701,449 +595,35 @@ static void test_piped_refusals(void **state)
 static void test_memory_budget(void **state)
 {
     UNUSED(state);
-    struct str body = big_body(200000);
+    struct str body = script_body(200000);
     struct test_world w;
-    begin(&w, 71);
+    script_begin(&w, 71);
     w.config.memory_max = 100000;
     assert_int_equal(put_piped(&w, body, body.n, false), ERR_NOMEM);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_int_equal(test_put(&w, "a@example.com", "alice@example.org", STR(MAIL), NULL), ERR_OK);
-    expect_empty(&w);
+    script_expect_empty(&w);
     assert_true(test_count(&w, EVENT_TROUBLE) >= 1);
     char *mem = (char *)(uintptr_t)body.p;
     mem_free(mem);
     test_world_fini(&w);
 }
-
-/* ---- restarts
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static void test_restart(void **state)
-{
-    UNUSED(state);
-    for (unsigned power = 0; power < 2; power++) {
-        struct test_world w;
-        uint64_t id, held;
-        struct buf rows;
-        begin(&w, 80 + power);
-        buf_init(&rows, 65536);
-        w.on_relay_job = relay_defers;
-        assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id), ERR_OK);
-        assert_int_equal(test_put(&w, "alice@example.org", "y@one.two", STR(MAIL), &held), ERR_OK);
-        test_run(&w, 20 * MINUTE);
-        assert_int_equal(test_ask(&w, CTL_HOLD, held, "", 0, &rows), ERR_OK);
-        uint64_t due_ms = schedule_entry_due(schedule_find(&w.q->schedule, id));
-        uint16_t attempts = schedule_find(&w.q->schedule, id)->n_attempts;
-        assert_true(attempts >= 2);
-        if (power == 1)
-            test_power_cut(&w);
-        else
-            test_kill(&w);
-        uint64_t jobs = w.n_relay_jobs;
-        test_start(&w);
-        test_run(&w, 100);
-        struct schedule_entry *e = schedule_find(&w.q->schedule, id);
-        assert_non_null(e);
-        assert_int_equal(e->n_attempts, attempts);
-        assert_in_range(schedule_entry_due(e), due_ms - 2, due_ms + 2);
-        assert_int_equal(schedule_find(&w.q->schedule, held)->state, ENTRY_HELD);
-        assert_true(str_eq(schedule_site_name(e->site),
-                           STR("mx:mx1.test,mx2.test"))); /* learnt from its last result */
-        assert_int_equal(w.n_relay_jobs, jobs);
-        w.on_relay_job = relay_takes;
-        test_run(&w, HOUR);
-        assert_null(schedule_find(&w.q->schedule, id));
-        assert_int_equal(test_ask(&w, CTL_RELEASE, held, "", 0, &rows), ERR_OK);
-        test_run(&w, 1000);
-        expect_empty(&w);
-        buf_fini(&rows);
-        test_world_fini(&w);
-    }
-}
-
-/* What was answered with ERR_OK survives power loss at any later moment, and arrives. */
-static void test_power_loss_after_ack(void **state)
-{
-    UNUSED(state);
-    for (uint64_t seed = 1; seed <= 25; seed++) {
-        struct test_world w;
-        begin(&w, 1000 + seed);
-        w.on_local_job = NULL;
-        w.on_relay_job = NULL;
-        assert_int_equal(test_put(&w, "a@example.com", "alice@example.org x@one.two", STR(MAIL), NULL),
-                         ERR_OK);
-        test_run(&w, seed % 12); /* before, within and after the split */
-        test_power_cut(&w);
-        w.on_local_job = local_takes;
-        w.on_relay_job = relay_takes;
-        test_start(&w);
-        test_run(&w, 10 * 1000);
-        expect_empty(&w);
-        assert_int_equal(w.n_local_jobs, 1);
-        assert_int_equal(w.n_relay_jobs, 1);
-        test_world_fini(&w);
-    }
-}
-
-static void test_second_server(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    test_world_init(&w, 90);
-    test_start(&w);
-    struct test_world *second = mem_must_new(struct test_world);
-    test_world_init(second, 91);
-    sim_disk_del(&second->medium);
-    second->medium = w.medium;
-    second->env = (struct role_env){
-        .world = &second->world, .role = ROLE_QUEUE, .config = &second->config, .root = "."};
-    second->q = queue_role.create(&second->env);
-    assert_non_null(second->q);
-    test_run(second, 5000);
-    assert_int_equal(second->n_failed, 1);
-    assert_non_null(strstr(second->fail_reason, "another server"));
-    test_kill(second);
-    buf_fini(&second->events_text);
-    mem_free(second);
-    test_world_fini(&w);
-}
-
-/* ---- trouble
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static void test_full_disk(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    begin(&w, 92);
-    w.on_relay_job = relay_defers;
-    struct str body = big_body(60000);
-    sim_disk_set_capacity(w.medium, sim_disk_octets(w.medium, "."));
-    enum err err = ERR_OK;
-    unsigned n = 0;
-    while (err == ERR_OK && n < 3000) {
-        err = test_put(&w, "alice@example.org", "x@one.two", body, NULL);
-        n++;
-    }
-    assert_int_equal(err, ERR_NOSPACE);
-    assert_true(test_count(&w, EVENT_TROUBLE) >= 1 &&
-                test_count(&w, EVENT_TROUBLE) < 5); /* told, not repeated */
-    w.on_relay_job = relay_takes;                   /* what is there still goes out and makes room */
-    test_run(&w, 6 * HOUR);
-    assert_int_equal(w.q->schedule.entries.n, 0);
-    sim_disk_set_capacity(w.medium, UINT64_MAX);
-    test_run(&w, 60 * 1000);
-    assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
-    test_run(&w, 1000);
-    expect_empty(&w);
-    char *mem = (char *)(uintptr_t)body.p;
-    mem_free(mem);
-    test_world_fini(&w);
-}
-
-static void test_broken_disk(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    begin(&w, 93);
-    w.on_relay_job = NULL;
-    assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
-    struct sim_disk_fault f = {.at = 1, .count = UINT64_MAX, .kinds = 1u << DISK_WRITE, .err = ERR_IO};
-    sim_disk_add_fault(w.medium, &f);
-    assert_int_equal(test_put(&w, "alice@example.org", "y@one.two", STR(MAIL), NULL), ERR_IO);
-    assert_int_equal(test_put(&w, "alice@example.org", "y@one.two", STR(MAIL), NULL), ERR_IO);
-    assert_int_equal(test_count(&w, EVENT_TROUBLE), 1);
-    uint64_t jobs = w.q->count.attempts;
-    test_run(&w, DAY);
-    assert_int_equal(w.q->count.attempts, jobs); /* an outcome could not be recorded */
-    sim_disk_clear_faults(w.medium);
-    test_kill(&w);
-    w.on_relay_job = relay_takes;
-    test_start(&w);
-    test_run(&w, DAY);
-    assert_int_equal(test_count(&w, EVENT_DELIVERED), w.n_relay_jobs);
-    assert_true(w.n_relay_jobs >= 1); /* the refused one may be there too: nobody promised that it is not */
-    expect_empty(&w);
-    test_world_fini(&w);
-}
-
-/* ---- operators
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static size_t count_lines(const struct buf *b)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < b->n; i++)
-        n += b->p[i] == '\n';
-    return n;
-}
-
-static bool holds(const struct buf *b, const char *text)
-{
-    return str_find(buf_str(b), str_from_c(text)) != STR_NPOS;
-}
-
-static void test_operator(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    struct buf rows;
-    uint64_t id[3];
-    begin(&w, 94);
-    buf_init(&rows, 1024 * 1024);
-    w.on_relay_job = relay_defers;
-    assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id[0]), ERR_OK);
-    assert_int_equal(test_put(&w, "bob@example.org", "y@example.net", STR(MAIL), &id[1]), ERR_OK);
-    test_run(&w, 3 * HOUR);
-    assert_int_equal(test_put(&w, "alice@example.org", "z@three.two", STR(MAIL), &id[2]), ERR_OK);
-    test_run(&w, 1000);
-    static const struct {
-        const char *filter;
-        size_t n;
-    } lists[] = {
-        {"", 3},
-        {"sender=alice@example.org", 2},
-        {"sender=ALICE@*", 2},
-        {"domain=one.two", 1},
-        {"domain=*.two", 2},
-        {"rcpt=y@example.net state=deferred", 1},
-        {"age>2h", 2},
-        {"age<2h", 1},
-        {"age>2h sender=bob*", 1},
-        {"state=held", 0},
-        {"site=lmtp:*", 1},
-        {"attempts>1", 2},
-        {"kind=bounce", 0},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-        assert_int_equal(test_ask(&w, CTL_LIST, 0, lists[i].filter, 0, &rows), ERR_OK);
-        assert_int_equal(count_lines(&rows), lists[i].n);
-    }
-    assert_int_equal(test_ask(&w, CTL_LIST, 0, "", 2, &rows), ERR_OK);
-    assert_int_equal(count_lines(&rows), 2);
-    assert_int_equal(test_ask(&w, CTL_LIST, 0, "domain=one.two", 0, &rows), ERR_OK);
-    assert_true(holds(&rows, "come back later") && holds(&rows, "\"x@one.two\""));
-    static const char *const bad[] = {"nonsense", "age=2h", "age>2",      "state=lost",
-                                      "id=x",     "sender", "colour=red", "sender="};
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_int_equal(test_ask(&w, CTL_LIST, 0, bad[i], 0, &rows), ERR_INVALID);
-        assert_true(holds(&rows, "\"error\""));
-    }
-    assert_int_equal(test_ask(&w, CTL_SHOW, 12345, "", 0, &rows), ERR_NOTFOUND);
-    assert_int_equal(test_ask(&w, CTL_STATS, 0, "", 0, &rows), ERR_OK);
-    assert_int_equal(count_lines(&rows), 3);
-    assert_true(holds(&rows, "\"waiting\":3") && holds(&rows, "mx:mx1.test,mx2.test"));
-    /* hold, and nothing moves it */
-    assert_int_equal(test_ask(&w, CTL_HOLD, 0, "domain=one.two", 0, &rows), ERR_OK);
-    assert_true(holds(&rows, "\"matched\":1,\"done\":1,\"busy\":0"));
-    assert_int_equal(test_ask(&w, CTL_RETRY, 0, "", 0, &rows), ERR_OK);
-    assert_true(holds(&rows, "\"matched\":3,\"done\":2"));
-    w.on_relay_job = relay_takes;
-    uint64_t jobs = w.n_relay_jobs;
-    test_run(&w, DAY);
-    assert_int_equal(w.n_relay_jobs - jobs, 2);
-    assert_int_equal(w.q->schedule.entries.n, 1);
-    assert_int_equal(test_ask(&w, CTL_RELEASE, id[0], "", 0, &rows), ERR_OK);
-    test_run(&w, 1000);
-    expect_empty(&w);
-    static const enum event_kind kinds[] = {EVENT_HELD, EVENT_RELEASED};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        assert_int_equal(test_count(&w, kinds[i]), 1);
-    buf_fini(&rows);
-    test_world_fini(&w);
-}
-
-static void test_drop(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    struct buf rows;
-    uint64_t id;
-    begin(&w, 95);
-    buf_init(&rows, 65536);
-    w.on_relay_job = relay_defers;
-    for (unsigned i = 0; i < 50; i++)
-        assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &id), ERR_OK);
-    test_run(&w, 2 * MINUTE);
-    w.on_relay_job = NULL; /* one is under way when the word comes */
-    assert_int_equal(test_ask(&w, CTL_RETRY, id, "", 0, &rows), ERR_OK);
-    test_run(&w, 100);
-    assert_int_equal(schedule_find(&w.q->schedule, id)->state, ENTRY_ACTIVE);
-    assert_int_equal(test_ask(&w, CTL_DROP, 0, "sender=alice*", 0, &rows), ERR_OK);
-    assert_true(holds(&rows, "\"matched\":50,\"done\":49,\"busy\":1"));
-    assert_int_equal(w.q->schedule.entries.n, 1);
-    struct test_message *t = test_take(&w.relay, IPC_RELAY_JOB);
-    assert_non_null(t);
-    struct ipc_relay_job m;
-    assert_true(ipc_decode_relay_job(test_payload(t), &m));
-    test_job_done(&w.relay, m.token, 1, SMTP_AT_RCPT, later_reply);
-    test_message_free(t);
-    test_run(&w, 1000);
-    expect_empty(&w);
-    assert_int_equal(test_count(&w, EVENT_DROPPED), 50);
-    assert_int_equal(test_count(&w, EVENT_BOUNCED), 0);
-    buf_fini(&rows);
-    test_world_fini(&w);
-}
-
-/* A question over more entries than one slice, and more rows than one page. */
-static void test_long_list(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    struct buf rows;
-    begin(&w, 96);
-    buf_init(&rows, 8 * 1024 * 1024);
-    w.on_relay_job = relay_unreachable;
-    for (unsigned i = 0; i < 1500; i++)
-        assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
-    assert_int_equal(test_ask(&w, CTL_LIST, 0, "", 5000, &rows), ERR_OK);
-    assert_int_equal(count_lines(&rows), 1500);
-    assert_int_equal(test_ask(&w, CTL_LIST, 0, "", 0, &rows), ERR_OK);
-    assert_int_equal(count_lines(&rows), CTL_ROWS_DEFAULT);
-    buf_fini(&rows);
-    test_world_fini(&w);
-}
-
-/* ---- changes and the end
- * ----------------------------------------------------------------------------------------------------------------
- */
-
-static void test_reload(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    begin(&w, 97);
-    w.on_relay_job = relay_defers;
-    assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
-    test_run(&w, 1000);
-    w.config2.policy.has_smart_host = true;
-    w.config2.policy.smart_host = (struct policy_route){.via_host = STR("hub.test"), .via_port = 587};
-    w.env.config = &w.config2;
-    queue_role.reload(w.q, &w.config);
-    assert_int_equal(w.n_released, 1);
-    w.on_relay_job = NULL;
-    test_run(&w, 10 * MINUTE);
-    struct test_message *t = test_take(&w.relay, IPC_RELAY_JOB);
-    assert_non_null(t);
-    struct ipc_relay_job m;
-    struct hop h;
-    assert_true(ipc_decode_relay_job(test_payload(t), &m));
-    struct reader r = reader_of(m.hosts);
-    assert_true(list_next_hop(&r, &h) && str_eq(h.name, STR("hub.test")) && h.port == 587);
-    assert_true(str_eq(m.site, STR("host:hub.test:587")));
-    test_message_free(t);
-    test_world_fini(&w);
-}
-
-static bool is_drained(struct test_world *w)
-{
-    return w->n_drained > 0;
-}
-
-static void test_drain(void **state)
-{
-    UNUSED(state);
-    for (unsigned late = 0; late < 2; late++) {
-        struct test_world w;
-        begin(&w, 98 + late);
-        w.on_relay_job = NULL;
-        assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
-        test_run(&w, 10);
-        struct test_message *t = test_take(&w.relay, IPC_RELAY_JOB);
-        assert_non_null(t);
-        queue_role.drain(w.q, w.now_us / 1000 + 30000);
-        test_run(&w, 1000);
-        assert_int_equal(w.n_drained, 0); /* an attempt is out */
-        struct ipc_relay_job m;
-        assert_true(ipc_decode_relay_job(test_payload(t), &m));
-        if (late == 0)
-            test_job_done(&w.relay, m.token, 1, SMTP_AT_END, ok);
-        test_message_free(t);
-        test_until(&w, is_drained, 60 * 1000);
-        assert_int_equal(w.now_us / 1000 > 30000, late == 1);
-        test_kill(&w);
-        w.on_relay_job = relay_takes;
-        test_start(&w);
-        test_run(&w, 10 * 1000);
-        expect_empty(&w);
-        assert_int_equal(w.n_relay_jobs, late); /* the one that was cut off is made again */
-        test_world_fini(&w);
-    }
-}
-
-/* Many at once: every message is delivered once, memory budgets come back. */
-static void test_many(void **state)
-{
-    UNUSED(state);
-    struct test_world w;
-    begin(&w, 100);
-    static const char *const rcpts[] = {"alice@example.org", "x@one.two", "x@example.net", "a@none.test",
-                                        "bob@example.org y@three.four z@one.two"};
-    unsigned n = 0;
-    uint64_t want = 0;
-    for (unsigned i = 0; i < 500; i++) {
-        for (size_t k = 0; k < ARRAY_LEN(rcpts); k++) {
-            uint64_t id = test_new_id(&w);
-            test_send_put(&w, id, id, "carol@example.org", rcpts[k], STR(MAIL), NULL);
-            want += k == 4 ? 3 : 1;
-            n++;
-        }
-        if (i % 20 == 0) {
-            test_run(&w, 1);
-            struct test_message *m;
-            while ((m = test_take(&w.smtpd, IPC_PUT_DONE)) != NULL)
-                test_message_free(m);
-        }
-    }
-    test_until(&w, is_empty, 10 * MINUTE);
-    expect_empty(&w);
-    assert_int_equal(w.q->count.accepted, n);
-    assert_int_equal(w.q->count.delivered, want);
-    test_world_fini(&w);
-}
-
 int main(int argc, char **argv)
 {
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_local_delivery),
-        cmocka_unit_test(test_one_job_a_mailbox),
-        cmocka_unit_test(test_mx_delivery),
-        cmocka_unit_test(test_roll_up),
-        cmocka_unit_test(test_lmtp_delivery),
-        cmocka_unit_test(test_split),
-        cmocka_unit_test(test_wide_split),
-        cmocka_unit_test(test_portions),
-        cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_mixed_results),
-        cmocka_unit_test(test_mx_verdicts),
-        cmocka_unit_test(test_backup_mx),
-        cmocka_unit_test(test_null_sender_never_bounces),
-        cmocka_unit_test(test_lost_relay),
-        cmocka_unit_test(test_dead_site),
-        cmocka_unit_test(test_ids_are_checked),
-        cmocka_unit_test(test_hostile_messages),
-        cmocka_unit_test(test_early_rcpts),
-        cmocka_unit_test(test_piped_bodies),
-        cmocka_unit_test(test_piped_refusals),
-        cmocka_unit_test(test_memory_budget),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_power_loss_after_ack),
-        cmocka_unit_test(test_second_server),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_broken_disk),
-        cmocka_unit_test(test_operator),
-        cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_long_list),
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_local_delivery),  cmocka_unit_test(test_one_job_a_mailbox),
+        cmocka_unit_test(test_mx_delivery),     cmocka_unit_test(test_roll_up),
+        cmocka_unit_test(test_lmtp_delivery),   cmocka_unit_test(test_split),
+        cmocka_unit_test(test_wide_split),      cmocka_unit_test(test_portions),
+        cmocka_unit_test(test_retries),         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_mixed_results),   cmocka_unit_test(test_mx_verdicts),
+        cmocka_unit_test(test_backup_mx),       cmocka_unit_test(test_null_sender_never_bounces),
+        cmocka_unit_test(test_lost_relay),      cmocka_unit_test(test_dead_site),
+        cmocka_unit_test(test_ids_are_checked), cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_early_rcpts),     cmocka_unit_test(test_piped_bodies),
+        cmocka_unit_test(test_piped_refusals),  cmocka_unit_test(test_memory_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

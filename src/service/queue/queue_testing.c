@@ -3,11 +3,12 @@
 #include "base/mem.h"
 #include "wire/received.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -28,8 +29,7 @@ static struct test_world *of_env(struct role_env *env)
     return container_of(env, struct test_world, env);
 }
 
-/* ---- the supervisor's part
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the supervisor's part ---- */
 
 void role_ready(struct role_env *env)
 {
@@ -103,9 +103,7 @@ bool test_saw(const struct test_world *w, const char *text)
     return str_find(buf_str(&w->events_text), str_from_c(text)) != STR_NPOS;
 }
 
-/* ---- clock, disk
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- clock, disk ---- */
 
 static uint64_t now_ms(const struct world *w)
 {
@@ -166,9 +164,7 @@ static void disk_unmount(struct disk *d)
     sim_disk_close(d);
 }
 
-/* ---- channels
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- channels ---- */
 
 static struct test_message *message_new(uint16_t type, struct str payload, struct handle *h)
 {
@@ -260,9 +256,7 @@ static bool deliver_one(struct channel *c)
     return true;
 }
 
-/* ---- pipes
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- pipes ---- */
 
 static const struct world_ops ops;
 
@@ -424,9 +418,7 @@ static const struct world_ops ops = {
     .pipe = make_pipe,
 };
 
-/* ---- turns
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- turns ---- */
 
 static void run_script(struct test_world *w, struct channel *c)
 {
@@ -531,9 +523,7 @@ void test_until(struct test_world *w, bool (*cond)(struct test_world *w), uint64
     assert_true(cond(w));
 }
 
-/* ---- set-up
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- set-up ---- */
 
 static void write_line(void *arg, struct str line)
 {
@@ -690,9 +680,7 @@ void test_world_fini(struct test_world *w)
     buf_fini(&w->events_text);
 }
 
-/* ---- what peers say
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- what peers say ---- */
 
 #define SEND(c, type, name, m, h)                                                                            \
     do {                                                                                                     \

@@ -284,10 +284,10 @@ static void feed_kept(struct session *s)
     if (used == 0)
         return;
     while (used > 0 && s->in.n > 0 && !s->is_dead) {
-        used = feed(s, buf_str(&s->in));
-        buf_consume(&s->in, used);
         if (smtp_server_output(&s->server).n >= SMTPD_OUTPUT_HIGH)
             flush(s);
+        used = feed(s, buf_str(&s->in));
+        buf_consume(&s->in, used);
     }
     buf_release(&s->in);
 }
