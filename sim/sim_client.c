@@ -180,6 +180,8 @@ static bool on_reply(struct session *s, unsigned code)
         s->step = STEP_END;
         return true;
     case STEP_END:
+        if (s->data.n > 0) /* an answer before the end: what goes on is no dialogue */
+            return false;
         next_or_quit(s, ok, ok);
         return true;
     case STEP_QUIT:

@@ -9,6 +9,7 @@ const struct command commands[] = {
     {"send", "send a message through a server", cmd_send},
     {"queue", "list, show, retry, hold, release, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
+    {"status", "what each process has counted", cmd_status},
 };
 const unsigned n_commands = ARRAY_LEN(commands);
 

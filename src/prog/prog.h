@@ -15,6 +15,7 @@ int cmd_check(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 
 /* `waxwing --role NAME --index N --fd 3 [--root PATH]`: what the supervisor executes. */
 int role_main(int argc, char **argv);

@@ -126,8 +126,9 @@ def queue_commands(where):
 
     ids = [send(0)]
     server.wait_event(ids[0], "deferred")
+    lib.wait_until(lambda: state(ids[0]) == "deferred", "the end of the attempt")
     before = deferrals(ids[0])
-    server.queue("retry", ids[0])
+    tap.equal(server.queue("retry", ids[0]), [{"matched": 1, "done": 1, "busy": 0}], "retry finds the one")
     lib.wait_until(lambda: deferrals(ids[0]) > before, "another attempt")
     tap.ok(True, "retry makes an attempt now")
     ids += [send(1), send(2)]

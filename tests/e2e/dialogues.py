@@ -53,6 +53,7 @@ roles = server.pids()
 tap.ok(not any("role.died" in line for line in server.lines), "no role died of it", server.log())
 # nothing that a stranger sent to other places got in; reports to senders may wait for the next hop
 rows = server.queue("list")
-tap.ok(all(r["kind"] == "bounce" for r in rows), "no mail for other places waits", str(rows))
+wrong = [r for r in rows if r["kind"] != "bounce" and not r["site"].startswith("maildir:")]
+tap.ok(not wrong, "no mail for other places waits", str(wrong))
 tap.equal(server.stop(), 0, "the server ends well")
 tap.end()

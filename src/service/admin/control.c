@@ -101,9 +101,9 @@ static void do_counters(struct control_client *c)
         log_quote(&c->out, str_from_c(k->name));
         buf_printf(&c->out, ",\"value\":%llu}\n", (unsigned long long)k->value);
     }
-    buf_printf(&c->out, "{\"role\":\"admin\",\"index\":0,\"name\":\"admin.events\",\"value\":%llu}\n",
+    buf_printf(&c->out, "{\"role\":\"admin\",\"index\":0,\"name\":\"admin_events\",\"value\":%llu}\n",
                (unsigned long long)a->n_events);
-    buf_printf(&c->out, "{\"role\":\"admin\",\"index\":0,\"name\":\"admin.events.lost\",\"value\":%llu}\n",
+    buf_printf(&c->out, "{\"role\":\"admin\",\"index\":0,\"name\":\"admin_events_lost\",\"value\":%llu}\n",
                (unsigned long long)a->n_lost);
     put_end(c, STR_NIL);
 }

@@ -29,7 +29,7 @@
 
 enum {
     QUEUE_ACTIVE_MAX = 1000,    /* attempts at a time */
-    QUEUE_WORKS_MAX = 4000,       /* with those that are being recorded */
+    QUEUE_WORKS_MAX = 4000,     /* with those that are being recorded */
     QUEUE_LOCAL_MAX = 50,       /* deliveries at a time to one place on this machine */
     QUEUE_LOCAL_JOBS_MAX = 100, /* jobs out with the local role */
     QUEUE_WORK_JOBS_MAX = 8,    /* jobs of one attempt at a time */
@@ -203,8 +203,9 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
 #define QUEUE_COUNTERS(X)                                                                                    \
     X(accepted)                                                                                              \
     X(accepted_octets)                                                                                       \
-    X(refused) X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced)  \
-        X(dropped) X(lost) X(trouble)
+    X(refused)                                                                                               \
+    X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped)  \
+        X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)

@@ -331,7 +331,8 @@ static void free_place(struct work *w)
     struct queue *q = w->q;
     if (w->entry->state != ENTRY_ACTIVE)
         return;
-    schedule_finish(&q->schedule, w->entry, w->outcome, w->outcome_why, queue_random(q), world_now_ms(q->world));
+    schedule_finish(&q->schedule, w->entry, w->outcome, w->outcome_why, queue_random(q),
+                    world_now_ms(q->world));
     w->entry->work = w;
 }
 

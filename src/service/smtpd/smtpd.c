@@ -164,14 +164,14 @@ static void on_count(struct timer *t)
     char mem[1024];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
-    count(&b, "smtpd.sessions", d->count.sessions);
-    count(&b, "smtpd.sessions.open", d->n_sessions);
-    count(&b, "smtpd.accepted", d->count.accepted);
-    count(&b, "smtpd.refused.recipients", d->count.refused_rcpt);
-    count(&b, "smtpd.refused.messages", d->count.refused_message);
-    count(&b, "smtpd.overload", d->count.overload);
-    count(&b, "smtpd.trouble", d->count.trouble);
-    count(&b, "smtpd.memory", d->memory_used);
+    count(&b, "smtpd_sessions", d->count.sessions);
+    count(&b, "smtpd_sessions_open", d->n_sessions);
+    count(&b, "smtpd_accepted", d->count.accepted);
+    count(&b, "smtpd_refused_recipients", d->count.refused_rcpt);
+    count(&b, "smtpd_refused_messages", d->count.refused_message);
+    count(&b, "smtpd_overload", d->count.overload);
+    count(&b, "smtpd_trouble", d->count.trouble);
+    count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = d->env->peers[ROLE_ADMIN][0];
     if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 && ipc_send_counters(admin, &m, NULL) != ERR_OK)
