@@ -4,7 +4,8 @@ set -eu
 build=$1
 run=${RUN:-$PWD/run}
 port=${PORT:-2525}
-waxwing=$PWD/$build/src/prog/waxwing
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+waxwing=$build/src/prog/waxwing
 mkdir -p "$run"
 export WAXWING_CONTROL="$run/control"
 log="$run/log"
@@ -16,7 +17,11 @@ trap 'exit 0' INT TERM
 
 # until it says that it is ready, or ends
 tail --pid=$server -n +1 -F "$log" 2>/dev/null | sed -u '/ supervisor ready /q' >/dev/null
-kill -0 $server 2>/dev/null || { cat "$log" >&2; exit 1; }
+if ! kill -0 $server 2>/dev/null; then
+    cat "$log" >&2
+    echo "It did not start (PORT=N make run takes another port, RUN=FOLDER another folder)." >&2
+    exit 1
+fi
 
 echo "Waxwing listens on 127.0.0.1:$port (SMTP; mail for any user @localhost; log: $log)"
 answer=$("$waxwing" send --server "127.0.0.1:$port" --from you@localhost --to friend@localhost \
@@ -24,7 +29,9 @@ answer=$("$waxwing" send --server "127.0.0.1:$port" --from you@localhost --to fr
 echo "sent:      $answer"
 id=$(printf '%s\n' "$answer" | sed -n 's/.*queued as \([0-9A-Z]\{13\}\).*/\1/p' | head -n 1)
 # the journal says when it is over
-until "$waxwing" why --json "$id" 2>/dev/null | grep -q '"event":"done"'; do kill -0 $server; done
+until "$waxwing" why --json "$id" 2>/dev/null | grep -q '"event":"done"'; do
+    kill -0 $server 2>/dev/null || { cat "$log" >&2; exit 1; }
+done
 file=$(grep -rl "$id" "$run/mail" 2>/dev/null | head -n 1)
 echo "delivered: $file"
 sed 's/^/    /' "$file"
@@ -32,5 +39,5 @@ echo "why $id says:"
 "$waxwing" why "$id" | sed 's/^/    /'
 echo
 echo "It stays up; send it more:  swaks --server 127.0.0.1:$port --to anyone@localhost"
-echo "Ask it:  WAXWING_CONTROL=$WAXWING_CONTROL $build/src/prog/waxwing queue list      End it with Ctrl-C."
+echo "Ask it:  WAXWING_CONTROL=$WAXWING_CONTROL $waxwing queue list      End it with Ctrl-C."
 [ "${DEMO_ONCE:-}" = yes ] || wait $server

@@ -21,14 +21,21 @@ if [ -n "$missing$wanted" ]; then
     if [ "$(id -u)" = 0 ]; then sudo=""
     elif sudo -n true 2>/dev/null; then sudo="sudo"
     else
-        echo "These packages are missing. Type this, then try again:" >&2
-        echo "  sudo apt-get install --no-install-recommends$missing$wanted" >&2
+        if command -v sudo >/dev/null; then how="Type this"; sudo="sudo "
+        else how="As root, type this"; sudo=""
+        fi
+        echo "These packages are missing. $how, then try again:" >&2
+        echo "  ${sudo}apt-get install --no-install-recommends$missing$wanted" >&2
         exit 1
     fi
     echo "installing:$missing$wanted"
     log=$(mktemp)
-    # a mail server among the peers must not start by itself
+    # a mail server among the peers must not start by itself; what was not there before is taken away again
+    policy=""
     if [ ! -e /usr/sbin/policy-rc.d ] && [ "${WAXWING_PEERS:-}" = yes ]; then
+        policy=/usr/sbin/policy-rc.d
+        trap '[ -z "$policy" ] || $sudo rm -f "$policy"' EXIT
+        trap 'exit 1' INT TERM
         printf '#!/bin/sh\nexit 101\n' | $sudo tee /usr/sbin/policy-rc.d >/dev/null
         $sudo chmod 755 /usr/sbin/policy-rc.d
     fi

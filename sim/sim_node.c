@@ -70,7 +70,6 @@ static void encode(struct sim_node *n, const char *lua)
     must(c != NULL);
     struct config copy = *c;
     copy.generation = ++n->generation;
-    copy.control = STR_NIL; /* no socket for commands */
     buf_reset(&n->config);
     must(config_encode(&copy, &n->config));
     buf_fini(&report.errors);

@@ -44,7 +44,9 @@ static const char *const statements[N_STATEMENTS] = {
                "  ON l.id = f.id AND l.id <> 0 WHERE l.other_id <> 0 LIMIT ?3)"
                " SELECT " COLUMNS " FROM lines WHERE seq IN"
                " (SELECT l.seq FROM family AS f CROSS JOIN lines AS l ON l.id = f.id AND l.id <> 0"
-               "  UNION SELECT seq FROM lines WHERE other_id = ?1 AND other_id <> 0) ORDER BY seq LIMIT ?2",
+               "  UNION SELECT seq FROM lines WHERE other_id = ?1 AND other_id <> 0)"
+               /* lines of one moment come from several processes in any order: kinds are numbered as life goes */
+               " ORDER BY wall_ms, kind, seq LIMIT ?2",
 };
 
 static const char schema[] = "CREATE TABLE lines (seq INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, kind "

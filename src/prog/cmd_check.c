@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static const char usage_text[] =
-    "Usage: waxwing check [--json] [FILE]\n"
-    "\n"
-    "Reads the configuration (default /etc/waxwing/waxwing.lua) as `serve` would and says what is wrong with it.\n"
-    "Exit code: 0 good, 78 not, 66 unreadable.\n";
+static const char usage_text[] = "Usage: waxwing check [--json] [FILE]\n"
+                                 "\n"
+                                 "Reads the configuration (default /etc/waxwing/waxwing.lua) as `serve` "
+                                 "would and says what is wrong with it.\n"
+                                 "Exit code: 0 good, 78 not, 66 unreadable.\n";
 
 static void print_json_lines(const char *key, const struct buf *b, struct buf *out)
 {

@@ -17,7 +17,8 @@ static const char usage_text[] =
     "  drop FILTER        delete without a report to the sender\n"
     "\n"
     "FILTER is one or more of, all of which must hold:\n"
-    "  ID (or id=ID)  domain=example.com  sender=a@b  site=mx:example.com  state=held|deferred|active  age>2h  age<10m\n"
+    "  ID (or id=ID)  domain=example.com  sender=a@b  site=mx:example.com  state=held|deferred|active  "
+    "age>2h  age<10m\n"
     "  all            every message (retry, hold, release and drop want this said)\n"
     "\n"
     "Exit code: 0 done, 65 a filter that makes no sense or an unknown id, 69 no server.\n";
@@ -61,8 +62,7 @@ static void print_object(json_t *row, int indent)
 {
     const char *key;
     json_t *v;
-    json_object_foreach(row, key, v)
-    {
+    json_object_foreach (row, key, v) {
         size_t i;
         json_t *item;
         if (!json_is_array(v)) {
@@ -70,8 +70,7 @@ static void print_object(json_t *row, int indent)
             continue;
         }
         (void)printf("%*s%s:\n", indent, "", key);
-        json_array_foreach(v, i, item)
-        {
+        json_array_foreach (v, i, item) {
             if (json_is_object(item)) {
                 print_object(item, indent + 4);
                 (void)putchar('\n');
@@ -88,8 +87,7 @@ static void print_rcpts(json_t *rcpts)
 {
     size_t i;
     json_t *r;
-    json_array_foreach(rcpts, i, r)
-    {
+    json_array_foreach (rcpts, i, r) {
         (void)fputs("    to ", stdout);
         print_clean(json_is_string(r) ? json_string_value(r) : row_text(r, "address"));
         (void)putchar('\n');
@@ -138,15 +136,16 @@ static int ask(const char *control, bool json, const char *action, struct str wo
         (void)fputs("waxwing: the filter is too long or holds control characters\n", stderr);
         return EXIT_USAGE;
     }
-    int status = control_ask(control_path(control), buf_str(&request), json, is_list ? on_list_row : on_any_row, &v);
+    int status =
+        control_ask(control_path(control), buf_str(&request), json, is_list ? on_list_row : on_any_row, &v);
     if (status == EXIT_OK && is_list && !json)
         (void)printf("%zu message%s\n", v.n_rows, v.n_rows == 1 ? "" : "s");
     buf_fini(&request);
     return status;
 }
 
-/* The words after the action as one text; "all" becomes the empty filter; changing everything by forgetting the filter
- * is refused. */
+/* The words after the action as one text; "all" becomes the empty filter; changing everything by forgetting
+ * the filter is refused. */
 static bool take_filter(int argc, char **argv, bool is_change, struct buf *out)
 {
     bool is_all = false;
@@ -160,11 +159,14 @@ static bool take_filter(int argc, char **argv, bool is_change, struct buf *out)
             continue;
         }
         struct str w = str_from_c(argv[i]);
-        bool is_id = w.n == 13 && str_chr(w, '=') == STR_NPOS && str_chr(w, '<') == STR_NPOS && str_chr(w, '>') == STR_NPOS;
+        bool is_id = w.n == 13 && str_chr(w, '=') == STR_NPOS && str_chr(w, '<') == STR_NPOS &&
+                     str_chr(w, '>') == STR_NPOS;
         buf_puts(out, out->n > 0 ? " " : "");
         buf_puts(out, is_id ? "id=" : "");
         buf_put(out, w);
     }
+    if (is_all && out->n > 0)
+        (void)fputs("waxwing: `all` goes with no other filter\n", stderr);
     return is_all ? out->n == 0 : !out->failed;
 }
 
@@ -181,8 +183,10 @@ static bool is_known(struct str action)
 int cmd_queue(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},     {"control", required_argument, NULL, 'c'},
-        {"max", required_argument, NULL, 'm'}, {"help", no_argument, NULL, 'h'},
+        {"json", no_argument, NULL, 'j'},
+        {"control", required_argument, NULL, 'c'},
+        {"max", required_argument, NULL, 'm'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     bool json = false;

@@ -17,9 +17,11 @@
 #include <unistd.h>
 
 static const char usage_text[] =
-    "Usage: waxwing send [--json] [--server HOST:PORT] [--from A] --to B [--to C ...] [--subject TEXT] [TEXT]\n"
+    "Usage: waxwing send [--json] [--server HOST:PORT] [--from A] --to B [--to C ...] [--subject TEXT] "
+    "[TEXT]\n"
     "\n"
-    "Sends one message by SMTP and prints what the server said. Without TEXT the message is read from standard input: as\n"
+    "Sends one message by SMTP and prints what the server said. Without TEXT the message is read from "
+    "standard input: as\n"
     "a whole message with header when no --subject is given, else as its text.\n"
     "  --server   default 127.0.0.1:2525\n"
     "\n"
@@ -47,7 +49,7 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 + 1;
 }
 
-/* ---- the message -------------------------------------------------------------------------------------------------------- */
+/* ---- the message ---------------- */
 
 static bool read_input(struct buf *out)
 {
@@ -92,14 +94,15 @@ static bool make_message(struct send *s, const char *text)
         for (uint32_t i = 0; i < s->n_rcpts; i++)
             buf_printf(&s->message, "%s<%.*s>", i > 0 ? ",\r\n " : "", STR_FMT(s->rcpts[i]));
         buf_printf(&s->message, "\r\nSubject: %s\r\nMessage-ID: <%016llx%016llx@localhost>\r\n\r\n",
-                   s->subject == NULL ? "" : s->subject, (unsigned long long)id[0], (unsigned long long)id[1]);
+                   s->subject == NULL ? "" : s->subject, (unsigned long long)id[0],
+                   (unsigned long long)id[1]);
     }
     put_crlf(&s->message, buf_str(&in));
     buf_fini(&in);
     return ok && !s->message.failed;
 }
 
-/* ---- the connection ------------------------------------------------------------------------------------------------------ */
+/* ---- the connection ---------------- */
 
 static bool dial(struct send *s)
 {
@@ -148,7 +151,8 @@ static void print_result(const struct send *s, struct str rcpt, const struct smt
         log_quote(&b, r->text);
         buf_puts(&b, "}");
     } else {
-        buf_printf(&b, "%.*s: %s at %s: %u ", STR_FMT(rcpt), outcome, smtp_client_stage_name(r->stage), r->code);
+        buf_printf(&b, "%.*s: %s at %s: %u ", STR_FMT(rcpt), outcome, smtp_client_stage_name(r->stage),
+                   r->code);
         for (size_t i = 0; i < r->text.n; i++)
             buf_putc(&b, (unsigned char)r->text.p[i] < 0x20 ? ' ' : r->text.p[i]);
     }
@@ -186,8 +190,11 @@ static void take_events(struct send *s)
 {
     enum smtp_client_event_kind ev;
     while (smtp_client_next(s->client, &ev)) {
-        struct smtp_client_job job = {.from = str_from_c(s->from), .rcpts = s->rcpts, .n_rcpts = s->n_rcpts,
-                                      .size = s->message.n, .is_8bit = !str_is_ascii(buf_str(&s->message))};
+        struct smtp_client_job job = {.from = str_from_c(s->from),
+                                      .rcpts = s->rcpts,
+                                      .n_rcpts = s->n_rcpts,
+                                      .size = s->message.n,
+                                      .is_8bit = !str_is_ascii(buf_str(&s->message))};
         switch (ev) {
         case SMTP_CLIENT_READY:
             job.needs_utf8 = !str_is_ascii(job.from);
@@ -271,9 +278,12 @@ static bool is_good_address(const char *text, bool may_be_empty)
 static bool parse(struct send *s, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},          {"server", required_argument, NULL, 's'},
-        {"from", required_argument, NULL, 'f'},    {"to", required_argument, NULL, 't'},
-        {"subject", required_argument, NULL, 'u'}, {"help", no_argument, NULL, 'h'},
+        {"json", no_argument, NULL, 'j'},
+        {"server", required_argument, NULL, 's'},
+        {"from", required_argument, NULL, 'f'},
+        {"to", required_argument, NULL, 't'},
+        {"subject", required_argument, NULL, 'u'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int c;

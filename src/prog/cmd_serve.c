@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,12 +55,14 @@ static bool make_folder(const char *path, uint32_t uid, uint32_t gid)
         *at = '\0';
         bool made = mkdir(p, is_last ? 0700 : 0755) == 0;
         if (!made && errno != EEXIST) {
-            (void)fprintf(stderr, "waxwing: can't make the folder %s: %s\n", p, err_str(err_from_errno(errno)));
+            (void)fprintf(stderr, "waxwing: can't make the folder %s: %s\n", p,
+                          err_str(err_from_errno(errno)));
             return false;
         }
         if (is_last) {
             if (uid != UINT32_MAX && chown(p, uid, gid) == -1) {
-                (void)fprintf(stderr, "waxwing: can't give %s to user %u: %s\n", p, uid, err_str(err_from_errno(errno)));
+                (void)fprintf(stderr, "waxwing: can't give %s to user %u: %s\n", p, uid,
+                              err_str(err_from_errno(errno)));
                 return false;
             }
             return true;
@@ -82,7 +85,8 @@ static bool find_users(struct super_conf *conf)
         }
     }
     if (!ok)
-        (void)fprintf(stderr, "waxwing: each process runs as a user of its own; `sh packaging/users.sh` makes them\n");
+        (void)fprintf(
+            stderr, "waxwing: each process runs as a user of its own; `sh packaging/users.sh` makes them\n");
     return ok;
 }
 
@@ -90,7 +94,8 @@ static bool make_folders(const struct config *c, const struct super_conf *conf)
 {
     char control[4096];
     size_t slash = str_rchr(c->control, '/');
-    if (slash != STR_NPOS && slash > 0 && str_to_c(str_slice(c->control, 0, slash), control, sizeof control)) {
+    if (slash != STR_NPOS && slash > 0 &&
+        str_to_c(str_slice(c->control, 0, slash), control, sizeof control)) {
         struct stat st;
         if (stat(control, &st) == -1 && !make_folder(control, UINT32_MAX, UINT32_MAX))
             return false;
@@ -133,7 +138,8 @@ static void on_hup(void *arg, int signo)
     }
     const struct loaded *l = &s->loaded[next];
     if (!super_reload(s->super, l->config, buf_str(&l->bytes), &why)) {
-        log_error(&s->log, "reload.refused", LS("why", buf_str(&why)), LC("kept", "the configuration in force"));
+        log_error(&s->log, "reload.refused", LS("why", buf_str(&why)),
+                  LC("kept", "the configuration in force"));
         return;
     }
     s->present = next;
@@ -156,7 +162,8 @@ static void on_ready(void *arg)
         struct buf b;
         buf_init_fixed(&b, mem, sizeof mem);
         netaddr_format(&c->listeners[i].addr, &b);
-        log_info(&s->log, "listening", LS("at", buf_str(&b)), LC("protocol", c->listeners[i].lmtp ? "LMTP" : "SMTP"));
+        log_info(&s->log, "listening", LS("at", buf_str(&b)),
+                 LC("protocol", c->listeners[i].lmtp ? "LMTP" : "SMTP"));
     }
     log_info(&s->log, "ready", LU("generation", c->generation));
 }
@@ -190,7 +197,8 @@ static int run(struct serve *s)
     s->io = io_world_new(&s->log, "/proc/self/exe");
     if (s->io == NULL)
         return EXIT_OS;
-    if (io_on_signal(s->io, SIGHUP, on_hup, s) != ERR_OK || io_on_signal(s->io, SIGTERM, on_term, s) != ERR_OK ||
+    if (io_on_signal(s->io, SIGHUP, on_hup, s) != ERR_OK ||
+        io_on_signal(s->io, SIGTERM, on_term, s) != ERR_OK ||
         io_on_signal(s->io, SIGINT, on_term, s) != ERR_OK)
         return EXIT_OS;
     s->super = super_new(io_world_base(s->io), c, buf_str(&s->loaded[0].bytes), &conf);
@@ -201,11 +209,24 @@ static int run(struct serve *s)
     return s->status;
 }
 
+/* The demonstration's folder as a whole path; the roles' users must be able to go through it. */
+static bool open_folder(const char *demo, char path[PATH_MAX])
+{
+    struct stat st;
+    if (realpath(demo, path) != NULL && stat(path, &st) == 0 &&
+        ((st.st_mode & 0055) == 0055 || chmod(path, st.st_mode | 0055) == 0))
+        return true;
+    (void)fprintf(stderr, "waxwing: can't use the folder %s: %s\n", demo, err_str(err_from_errno(errno)));
+    return false;
+}
+
 int cmd_serve(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"demo", required_argument, NULL, 'd'},
-        {"port", required_argument, NULL, 'p'},   {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"demo", required_argument, NULL, 'd'},
+        {"port", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct serve s = {.log = {.min = LOG_INFO, .role = "supervisor", .write = io_log_stderr},
@@ -233,17 +254,19 @@ int cmd_serve(int argc, char **argv)
     }
     (void)prctl(PR_SET_DUMPABLE, 0);
     buf_init(&s.demo_lua, 65536);
-    char folder[4096];
+    char folder[PATH_MAX];
     if (demo != NULL) {
         s.path = NULL;
         uint32_t uid = UINT32_MAX, gid = UINT32_MAX;
         if (geteuid() == 0 && !load_find_user("_wwmail", &uid, &gid)) {
-            (void)fputs("waxwing: the system user _wwmail is missing; `sh packaging/users.sh` makes it\n", stderr);
+            (void)fputs("waxwing: the system user _wwmail is missing; `sh packaging/users.sh` makes it\n",
+                        stderr);
             return EXIT_CONFIG;
         }
-        if (!make_folder(demo, UINT32_MAX, UINT32_MAX) || realpath(demo, folder) == NULL || chmod(folder, 0755) == -1)
+        if (!make_folder(demo, UINT32_MAX, UINT32_MAX) || !open_folder(demo, folder))
             return EXIT_CONFIG;
-        config_default_lua(str_from_c(folder), (uint16_t)port, geteuid() == 0 ? STR("_wwmail") : STR_NIL, &s.demo_lua);
+        config_default_lua(str_from_c(folder), (uint16_t)port, geteuid() == 0 ? STR("_wwmail") : STR_NIL,
+                           &s.demo_lua);
         char mail[4200];
         (void)snprintf(mail, sizeof mail, "%s/mail", folder);
         if (!make_folder(mail, uid, gid))

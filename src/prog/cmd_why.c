@@ -34,10 +34,15 @@ static void print_sentence(json_t *row)
         }
     }
     (void)printf("%s  ", verb);
-    print_clean(row_text(row, "address"));
-    if (row_text(row, "host")[0] != '\0') {
+    const char *address = row_text(row, "address"), *host = row_text(row, "host");
+    if (address[0] == '\0' && str_eq(str_from_c(event), STR("accepted")))
+        address = "<>";
+    print_clean(address);
+    if (host[0] != '\0' && address[0] == '\0') {
+        print_clean(host);
+    } else if (host[0] != '\0') {
         (void)printf("  (%s ", at);
-        print_clean(row_text(row, "host"));
+        print_clean(host);
         (void)putchar(')');
     }
 }

@@ -29,8 +29,9 @@ static int dial(const char *path)
     int e = errno;
     (void)fprintf(stderr, "waxwing: can't reach the server at %s: %s\n", path, err_str(err_from_errno(e)));
     if (e == ENOENT || e == ECONNREFUSED)
-        (void)fprintf(stderr, "waxwing: is it running? (`waxwing serve`; --control or WAXWING_CONTROL names another "
-                              "socket)\n");
+        (void)fprintf(stderr,
+                      "waxwing: is it running? (`waxwing serve`; --control or WAXWING_CONTROL names another "
+                      "socket)\n");
     if (fd != -1)
         (void)close(fd);
     return -1;

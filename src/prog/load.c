@@ -1,8 +1,8 @@
 /* prog/load.c: the configuration's own process.
  *
- * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path) or 'U' (a user's name) and ends with
- * 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8 enum err, octets) or 'u'
- * (u8 found, u32 uid, u32 gid).
+ * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path) or 'U' (a user's name)
+ * and ends with 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8
+ * enum err, octets) or 'u' (u8 found, u32 uid, u32 gid).
  */
 #include "prog/load.h"
 
@@ -24,9 +24,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOAD_FRAME_MAX = 256 * 1024 * 1024, LOAD_DEADLINE_MS = 30000, LOAD_CHUNK = 64 * 1024, LOAD_CHUNKS = 16384 };
+enum {
+    LOAD_FRAME_MAX = 256 * 1024 * 1024,
+    LOAD_DEADLINE_MS = 30000,
+    LOAD_CHUNK = 64 * 1024,
+    LOAD_CHUNKS = 16384
+};
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------- */
 
 static bool write_all(int fd, struct str s)
 {
@@ -89,7 +94,7 @@ static bool frame_read(int fd, char *kind, struct buf *out, int64_t deadline)
     return true;
 }
 
-/* ---- files and users ---------------------------------------------------------------------------------------------------- */
+/* ---- files and users ---------------- */
 
 enum err load_file(const char *path, size_t max, struct buf *out)
 {
@@ -130,7 +135,7 @@ bool load_find_user(const char *name, uint32_t *out_uid, uint32_t *out_gid)
     return true;
 }
 
-/* ---- the child ------------------------------------------------------------------------------------------------------------ */
+/* ---- the child ---------------- */
 
 struct child_env {
     int fd;
@@ -181,7 +186,8 @@ static void drop_rights(void)
         _exit(1);
 }
 
-static _Noreturn void child_main(int fd, struct str name, struct str lua, struct str home, bool is_root, uint64_t generation)
+static _Noreturn void child_main(int fd, struct str name, struct str lua, struct str home, bool is_root,
+                                 uint64_t generation)
 {
     struct child_env c = {.fd = fd};
     struct chunk_pool pool;
@@ -195,7 +201,8 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
     buf_init(&report.warnings, 65536);
     chunk_pool_init(&pool, LOAD_CHUNK, LOAD_CHUNKS);
     arena_init(&arena, &pool, (size_t)LOAD_CHUNK * LOAD_CHUNKS);
-    struct config_env env = {.arg = &c, .read_file = ask_file, .find_user = ask_user, .is_root = is_root, .home = home};
+    struct config_env env = {
+        .arg = &c, .read_file = ask_file, .find_user = ask_user, .is_root = is_root, .home = home};
     const struct config *loaded = config_load(name, lua, &env, &arena, &report);
     bool ok = frame_write(fd, 'W', buf_str(&report.warnings), STR_NIL);
     if (loaded != NULL) {
@@ -211,7 +218,7 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
     _exit(ok ? 0 : 1);
 }
 
-/* ---- the parent ------------------------------------------------------------------------------------------------------------- */
+/* ---- the parent ---------------- */
 
 static bool serve_file(int fd, struct str path, struct buf *scratch)
 {
@@ -268,7 +275,8 @@ static bool serve_child(int fd, struct loaded *out)
     return ok && ended;
 }
 
-static bool run_child(struct str name, struct str lua, struct str home, uint64_t generation, struct loaded *out)
+static bool run_child(struct str name, struct str lua, struct str home, uint64_t generation,
+                      struct loaded *out)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
@@ -313,7 +321,8 @@ bool load_config(const char *path, struct str text, const char *name, uint64_t g
         home = slash == STR_NPOS ? STR(".") : slash == 0 ? STR("/") : str_slice(str_from_c(path), 0, slash);
     }
     if (!run_child(str_from_c(name), lua, home, generation, out) && out->errors.n == 0)
-        buf_printf(&out->errors, "%s: the process that reads the configuration ended without an answer\n", name);
+        buf_printf(&out->errors, "%s: the process that reads the configuration ended without an answer\n",
+                   name);
     buf_fini(&file);
     if (out->errors.n == 0 && out->bytes.n > 0) {
         out->config = config_decode(buf_str(&out->bytes), &out->arena);

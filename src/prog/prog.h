@@ -4,7 +4,7 @@
 
 struct command {
     const char *name;
-    const char *summary; /* one line for the list */
+    const char *summary;               /* one line for the list */
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name */
 };
 extern const struct command commands[];
@@ -21,4 +21,14 @@ int cmd_status(int argc, char **argv);
 int role_main(int argc, char **argv);
 
 /* sysexits(3) */
-enum { EXIT_OK = 0, EXIT_USAGE = 64, EXIT_DATA = 65, EXIT_NOINPUT = 66, EXIT_UNAVAILABLE = 69, EXIT_SOFTWARE = 70, EXIT_OS = 71, EXIT_TEMPFAIL = 75, EXIT_CONFIG = 78 };
+enum {
+    EXIT_OK = 0,
+    EXIT_USAGE = 64,
+    EXIT_DATA = 65,
+    EXIT_NOINPUT = 66,
+    EXIT_UNAVAILABLE = 69,
+    EXIT_SOFTWARE = 70,
+    EXIT_OS = 71,
+    EXIT_TEMPFAIL = 75,
+    EXIT_CONFIG = 78
+};

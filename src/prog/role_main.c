@@ -126,7 +126,8 @@ int role_main(int argc, char **argv)
     struct arguments a;
     if (!parse_arguments(argc, argv, &a))
         return EXIT_USAGE;
-    struct process p = {.log = {.min = LOG_INFO, .role = role_name(a.role), .write = io_log_stderr}, .role = a.role};
+    struct process p = {.log = {.min = LOG_INFO, .role = role_name(a.role), .write = io_log_stderr},
+                        .role = a.role};
     p.io = io_world_new(&p.log, "/proc/self/exe");
     if (p.io == NULL)
         return EXIT_OS;
@@ -151,7 +152,8 @@ int role_main(int argc, char **argv)
     else
         return EXIT_USAGE;
     io_run(p.io);
-    /* The process ends here; what it holds is the kernel's to free. The journal alone has something to finish. */
+    /* The process ends here; what it holds is the kernel's to free. The journal alone has something to
+     * finish. */
     if (p.journal != NULL)
         journal_sqlite_close(&p.journal);
     return p.status;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-_Static_assert(sizeof(struct schedule_entry) <= 72, "a million entries have a budget");
+_Static_assert(sizeof(struct schedule_entry) <= 64, "a million entries have a budget");
 
 /* ---- sites: which list they stand in
  * ------------------------------------------------------------------------------- */
@@ -167,7 +167,7 @@ bool schedule_init(struct schedule *s, const struct schedule_conf *conf)
     list_init(&s->idle);
     list_init(&s->all_sites);
     s->pages = mem_alloc_array(SCHEDULE_PAGES_MAX, sizeof *s->pages);
-    return s->pages != NULL && idmap_init(&s->entries) && idmap_init(&s->sites);
+    return s->pages != NULL && idmap_init(&s->sites);
 }
 
 void schedule_fini(struct schedule *s)
@@ -179,7 +179,6 @@ void schedule_fini(struct schedule *s)
         mem_free(site);
     }
     idmap_fini(&s->sites);
-    idmap_fini(&s->entries);
     for (size_t i = 0; i < s->n_pages; i++)
         mem_free(s->pages[i]);
     mem_free(s->pages);
@@ -239,17 +238,20 @@ struct schedule_entry *schedule_add(struct schedule *s, uint64_t id, uint32_t cr
     struct schedule_entry *e = alloc_entry(s);
     if (e == NULL)
         return NULL;
-    *e = (struct schedule_entry){.created_s = created_s};
+    *e = (struct schedule_entry){.id = id, .created_s = created_s};
     s->n_by_state[ENTRY_FREE]++;
     set_entry_state(s, e, ENTRY_ASIDE);
-    idmap_insert(&s->entries, &e->by_id, id);
+    s->n_entries++;
     return e;
 }
 
 struct schedule_entry *schedule_find(const struct schedule *s, uint64_t id)
 {
-    struct idmap_node *n = idmap_find(&s->entries, id);
-    return n == NULL ? NULL : container_of(n, struct schedule_entry, by_id);
+    size_t cursor = 0, n_slots = SIZE_MAX;
+    struct schedule_entry *e;
+    while ((e = schedule_walk(s, &cursor, &n_slots)) != NULL && e->id != id) {
+    }
+    return e;
 }
 
 void schedule_set_site(struct schedule *s, struct schedule_entry *e, struct schedule_site *site)
@@ -316,7 +318,7 @@ void schedule_remove(struct schedule *s, struct schedule_entry *e)
 {
     must(list_is_empty(&e->link));
     schedule_set_site(s, e, NULL);
-    (void)idmap_remove(&s->entries, e->by_id.id);
+    s->n_entries--;
     set_entry_state(s, e, ENTRY_FREE);
     s->n_by_state[ENTRY_FREE]--;
     e->work = s->free;
@@ -490,10 +492,10 @@ void schedule_invariants(const struct schedule *s)
     while ((e = schedule_walk(s, &cursor, &slots)) != NULL) {
         n[e->state]++;
         with_site += e->site != NULL;
-        must(schedule_find(s, e->by_id.id) == e);
+        must(schedule_is_entry(e, e->id));
     }
     for (size_t i = 1; i < ENTRY_STATE_N; i++)
         must(n[i] == s->n_by_state[i]);
     must(with_site == by_site &&
-         s->entries.n == n[ENTRY_ASIDE] + n[ENTRY_WAITING] + n[ENTRY_ACTIVE] + n[ENTRY_HELD]);
+         s->n_entries == n[ENTRY_ASIDE] + n[ENTRY_WAITING] + n[ENTRY_ACTIVE] + n[ENTRY_HELD]);
 }

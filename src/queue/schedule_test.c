@@ -59,7 +59,7 @@ static void test_due_order(void **state)
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         struct schedule_entry *e = schedule_next(&s, want[i].now);
         assert_non_null(e);
-        assert_int_equal(e->by_id.id, want[i].id);
+        assert_int_equal(e->id, want[i].id);
         assert_int_equal(e->state, ENTRY_ACTIVE);
         assert_null(schedule_next(&s, want[i].now));
         schedule_invariants(&s);
@@ -85,7 +85,7 @@ static void test_fairness(void **state)
     for (unsigned i = 0; i < 6; i++) {
         struct schedule_entry *e = schedule_next(&s, T0);
         assert_non_null(e);
-        n_small += e->by_id.id >= 5000;
+        n_small += e->id >= 5000;
     }
     assert_int_equal(n_small, 3);
     schedule_invariants(&s);
@@ -258,7 +258,7 @@ static void test_hold_take_remove(void **state)
     schedule_take(&s, e, T0);
     schedule_remove(&s, e);
     assert_null(schedule_find(&s, 1));
-    assert_int_equal(s.entries.n, 0);
+    assert_int_equal(s.n_entries, 0);
     schedule_invariants(&s);
     schedule_fini(&s);
 }
@@ -417,7 +417,7 @@ static void test_random_walk(void **state)
             n_out++;
         }
         schedule_invariants(&s);
-        assert_int_equal(s.entries.n, 0);
+        assert_int_equal(s.n_entries, 0);
         schedule_fini(&s);
     }
 }

@@ -2,7 +2,7 @@
 
 /* clang-format off */
 static const struct sandbox_profile profiles[ROLE_N] = {
-    /* the supervisor binds ports, opens files and starts processes: its strength is that it reads nothing from outside */
+    /* binds ports, opens files and starts processes: its strength is that it reads nothing from outside */
     [ROLE_SUPER]   = {.name = "supervisor"},
     [ROLE_SMTPD]   = {.name = "smtpd",   .accept = true},
     [ROLE_LOOKUP]  = {.name = "lookup",  .net_tcp = true, .net_udp = true},

@@ -102,7 +102,7 @@ def inside(tools=()):
         if subprocess.run(unshare + ["true"], stderr=subprocess.DEVNULL).returncode != 0:
             skip_all("may not make namespaces")
         os.environ["WAXWING_E2E_INSIDE"] = "yes"
-        os.execvp(unshare[0], unshare + [sys.executable, "-u"] + sys.argv)
+        os.execvp(unshare[0], unshare + [sys.executable, "-uB"] + sys.argv)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for address in ("192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64"):
         subprocess.run(["ip", "addr", "add", address, "dev", "lo"] + (["nodad"] if ":" in address else []), check=True)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "ipc/schema.h"
 #include "sim/sim_mem.h"
+#include "wire/received.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,12 +93,9 @@ static void make_mail(struct fleet *f, unsigned id)
 
 static uint64_t queue_id_of(struct str reply)
 {
-    for (; reply.n > 0; (void)str_cut(&reply, ' ')) {
-        uint64_t id = 0;
-        size_t n = 0;
-        for (; n < reply.n && n < 16 && (ascii_is_digit(reply.p[n]) || (reply.p[n] >= 'a' && reply.p[n] <= 'f')); n++)
-            id = id * 16 + (uint64_t)(ascii_is_digit(reply.p[n]) ? reply.p[n] - '0' : reply.p[n] - 'a' + 10);
-        if (n == 16)
+    uint64_t id;
+    while (reply.n > 0) {
+        if (queue_id_parse(str_cut(&reply, ' '), &id))
             return id;
     }
     return 0;
@@ -152,6 +150,7 @@ bool fleet_all_sent(void *arg)
 void fleet_lua(unsigned node, struct buf *out)
 {
     buf_printf(out, "hostname \"node%u.sim\"\n", node);
+    buf_printf(out, "postmaster \"postmaster@node%u.sim\"\n", node);
     buf_printf(out, "listen { port = 25, address = \"%s\" }\n", addresses[node - 1]);
     buf_puts(out, "relay_from { \"10.0.1.0/24\" }\nresolver { \"10.0.0.53\" }\nspool \"/spool\"\njournal \"/journal\"\n"
                   "limits { sessions_per_client = 0 }\n");

@@ -1,7 +1,7 @@
 /* service/admin/admin.c: the admin role: keeps the journal of what happened, and answers commands.
  *
- * Nobody waits for it: roles drop and count events when its channel is full. It gets the control socket as listener 0
- * and opens nothing but its own folder.
+ * Nobody waits for it: roles drop and count events when its channel is full. It gets the control socket as
+ * listener 0 and opens nothing but its own folder.
  */
 #include "service/admin/admin.h"
 
@@ -10,7 +10,7 @@
 
 enum { EXPIRE_EVERY_MS = 3600 * 1000, EXPIRE_PIECE_MS = 100 };
 
-/* ---- journal -------------------------------------------------------------------------------------------------------------- */
+/* ---- journal ---------------- */
 
 static void on_flush(struct timer *t)
 {
@@ -35,7 +35,8 @@ static void on_expire(struct timer *t)
     if (e != ERR_OK && e != ERR_AGAIN)
         a->n_journal_errors++;
     /* ERR_AGAIN: a piece is gone, more is old; the next one after others had their turn */
-    world_timer_set(a->world, t, world_now_ms(a->world) + (e == ERR_AGAIN ? EXPIRE_PIECE_MS : EXPIRE_EVERY_MS));
+    world_timer_set(a->world, t,
+                    world_now_ms(a->world) + (e == ERR_AGAIN ? EXPIRE_PIECE_MS : EXPIRE_EVERY_MS));
 }
 
 static void on_event(struct admin *a, const struct admin_peer *p, const struct ipc_event *e)
@@ -44,8 +45,15 @@ static void on_event(struct admin *a, const struct admin_peer *p, const struct i
     if (a->journal == NULL)
         return;
     struct journal_line l = {
-        .wall_ms = e->wall_ms, .kind = e->kind, .role = role_name(p->role), .id = e->id, .other_id = e->other_id,
-        .number = e->number, .rcpt = e->rcpt, .host = e->host, .text = e->text,
+        .wall_ms = e->wall_ms,
+        .kind = e->kind,
+        .role = role_name(p->role),
+        .id = e->id,
+        .other_id = e->other_id,
+        .number = e->number,
+        .rcpt = e->rcpt,
+        .host = e->host,
+        .text = e->text,
     };
     a->journal->add(a->journal->self, &l);
     if (!a->has_unflushed) {
@@ -76,7 +84,7 @@ static void on_counters(struct admin *a, const struct admin_peer *p, const struc
     }
 }
 
-/* ---- peers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- peers ---------------- */
 
 static void peer_lost(struct admin_peer *p)
 {
@@ -140,7 +148,7 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     channel_set_user(c, &peer_user, p);
 }
 
-/* ---- role --------------------------------------------------------------------------------------------------------------------- */
+/* ---- role ---------------- */
 
 static void on_accept(void *arg, struct listener *l, struct conn *c)
 {

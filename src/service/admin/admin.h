@@ -1,10 +1,11 @@
 /* service/admin/admin.h: inside of the admin role: what admin.c and control.c share.
  *
  * admin.c   events of all roles into the journal; counters; the queue's answers to commands
- * control.c the control socket: one request a line, answers as JSON objects, one a line, the last {"end":true,...}
+ * control.c the control socket: one request a line, answers as JSON objects, one a line, the last
+ * {"end":true,...}
  *
- * Requests:  why ID | counters | queue-list N FILTER | queue-show ID | queue-retry FILTER | queue-hold FILTER |
- *            queue-release FILTER | queue-drop FILTER | queue-stats
+ * Requests:  why ID | counters | queue-list N FILTER | queue-show ID | queue-retry FILTER | queue-hold FILTER
+ * | queue-release FILTER | queue-drop FILTER | queue-stats
  */
 #pragma once
 #include "base/idmap.h"

@@ -1,4 +1,5 @@
-/* service/admin/control.c: the control socket. Its file mode says who may connect; what comes is bounded all the same. */
+/* service/admin/control.c: the control socket. Its file mode says who may connect; what comes is bounded all
+ * the same. */
 #include "service/admin/admin.h"
 
 #include "base/limits.h"
@@ -27,7 +28,7 @@ void control_del_all(struct admin *a)
         client_del(list_entry(a->clients.next, struct control_client, link));
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+/* ---- answers ---------------- */
 
 static void put_end(struct control_client *c, struct str error)
 {
@@ -108,11 +109,13 @@ static void do_counters(struct control_client *c)
     put_end(c, STR_NIL);
 }
 
-static void ask_queue(struct control_client *c, enum ctl_verb verb, uint64_t id, struct str filter, uint32_t n_max)
+static void ask_queue(struct control_client *c, enum ctl_verb verb, uint64_t id, struct str filter,
+                      uint32_t n_max)
 {
     struct admin *a = c->admin;
     struct channel *q = a->env->peers[ROLE_QUEUE][0];
-    struct ipc_ctl_ask m = {.token = a->next_token, .verb = (uint8_t)verb, .id = id, .filter = filter, .n_max = n_max};
+    struct ipc_ctl_ask m = {
+        .token = a->next_token, .verb = (uint8_t)verb, .id = id, .filter = filter, .n_max = n_max};
     if (q == NULL || ipc_send_ctl_ask(q, &m, NULL) != ERR_OK) {
         put_end(c, STR("the queue process is not there now; it is being restarted"));
         return;
@@ -151,7 +154,7 @@ void control_answer(struct admin *a, const struct ipc_ctl_answer *m)
 
 void control_queue_lost(struct admin *a)
 {
-    list_each(l, &a->clients) {
+    list_each (l, &a->clients) {
         struct control_client *c = list_entry(l, struct control_client, link);
         if (!c->is_asking)
             continue;
@@ -162,7 +165,7 @@ void control_queue_lost(struct admin *a)
     }
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---------------- */
 
 static void do_list(struct control_client *c, struct str arg)
 {
@@ -266,7 +269,8 @@ static void pump(struct control_client *c)
         client_del(c);
         return;
     }
-    unsigned want = (c->has_eof || c->is_asking ? 0u : (unsigned)CONN_READABLE) | (c->out.n > 0 ? (unsigned)CONN_WRITABLE : 0u);
+    unsigned want = (c->has_eof || c->is_asking ? 0u : (unsigned)CONN_READABLE) |
+                    (c->out.n > 0 ? (unsigned)CONN_WRITABLE : 0u);
     if (want != c->want) {
         c->want = want;
         conn_want(c->conn, want);
@@ -282,8 +286,22 @@ static void on_ready(void *arg, struct conn *conn, unsigned ready)
 
 static const struct conn_user conn_user = {on_ready};
 
+/* Who connected and says nothing, or does not read, must not keep others out: the one that came first goes.
+ */
+static void make_room(struct admin *a)
+{
+    list_each (l, &a->clients) {
+        struct control_client *c = list_entry(l, struct control_client, link);
+        if (a->n_clients < ADMIN_CLIENTS_MAX)
+            return;
+        if (!c->is_asking)
+            client_del(c);
+    }
+}
+
 void control_accept(struct admin *a, struct conn *conn)
 {
+    make_room(a);
     struct control_client *c = a->n_clients >= ADMIN_CLIENTS_MAX ? NULL : mem_new(struct control_client);
     if (c == NULL) {
         conn_close(conn);

@@ -1,7 +1,8 @@
 /* service/boot/boot.c: a role's talk with its supervisor.
  *
- * States: WAITING (collecting configuration, peers, listeners) -> STARTED (create() was called, sandboxed) -> READY (told
- * the supervisor) -> DRAINING. A closed supervisor channel ends the process in any state: nobody would restart us.
+ * States: WAITING (collecting configuration, peers, listeners) -> STARTED (create() was called, sandboxed) ->
+ * READY (told the supervisor) -> DRAINING. A closed supervisor channel ends the process in any state: nobody
+ * would restart us.
  */
 #include "service/boot/role.h"
 
@@ -86,7 +87,7 @@ static struct generation *generation_new(struct boot *b, struct handle *given)
 
 void role_config_release(struct role_env *env, const struct config *old)
 {
-    list_each(l, &env->boot->generations) {
+    list_each (l, &env->boot->generations) {
         struct generation *g = list_entry(l, struct generation, link);
         if (g->config == old && old != env->config)
             generation_del(g);
@@ -148,7 +149,7 @@ static void on_peer(struct boot *b, struct str payload, struct handle *given)
 /* At the end of a turn, so that no role is called back from within its own role_peer_closed(). */
 static void install_pending(struct boot *b)
 {
-    list_each(l, &b->pending) {
+    list_each (l, &b->pending) {
         struct pending_peer *p = list_entry(l, struct pending_peer, link);
         if (b->env.peers[p->role][p->index] != NULL)
             continue;
@@ -325,12 +326,14 @@ void role_event(struct role_env *env, const struct ipc_event *e)
 {
     struct channel *admin = env->peers[ROLE_ADMIN][0];
     /* Far from full, so that an event never takes the room of an answer. */
-    if (admin == NULL || channel_backlog(admin) > IPC_QUEUE_MAX / 2 || ipc_send_event(admin, e, NULL) != ERR_OK)
+    if (admin == NULL || channel_backlog(admin) > IPC_QUEUE_MAX / 2 ||
+        ipc_send_event(admin, e, NULL) != ERR_OK)
         env->n_events_dropped++;
 }
 
-struct boot *boot_new(struct world *w, enum role role, unsigned index, const char *root, struct channel *super,
-                      const struct role_ops *ops, void *ext, const struct boot_hooks *hooks)
+struct boot *boot_new(struct world *w, enum role role, unsigned index, const char *root,
+                      struct channel *super, const struct role_ops *ops, void *ext,
+                      const struct boot_hooks *hooks)
 {
     struct boot *b = mem_must_new(struct boot);
     b->env = (struct role_env){.world = w, .role = role, .index = index, .root = root, .ext = ext, .boot = b};
@@ -353,7 +356,7 @@ void boot_del(struct boot **bp)
     if (b->self != NULL)
         b->ops->del(b->self);
     list_remove(&b->turn.link);
-    list_each(l, &b->pending) {
+    list_each (l, &b->pending) {
         struct pending_peer *p = list_entry(l, struct pending_peer, link);
         channel_close(p->channel);
         mem_free(p);
@@ -368,7 +371,7 @@ void boot_del(struct boot **bp)
         if (b->env.listeners[i] != NULL)
             listener_close(b->env.listeners[i]);
     }
-    list_each(l, &b->generations)
+    list_each (l, &b->generations)
         generation_del(list_entry(l, struct generation, link));
     channel_close(b->super);
     mem_free(b);

@@ -1,8 +1,9 @@
-/* service/boot/role.h: what every role is: created when its configuration and peers are there, told of changes after.
+/* service/boot/role.h: what every role is: created when its configuration and peers are there, told of
+ * changes after.
  *
- * boot.c talks to the supervisor for all roles: it collects CONFIG, PEER and LISTENER, calls create() at START, enters
- * the sandbox when the role says it is ready, and passes on what comes later. Roles have no globals; the same code runs
- * in the kernel's world and in the simulator's.
+ * boot.c talks to the supervisor for all roles: it collects CONFIG, PEER and LISTENER, calls create() at
+ * START, enters the sandbox when the role says it is ready, and passes on what comes later. Roles have no
+ * globals; the same code runs in the kernel's world and in the simulator's.
  */
 #pragma once
 #include "base/limits.h"
@@ -20,16 +21,17 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
     struct listener *listeners[CONFIG_LISTENERS_MAX];
     size_t n_listeners;
     const char *root; /* --root: the role's own folder (queue: spool, admin: journal), or NULL */
-    void *ext;        /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal * */
+    void *ext; /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal *
+                */
     uint64_t n_events_dropped;
     struct boot *boot;
 };
 struct role_ops {
-    /* Sets up from env. Calls role_ready() when it can work (maybe later: the queue recovers first). NULL: role_fail()
-     * was called. */
+    /* Sets up from env. Calls role_ready() when it can work (maybe later: the queue recovers first). NULL:
+     * role_fail() was called. */
     void *(*create)(struct role_env *env);
-    /* A peer's channel came or was replaced (env->peers is set already; the old one was closed by boot before, its
-     * user got on_closed). The role sets itself as the channel's user. */
+    /* A peer's channel came or was replaced (env->peers is set already; the old one was closed by boot
+     * before, its user got on_closed). The role sets itself as the channel's user. */
     void (*peer)(void *self, enum role who, unsigned index, struct channel *c);
     /* A new configuration is in env->config. The old one stays valid until the role releases it. */
     void (*reload)(void *self, const struct config *old);
@@ -39,14 +41,14 @@ struct role_ops {
 };
 /* For the roles to call. */
 void role_ready(struct role_env *env);
-void role_fail(struct role_env *env, struct str reason);  /* can't start; the process ends */
-void role_drained(struct role_env *env);                  /* all done; the process ends with exit 0 */
+void role_fail(struct role_env *env, struct str reason); /* can't start; the process ends */
+void role_drained(struct role_env *env);                 /* all done; the process ends with exit 0 */
 void role_config_release(struct role_env *env, const struct config *old);
-/* Call from a channel's on_closed (after forgetting it): closes c and clears it in env->peers. The supervisor sends a
- * new one when the peer is back. */
+/* Call from a channel's on_closed (after forgetting it): closes c and clears it in env->peers. The supervisor
+ * sends a new one when the peer is back. */
 void role_peer_closed(struct role_env *env, struct channel *c);
-/* Checks that `from` may send this type to this role; false: the channel was closed by this call (the sender is broken
- * or taken over), return at once. Call it first in on_message. */
+/* Checks that `from` may send this type to this role; false: the channel was closed by this call (the sender
+ * is broken or taken over), return at once. Call it first in on_message. */
 MUST_USE bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
 /* A decode of an allowed message failed: logs it and closes the channel. */
 void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
@@ -58,11 +60,13 @@ extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, lo
 
 struct boot_hooks {
     void *arg;
-    /* NULL in the simulator. Returns false when the sandbox is required and can't be had; text for people into out. */
+    /* NULL in the simulator. Returns false when the sandbox is required and can't be had; text for people
+     * into out. */
     bool (*enter_sandbox)(void *arg, struct role_env *env, struct buf *out);
     void (*exit)(void *arg, int status);
 };
 /* super is the channel to the supervisor. */
-struct boot *boot_new(struct world *w, enum role role, unsigned index, const char *root, struct channel *super,
-                      const struct role_ops *ops, void *ext, const struct boot_hooks *hooks);
+struct boot *boot_new(struct world *w, enum role role, unsigned index, const char *root,
+                      struct channel *super, const struct role_ops *ops, void *ext,
+                      const struct boot_hooks *hooks);
 void boot_del(struct boot **b);

@@ -1,10 +1,11 @@
 /* service/local/deliver.c: one message at a time through these steps, several messages beside each other.
  *
- *   OPEN tmp/NAME (new) -> READ, WRITE ... (the last with a flush) -> CLOSE -> RENAME tmp/NAME new/NAME -> SYNC_DIR new -> answered
+ *   OPEN tmp/NAME (new) -> READ, WRITE ... (the last with a flush) -> CLOSE -> RENAME tmp/NAME new/NAME ->
+ * SYNC_DIR new -> answered
  *
- * OPEN that finds no folder makes the folders, syncs their parents and opens again. A failure removes tmp/NAME and is
- * answered as temporary: the queue keeps the message. The answer "delivered" comes only after file and folder are on
- * disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4).
+ * OPEN that finds no folder makes the folders, syncs their parents and opens again. A failure removes
+ * tmp/NAME and is answered as temporary: the queue keeps the message. The answer "delivered" comes only after
+ * file and folder are on disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4).
  */
 #include "service/local/deliver.h"
 
@@ -20,7 +21,17 @@ enum {
     DELIVER_DEPTH_MAX = 16, /* folders below the root that may have to be made */
 };
 
-enum job_state { JOB_OPEN = 0, JOB_MKDIR, JOB_SYNC_PARENT, JOB_READ, JOB_WRITE, JOB_CLOSE, JOB_RENAME, JOB_SYNC_NEW, JOB_UNLINK };
+enum job_state {
+    JOB_OPEN = 0,
+    JOB_MKDIR,
+    JOB_SYNC_PARENT,
+    JOB_READ,
+    JOB_WRITE,
+    JOB_CLOSE,
+    JOB_RENAME,
+    JOB_SYNC_NEW,
+    JOB_UNLINK
+};
 
 struct deliverer {
     struct world *world;
@@ -46,11 +57,11 @@ struct job {
     struct buf out; /* octets for the file */
     uint64_t offset;
     struct str piece;
-    enum err err; /* the first failure */
-    const char *what; /* what failed, for people */
+    enum err err;                   /* the first failure */
+    const char *what;               /* what failed, for people */
     char maildir[DELIVER_PATH_MAX]; /* relative to the root */
     size_t maildir_n;
-    size_t n_made; /* octets of maildir whose folders were made */
+    size_t n_made;   /* octets of maildir whose folders were made */
     size_t n_wanted; /* octets of `in` to have before the next piece is made */
     unsigned n_leaf; /* of tmp, new, cur */
     char dir[DELIVER_PATH_MAX + 8];
@@ -74,7 +85,7 @@ static void set_state(struct job *j, enum job_state to)
     j->state = to;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------ */
+/* ---- the answer ---------------- */
 
 static void maybe_leave(struct deliverer *d)
 {
@@ -100,7 +111,8 @@ static void send_result(struct deliverer *d, uint64_t token, enum err err, const
     r.text = buf_str(&text);
     (void)list_put_result(&b, &r);
     struct ipc_job_done m = {.token = token, .results = buf_str(&b)};
-    if (ipc_send_job_done(d->local, &m, NULL) != ERR_OK) /* local counts a child that says nothing as failed */
+    if (ipc_send_job_done(d->local, &m, NULL) !=
+        ERR_OK) /* local counts a child that says nothing as failed */
         d->hooks.exit(d->hooks.arg, 1);
 }
 
@@ -126,7 +138,7 @@ static void job_fail(struct job *j, enum err err, const char *what)
     }
 }
 
-/* ---- disk -------------------------------------------------------------------------------------------------------------- */
+/* ---- disk ---------------- */
 
 static void on_disk(struct disk_op *op);
 
@@ -177,11 +189,15 @@ static void sync_parent(struct job *j)
 static void write_piece(struct job *j)
 {
     j->piece = buf_str(&j->out);
-    submit(j, (struct disk_op){.kind = DISK_WRITE, .file = j->file, .offset = j->offset, .pieces = &j->piece, .n_pieces = 1,
+    submit(j, (struct disk_op){.kind = DISK_WRITE,
+                               .file = j->file,
+                               .offset = j->offset,
+                               .pieces = &j->piece,
+                               .n_pieces = 1,
                                .sync = j->is_last_piece});
 }
 
-/* ---- octets ---------------------------------------------------------------------------------------------------------------- */
+/* ---- octets ---------------- */
 
 static void on_pipe(void *arg, struct conn *c, unsigned ready)
 {
@@ -227,14 +243,15 @@ static bool prepare_piece(struct job *j)
         return false;
     size_t used = maildir_text_feed(&j->text, buf_str(&j->in), is_all, &j->out);
     buf_consume(&j->in, used);
-    j->n_wanted = j->in.n + DELIVER_PIECE; /* a header line that is not whole yet stays: more must come with it */
+    j->n_wanted =
+        j->in.n + DELIVER_PIECE; /* a header line that is not whole yet stays: more must come with it */
     if (j->out.failed)
         job_fail(j, ERR_NOMEM, "memory");
     j->is_last_piece = is_all;
     return true;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps ---------------- */
 
 static void close_file(struct job *j)
 {
@@ -327,9 +344,14 @@ static void after_rename(struct job *j)
 }
 
 static const char *const step_names[] = {
-    [JOB_OPEN] = "creating the file", [JOB_MKDIR] = "making a folder", [JOB_SYNC_PARENT] = "flushing a folder",
-    [JOB_READ] = "reading",           [JOB_WRITE] = "writing",
-    [JOB_CLOSE] = "closing",          [JOB_RENAME] = "moving it into new/", [JOB_SYNC_NEW] = "flushing new/",
+    [JOB_OPEN] = "creating the file",
+    [JOB_MKDIR] = "making a folder",
+    [JOB_SYNC_PARENT] = "flushing a folder",
+    [JOB_READ] = "reading",
+    [JOB_WRITE] = "writing",
+    [JOB_CLOSE] = "closing",
+    [JOB_RENAME] = "moving it into new/",
+    [JOB_SYNC_NEW] = "flushing new/",
     [JOB_UNLINK] = "removing",
 };
 
@@ -374,7 +396,7 @@ static void on_disk(struct disk_op *op)
     }
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ---------------- */
 
 /* The Maildir relative to our root: every component is checked again here, where it becomes a path. */
 static bool take_path(struct job *j, struct str maildir)
@@ -397,7 +419,8 @@ static bool take_path(struct job *j, struct str maildir)
     return str_to_c(rest, j->maildir, sizeof j->maildir);
 }
 
-/* Unique for ever: seconds, 64 random bits, the queue's id (which is never reused), our name's place is the R. */
+/* Unique for ever: seconds, 64 random bits, the queue's id (which is never reused), our name's place is the
+ * R. */
 static void make_names(struct job *j)
 {
     uint64_t random;
@@ -405,7 +428,8 @@ static void make_names(struct job *j)
     struct buf name, out;
     world_random(j->d->world, &random, sizeof random);
     buf_init_fixed(&name, mem, sizeof mem);
-    buf_printf(&name, "%lld.R%016llxQ", (long long)(world_wall_ms(j->d->world) / 1000), (unsigned long long)random);
+    buf_printf(&name, "%lld.R%016llxQ", (long long)(world_wall_ms(j->d->world) / 1000),
+               (unsigned long long)random);
     queue_id_format(j->id, &name);
     buf_puts(&name, ".waxwing");
     buf_init_fixed(&out, j->tmp, sizeof j->tmp);

@@ -1,15 +1,22 @@
-/* service/local/local.c: the local role: a small parent that starts a child per user and hands it the deliveries.
+/* service/local/local.c: the local role: a small parent that starts a child per user and hands it the
+ * deliveries.
  *
- * It reads nothing of a message. As root it may become any user but root; a child is started for (uid, gid, folder),
- * takes deliveries one after the other and beside each other, and is let go after CHILD_IDLE_MS without work. A child that
- * dies takes its deliveries with it as temporary failures: the queue tries again.
+ * It reads nothing of a message. As root it may become any user but root; a child is started for (uid, gid,
+ * folder), takes deliveries one after the other and beside each other, and is let go after CHILD_IDLE_MS
+ * without work. A child that dies takes its deliveries with it as temporary failures: the queue tries again.
  */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ipc/lists.h"
 #include "service/boot/role.h"
 
-enum { CHILDREN_MAX = 64, CHILD_IDLE_MS = 10000, CHILD_JOBS_MAX = 128, ROOT_MAX = 512, CHILD_BACKLOG = IPC_QUEUE_MAX / 2 };
+enum {
+    CHILDREN_MAX = 64,
+    CHILD_IDLE_MS = 10000,
+    CHILD_JOBS_MAX = 128,
+    ROOT_MAX = 512,
+    CHILD_BACKLOG = IPC_QUEUE_MAX / 2
+};
 
 struct local {
     struct role_env *env;
@@ -40,12 +47,13 @@ struct user_child {
     bool is_leaving;
 };
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+/* ---- answers ---------------- */
 
 static void answer(struct local *l, uint64_t token, struct str results)
 {
     struct ipc_job_done m = {.token = token, .results = results};
-    /* The queue bounds what is out with us, so its channel has room; when it is gone nobody waits for the answer. */
+    /* The queue bounds what is out with us, so its channel has room; when it is gone nobody waits for the
+     * answer. */
     if (l->queue != NULL && ipc_send_job_done(l->queue, &m, NULL) != ERR_OK)
         log_error(l->world->log, "local.unheard", LU("token", token));
 }
@@ -64,14 +72,14 @@ static void maybe_drained(struct local *l)
 {
     if (!l->is_draining)
         return;
-    list_each(c, &l->children) {
+    list_each (c, &l->children) {
         if (list_entry(c, struct user_child, link)->n_jobs > 0)
             return;
     }
     role_drained(l->env);
 }
 
-/* ---- children ------------------------------------------------------------------------------------------------------------- */
+/* ---- children ---------------- */
 
 static void fail_jobs(struct user_child *c, struct str why)
 {
@@ -110,7 +118,7 @@ static void on_exit_child(void *arg, bool clean, struct str how)
 
 static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
 {
-    list_each(l, &c->jobs) {
+    list_each (l, &c->jobs) {
         struct outstanding *o = list_entry(l, struct outstanding, link);
         if (o->token != m->token)
             continue;
@@ -126,7 +134,8 @@ static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
     maybe_drained(c->local);
 }
 
-static void on_child_message(void *arg, struct channel *ch, uint16_t type, struct str payload, struct handle *given)
+static void on_child_message(void *arg, struct channel *ch, uint16_t type, struct str payload,
+                             struct handle *given)
 {
     struct user_child *c = arg;
     struct ipc_job_done m;
@@ -134,7 +143,8 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
     UNUSED(given);
     if (!ipc_may_send(ROLE_DELIVER, ROLE_LOCAL, type) ||
         (type == IPC_JOB_DONE && !ipc_decode_job_done(payload, &m))) {
-        log_error(c->local->world->log, "ipc.forbidden", LC("from", "deliver"), LC("type", ipc_type_name(type)));
+        log_error(c->local->world->log, "ipc.forbidden", LC("from", "deliver"),
+                  LC("type", ipc_type_name(type)));
         child_kill(c->child, true);
         return;
     }
@@ -169,7 +179,7 @@ static void on_idle(struct timer *t)
 
 static struct user_child *child_find(struct local *l, uint32_t uid, uint32_t gid, struct str root)
 {
-    list_each(k, &l->children) {
+    list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
         if (c->uid == uid && c->gid == gid && !c->is_leaving && c->n_jobs < CHILD_JOBS_MAX &&
             str_eq(str_from_c(c->root), root))
@@ -207,10 +217,10 @@ static struct user_child *child_new(struct local *l, uint32_t uid, uint32_t gid,
     return c;
 }
 
-/* ---- the queue -------------------------------------------------------------------------------------------------------------- */
+/* ---- the queue ---------------- */
 
-/* The folder below which a delivery's Maildirs lie: the fixed part of the template that the path fits, so that one child
- * serves all Maildirs of a template. Nothing: the queue asks for a path that no domain has. */
+/* The folder below which a delivery's Maildirs lie: the fixed part of the template that the path fits, so
+ * that one child serves all Maildirs of a template. Nothing: the queue asks for a path that no domain has. */
 static struct str root_of(const struct config *conf, const struct ipc_local_job *m)
 {
     struct str best = STR_NIL;
@@ -246,7 +256,8 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
     struct user_child *c = child_find(l, m->uid, m->gid, root);
     if (c == NULL)
         c = child_new(l, m->uid, m->gid, root);
-    struct outstanding *o = c == NULL || channel_backlog(c->channel) > CHILD_BACKLOG ? NULL : mem_new(struct outstanding);
+    struct outstanding *o =
+        c == NULL || channel_backlog(c->channel) > CHILD_BACKLOG ? NULL : mem_new(struct outstanding);
     if (o == NULL) {
         answer_failure(l, m->token, STR("no delivering process could be started or all are busy"));
         return;
@@ -297,7 +308,8 @@ static void on_room(void *arg, struct channel *ch)
     UNUSED(ch);
 }
 
-/* What is under way goes on: a message stored twice is better than half a message, and tmp/ is cleaned by nobody else. */
+/* What is under way goes on: a message stored twice is better than half a message, and tmp/ is cleaned by
+ * nobody else. */
 static void on_closed(void *arg, struct channel *ch)
 {
     struct local *l = arg;
@@ -319,7 +331,7 @@ static void no_message(void *arg, struct channel *ch, uint16_t type, struct str 
 
 static const struct channel_user admin_user = {no_message, on_room, on_closed};
 
-/* ---- role --------------------------------------------------------------------------------------------------------------------- */
+/* ---- role ---------------- */
 
 static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
 {
@@ -352,7 +364,8 @@ static void reload(void *self, const struct config *old)
 static void drain(void *self, uint64_t deadline_ms)
 {
     struct local *l = self;
-    UNUSED(deadline_ms); /* the supervisor ends us at the deadline; the queue is gone and asks for nothing new */
+    UNUSED(
+        deadline_ms); /* the supervisor ends us at the deadline; the queue is gone and asks for nothing new */
     l->is_draining = true;
     maybe_drained(l);
 }
@@ -360,12 +373,12 @@ static void drain(void *self, uint64_t deadline_ms)
 static void del(void *self)
 {
     struct local *l = self;
-    list_each(k, &l->children) {
+    list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
         world_timer_cancel(l->world, &c->idle);
         if (c->channel != NULL)
             channel_close(c->channel);
-        list_each(j, &c->jobs)
+        list_each (j, &c->jobs)
             mem_free(list_entry(j, struct outstanding, link));
         mem_free(c);
     }

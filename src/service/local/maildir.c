@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* Text of an address within a field: it was parsed by wire/address, so it has no control characters; be sure anyway. */
+/* Text of an address within a field: it was parsed by wire/address, so it has no control characters; be sure
+ * anyway. */
 static void put_clean(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {

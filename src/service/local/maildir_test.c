@@ -1,4 +1,5 @@
-/* service/local/maildir_test.c: the stored form of a message, fed whole, by octets and split at every place. */
+/* service/local/maildir_test.c: the stored form of a message, fed whole, by octets and split at every place.
+ */
 #include "service/local/deliver.h"
 
 #include <setjmp.h>
@@ -82,7 +83,8 @@ static void test_head(void **state)
     maildir_head(STR("a@b"), STR("c@d"), &out);
     assert_true(str_eq(buf_str(&out), STR("Return-Path: <a@b>\nDelivered-To: c@d\n")));
     buf_reset(&out);
-    maildir_head(STR_NIL, STR("c@d\nBcc: evil"), &out); /* can't come from the parser; must not become a field */
+    maildir_head(STR_NIL, STR("c@d\nBcc: evil"),
+                 &out); /* can't come from the parser; must not become a field */
     assert_true(str_eq(buf_str(&out), STR("Return-Path: <>\nDelivered-To: c@d?Bcc: evil\n")));
     buf_fini(&out);
 }

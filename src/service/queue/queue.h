@@ -204,8 +204,9 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(accepted)                                                                                              \
     X(accepted_octets)                                                                                       \
     X(refused)                                                                                               \
-    X(split) X(attempts) X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped)  \
-        X(lost) X(trouble)
+    X(split)                                                                                                 \
+    X(attempts) X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped) X(lost)   \
+        X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)

@@ -36,6 +36,7 @@ struct ask {
 struct look {
     struct list link;
     struct ask *ask;
+    struct schedule_entry *entry;
     uint64_t id;
     struct store_read read;
 };
@@ -187,7 +188,7 @@ static void take_envelope(struct ask *a, struct schedule_entry *e, const struct 
             (void)(envelope_apply(r->results[i], &st) || (a->failed = true));
         if (filter_matches_envelope(&a->filter, &env, &st)) {
             struct row_facts f = {
-                .id = e->by_id.id,
+                .id = e->id,
                 .body_size = r->body_size,
                 .entry = e,
                 .wall_ms = world_wall_ms(q->world),
@@ -216,9 +217,8 @@ static void on_looked(struct store_read *r, enum err err)
     struct queue *q = a->q;
     queue_store_idle(q);
     a->n_open--;
-    struct schedule_entry *e = schedule_find(&q->schedule, k->id);
-    if (err == ERR_OK && e != NULL && !a->is_unheard)
-        take_envelope(a, e, r);
+    if (err == ERR_OK && schedule_is_entry(k->entry, k->id) && !a->is_unheard)
+        take_envelope(a, k->entry, r);
     store_read_release(r);
     list_remove(&k->link);
     mem_free(k);
@@ -231,7 +231,8 @@ static bool look(struct ask *a, struct schedule_entry *e)
     if (k == NULL)
         return false;
     k->ask = a;
-    k->id = e->by_id.id;
+    k->entry = e;
+    k->id = e->id;
     k->read.done = on_looked;
     list_push_back(&a->looks, &k->link);
     a->n_open++;
@@ -391,12 +392,9 @@ static struct ask *ask_new(struct queue *q, const struct ipc_ctl_ask *m, struct 
     return a;
 }
 
-static void ask_one(struct ask *a, uint64_t id)
+static void ask_one(struct ask *a, struct schedule_entry *e)
 {
-    struct schedule_entry *e = schedule_find(&a->q->schedule, id);
     a->has_walked = true;
-    if (e == NULL)
-        return;
     if (a->verb == CTL_LIST || a->verb == CTL_SHOW)
         a->failed = !look(a, e);
     else
@@ -426,13 +424,14 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
         return;
     }
     must(filter_parse(str_of(a->text, text.n), &a->filter, &error)); /* values borrow from its own copy */
-    if (m->id != 0 && schedule_find(&q->schedule, m->id) == NULL) {
+    struct schedule_entry *e = m->id != 0 ? schedule_find(&q->schedule, m->id) : NULL;
+    if (m->id != 0 && e == NULL) {
         ask_free(a);
         answer_error(q, m->token, ERR_NOTFOUND, STR("no such entry is in the queue"));
         return;
     }
-    if (m->id != 0) {
-        ask_one(a, m->id);
+    if (e != NULL) {
+        ask_one(a, e);
     } else if (a->verb == CTL_STATS) {
         a->has_walked = true;
         stats(a);

@@ -179,7 +179,7 @@ bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e
         const struct filter_term *t = &f->terms[i];
         bool ok = true;
         if (t->key == FILTER_ID)
-            ok = e->by_id.id == t->number;
+            ok = e->id == t->number;
         else if (t->key == FILTER_STATE)
             ok = state_of(e) == t->number;
         else if (t->key == FILTER_KIND)

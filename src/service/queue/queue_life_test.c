@@ -128,7 +128,7 @@ static void test_full_disk(void **state)
                 test_count(&w, EVENT_TROUBLE) < 5); /* told, not repeated */
     w.on_relay_job = script_relay_takes;            /* what is there still goes out and makes room */
     test_run(&w, 6 * HOUR);
-    assert_int_equal(w.q->schedule.entries.n, 0);
+    assert_int_equal(w.q->schedule.n_entries, 0);
     sim_disk_set_capacity(w.medium, UINT64_MAX);
     test_run(&w, 60 * 1000);
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
@@ -237,7 +237,7 @@ static void test_operator(void **state)
     uint64_t jobs = w.n_relay_jobs;
     test_run(&w, DAY);
     assert_int_equal(w.n_relay_jobs - jobs, 2);
-    assert_int_equal(w.q->schedule.entries.n, 1);
+    assert_int_equal(w.q->schedule.n_entries, 1);
     assert_int_equal(test_ask(&w, CTL_RELEASE, id[0], "", 0, &rows), ERR_OK);
     test_run(&w, 1000);
     script_expect_empty(&w);
@@ -266,7 +266,7 @@ static void test_drop(void **state)
     assert_int_equal(schedule_find(&w.q->schedule, id)->state, ENTRY_ACTIVE);
     assert_int_equal(test_ask(&w, CTL_DROP, 0, "sender=alice*", 0, &rows), ERR_OK);
     assert_true(holds(&rows, "\"matched\":50,\"done\":49,\"busy\":1"));
-    assert_int_equal(w.q->schedule.entries.n, 1);
+    assert_int_equal(w.q->schedule.n_entries, 1);
     struct test_message *t = test_take(&w.relay, IPC_RELAY_JOB);
     assert_non_null(t);
     struct ipc_relay_job m;

@@ -44,7 +44,7 @@ static void on_recorded(struct store_ticket *t, enum err err)
 {
     struct mark *m = container_of(t, struct mark, ticket);
     struct queue *q = m->q;
-    uint64_t id = m->entry->by_id.id, now_ms = world_now_ms(q->world);
+    uint64_t id = m->entry->id, now_ms = world_now_ms(q->world);
     queue_store_idle(q);
     if (err != ERR_OK) {
         put_back(m);
@@ -94,15 +94,15 @@ static enum err submit(struct mark *m)
     hint_encode(&h, hint);
     struct str piece = buf_str(&delta);
     struct store_op op = {.kind = STORE_PUT_RESULT,
-                          .id = e->by_id.id,
+                          .id = e->id,
                           .epoch = m->claim.epoch,
                           .pieces = &piece,
                           .n_pieces = 1,
                           .hint = hint};
     if (m->verb == MARK_DROP)
-        op = (struct store_op){.kind = STORE_DROP, .id = e->by_id.id, .epoch = m->claim.epoch};
+        op = (struct store_op){.kind = STORE_DROP, .id = e->id, .epoch = m->claim.epoch};
     else
-        cache_remove_record(q, e->by_id.id);
+        cache_remove_record(q, e->id);
     m->ticket.done = on_recorded;
     return store_submit(q->store, &op, 1, true, &m->ticket);
 }
@@ -149,7 +149,7 @@ void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb,
     list_push_back(&q->marks, &m->link);
     q->n_marks++;
     queue_store_busy(q);
-    store_claim(q->store, e->by_id.id, QUEUE_LEASE_MS, &m->claim);
+    store_claim(q->store, e->id, QUEUE_LEASE_MS, &m->claim);
 }
 
 void mark_free_all(struct queue *q)

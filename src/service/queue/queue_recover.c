@@ -77,7 +77,7 @@ void naming_step(struct queue *q)
         list_push_back(&q->namings, &n->link);
         q->n_naming++;
         queue_store_busy(q);
-        store_read_envelope(q->store, container_of(first, struct schedule_entry, due)->by_id.id, &n->read);
+        store_read_envelope(q->store, container_of(first, struct schedule_entry, due)->id, &n->read);
     }
     if (q->names_at == q->n_names && q->names != NULL) {
         mem_free(q->names);

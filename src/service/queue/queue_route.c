@@ -46,7 +46,7 @@ void queue_place(struct queue *q, struct schedule_entry *e, struct str name, boo
 
 void queue_place_mx(struct queue *q, struct schedule_entry *e, const struct mx *mx)
 {
-    TELL(q, .kind = EVENT_ROUTED, .id = e->by_id.id, .host = mx->site, .text = mx->why);
+    TELL(q, .kind = EVENT_ROUTED, .id = e->id, .host = mx->site, .text = mx->why);
     queue_place(q, e, mx->site, false, world_now_ms(q->world));
 }
 
@@ -91,7 +91,7 @@ void queue_admit(struct queue *q, struct fresh *f)
         if (mx != NULL)
             queue_place_mx(q, e, mx);
     } else {
-        TELL(q, .kind = EVENT_ROUTED, .id = e->by_id.id, .host = first.site);
+        TELL(q, .kind = EVENT_ROUTED, .id = e->id, .host = first.site);
         queue_place(q, e, first.site, route_is_local(&first.route), world_now_ms(q->world));
     }
 }

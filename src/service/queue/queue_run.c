@@ -64,7 +64,7 @@ void work_start(struct queue *q, struct schedule_entry *e)
     }
     w->q = q;
     w->entry = e;
-    w->id = e->by_id.id;
+    w->id = e->id;
     w->started_ms = world_now_ms(q->world);
     e->work = w;
     list_init(&w->wait);

@@ -66,7 +66,7 @@ void script_begin(struct test_world *w, uint64_t seed)
 
 bool script_is_empty(struct test_world *w)
 {
-    return w->q->schedule.entries.n == 0 && w->q->n_store == 0 && w->q->n_works == 0;
+    return w->q->schedule.n_entries == 0 && w->q->n_store == 0 && w->q->n_works == 0;
 }
 
 /* Nothing is left: not in memory, not in the store, no budget is held. */

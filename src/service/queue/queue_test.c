@@ -405,7 +405,7 @@ static void test_dead_site(void **state)
         assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, HOUR);
     assert_in_range(w.n_relay_jobs, 5, 40);
-    assert_int_equal(w.q->schedule.entries.n, 300);
+    assert_int_equal(w.q->schedule.n_entries, 300);
     test_run(&w, 5 * (uint64_t)DAY);
     assert_in_range(w.n_relay_jobs, 300, 1100); /* one in ten minutes */
     script_expect_empty(&w);
@@ -465,7 +465,7 @@ static void test_hostile_messages(void **state)
     test_job_done(&w.relay, w.q->token, 1, SMTP_AT_END, script_ok); /* one result for two recipients */
     test_run(&w, 10);
     assert_true(w.relay.is_closed);
-    assert_int_equal(w.q->schedule.entries.n, 1);
+    assert_int_equal(w.q->schedule.n_entries, 1);
     assert_int_equal(test_count(&w, EVENT_DELIVERED), 0);
     test_world_fini(&w);
 }

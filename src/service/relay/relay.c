@@ -1,19 +1,57 @@
 /* service/relay/relay.c: the relay role: hands mail to other servers by SMTP and LMTP.
  *
- * It connects; it opens no file. The queue decides what goes where and how many at a time; relay keeps connections for
- * the next job to the same site, tries hosts and addresses in order, and reports each recipient's result.
+ * It connects; it opens no file. The queue decides what goes where and how many at a time; relay keeps
+ * connections for the next job to the same site, tries hosts and addresses in order, and reports each
+ * recipient's result.
  */
 #include "service/relay/relay.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 
-/* ---- answers -------------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------- */
 
 static void maybe_drained(struct relay *r)
 {
-    if (r->is_draining && r->n_jobs == 0)
+    if (r->is_draining && r->n_jobs == 0 && list_is_empty(&r->unsent))
         role_drained(r->env);
+}
+
+/* An answer that the queue's channel has no room for waits: without it the message would count as out for
+ * ever. */
+static void send_answer(struct relay *r, uint64_t token, struct str results)
+{
+    struct ipc_job_done m = {.token = token, .results = results};
+    if (list_is_empty(&r->unsent) && ipc_send_job_done(r->queue, &m, NULL) != ERR_AGAIN)
+        return;
+    struct unsent *u = mem_new(struct unsent);
+    if (u != NULL) {
+        buf_init(&u->results, results.n);
+        u->token = token;
+        list_push_back(&r->unsent, &u->link);
+    }
+    if (u == NULL || !buf_put(&u->results, results))
+        log_error(r->world->log, "relay.unheard", LU("token", token));
+}
+
+static void unsent_del(struct unsent *u)
+{
+    list_remove(&u->link);
+    buf_fini(&u->results);
+    mem_free(u);
+}
+
+static void on_queue_room(void *arg, struct channel *c)
+{
+    struct relay *r = arg;
+    while (!list_is_empty(&r->unsent)) {
+        struct unsent *u = list_entry(r->unsent.next, struct unsent, link);
+        struct ipc_job_done m = {.token = u->token, .results = buf_str(&u->results)};
+        if (ipc_send_job_done(c, &m, NULL) == ERR_AGAIN)
+            return;
+        unsent_del(u);
+    }
+    maybe_drained(r);
 }
 
 void relay_answer(struct job *j, const struct job_result *results, size_t n)
@@ -27,11 +65,9 @@ void relay_answer(struct job *j, const struct job_result *results, size_t n)
         cut.host = str_slice(cut.host, 0, 256);
         (void)list_put_result(&b, &cut);
     }
-    must(!b.failed); /* QUEUE_RCPTS_PER_ATTEMPT_MAX results of bounded texts fit */
-    struct ipc_job_done m = {.token = j->token, .results = buf_str(&b)};
-    /* The queue bounds what is out with us, so its channel has room; when it is gone nobody waits. */
-    if (r->queue != NULL && ipc_send_job_done(r->queue, &m, NULL) != ERR_OK)
-        log_error(r->world->log, "relay.unheard", LID("id", j->id));
+    must(!b.failed);      /* QUEUE_RCPTS_PER_ATTEMPT_MAX results of bounded texts fit */
+    if (r->queue != NULL) /* when it is gone nobody waits */
+        send_answer(r, j->token, buf_str(&b));
     job_del(j);
     maybe_drained(r);
 }
@@ -53,7 +89,7 @@ void relay_answer_all(struct job *j, const struct job_result *result)
 
 struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp)
 {
-    list_each(l, &r->idle) {
+    list_each (l, &r->idle) {
         struct link *k = list_entry(l, struct link, link);
         if (k->is_lmtp == is_lmtp && str_eq(k->site, site))
             return k;
@@ -61,7 +97,7 @@ struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp)
     return NULL;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- peers ---------------- */
 
 static void on_relay_job(struct relay *r, const struct ipc_relay_job *m, struct handle *given)
 {
@@ -71,29 +107,30 @@ static void on_relay_job(struct relay *r, const struct ipc_relay_job *m, struct 
         return;
     }
     size_t n = list_count_str(m->rcpts);
-    struct job_result res = {.kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("memory budget used up")};
+    struct job_result res = {
+        .kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("memory budget used up")};
     char mem[16384];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     for (size_t i = 0; n != STR_NPOS && i < n && i < QUEUE_RCPTS_PER_ATTEMPT_MAX; i++)
         (void)list_put_result(&b, &res);
-    struct ipc_job_done done = {.token = m->token, .results = buf_str(&b)};
-    if (ipc_send_job_done(r->queue, &done, NULL) != ERR_OK)
-        log_error(r->world->log, "relay.unheard", LID("id", m->id));
+    send_answer(r, m->token, buf_str(&b));
 }
 
-/* The queue is gone: it will send everything again that it has no result for. Connections whose server could still take
- * a message are closed so that as little as possible is sent twice. */
+/* The queue is gone: it will send everything again that it has no result for. Connections whose server could
+ * still take a message are closed so that as little as possible is sent twice. */
 static void drop_all(struct relay *r)
 {
     r->queue = NULL;
-    list_each(l, &r->links) {
+    list_each (l, &r->links) {
         struct link *k = list_entry(l, struct link, link);
         if (k->job != NULL)
             k->job->on = NULL;
         k->job = NULL;
         relay_link_end(k);
     }
+    while (!list_is_empty(&r->unsent))
+        unsent_del(list_entry(r->unsent.next, struct unsent, link));
     while (!list_is_empty(&r->jobs))
         job_del(list_entry(r->jobs.next, struct job, link));
 }
@@ -104,7 +141,8 @@ static void on_queue_lost(struct relay *r)
     maybe_drained(r);
 }
 
-static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
 {
     struct relay *r = arg;
     struct ipc_relay_job m;
@@ -118,7 +156,8 @@ static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct
     }
 }
 
-static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                              struct handle *given)
 {
     struct relay *r = arg;
     struct ipc_host_answer m;
@@ -135,7 +174,8 @@ static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struc
     }
 }
 
-static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
 {
     struct relay *r = arg;
     UNUSED(payload);
@@ -163,7 +203,7 @@ static void on_closed(void *arg, struct channel *c)
     }
 }
 
-static const struct channel_user queue_user = {on_queue_message, on_room, on_closed};
+static const struct channel_user queue_user = {on_queue_message, on_queue_room, on_closed};
 static const struct channel_user lookup_user = {on_lookup_message, on_room, on_closed};
 static const struct channel_user admin_user = {on_admin_message, on_room, on_closed};
 
@@ -182,7 +222,7 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     }
 }
 
-/* ---- role ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- role ---------------- */
 
 static void free_ended(struct relay *r)
 {
@@ -206,6 +246,7 @@ static void *create(struct role_env *env)
     list_init(&r->links);
     list_init(&r->idle);
     list_init(&r->ended);
+    list_init(&r->unsent);
     must(idmap_init(&r->questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);

@@ -1,8 +1,8 @@
 /* service/relay/relay.h: inside of the relay role: what relay.c, relay_job.c and relay_conn.c share.
  *
  * relay.c       the role: peers, jobs coming and answered, idle connections
- * relay_job.c   one job's search for a server: next hops, their addresses (asked of lookup), one after the other
- * relay_conn.c  one connection: octets between conn and smtp_client, and the body
+ * relay_job.c   one job's search for a server: next hops, their addresses (asked of lookup), one after the
+ * other relay_conn.c  one connection: octets between conn and smtp_client, and the body
  */
 #pragma once
 #include "base/idmap.h"
@@ -25,7 +25,7 @@ struct relay;
 struct link;
 
 struct job {
-    struct list link; /* in relay.jobs */
+    struct list link;              /* in relay.jobs */
     struct idmap_node by_question; /* while a HOST_ASK is open */
     struct relay *relay;
     uint64_t token, id, size;
@@ -53,7 +53,7 @@ struct job {
 };
 
 enum link_state { LINK_CONNECTING = 0, LINK_HELLO, LINK_BUSY, LINK_IDLE, LINK_QUITTING };
-struct link { /* one connection to a server */
+struct link {         /* one connection to a server */
     struct list link; /* in relay.links, or relay.idle while LINK_IDLE */
     struct relay *relay;
     enum link_state state;
@@ -71,6 +71,12 @@ struct link { /* one connection to a server */
     char helo[SMTP_DOMAIN_MAX + 1]; /* our own copy: the configuration may be replaced while we greet */
 };
 
+struct unsent { /* an answer that waits for room in the queue's channel */
+    struct list link;
+    uint64_t token;
+    struct buf results;
+};
+
 struct relay {
     struct role_env *env;
     struct world *world;
@@ -82,6 +88,7 @@ struct relay {
     uint64_t next_question;
     bool is_draining;
     struct turn_hook turn;
+    struct list unsent;
     struct list ended; /* links to free at the end of the turn */
     char scratch[RELAY_SCRATCH];
 };
@@ -96,7 +103,8 @@ void job_next_address(struct job *j);
 void job_on_answer(struct relay *r, const struct ipc_host_answer *m);
 void job_on_lookup_lost(struct relay *r);
 /* Notes why an attempt failed. */
-void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host, struct str text);
+void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host,
+              struct str text);
 
 /* relay_conn.c */
 /* Starts connecting for j; false: no memory or descriptors (noted in j). */

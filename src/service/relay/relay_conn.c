@@ -1,8 +1,9 @@
 /* service/relay/relay_conn.c: one connection to a server, and the job on it.
  *
- * CONNECTING -> HELLO (smtp_client greets) -> BUSY (a job) -> IDLE (kept for the next job to the same site) -> BUSY ...;
- * QUITTING ends it politely. A server that closes an idle connection, or answers the first command on a kept one with
- * nothing but a closed connection, has said nothing about the message: the job gets a new connection, once.
+ * CONNECTING -> HELLO (smtp_client greets) -> BUSY (a job) -> IDLE (kept for the next job to the same site)
+ * -> BUSY ...; QUITTING ends it politely. A server that closes an idle connection, or answers the first
+ * command on a kept one with nothing but a closed connection, has said nothing about the message: the job
+ * gets a new connection, once.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -47,7 +48,8 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     uint64_t deadline = world_now_ms(r->world) + SMTP_CLIENT_CONNECT_MS;
     k->connecting = world_connect(r->world, to, NULL, deadline, on_connected, k);
     if (k->connecting == NULL) {
-        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, STR("no memory or descriptors for a connection"));
+        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host,
+                 STR("no memory or descriptors for a connection"));
         mem_free(k);
         return false;
     }
@@ -121,7 +123,7 @@ static void on_connected(void *arg, enum err err, struct conn *c)
     relay_link_pump(k);
 }
 
-/* ---- jobs on the connection -------------------------------------------------------------------------------------------- */
+/* ---- jobs on the connection ---------------- */
 
 static void begin_job(struct link *k)
 {
@@ -157,8 +159,12 @@ static struct job_result result_of(const struct link *k, const struct smtp_clien
     enum result_kind kind = res->outcome == SMTP_OUTCOME_OK          ? RESULT_OK
                             : res->outcome == SMTP_OUTCOME_PERMANENT ? RESULT_PERMANENT
                                                                      : RESULT_TEMPORARY;
-    return (struct job_result){.kind = kind, .stage = (uint8_t)res->stage, .code = res->code, .esc = res->esc,
-                               .host = str_from_c(k->host), .text = res->text};
+    return (struct job_result){.kind = kind,
+                               .stage = (uint8_t)res->stage,
+                               .code = res->code,
+                               .esc = res->esc,
+                               .host = str_from_c(k->host),
+                               .text = res->text};
 }
 
 /* Did a kept connection just turn out to be dead before the server said anything about this job? */
@@ -166,7 +172,8 @@ static bool was_stale(const struct link *k)
 {
     const struct job *j = k->job;
     const struct smtp_client_result *res = smtp_client_results(k->client);
-    if (smtp_client_n_jobs(k->client) < 2 || smtp_client_is_ready(k->client) || j->was_retried || j->body_begun)
+    if (smtp_client_n_jobs(k->client) < 2 || smtp_client_is_ready(k->client) || j->was_retried ||
+        j->body_begun)
         return false;
     for (uint32_t i = 0; i < j->n_rcpts; i++) {
         bool silent = res[i].outcome == SMTP_OUTCOME_TEMPORARY && (res[i].code == 0 || res[i].code == 421);
@@ -185,7 +192,8 @@ static void finish_job(struct link *k)
     if (was_stale(k)) {
         leave_job(k);
         j->was_retried = true;
-        list_remove(&j->link); /* to the end: idle connections to the same dead server are not tried one by one */
+        list_remove(
+            &j->link); /* to the end: idle connections to the same dead server are not tried one by one */
         list_push_back(&k->relay->jobs, &j->link);
         j->hop = j->n_tried = j->n_absent = 0;
         job_start(j);
@@ -200,7 +208,8 @@ static void finish_job(struct link *k)
 static void become_idle(struct link *k)
 {
     struct relay *r = k->relay;
-    if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX || smtp_client_n_jobs(k->client) >= SMTP_CLIENT_REUSE_MAX) {
+    if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX ||
+        smtp_client_n_jobs(k->client) >= SMTP_CLIENT_REUSE_MAX) {
         relay_link_quit(k);
         return;
     }
@@ -226,7 +235,7 @@ void relay_link_quit(struct link *k)
     relay_link_pump(k);
 }
 
-/* ---- the body ------------------------------------------------------------------------------------------------------------ */
+/* ---- the body ---------------- */
 
 static void on_pipe(void *arg, struct conn *c, unsigned ready)
 {
@@ -314,7 +323,7 @@ static void give_body(struct link *k)
         give_inline(k);
 }
 
-/* ---- octets ---------------------------------------------------------------------------------------------------------------- */
+/* ---- octets ---------------- */
 
 static void on_dead(struct link *k)
 {
@@ -388,7 +397,8 @@ static void read_all(struct link *k)
             return;
         }
         while (used < n && !k->is_dead) {
-            size_t got = smtp_client_feed(k->client, str_of(r->scratch + used, n - used), world_now_ms(r->world));
+            size_t got =
+                smtp_client_feed(k->client, str_of(r->scratch + used, n - used), world_now_ms(r->world));
             take_events(k);
             if (got == 0)
                 break;

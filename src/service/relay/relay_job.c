@@ -1,9 +1,10 @@
 /* service/relay/relay_job.c: one job's search for a server that takes it.
  *
- * Hops come sorted by preference from the queue. A hop with a name is asked of lookup for its addresses; each address is
- * tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before MAIL (no connection, a bad
- * greeting or hello) leads to the next address; what a server says of sender, recipients or message is final for this
- * attempt. When nothing is left the job has failed for now; only when no hop's name exists at all it has failed for good.
+ * Hops come sorted by preference from the queue. A hop with a name is asked of lookup for its addresses; each
+ * address is tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before MAIL
+ * (no connection, a bad greeting or hello) leads to the next address; what a server says of sender,
+ * recipients or message is final for this attempt. When nothing is left the job has failed for now; only when
+ * no hop's name exists at all it has failed for good.
  */
 #include "service/relay/relay.h"
 
@@ -95,7 +96,8 @@ void job_del(struct job *j)
     mem_free(j);
 }
 
-void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host, struct str text)
+void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host,
+              struct str text)
 {
     j->fail_stage = stage;
     j->fail_code = code;
@@ -116,7 +118,8 @@ static void give_up(struct job *j)
         .host = str_from_c(j->fail_host),
         .text = str_from_c(j->fail_text),
     };
-    if (res.esc.class != (is_absent ? 5 : 4)) /* a 5xx greeting: RFC 3463 4.4.1 "no answer from host", for this attempt */
+    if (res.esc.class !=
+        (is_absent ? 5 : 4)) /* a 5xx greeting: RFC 3463 4.4.1 "no answer from host", for this attempt */
         res.esc = is_absent ? ESC(5, 4, 4) : ESC(4, 4, 1);
     relay_answer_all(j, &res);
 }
@@ -200,7 +203,8 @@ void job_on_answer(struct relay *r, const struct ipc_host_answer *m)
     struct reader list = reader_of(m->addresses);
     struct netaddr a;
     j->is_asking = false;
-    while (m->status == DNS_STATUS_OK && j->n_addresses < SMTP_CLIENT_ADDRESSES_MAX && list_next_addr(&list, &a)) {
+    while (m->status == DNS_STATUS_OK && j->n_addresses < SMTP_CLIENT_ADDRESSES_MAX &&
+           list_next_addr(&list, &a)) {
         a.port = j->hops[j->hop].port;
         j->addresses[j->n_addresses++] = a;
     }
@@ -211,7 +215,7 @@ void job_on_answer(struct relay *r, const struct ipc_host_answer *m)
 
 void job_on_lookup_lost(struct relay *r)
 {
-    list_each(l, &r->jobs) {
+    list_each (l, &r->jobs) {
         struct job *j = list_entry(l, struct job, link);
         if (!j->is_asking)
             continue;

@@ -1,8 +1,8 @@
 /* service/smtpd/put.c: one message on its way to the queue.
  *
- * States: FILLING (octets collect in memory) -> PIPING (over IPC_BODY_INLINE_MAX: the queue reads the pipe) -> ENDING (all
- * octets are there, the pipe still drains) -> WAITING_ROOM (the channel is full) -> SENT (put or commit is on its way).
- * 250 is said only on the queue's put_done with ERR_OK.
+ * States: FILLING (octets collect in memory) -> PIPING (over IPC_BODY_INLINE_MAX: the queue reads the pipe)
+ * -> ENDING (all octets are there, the pipe still drains) -> WAITING_ROOM (the channel is full) -> SENT (put
+ * or commit is on its way). 250 is said only on the queue's put_done with ERR_OK.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -24,7 +24,7 @@ static void put_set_state(struct put *p, enum put_state to)
     p->state = to;
 }
 
-/* ---- header section ---------------------------------------------------------------------------------------------- */
+/* ---- header section ---------------- */
 
 /* One octet of the header section. Counts Received fields (loops, RFC 5321 6.3) and finds the empty line. */
 static void scan_octet(struct header_scan *h, char c)
@@ -92,7 +92,7 @@ static bool has_8bit(struct str s)
     return !str_is_ascii(str_skip(s, i));
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------- */
 
 static void put_free(struct smtpd *d, struct put *p)
 {
@@ -196,7 +196,7 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     return p;
 }
 
-/* ---- to the queue ---------------------------------------------------------------------------------------------------- */
+/* ---- to the queue ---------------- */
 
 /* The recipients that do not fit into PUT go ahead in PUT_RCPTS; the last part is left in b. */
 static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
@@ -313,7 +313,8 @@ static void commit(struct put *p)
 {
     struct smtpd *d = p->session->d;
     enum err e = ERR_CLOSED;
-    if (p->pipe != NULL) { /* everything was taken: the end of the pipe and this message together end the body */
+    if (p->pipe !=
+        NULL) { /* everything was taken: the end of the pipe and this message together end the body */
         struct ipc_put_commit m = {.token = p->by_token.id, .size = p->size};
         if (d->queue != NULL)
             e = ipc_send_put_commit(d->queue, &m, NULL);
@@ -426,7 +427,8 @@ void put_abort(struct put *p)
     if (p->by_token.id != 0) {
         struct ipc_put_abort m = {.token = p->by_token.id};
         (void)idmap_remove(&d->puts, p->by_token.id);
-        /* not heard by a full channel: the pipe then ends without a commit, which the queue takes as an abort too */
+        /* not heard by a full channel: the pipe then ends without a commit, which the queue takes as an abort
+         * too */
         if (d->queue != NULL && ipc_send_put_abort(d->queue, &m, NULL) != ERR_OK)
             d->count.trouble++;
     }

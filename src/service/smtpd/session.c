@@ -1,7 +1,7 @@
 /* service/smtpd/session.c: one connection: octets between conn and smtp_server, answers to its questions.
  *
- * An idle session owns no buffer: octets are read into the role's scratch and fed from there; only an incomplete line,
- * or what came while a question was open, is kept.
+ * An idle session owns no buffer: octets are read into the role's scratch and fed from there; only an
+ * incomplete line, or what came while a question was open, is kept.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -10,13 +10,13 @@
 
 static const struct conn_user conn_user;
 
-/* ---- clients: how many sessions an address has ----------------------------------------------------------------------- */
+/* ---- clients: how many sessions an address has ---------------- */
 
 static struct client *client_take(struct smtpd *d, const struct netaddr *a)
 {
     uint64_t h = str_ihash(str_of(a->ip, sizeof a->ip), d->hash_seed) % SMTPD_CLIENT_BUCKETS;
     struct list *bucket = &d->clients[h];
-    list_each(l, bucket) {
+    list_each (l, bucket) {
         struct client *c = list_entry(l, struct client, link);
         if (c->kind == a->kind && str_eq(str_of(c->ip, sizeof c->ip), str_of(a->ip, sizeof a->ip))) {
             c->n++;
@@ -42,25 +42,32 @@ static void client_give(struct client *c)
     mem_free(c);
 }
 
-/* ---- journal --------------------------------------------------------------------------------------------------------- */
+/* ---- journal ---------------- */
 
 static void client_text(const struct session *s, struct buf *out)
 {
     netaddr_format(conn_peer(s->conn), out);
 }
 
-static void tell(struct session *s, enum event_kind kind, uint64_t id, struct str rcpt, struct str text, uint64_t number)
+static void tell(struct session *s, enum event_kind kind, uint64_t id, struct str rcpt, struct str text,
+                 uint64_t number)
 {
     char mem[NETADDR_TEXT_MAX];
     struct buf who;
     buf_init_fixed(&who, mem, sizeof mem);
     client_text(s, &who);
-    struct ipc_event e = {.kind = (uint16_t)kind, .wall_ms = (uint64_t)world_wall_ms(s->d->world), .id = id, .rcpt = rcpt,
-                          .host = buf_str(&who), .text = text, .number = number};
+    int64_t wall_ms = kind == EVENT_ACCEPTED ? s->message_wall_ms : world_wall_ms(s->d->world);
+    struct ipc_event e = {.kind = (uint16_t)kind,
+                          .wall_ms = (uint64_t)wall_ms,
+                          .id = id,
+                          .rcpt = rcpt,
+                          .host = buf_str(&who),
+                          .text = text,
+                          .number = number};
     role_event(s->d->env, &e);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- answers ---------------- */
 
 static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
@@ -81,7 +88,8 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
     }
     if (id != R_RCPT_OK) {
         s->d->count.refused_rcpt++;
-        tell(s, EVENT_REFUSED, 0, ev->rcpt->text, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+        tell(s, EVENT_REFUSED, 0, ev->rcpt->text, str_from_c(smtp_reply_row(id)->text),
+             smtp_reply_row(id)->code);
     }
     smtp_server_answer_rcpt(&s->server, ev->question, id, ev->rcpt->text, 0);
 }
@@ -102,7 +110,7 @@ static void answer_data(struct session *s, uint32_t question)
 
 void session_ids_came(struct smtpd *d)
 {
-    list_each(l, &d->sessions) {
+    list_each (l, &d->sessions) {
         struct session *s = list_entry(l, struct session, link);
         if (s->data_question == 0)
             continue;
@@ -184,6 +192,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         break;
     case SMTP_EV_MESSAGE:
         s->question = ev->question;
+        s->message_wall_ms = world_wall_ms(s->d->world);
         if (s->put != NULL)
             put_end(s->put);
         else
@@ -199,7 +208,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
     }
 }
 
-/* ---- octets ------------------------------------------------------------------------------------------------------------ */
+/* ---- octets ---------------- */
 
 static void want(struct session *s, unsigned mask)
 {
@@ -212,8 +221,8 @@ static void want(struct session *s, unsigned mask)
 /* May more input be fed now? */
 static bool may_feed(const struct session *s)
 {
-    return !s->is_closing && s->question == 0 && s->data_question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
-           smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
+    return !s->is_closing && s->question == 0 && s->data_question == 0 &&
+           (s->put == NULL || !put_is_full(s->put)) && smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
 }
 
 static void take_events(struct session *s)
@@ -276,8 +285,8 @@ static bool read_some(struct session *s)
     return n == sizeof d->scratch;
 }
 
-/* Feeds until an incomplete line is left or something must be waited for. What stops only because of too much output goes
- * on as soon as that is written: no event would come for it. */
+/* Feeds until an incomplete line is left or something must be waited for. What stops only because of too much
+ * output goes on as soon as that is written: no event would come for it. */
 static void feed_kept(struct session *s)
 {
     size_t used = s->in.n;
@@ -323,9 +332,11 @@ void session_pump(struct session *s)
         session_del(s);
         return;
     }
-    /* While a question is open nothing is usually sent to us; only if something comes is reading switched off. */
+    /* While a question is open nothing is usually sent to us; only if something comes is reading switched
+     * off. */
     bool read_on = may_feed(s) && !s->peer_eof;
-    want(s, (has_output || is_held ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
+    want(s,
+         (has_output || is_held ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
 }
 
 static void on_ready(void *arg, struct conn *c, unsigned ready)
@@ -356,7 +367,7 @@ static void on_timer(struct timer *t)
     session_pump(s);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------- */
 
 static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s)
 {

@@ -1,14 +1,15 @@
 /* service/smtpd/smtpd.c: the smtpd role: takes mail from the network and hands it to the queue.
  *
- * It may accept on the listeners it was given and talk to queue and admin; it opens no file and connects nowhere.
+ * It may accept on the listeners it was given and talk to queue and admin; it opens no file and connects
+ * nowhere.
  */
+#include "service/smtpd/smtpd.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "service/smtpd/smtpd.h"
 
 enum { COUNT_EVERY_MS = 10000 };
 
-/* ---- configuration -------------------------------------------------------------------------------------------------- */
+/* ---- configuration ---------------- */
 
 static struct smtpd_conf *conf_new(struct smtpd *d, const struct config *c)
 {
@@ -35,7 +36,7 @@ void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c)
     mem_free(c);
 }
 
-/* ---- listeners -------------------------------------------------------------------------------------------------------- */
+/* ---- listeners ---------------- */
 
 static void on_accept(void *arg, struct listener *l, struct conn *c)
 {
@@ -59,7 +60,7 @@ static void set_listeners(struct smtpd *d, bool on)
     }
 }
 
-/* ---- the queue -------------------------------------------------------------------------------------------------------- */
+/* ---- the queue ---------------- */
 
 static void on_grant(struct smtpd *d, const struct ipc_id_grant *m)
 {
@@ -114,7 +115,8 @@ static void on_closed(void *arg, struct channel *c)
 
 static const struct channel_user queue_user = {on_message, on_room, on_closed};
 
-static void ignore_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void ignore_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                           struct handle *given)
 {
     struct smtpd *d = arg;
     UNUSED(payload);
@@ -150,7 +152,7 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     }
 }
 
-/* ---- counters ---------------------------------------------------------------------------------------------------------- */
+/* ---- counters ---------------- */
 
 static void count(struct buf *b, const char *name, uint64_t value)
 {
@@ -174,12 +176,13 @@ static void on_count(struct timer *t)
     count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = d->env->peers[ROLE_ADMIN][0];
-    if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 && ipc_send_counters(admin, &m, NULL) != ERR_OK)
+    if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 &&
+        ipc_send_counters(admin, &m, NULL) != ERR_OK)
         d->env->n_events_dropped++;
     world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
 }
 
-/* ---- role ---------------------------------------------------------------------------------------------------------------- */
+/* ---- role ---------------- */
 
 static void on_drain_timer(struct timer *t)
 {
@@ -236,16 +239,18 @@ static void reload(void *self, const struct config *old)
 void smtpd_session_gone(struct smtpd *d)
 {
     if (d->is_draining && !d->is_drained && list_is_empty(&d->sessions) && !d->drain_timer.is_set)
-        world_timer_set(d->world, &d->drain_timer, world_now_ms(d->world)); /* not from within a session's call */
+        world_timer_set(d->world, &d->drain_timer,
+                        world_now_ms(d->world)); /* not from within a session's call */
 }
 
 static void drain(void *self, uint64_t deadline_ms)
 {
     struct smtpd *d = self;
-    UNUSED(deadline_ms); /* the supervisor ends who is late; a message that is being made durable is waited for */
+    UNUSED(deadline_ms); /* the supervisor ends who is late; a message that is being made durable is waited
+                            for */
     d->is_draining = true;
     set_listeners(d, false);
-    list_each(l, &d->sessions)
+    list_each (l, &d->sessions)
         session_shutdown(list_entry(l, struct session, link));
     smtpd_session_gone(d);
 }

@@ -1,4 +1,5 @@
-/* service/smtpd/smtpd.h: inside of the smtpd role: what session.c, put.c and smtpd.c share. Nobody else includes it.
+/* service/smtpd/smtpd.h: inside of the smtpd role: what session.c, put.c and smtpd.c share. Nobody else
+ * includes it.
  *
  * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
  * session.c one connection: bytes between conn and smtp_server, answers to its questions
@@ -15,9 +16,9 @@ enum {
     SMTPD_OUTPUT_HIGH = 16 * 1024, /* with this much unsent a session reads no further command */
     SMTPD_CLIENT_BUCKETS = 1024,
     SMTPD_ARENA_CHUNK = 4096,
-    SMTPD_SPARE_PUTS = 64,    /* finished puts kept with their buffers */
-    SMTPD_IDS_WANTED = 1024,  /* queue ids asked for at a time */
-    SMTPD_ROOM_MS = 5, /* a put that the channel has no room for is tried again after this */
+    SMTPD_SPARE_PUTS = 64,          /* finished puts kept with their buffers */
+    SMTPD_IDS_WANTED = 1024,        /* queue ids asked for at a time */
+    SMTPD_ROOM_MS = 5,              /* a put that the channel has no room for is tried again after this */
     SMTPD_RCPTS_INLINE = 24 * 1024, /* octets of recipients within PUT */
     SMTPD_PIPE_HIGH = 192 * 1024,   /* octets waiting for the pipe before the client is not read */
 };
@@ -34,7 +35,7 @@ struct session;
 enum put_state { PUT_FILLING = 0, PUT_PIPING, PUT_ENDING, PUT_WAITING_ROOM, PUT_SENT };
 struct put { /* one message on its way */
     struct idmap_node by_token;
-    struct list link; /* in smtpd.spare or smtpd.waiting_room */
+    struct list link;        /* in smtpd.spare or smtpd.waiting_room */
     struct session *session; /* NULL: the client went away meanwhile */
     enum put_state state;
     uint64_t id;
@@ -74,8 +75,8 @@ struct smtpd {
     struct list spare, waiting_room;
     size_t n_spare;
     uint64_t next_token;
-    uint64_t memory_used; /* octets of bodies held here */
-    uint64_t id_next, id_end;     /* granted ids */
+    uint64_t memory_used;           /* octets of bodies held here */
+    uint64_t id_next, id_end;       /* granted ids */
     uint64_t spare_next, spare_end; /* the grant after that */
     bool id_asked;
     bool is_draining, is_drained;
@@ -96,10 +97,11 @@ struct session {
     struct smtpd_conf *conf;
     struct conn *conn;
     struct client *client;
-    struct put *put;   /* the message being taken, or waiting for its put_done */
-    uint32_t question; /* of SMTP_EV_MESSAGE while waiting */
-    uint32_t data_question; /* of SMTP_EV_DATA while ids are on their way */
-    struct buf in;     /* an incomplete line, or what came while a question was open */
+    struct put *put;         /* the message being taken, or waiting for its put_done */
+    uint32_t question;       /* of SMTP_EV_MESSAGE while waiting */
+    int64_t message_wall_ms; /* when it came to its end: before anything the queue tells of it */
+    uint32_t data_question;  /* of SMTP_EV_DATA while ids are on their way */
+    struct buf in;           /* an incomplete line, or what came while a question was open */
     struct timer timer;
     unsigned want;
     bool is_lmtp, may_relay, is_closing, is_dead, in_pump, peer_eof;
@@ -126,8 +128,8 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply);
 void put_body(struct put *p, struct str octets);
 /* Must the client wait, because the pipe is full? */
 bool put_is_full(const struct put *p);
-/* The message is complete: sends it. A refusal or a lost queue is answered within this call; else the answer comes with the
- * queue's put_done. */
+/* The message is complete: sends it. A refusal or a lost queue is answered within this call; else the answer
+ * comes with the queue's put_done. */
 void put_end(struct put *p);
 /* Forget it: the client is gone or aborted. A put that was sent stays until the queue answers, unheard. */
 void put_abort(struct put *p);

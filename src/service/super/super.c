@@ -1,9 +1,9 @@
 /* service/super/super.c: the supervisor.
  *
- * A role is a slot: (role, index). Slot states: DOWN -> STARTING (spawned, told everything) -> UP (said READY) -> DOWN;
- * DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time within RESTART_CALM_MS after a
- * growing pause; the others keep running and get a new channel to it.
- * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
+ * A role is a slot: (role, index). Slot states: DOWN -> STARTING (spawned, told everything) -> UP (said
+ * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
+ * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. Draining
+ * goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
  */
 #include "service/super/super.h"
 
@@ -41,7 +41,7 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0, [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
+    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
     [ROLE_LOCAL] = 2, [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_ADMIN] = 3,
 };
 
@@ -59,7 +59,8 @@ static void slot_set_state(struct slot *s, enum slot_state to)
 
 static bool is_alive(const struct slot *s)
 {
-    return s->channel != NULL && (s->state == SLOT_STARTING || s->state == SLOT_UP || s->state == SLOT_DRAINING);
+    return s->channel != NULL &&
+           (s->state == SLOT_STARTING || s->state == SLOT_UP || s->state == SLOT_DRAINING);
 }
 
 static void end(struct super *s, int status, struct str why)
@@ -70,7 +71,7 @@ static void end(struct super *s, int status, struct str why)
     s->conf.on_end(s->conf.arg, status, why);
 }
 
-/* ---- starting a role ----------------------------------------------------------------------------------------- */
+/* ---- starting a role ---------------- */
 
 static bool send_config(struct super *s, struct channel *c)
 {
@@ -133,7 +134,7 @@ static bool introduce(struct slot *slot)
     struct super *s = slot->super;
     if (!send_config(s, slot->channel))
         return false;
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *other = list_entry(l, struct slot, link);
         if (other != slot && is_alive(other) && other->state != SLOT_DRAINING &&
             ipc_has_edge(slot->role, other->role) && !join(slot, other))
@@ -168,7 +169,9 @@ static void slot_start(struct slot *slot)
         .root = root.n > 0 ? path : NULL,
     };
     slot->started_ms = world_now_ms(s->world);
-    enum err e = !str_to_c(root, path, sizeof path) ? ERR_TOO_BIG : world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
+    enum err e = !str_to_c(root, path, sizeof path)
+                     ? ERR_TOO_BIG
+                     : world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
     if (e != ERR_OK) {
         log_error(s->world->log, "role.unstartable", LC("role", spec.role), LERR(e));
         slot->pause_ms = RESTART_MAX_MS;
@@ -190,13 +193,13 @@ static void on_restart(struct timer *t)
         slot_start(slot);
 }
 
-/* ---- what roles say and how they end -------------------------------------------------------------------------- */
+/* ---- what roles say and how they end ---------------- */
 
 static void check_all_ready(struct super *s)
 {
     if (s->said_ready || s->is_draining)
         return;
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         if (list_entry(l, struct slot, link)->state != SLOT_UP)
             return;
     }
@@ -211,7 +214,8 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     UNUSED(c);
     UNUSED(given);
     if (!ipc_may_send(slot->role, ROLE_SUPER, type)) {
-        log_error(s->world->log, "ipc.forbidden", LC("from", role_name(slot->role)), LC("type", ipc_type_name(type)));
+        log_error(s->world->log, "ipc.forbidden", LC("from", role_name(slot->role)),
+                  LC("type", ipc_type_name(type)));
         child_kill(slot->child, true);
         return;
     }
@@ -278,12 +282,12 @@ static void on_exit_child(void *arg, bool clean, struct str how)
     bool calm = now - slot->started_ms >= RESTART_CALM_MS;
     uint64_t doubled = slot->pause_ms == 0 ? RESTART_FIRST_MS : slot->pause_ms * 2;
     slot->pause_ms = calm ? 0 : doubled > RESTART_MAX_MS ? RESTART_MAX_MS : doubled;
-    log_error(s->world->log, "role.died", LC("role", role_name(slot->role)), LU("index", slot->index), LS("how", how),
-              LU("clean", clean), LU("restart_in_ms", slot->pause_ms));
+    log_error(s->world->log, "role.died", LC("role", role_name(slot->role)), LU("index", slot->index),
+              LS("how", how), LU("clean", clean), LU("restart_in_ms", slot->pause_ms));
     world_timer_set(s->world, &slot->restart, now + slot->pause_ms);
 }
 
-/* ---- draining --------------------------------------------------------------------------------------------------- */
+/* ---- draining ---------------- */
 
 static void slot_drain(struct slot *slot)
 {
@@ -299,7 +303,7 @@ static void drain_next(struct super *s)
 {
     while (s->drain_floor < DRAIN_FLOORS) {
         bool waiting = false;
-        list_each(l, &s->slots) {
+        list_each (l, &s->slots) {
             struct slot *slot = list_entry(l, struct slot, link);
             if (floor_of[slot->role] != s->drain_floor)
                 continue;
@@ -322,7 +326,7 @@ static void drain_next(struct super *s)
 static void on_drain_deadline(struct timer *t)
 {
     struct super *s = container_of(t, struct super, drain_timer);
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
         if (slot->child != NULL)
             child_kill(slot->child, true);
@@ -340,7 +344,7 @@ void super_drain(struct super *s, uint64_t deadline_ms)
     drain_next(s);
 }
 
-/* ---- the house ---------------------------------------------------------------------------------------------------- */
+/* ---- the house ---------------- */
 
 static struct slot *slot_add(struct super *s, enum role role, unsigned index)
 {
@@ -356,7 +360,7 @@ static bool add_many(struct super *s, enum role role, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
         struct slot *have = NULL;
-        list_each(l, &s->slots) {
+        list_each (l, &s->slots) {
             struct slot *x = list_entry(l, struct slot, link);
             if (x->role == role && x->index == i)
                 have = x;
@@ -386,8 +390,8 @@ static struct listener *listener_for(struct super *s, const struct config *old, 
 }
 
 /* Fills `next` with kept and new listeners. */
-static bool bind_all(struct super *s, const struct config *old, const struct config *config, struct listener **next,
-                     struct buf *out)
+static bool bind_all(struct super *s, const struct config *old, const struct config *config,
+                     struct listener **next, struct buf *out)
 {
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct netaddr *at = &config->listeners[i].addr;
@@ -424,7 +428,8 @@ static bool bind_control(struct super *s, struct buf *out)
     }
     enum err e = world_listen(s->world, &at, 0660, &s->control);
     if (e != ERR_OK)
-        buf_printf(out, "can't make the control socket %s: %s", at.path, err_str(e));
+        buf_printf(out, "can't make the control socket %s: %s%s", at.path, err_str(e),
+                   e == ERR_EXISTS ? " (another waxwing runs with it, or another user made it)" : "");
     return e == ERR_OK;
 }
 
@@ -443,7 +448,7 @@ static void take_listeners(struct super *s, struct listener **next, size_t n)
 
 static void start_down_slots(struct super *s)
 {
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
         if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
             slot_start(slot);
@@ -456,7 +461,8 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     struct super *s = mem_new(struct super);
     if (s == NULL)
         return NULL;
-    *s = (struct super){.world = w, .config = config, .conf = *conf, .drain_timer = {.fire = on_drain_deadline}};
+    *s = (struct super){
+        .world = w, .config = config, .conf = *conf, .drain_timer = {.fire = on_drain_deadline}};
     list_init(&s->slots);
     buf_init(&s->config_bytes, (size_t)CONFIG_FILE_MAX * 8);
     struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
@@ -482,7 +488,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
 
 static void drain_surplus(struct super *s)
 {
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
         if (!is_surplus(slot))
             continue;
@@ -508,11 +514,12 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
     drain_surplus(s);
     if (!add_slots(s))
         log_error(s->world->log, "reload.memory", LC("what", "not every new process could be added"));
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
         if (!is_alive(slot) || slot->state == SLOT_DRAINING)
             continue;
-        bool ok = (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) && send_config(s, slot->channel);
+        bool ok =
+            (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) && send_config(s, slot->channel);
         if (!ok)
             child_kill(slot->child, true); /* it starts anew with the new configuration */
     }
@@ -525,7 +532,7 @@ void super_del(struct super **sp)
     struct super *s = *sp;
     if (s == NULL)
         return;
-    list_each(l, &s->slots) {
+    list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
         world_timer_cancel(s->world, &slot->restart);
         if (slot->channel != NULL)
