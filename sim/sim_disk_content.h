@@ -61,11 +61,7 @@ static inline struct content content_copy(const struct content *c)
 
 static inline bool is_zeros(const unsigned char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (p[i] != 0)
-            return false;
-    }
-    return true;
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0); /* new segments are nothing else */
 }
 
 static inline void content_write(struct content *c, uint64_t offset, const unsigned char *p, size_t n)

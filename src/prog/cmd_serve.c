@@ -143,6 +143,8 @@ static void on_hup(void *arg, int signo)
         return;
     }
     s->present = next;
+    s->log.min = (enum log_level)l->config->log_level;
+    s->log.json = l->config->log_json;
     log_info(&s->log, "reload.done", LU("generation", l->config->generation));
 }
 

@@ -149,6 +149,8 @@ try:
 except Exception as e:
     load.is_over = True
     tap.ok(False, "all rounds", "%s: %s\n%s" % (type(e).__name__, e, server.log()))
+    rows = server.queue("list", "--max", "5") if server.process.poll() is None else []
+    tap.say("\n".join(map(str, rows + [server.why(r["id"])[-6:] for r in rows[:2]])))
 counts = delivered.look()
 lost = [u for u, n in load.acknowledged.items() if counts.get(u, 0) < n]
 tap.ok(load.count() > 5 * ROUNDS, "there was load (%d taken of %d given)" % (load.count(), load.given))

@@ -171,11 +171,24 @@ static void on_log(void *arg, struct sim_proc *p, struct str line)
                       sim_proc_what(p), (unsigned long long)sim_proc_id(p), STR_FMT(line));
 }
 
+static void show_event(const struct fleet *f, struct sim_proc *p, const struct ipc_event *e)
+{
+    if (getenv("SIM_EVENTS") == NULL)
+        return;
+    (void)fprintf(stderr, "%12.6f %s %s: %s %016llx other %016llx <%.*s> at %.*s: %.*s (%llu)\n",
+                  (double)sim_now_us(f->sim) / 1e6, sim_host_name(sim_proc_host(p)), sim_proc_what(p), event_word(e->kind),
+                  (unsigned long long)e->id, (unsigned long long)e->other_id, STR_FMT(e->rcpt), STR_FMT(e->host),
+                  STR_FMT(e->text), (unsigned long long)e->number);
+}
+
 static void on_send(void *arg, struct sim_proc *p, uint16_t type, struct str payload)
 {
     struct fleet *f = arg;
     struct ipc_event e;
-    if (type != IPC_EVENT || strcmp(sim_proc_what(p), "queue") != 0 || !ipc_decode_event(payload, &e))
+    if (type != IPC_EVENT || !ipc_decode_event(payload, &e))
+        return;
+    show_event(f, p, &e);
+    if (strcmp(sim_proc_what(p), "queue") != 0)
         return;
     if (e.kind != EVENT_SPLIT && e.kind != EVENT_NOT_BOUNCED)
         return;

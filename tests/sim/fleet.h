@@ -54,7 +54,8 @@ struct fleet {
     uint64_t n_log_errors;
 };
 
-/* seed decides everything. SIM_LOG in the environment: log lines go to stderr ("all", or the name of a role). */
+/* seed decides everything. In the environment, for whoever looks for a fault: SIM_LOG=all or SIM_LOG=ROLE sends log lines
+ * to stderr, SIM_EVENTS=1 the events of all roles. */
 struct fleet *fleet_new(uint64_t seed);
 void fleet_del(struct fleet **f);
 /* Until all three have said they are ready. */

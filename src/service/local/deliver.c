@@ -158,7 +158,7 @@ static void open_tmp(struct job *j)
 /* The next folder on the way to the Maildir, then its three leaves. */
 static void make_next_folder(struct job *j)
 {
-    static const char *const leaves[] = {"tmp", "new", "cur"};
+    static const char *const leaves[] = {"new", "cur", "tmp"}; /* tmp last: where it is, all are */
     struct buf b;
     buf_init_fixed(&b, j->dir, sizeof j->dir);
     if (j->n_made < j->maildir_n) {

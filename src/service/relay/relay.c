@@ -17,6 +17,13 @@ static void maybe_drained(struct relay *r)
         role_drained(r->env);
 }
 
+static void unsent_del(struct unsent *u)
+{
+    list_remove(&u->link);
+    buf_fini(&u->results);
+    mem_free(u);
+}
+
 /* An answer that the queue's channel has no room for waits: without it the message would count as out for
  * ever. */
 static void send_answer(struct relay *r, uint64_t token, struct str results)
@@ -25,20 +32,17 @@ static void send_answer(struct relay *r, uint64_t token, struct str results)
     if (list_is_empty(&r->unsent) && ipc_send_job_done(r->queue, &m, NULL) != ERR_AGAIN)
         return;
     struct unsent *u = mem_new(struct unsent);
-    if (u != NULL) {
-        buf_init(&u->results, results.n);
-        u->token = token;
-        list_push_back(&r->unsent, &u->link);
-    }
-    if (u == NULL || !buf_put(&u->results, results))
+    if (u == NULL) {
         log_error(r->world->log, "relay.unheard", LU("token", token));
-}
-
-static void unsent_del(struct unsent *u)
-{
-    list_remove(&u->link);
-    buf_fini(&u->results);
-    mem_free(u);
+        return;
+    }
+    u->token = token;
+    buf_init(&u->results, results.n);
+    list_push_back(&r->unsent, &u->link);
+    if (!buf_put(&u->results, results)) {
+        unsent_del(u);
+        log_error(r->world->log, "relay.unheard", LU("token", token));
+    }
 }
 
 static void on_queue_room(void *arg, struct channel *c)
