@@ -99,7 +99,7 @@ static void on_list_row(void *arg, json_t *row)
     struct view *v = arg;
     v->n_rows++;
     (void)printf("%s  %-8s  ", row_text(row, "id"), row_text(row, "state"));
-    print_age(row_number(row, "age"));
+    print_age(row_number(row, "age_s"));
     const char *sender = row_text(row, "sender");
     (void)fputs("  from ", stdout);
     print_clean(sender[0] == '\0' ? "<>" : sender);
