@@ -163,19 +163,29 @@ static void entry_remove(struct list *tree, const char *path)
     mem_free(e);
 }
 
-/* In bytewise order of path; replaces. */
-static void entry_set(struct list *tree, const char *path, bool is_folder, struct inode *inode)
+static void entry_insert(struct list *before, const char *path, bool is_folder, struct inode *inode)
 {
-    (void)inode_keep(inode);
-    entry_remove(tree, path);
     struct entry *e = mem_must_new(struct entry);
     copy_path(e->path, path);
     e->is_folder = is_folder;
-    e->inode = inode;
+    e->inode = inode_keep(inode);
+    list_insert_before(before, &e->link);
+}
+
+/* In bytewise order of path; replaces. */
+static void entry_set(struct list *tree, const char *path, bool is_folder, struct inode *inode)
+{
     struct list *at = tree->next;
-    while (at != tree && strcmp(list_entry(at, struct entry, link)->path, path) < 0)
+    int order = 1;
+    while (at != tree && (order = strcmp(list_entry(at, struct entry, link)->path, path)) < 0)
         at = at->next;
-    list_insert_before(at, &e->link);
+    entry_insert(at, path, is_folder, inode);
+    if (at == tree || order != 0)
+        return;
+    struct entry *old = list_entry(at, struct entry, link);
+    list_remove(at);
+    inode_drop(old->inode);
+    mem_free(old);
 }
 
 static void parent_of(const char *path, char out[PATH_CAP])
@@ -494,7 +504,7 @@ void sim_disk_power_cut(struct sim_disk *d)
     tree_clear(&d->now);
     list_each (l, &d->durable) {
         const struct entry *e = list_entry(l, struct entry, link);
-        entry_set(&d->now, e->path, e->is_folder, e->inode);
+        entry_insert(&d->now, e->path, e->is_folder, e->inode); /* in order, at the end */
     }
 }
 
