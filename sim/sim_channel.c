@@ -1,7 +1,7 @@
 /* sim/sim_channel.c: channels and what travels on them.
  *
- * What a process sends in a turn leaves at its end as packets, which arrive after a while, in order. A packet is read whole
- * unless its reader pauses. */
+ * What a process sends in a turn leaves at its end as packets, which arrive after a while, in order. A packet
+ * is read whole unless its reader pauses. */
 #include "sim/sim_impl.h"
 
 #include "base/crc32c.h"

@@ -5,7 +5,13 @@
 
 #include <string.h>
 
-enum { REPLY_MAX = 4096, CONNECT_MS = 60 * 1000, REPLY_MS = 6 * 60 * 1000, OUT_MAX = 8192, MAILS_A_SESSION = 20 };
+enum {
+    REPLY_MAX = 4096,
+    CONNECT_MS = 60 * 1000,
+    REPLY_MS = 6 * 60 * 1000,
+    OUT_MAX = 8192,
+    MAILS_A_SESSION = 20
+};
 
 struct sim_client {
     struct sim *sim;
@@ -25,7 +31,7 @@ struct session {
     unsigned n_mails;
     bool is_pipelining;
     struct sim_mail *mail;
-    struct buf out; /* commands */
+    struct buf out;  /* commands */
     struct str data; /* what is left of the mail's octets */
     char in[REPLY_MAX];
     size_t n_in;
@@ -100,7 +106,7 @@ static void begin_mail(struct session *s)
 
 static struct sim_mail *next_mail(struct sim_client *c, const struct netaddr *to)
 {
-    list_each(l, &c->waiting) {
+    list_each (l, &c->waiting) {
         struct sim_mail *m = list_entry(l, struct sim_mail, link);
         if (to == NULL || netaddr_eq(&m->to, to)) {
             list_remove(&m->link);
@@ -208,7 +214,8 @@ static bool take_reply(struct session *s, unsigned *out_code)
         *out_code = (unsigned)code;
         if (s->mail != NULL && s->step != STEP_QUIT) {
             s->mail->code = (uint16_t)code;
-            struct str text = str_slice(str_trim(str_slice(line, 0, line.n - 2)), 0, sizeof s->mail->text - 1);
+            struct str text =
+                str_slice(str_trim(str_slice(line, 0, line.n - 2)), 0, sizeof s->mail->text - 1);
             (void)str_to_c(text, s->mail->text, sizeof s->mail->text);
         }
         memmove(s->in, rest.p, rest.n);

@@ -1,7 +1,8 @@
 /* sim/sim_conn.c: byte streams: connections and pipes.
  *
- * What is written goes into the ring of the other end at once and may be read there when its segment has arrived. A
- * segment waits while its two hosts can't reach each other; after SIM_TCP_TIMEOUT_US the sender gives up. */
+ * What is written goes into the ring of the other end at once and may be read there when its segment has
+ * arrived. A segment waits while its two hosts can't reach each other; after SIM_TCP_TIMEOUT_US the sender
+ * gives up. */
 #include "sim/sim_impl.h"
 
 #include "base/crc32c.h"

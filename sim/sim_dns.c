@@ -97,9 +97,10 @@ static void answer(void *arg)
 {
     struct question *q = arg;
     struct str rdata[ANSWER_MAX];
-    struct resolver_answer a = {.status = RESOLVER_NXDOMAIN, .ttl_s = TTL_S, .rdata = rdata, .canonical = str_from_c(q->name)};
+    struct resolver_answer a = {
+        .status = RESOLVER_NXDOMAIN, .ttl_s = TTL_S, .rdata = rdata, .canonical = str_from_c(q->name)};
     a.why = STR("the name does not exist");
-    list_each(l, &q->from->dns->records) {
+    list_each (l, &q->from->dns->records) {
         const struct record *r = list_entry(l, struct record, link);
         if (!str_ieq(str_from_c(r->name), str_from_c(q->name)))
             continue;
@@ -126,8 +127,8 @@ static bool chance(struct sim *s, uint32_t ppm)
     return ppm > 0 && rng_below(sim_rng(s), 1000000) < ppm;
 }
 
-static bool ask(void *self, struct str name, enum dns_type type, void (*fn)(void *arg, const struct resolver_answer *a),
-                void *arg)
+static bool ask(void *self, struct str name, enum dns_type type,
+                void (*fn)(void *arg, const struct resolver_answer *a), void *arg)
 {
     struct asking *from = self;
     struct sim_dns *d = from->dns;

@@ -1,5 +1,5 @@
-/* sim/sim_dns.h: the name service of a simulated world: one list of records, asked by every lookup role through a
- * struct resolver of its own, with the faults that real ones have.
+/* sim/sim_dns.h: the name service of a simulated world: one list of records, asked by every lookup role
+ * through a struct resolver of its own, with the faults that real ones have.
  */
 #pragma once
 #include "ext/resolver.h"
@@ -7,10 +7,10 @@
 
 struct sim_dns;
 struct sim_dns_plan {
-    uint32_t delay_us;    /* an answer takes up to this, */
-    uint32_t slow_ppm;    /* or, so often, up to 20 s */
-    uint32_t failed_ppm;  /* SERVFAIL */
-    bool is_down;         /* every question fails after 5 s */
+    uint32_t delay_us;   /* an answer takes up to this, */
+    uint32_t slow_ppm;   /* or, so often, up to 20 s */
+    uint32_t failed_ppm; /* SERVFAIL */
+    bool is_down;        /* every question fails after 5 s */
 };
 struct sim_dns *sim_dns_new(struct sim *s);
 void sim_dns_del(struct sim_dns **d);

@@ -1,7 +1,8 @@
 /* sim/sim_impl.h: what the files of the simulated world share. Nobody outside includes it.
  *
- * Objects of the world lie outside of the heaps of processes. A source is what a process can be told about; it is in
- * its process's ready list while there is something to tell. In transit between two processes it has none.
+ * Objects of the world lie outside of the heaps of processes. A source is what a process can be told about;
+ * it is in its process's ready list while there is something to tell. In transit between two processes it has
+ * none.
  */
 #pragma once
 #include "base/heap.h"
@@ -25,7 +26,15 @@ struct sim_event {
     void (*fire)(struct sim_event *e);
 };
 
-enum source_kind { SOURCE_CONN = 0, SOURCE_CHANNEL, SOURCE_LISTENER, SOURCE_CONNECTING, SOURCE_CHILD, SOURCE_POST, SOURCE_DISK };
+enum source_kind {
+    SOURCE_CONN = 0,
+    SOURCE_CHANNEL,
+    SOURCE_LISTENER,
+    SOURCE_CONNECTING,
+    SOURCE_CHILD,
+    SOURCE_POST,
+    SOURCE_DISK
+};
 enum { SOURCE_KINDS = 7 };
 
 struct source {
@@ -103,7 +112,8 @@ struct seg { /* octets or the end of a stream, on their way */
     size_t n;
     bool is_eof, is_reset;
 };
-struct stream { /* what comes to a connection; all of it is in the ring, the first n_arrived octets may be read */
+struct stream { /* what comes to a connection; all of it is in the ring, the first n_arrived octets may be
+                   read */
     char *ring;
     size_t head, n, n_arrived;
     struct list segs;
@@ -152,7 +162,7 @@ struct channel {
     bool paused, want_room, peer_gone, ended;
 };
 
-struct sim_socket { /* a bound address */
+struct sim_socket {   /* a bound address */
     struct list link; /* host->sockets */
     struct sim_host *host;
     struct netaddr addr;
@@ -179,7 +189,7 @@ struct connecting {
     void *arg;
 };
 struct child {
-    struct source source; /* first */
+    struct source source;  /* first */
     struct sim_proc *proc; /* NULL: it has ended */
     void (*on_exit)(void *arg, bool clean, struct str how);
     void *arg;
@@ -195,8 +205,8 @@ struct post {
     void *arg;
 };
 struct disk {
-    struct source source; /* first */
-    struct disk *mount;   /* sim_disk's */
+    struct source source;   /* first */
+    struct disk *mount;     /* sim_disk's */
     struct list open, done; /* struct sim_op */
 };
 
@@ -226,7 +236,7 @@ static inline struct sim_proc *proc_of(struct world *w)
 void sim_event_set(struct sim *s, struct sim_event *e, uint64_t at_us);
 void sim_event_cancel(struct sim *s, struct sim_event *e);
 bool sim_chance(struct sim *s, uint32_t ppm);
-uint64_t sim_below(struct sim *s, uint64_t bound); /* 0 for 0 */
+uint64_t sim_below(struct sim *s, uint64_t bound);                     /* 0 for 0 */
 uint64_t sim_host_mono_us(const struct sim_host *h, uint64_t mono_ms); /* when that host's clock says so */
 void source_init(struct source *s, struct sim *sim, struct sim_proc *p, enum source_kind kind);
 /* Into the ready list of its process, when there is something to tell. */
@@ -237,7 +247,8 @@ void source_move(struct source *s, struct sim_proc *to);
 void source_close(struct source *s);
 struct sim_proc *sim_spawn_proc(struct sim_host *h, const char *what);
 
-/* of each kind: is there something to tell; tell it; it is closed by the death of its process; free the memory */
+/* of each kind: is there something to tell; tell it; it is closed by the death of its process; free the
+ * memory */
 bool conn_is_ready(const struct source *s);
 void conn_dispatch(struct source *s);
 void conn_abandon(struct source *s);
@@ -301,8 +312,9 @@ void sim_conn_close(struct conn *c);
 const struct netaddr *sim_conn_peer(const struct conn *c);
 const struct netaddr *sim_conn_local(const struct conn *c);
 bool sim_conn_peer_uid(const struct conn *c, uint32_t *out_uid);
-struct connecting *sim_connect(struct world *w, const struct netaddr *to, const struct netaddr *from, uint64_t deadline_ms,
-                               void (*fn)(void *arg, enum err err, struct conn *c), void *arg);
+struct connecting *sim_connect(struct world *w, const struct netaddr *to, const struct netaddr *from,
+                               uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c),
+                               void *arg);
 void sim_connecting_cancel(struct connecting *c);
 enum err sim_pipe(struct world *w, struct conn **out_read, struct conn **out_write);
 enum err sim_listen(struct world *w, const struct netaddr *at, unsigned mode, struct listener **out);
@@ -313,6 +325,7 @@ const struct netaddr *sim_listener_addr(const struct listener *l);
 enum err sim_disk_of(struct world *w, const char *root, struct disk **out);
 void sim_submit(struct disk *d, struct disk_op *op);
 void sim_close(struct disk *d);
-enum err sim_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void *arg, bool clean, struct str how), void *arg,
-                   struct channel **out, struct child **out_child);
+enum err sim_spawn(struct world *w, const struct spawn *s,
+                   void (*on_exit)(void *arg, bool clean, struct str how), void *arg, struct channel **out,
+                   struct child **out_child);
 void sim_child_kill(struct child *c, bool hard);

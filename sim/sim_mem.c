@@ -13,7 +13,8 @@ struct head {
 };
 _Static_assert(sizeof(struct head) % 16 == 0, "blocks must stay aligned");
 
-/* mem_alloc() has no argument that says for whom: this is the one variable of the simulator that is not in a struct. */
+/* mem_alloc() has no argument that says for whom: this is the one variable of the simulator that is not in a
+ * struct. */
 static struct sim_heap *current;
 
 void sim_heap_init(struct sim_heap *h)

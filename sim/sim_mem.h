@@ -1,8 +1,8 @@
 /* sim/sim_mem.h: base/mem.h for programs in which many simulated processes share one address space.
  *
- * Every block belongs to the heap that was current when it was made; a process that is killed gives all its blocks back
- * at once, as the kernel takes a process's memory, without a line of its own code being run. Linked in place of
- * base/mem.c.
+ * Every block belongs to the heap that was current when it was made; a process that is killed gives all its
+ * blocks back at once, as the kernel takes a process's memory, without a line of its own code being run.
+ * Linked in place of base/mem.c.
  */
 #pragma once
 #include "base/list.h"

@@ -19,12 +19,13 @@ static bool is_bound_to(const struct sim_socket *k, const struct netaddr *at)
 {
     if (at->kind == NETADDR_UNIX)
         return netaddr_eq(&k->addr, at);
-    return k->addr.kind == at->kind && k->addr.port == at->port && (netaddr_is_any(&k->addr) || netaddr_same_ip(&k->addr, at));
+    return k->addr.kind == at->kind && k->addr.port == at->port &&
+           (netaddr_is_any(&k->addr) || netaddr_same_ip(&k->addr, at));
 }
 
 static struct sim_socket *socket_find(const struct sim_host *h, const struct netaddr *at)
 {
-    list_each(l, &h->sockets) {
+    list_each (l, &h->sockets) {
         struct sim_socket *k = list_entry(l, struct sim_socket, link);
         if (is_bound_to(k, at))
             return k;
@@ -56,7 +57,8 @@ enum err sim_listen(struct world *w, const struct netaddr *at, unsigned mode, st
     struct sim_proc *p = proc_of(w);
     UNUSED(mode);
     *out = NULL;
-    if (at->kind != NETADDR_UNIX && !netaddr_is_any(at) && !netaddr_is_loopback(at) && !netaddr_same_ip(at, &p->host->addr))
+    if (at->kind != NETADDR_UNIX && !netaddr_is_any(at) && !netaddr_is_loopback(at) &&
+        !netaddr_same_ip(at, &p->host->addr))
         return ERR_UNREACHABLE;
     if (socket_find(p->host, at) != NULL)
         return ERR_EXISTS;
@@ -189,7 +191,7 @@ static void on_syn(struct sim_event *e)
         list_push_back(&l->backlog, &its->backlog);
         l->n_backlog++;
         s->counts.n_connects++;
-        list_each(x, &l->listeners)
+        list_each (x, &l->listeners)
             source_wake(&list_entry(x, struct listener, of_socket)->source);
     }
     k->syn.fire = on_answer;
@@ -201,8 +203,9 @@ static void on_deadline(struct sim_event *e)
     known(container_of(e, struct connecting, deadline), ERR_TIMEOUT);
 }
 
-struct connecting *sim_connect(struct world *w, const struct netaddr *to, const struct netaddr *from, uint64_t deadline_ms,
-                               void (*fn)(void *arg, enum err err, struct conn *c), void *arg)
+struct connecting *sim_connect(struct world *w, const struct netaddr *to, const struct netaddr *from,
+                               uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c),
+                               void *arg)
 {
     struct sim_proc *p = proc_of(w);
     struct sim *s = p->sim;

@@ -111,8 +111,8 @@ static enum err journal_flush(void *self)
     return ERR_OK;
 }
 
-static enum err journal_why(void *self, uint64_t id, size_t n_max, void (*fn)(void *arg, const struct journal_line *l),
-                            void *arg)
+static enum err journal_why(void *self, uint64_t id, size_t n_max,
+                            void (*fn)(void *arg, const struct journal_line *l), void *arg)
 {
     UNUSED(self);
     UNUSED(id);
@@ -158,7 +158,8 @@ static const struct role_ops *ops_of(enum role r)
     must_not_reach();
 }
 
-static void role_start(void *arg, struct world *w, const char *name, unsigned index, const char *root, struct channel *super)
+static void role_start(void *arg, struct world *w, const char *name, unsigned index, const char *root,
+                       struct channel *super)
 {
     struct sim_node *n = arg;
     enum role role;
@@ -168,7 +169,9 @@ static void role_start(void *arg, struct world *w, const char *name, unsigned in
         deliver_start(w, super, root, &hooks);
         return;
     }
-    void *ext = role == ROLE_LOOKUP ? (void *)sim_dns_resolver(n->dns, w) : role == ROLE_ADMIN ? (void *)&n->journal : NULL;
+    void *ext = role == ROLE_LOOKUP  ? (void *)sim_dns_resolver(n->dns, w)
+                : role == ROLE_ADMIN ? (void *)&n->journal
+                                     : NULL;
     (void)boot_new(w, role, index, root, super, ops_of(role), ext, &hooks);
 }
 
@@ -276,8 +279,8 @@ struct sim_node *sim_node_new(struct sim_host *h, struct sim_dns *dns, const cha
     n->dns = dns;
     buf_init(&n->config, CONFIG_MAX);
     encode(n, lua);
-    n->journal = (struct journal){.self = n, .add = journal_add, .flush = journal_flush, .why = journal_why,
-                                  .expire = journal_expire};
+    n->journal = (struct journal){
+        .self = n, .add = journal_add, .flush = journal_flush, .why = journal_why, .expire = journal_expire};
     sim_host_set_program(h, &(const struct sim_program){.main = role_start, .arg = n});
     sim_disk_mkdir(sim_host_disk(h), "spool");
     sim_disk_mkdir(sim_host_disk(h), "journal");

@@ -1,7 +1,8 @@
-/* sim/sim_node.h: a Waxwing on a simulated host: the real supervisor and the real roles, with a configuration in Lua, the
- * simulated resolver, and a journal in memory.
+/* sim/sim_node.h: a Waxwing on a simulated host: the real supervisor and the real roles, with a configuration
+ * in Lua, the simulated resolver, and a journal in memory.
  *
- * Like a machine with a service manager: a supervisor that ends is started again after a second, until sim_node_stop().
+ * Like a machine with a service manager: a supervisor that ends is started again after a second, until
+ * sim_node_stop().
  */
 #pragma once
 #include "ext/journal.h"
@@ -9,8 +10,8 @@
 #include "sim/sim_dns.h"
 
 struct sim_node;
-/* The host must be new; the folders /spool, /journal and /mail are made on its disk. Nothing runs yet. The text of the
- * configuration must be right (else the process ends with its errors). */
+/* The host must be new; the folders /spool, /journal and /mail are made on its disk. Nothing runs yet. The
+ * text of the configuration must be right (else the process ends with its errors). */
 struct sim_node *sim_node_new(struct sim_host *h, struct sim_dns *dns, const char *lua);
 void sim_node_del(struct sim_node **n); /* after sim_del() */
 void sim_node_start(struct sim_node *n);
@@ -23,8 +24,8 @@ bool sim_node_is_ready(const struct sim_node *n);   /* it said so */
 struct sim_host *sim_node_host(struct sim_node *n);
 /* Power is gone for so long. */
 void sim_node_power_cycle(struct sim_node *n, uint64_t off_us);
-/* kill -9 of one process of a kind ("queue", "smtpd", "supervisor"), chosen by the seed among several; false: there is none
- * at present. */
+/* kill -9 of one process of a kind ("queue", "smtpd", "supervisor"), chosen by the seed among several; false:
+ * there is none at present. */
 bool sim_node_kill(struct sim_node *n, const char *what);
 
 struct sim_node_counts {

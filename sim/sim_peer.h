@@ -1,5 +1,5 @@
-/* sim/sim_peer.h: a server on a simulated host that behaves as it is told: the next hop that defers, rejects, hangs, is
- * refused, or takes mail. It notes when it was tried.
+/* sim/sim_peer.h: a server on a simulated host that behaves as it is told: the next hop that defers, rejects,
+ * hangs, is refused, or takes mail. It notes when it was tried.
  */
 #pragma once
 #include "sim/sim_world.h"
@@ -20,7 +20,7 @@ enum sim_peer_mode {
 };
 enum { SIM_PEER_NOTES_MAX = 1000, SIM_PEER_TEXT_MAX = 1 << 20 };
 
-struct sim_peer_note { /* a connection, or for SIM_PEER_REFUSES and _DOWN nothing is noted */
+struct sim_peer_note {      /* a connection, or for SIM_PEER_REFUSES and _DOWN nothing is noted */
     uint64_t at_us, end_us; /* end_us 0: it is still there */
     unsigned n_messages;    /* taken on it */
 };

@@ -1,4 +1,5 @@
-/* sim/sim_proc.c: what a process asks of the system beside talking: children, its disk, calls of itself later. */
+/* sim/sim_proc.c: what a process asks of the system beside talking: children, its disk, calls of itself
+ * later. */
 #include "sim/sim_impl.h"
 
 #include "base/mem.h"
@@ -24,8 +25,9 @@ static void spawned_main(struct world *w, void *arg)
     a->program.main(a->program.arg, w, a->role, a->index, a->has_root ? a->root : NULL, a->super);
 }
 
-enum err sim_spawn(struct world *w, const struct spawn *s, void (*on_exit)(void *arg, bool clean, struct str how), void *arg,
-                   struct channel **out, struct child **out_child)
+enum err sim_spawn(struct world *w, const struct spawn *s,
+                   void (*on_exit)(void *arg, bool clean, struct str how), void *arg, struct channel **out,
+                   struct child **out_child)
 {
     struct sim_proc *parent = proc_of(w);
     struct channel *mine, *its;
@@ -145,8 +147,8 @@ void post_abandon(struct source *s)
 
 /* ---- disk ----
  *
- * The medium works outside of all processes; what is done comes to the process in a turn of its own. LIST grows a
- * buffer of the process, so its names are carried over in that turn. */
+ * The medium works outside of all processes; what is done comes to the process in a turn of its own. LIST
+ * grows a buffer of the process, so its names are carried over in that turn. */
 
 struct sim_op {
     struct list link; /* disk->open or ->done */

@@ -246,7 +246,8 @@ void sim_on_log(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, struct 
     s->on_log_arg = arg;
 }
 
-void sim_on_send(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, uint16_t type, struct str payload), void *arg)
+void sim_on_send(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, uint16_t type, struct str payload),
+                 void *arg)
 {
     s->on_send = fn;
     s->on_send_arg = arg;
@@ -258,7 +259,8 @@ struct sim_host *sim_host_new(struct sim *s, const char *name, const char *addre
 {
     must(s->n_hosts < SIM_HOSTS_MAX);
     struct sim_host *h = sim_make(struct sim_host);
-    *h = (struct sim_host){.sim = s, .name = name, .index = (unsigned)s->n_hosts, .is_up = true, .port_next = 32768};
+    *h = (struct sim_host){
+        .sim = s, .name = name, .index = (unsigned)s->n_hosts, .is_up = true, .port_next = 32768};
     must(netaddr_parse_ip(str_from_c(address), 0, &h->addr));
     h->boot_us = s->now_us;
     h->wall_offset_ms = (int64_t)sim_below(s, 2000);
@@ -480,7 +482,8 @@ static void take_all(struct list *from, struct list *to)
     list_init(from);
 }
 
-/* What is ready now, in an order of the seed's choice; what becomes ready meanwhile waits for the next turn. */
+/* What is ready now, in an order of the seed's choice; what becomes ready meanwhile waits for the next turn.
+ */
 static bool run_ready(struct sim_proc *p)
 {
     struct list now, shuffled;
@@ -683,11 +686,12 @@ void sim_proc_kill(struct sim_proc *p, const char *how)
 
 void sim_host_each_proc(struct sim_host *h, void (*fn)(void *arg, struct sim_proc *p), void *arg)
 {
-    list_each(l, &h->procs)
+    list_each (l, &h->procs)
         fn(arg, list_entry(l, struct sim_proc, link));
 }
 
-/* The kernel's part of a death: what was open is closed, the parent is told, children get their signal, memory goes. */
+/* The kernel's part of a death: what was open is closed, the parent is told, children get their signal,
+ * memory goes. */
 static void proc_destroy(struct sim_proc *p, bool clean, const char *how)
 {
     struct sim *s = p->sim;

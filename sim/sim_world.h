@@ -1,12 +1,13 @@
-/* sim/sim_world.h: base/world.h from a seed: hosts, processes, a network, disks and a clock in one address space.
+/* sim/sim_world.h: base/world.h from a seed: hosts, processes, a network, disks and a clock in one address
+ * space.
  *
- * struct sim is everything; a struct sim_host is a machine with an address, a clock and a disk; a struct sim_proc is a
- * process on it, whose struct world the roles can't tell from the kernel's. Time passes only between steps. Who runs
- * next, how long each message, octet and operation takes and what goes wrong follows from the seed and the plan: the
- * same seed gives the same trace.
+ * struct sim is everything; a struct sim_host is a machine with an address, a clock and a disk; a struct
+ * sim_proc is a process on it, whose struct world the roles can't tell from the kernel's. Time passes only
+ * between steps. Who runs next, how long each message, octet and operation takes and what goes wrong follows
+ * from the seed and the plan: the same seed gives the same trace.
  *
- * A killed process loses its memory without running a line (sim/sim_mem.h); what it held is closed as a kernel closes
- * it. A host that loses power says goodbye to nobody.
+ * A killed process loses its memory without running a line (sim/sim_mem.h); what it held is closed as a
+ * kernel closes it. A host that loses power says goodbye to nobody.
  */
 #pragma once
 #include "base/rand.h"
@@ -27,8 +28,8 @@ enum { SIM_HOSTS_MAX = 16 };
 
 /* What goes how, may be changed at any time. *_ppm: in a million. */
 struct sim_plan {
-    uint32_t turn_us;    /* a process runs at most this long after it could */
-    uint32_t stall_ppm;  /* of turns that wait for up to stall_us instead */
+    uint32_t turn_us;   /* a process runs at most this long after it could */
+    uint32_t stall_ppm; /* of turns that wait for up to stall_us instead */
     uint32_t stall_us;
     uint32_t channel_us; /* a packet between two roles takes at most this */
     uint32_t latency_us; /* one way between two hosts: half to one and a half of it */
@@ -45,7 +46,8 @@ struct rng *sim_rng(struct sim *s);
 /* Lines that processes log; NULL: nobody. */
 void sim_on_log(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, struct str line), void *arg);
 /* Each message that a process sends on a channel, before it leaves. */
-void sim_on_send(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, uint16_t type, struct str payload), void *arg);
+void sim_on_send(struct sim *s, void (*fn)(void *arg, struct sim_proc *p, uint16_t type, struct str payload),
+                 void *arg);
 
 uint64_t sim_now_us(const struct sim *s);
 /* A hash over all that happened so far. */
@@ -83,8 +85,8 @@ void sim_net_block(struct sim *s, struct sim_host *a, struct sim_host *b, bool b
 
 /* ---- processes ---- */
 
-/* A process that begins with main(w, arg) soon. what: static text for the log. on_exit (or NULL) is called outside of all
- * processes when it has ended. */
+/* A process that begins with main(w, arg) soon. what: static text for the log. on_exit (or NULL) is called
+ * outside of all processes when it has ended. */
 struct sim_proc *sim_proc_new(struct sim_host *h, const char *what, void (*main)(struct world *w, void *arg),
                               void (*on_exit)(void *arg, struct str how), void *arg);
 struct world *sim_proc_world(struct sim_proc *p);
@@ -101,10 +103,11 @@ void sim_proc_post(struct sim_proc *p, uint64_t delay_us, void (*fn)(void *arg),
 /* All processes of a host in order of birth. */
 void sim_host_each_proc(struct sim_host *h, void (*fn)(void *arg, struct sim_proc *p), void *arg);
 
-/* What world_spawn() starts on this host: called in the first turn of the new process. super is its end of the channel,
- * root lives as long as the process. */
+/* What world_spawn() starts on this host: called in the first turn of the new process. super is its end of
+ * the channel, root lives as long as the process. */
 struct sim_program {
-    void (*main)(void *arg, struct world *w, const char *role, unsigned index, const char *root, struct channel *super);
+    void (*main)(void *arg, struct world *w, const char *role, unsigned index, const char *root,
+                 struct channel *super);
     void *arg;
 };
 void sim_host_set_program(struct sim_host *h, const struct sim_program *program);

@@ -5,11 +5,12 @@
 
 /* What happens how often, of a hundred. */
 static const unsigned weights[CHAOS_KINDS] = {
-    [CHAOS_KILL] = 50, [CHAOS_POWER] = 10,      [CHAOS_NET] = 14,  [CHAOS_DNS] = 6,
+    [CHAOS_KILL] = 50,     [CHAOS_POWER] = 10,     [CHAOS_NET] = 14,  [CHAOS_DNS] = 6,
     [CHAOS_DISK_FULL] = 6, [CHAOS_DISK_ERROR] = 8, [CHAOS_CLOCK] = 6,
 };
-/* admin is left alone but for power cuts: its events tell what became of mail that nobody can be told about */
-static const char *const victims[] = {"smtpd",  "smtpd", "queue", "queue", "relay",     "relay",
+/* admin is left alone but for power cuts: its events tell what became of mail that nobody can be told about
+ */
+static const char *const victims[] = {"smtpd",  "smtpd", "queue", "queue",   "relay",     "relay",
                                       "lookup", "local", "local", "deliver", "supervisor"};
 
 struct later { /* an end of something */
@@ -93,8 +94,10 @@ static void begin_disk(struct chaos *c, enum chaos_kind kind)
         call(c, below(c, 2 * SIM_MINUTE), disk_has_room, l);
         return;
     }
-    static const uint32_t kinds[] = {0, 1u << DISK_WRITE, 1u << DISK_READ, 1u << DISK_SYNC_DIR | 1u << DISK_RENAME};
-    struct sim_disk_fault fault = {.at = 1 + below(c, 20), .count = 1 + below(c, 3), .kinds = kinds[below(c, 4)], .err = ERR_IO};
+    static const uint32_t kinds[] = {0, 1u << DISK_WRITE, 1u << DISK_READ,
+                                     1u << DISK_SYNC_DIR | 1u << DISK_RENAME};
+    struct sim_disk_fault fault = {
+        .at = 1 + below(c, 20), .count = 1 + below(c, 3), .kinds = kinds[below(c, 4)], .err = ERR_IO};
     sim_disk_clear_faults(d);
     sim_disk_add_fault(d, &fault);
     call(c, 30 * SIM_S, disk_replaced, l);
@@ -146,9 +149,16 @@ static void on_time(void *arg)
 void chaos_start(struct chaos *c, struct fleet *f, uint64_t pause_us)
 {
     *c = (struct chaos){.fleet = f, .pause_us = pause_us};
-    *sim_plan(f->sim) = (struct sim_plan){.turn_us = 200, .stall_ppm = 300, .stall_us = 3 * SIM_S, .channel_us = 300,
-                                          .latency_us = 30000, .loss_ppm = 10000, .reset_ppm = 2000, .split_ppm = 100000};
-    *sim_dns_plan(f->dns) = (struct sim_dns_plan){.delay_us = 200 * SIM_MS, .slow_ppm = 20000, .failed_ppm = 30000};
+    *sim_plan(f->sim) = (struct sim_plan){.turn_us = 200,
+                                          .stall_ppm = 300,
+                                          .stall_us = 3 * SIM_S,
+                                          .channel_us = 300,
+                                          .latency_us = 30000,
+                                          .loss_ppm = 10000,
+                                          .reset_ppm = 2000,
+                                          .split_ppm = 100000};
+    *sim_dns_plan(f->dns) =
+        (struct sim_dns_plan){.delay_us = 200 * SIM_MS, .slow_ppm = 20000, .failed_ppm = 30000};
     on_time(c);
 }
 

@@ -1,6 +1,6 @@
-/* tests/sim/chaos.h: everything that goes wrong, by the seed of the fleet's world: roles and supervisors are killed, nodes
- * lose power, hosts can't reach each other, connections break, names can't be resolved, disks fail and fill up, clocks
- * jump, processes are not scheduled.
+/* tests/sim/chaos.h: everything that goes wrong, by the seed of the fleet's world: roles and supervisors are
+ * killed, nodes lose power, hosts can't reach each other, connections break, names can't be resolved, disks
+ * fail and fill up, clocks jump, processes are not scheduled.
  */
 #pragma once
 #include "tests/sim/fleet.h"

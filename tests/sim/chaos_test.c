@@ -1,8 +1,9 @@
-/* tests/sim/chaos_test.c: three nodes while everything goes wrong. Each message that was acknowledged ends in a delivery
- * or a report; the same seed gives the same trace.
+/* tests/sim/chaos_test.c: three nodes while everything goes wrong. Each message that was acknowledged ends in
+ * a delivery or a report; the same seed gives the same trace.
  *
- * WAXWING_SIM_MESSAGES: how many in the long run (default 10000, 500 with sanitizers). WAXWING_SIM_SEED: its seed, and the
- * first of the small ones. WAXWING_SIM_SEEDS: how many of these (default 20, 4 with sanitizers).
+ * WAXWING_SIM_MESSAGES: how many in the long run (default 10000, 500 with sanitizers). WAXWING_SIM_SEED: its
+ * seed, and the first of the small ones. WAXWING_SIM_SEEDS: how many of these (default 20, 4 with
+ * sanitizers).
  */
 #include "tests/sim/chaos.h"
 
@@ -62,17 +63,21 @@ static struct outcome run(uint64_t seed, unsigned n, uint64_t pace_us, bool is_s
 static void tell(uint64_t seed, unsigned n, const struct outcome *o)
 {
     const struct fleet_counts *k = &o->counts;
-    print_message("# seed %llu: %u messages, %u acknowledged (%u rcpts): %u delivered, %u reported, %u not-bounced, %u null "
+    print_message("# seed %llu: %u messages, %u acknowledged (%u rcpts): %u delivered, %u reported, %u "
+                  "not-bounced, %u null "
                   "unseen; lost %u, damaged %u, misreported %u; twice %u+%u, unacknowledged but there %u\n",
-                  (unsigned long long)seed, n, k->n_acknowledged, k->n_rcpts, k->n_delivered, k->n_reported, k->n_not_bounced,
-                  k->n_null_unseen, k->n_lost, k->n_damaged, k->n_misreported, k->n_duplicates, k->n_report_duplicates,
-                  k->n_unacknowledged_delivered);
-    print_message("# seed %llu: %llu s of trouble: killed %u, power %u, net %u, dns %u, full %u, EIO %u, clock %u; events %llu, "
+                  (unsigned long long)seed, n, k->n_acknowledged, k->n_rcpts, k->n_delivered, k->n_reported,
+                  k->n_not_bounced, k->n_null_unseen, k->n_lost, k->n_damaged, k->n_misreported,
+                  k->n_duplicates, k->n_report_duplicates, k->n_unacknowledged_delivered);
+    print_message("# seed %llu: %llu s of trouble: killed %u, power %u, net %u, dns %u, full %u, EIO %u, "
+                  "clock %u; events %llu, "
                   "turns %llu, frames %llu, resets %llu; trace %016llx\n",
-                  (unsigned long long)seed, (unsigned long long)o->virtual_s, o->chaos.n_killed, o->chaos.n[CHAOS_POWER],
-                  o->chaos.n[CHAOS_NET], o->chaos.n[CHAOS_DNS], o->chaos.n[CHAOS_DISK_FULL], o->chaos.n[CHAOS_DISK_ERROR],
-                  o->chaos.n[CHAOS_CLOCK], (unsigned long long)o->sim.n_events, (unsigned long long)o->sim.n_turns,
-                  (unsigned long long)o->sim.n_frames, (unsigned long long)o->sim.n_resets, (unsigned long long)o->hash);
+                  (unsigned long long)seed, (unsigned long long)o->virtual_s, o->chaos.n_killed,
+                  o->chaos.n[CHAOS_POWER], o->chaos.n[CHAOS_NET], o->chaos.n[CHAOS_DNS],
+                  o->chaos.n[CHAOS_DISK_FULL], o->chaos.n[CHAOS_DISK_ERROR], o->chaos.n[CHAOS_CLOCK],
+                  (unsigned long long)o->sim.n_events, (unsigned long long)o->sim.n_turns,
+                  (unsigned long long)o->sim.n_frames, (unsigned long long)o->sim.n_resets,
+                  (unsigned long long)o->hash);
 }
 
 static void check(uint64_t seed, unsigned n, const struct outcome *o)
@@ -111,7 +116,8 @@ static void test_long(void **state)
 static void test_same_trace(void **state)
 {
     UNUSED(state);
-    struct outcome a = run(7, TRACE_MESSAGES, 500 * SIM_MS, false), b = run(7, TRACE_MESSAGES, 500 * SIM_MS, false);
+    struct outcome a = run(7, TRACE_MESSAGES, 500 * SIM_MS, false),
+                   b = run(7, TRACE_MESSAGES, 500 * SIM_MS, false);
     struct outcome c = run(8, TRACE_MESSAGES, 500 * SIM_MS, false);
     check(7, TRACE_MESSAGES, &a);
     assert_true(a.hash == b.hash);

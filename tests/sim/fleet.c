@@ -19,6 +19,8 @@ static size_t body_size(const struct fleet *f, unsigned id)
     struct rng r;
     rng_seed(&r, id);
     uint64_t dice = rng_below(&r, 1000);
+    if (f->all_large)
+        return 100 * 1024 + (size_t)rng_below(&r, 100 * 1024);
     if (dice < 2 && !f->is_small)
         return 1100 * 1024 + (size_t)rng_below(&r, 200 * 1024);
     if (dice < 14 && !f->is_small)
@@ -34,8 +36,8 @@ static void put_body(const struct fleet *f, unsigned id, const char *newline, st
     struct rng r;
     rng_seed(&r, ~(uint64_t)id);
     for (size_t n = body_size(f, id), done = 0; done < n; done += 64) {
-        buf_printf(out, "%016llx%016llx%016llx%014x", (unsigned long long)rng_next(&r), (unsigned long long)rng_next(&r),
-                   (unsigned long long)rng_next(&r), id);
+        buf_printf(out, "%016llx%016llx%016llx%014x", (unsigned long long)rng_next(&r),
+                   (unsigned long long)rng_next(&r), (unsigned long long)rng_next(&r), id);
         buf_puts(out, newline);
     }
     buf_puts(out, "the end");
@@ -57,7 +59,8 @@ static void choose_rcpt(struct fleet *f, struct fleet_rcpt *r, unsigned k)
 {
     struct rng *rng = sim_rng(f->sim);
     uint64_t dice = f->only_good ? 0 : rng_below(rng, 1000);
-    unsigned node = 1 + (unsigned)rng_below(rng, FLEET_NODES), user = (unsigned)rng_below(rng, FLEET_USERS / 4) * 4 + k;
+    unsigned node = 1 + (unsigned)rng_below(rng, FLEET_NODES),
+             user = (unsigned)rng_below(rng, FLEET_USERS / 4) * 4 + k;
     struct buf b;
     buf_init_fixed(&b, r->address, sizeof r->address);
     r->fate = dice < 900 ? FATE_MAILBOX : dice < 950 ? FATE_NO_USER : dice < 985 ? FATE_NO_DOMAIN : FATE_DOWN;
@@ -71,7 +74,8 @@ static void choose_rcpt(struct fleet *f, struct fleet_rcpt *r, unsigned k)
     must(!b.failed);
 }
 
-/* A user that the accepting node itself has not: refused at RCPT, so no promise comes of it; else the next node refuses. */
+/* A user that the accepting node itself has not: refused at RCPT, so no promise comes of it; else the next
+ * node refuses. */
 static void make_mail(struct fleet *f, unsigned id)
 {
     struct rng *rng = sim_rng(f->sim);
@@ -152,8 +156,10 @@ void fleet_lua(unsigned node, struct buf *out)
     buf_printf(out, "hostname \"node%u.sim\"\n", node);
     buf_printf(out, "postmaster \"postmaster@node%u.sim\"\n", node);
     buf_printf(out, "listen { port = 25, address = \"%s\" }\n", addresses[node - 1]);
-    buf_puts(out, "relay_from { \"10.0.1.0/24\" }\nresolver { \"10.0.0.53\" }\nspool \"/spool\"\njournal \"/journal\"\n"
-                  "limits { sessions_per_client = 0 }\n");
+    buf_puts(
+        out,
+        "relay_from { \"10.0.1.0/24\" }\nresolver { \"10.0.0.53\" }\nspool \"/spool\"\njournal \"/journal\"\n"
+        "limits { sessions_per_client = 0 }\n");
     buf_printf(out, "domain \"node%u.sim\" {\n  users = { \"postmaster\"", node);
     for (unsigned u = 0; u < FLEET_USERS; u++)
         buf_printf(out, ", \"u%u\"", u);
@@ -167,8 +173,9 @@ static void on_log(void *arg, struct sim_proc *p, struct str line)
     if (str_starts(line, STR("error")))
         f->n_log_errors++;
     if (want != NULL && (strcmp(want, "all") == 0 || strcmp(want, sim_proc_what(p)) == 0))
-        (void)fprintf(stderr, "%12.6f %s %s[%llu]: %.*s", (double)sim_now_us(f->sim) / 1e6, sim_host_name(sim_proc_host(p)),
-                      sim_proc_what(p), (unsigned long long)sim_proc_id(p), STR_FMT(line));
+        (void)fprintf(stderr, "%12.6f %s %s[%llu]: %.*s", (double)sim_now_us(f->sim) / 1e6,
+                      sim_host_name(sim_proc_host(p)), sim_proc_what(p), (unsigned long long)sim_proc_id(p),
+                      STR_FMT(line));
 }
 
 static void show_event(const struct fleet *f, struct sim_proc *p, const struct ipc_event *e)
@@ -176,9 +183,9 @@ static void show_event(const struct fleet *f, struct sim_proc *p, const struct i
     if (getenv("SIM_EVENTS") == NULL)
         return;
     (void)fprintf(stderr, "%12.6f %s %s: %s %016llx other %016llx <%.*s> at %.*s: %.*s (%llu)\n",
-                  (double)sim_now_us(f->sim) / 1e6, sim_host_name(sim_proc_host(p)), sim_proc_what(p), event_word(e->kind),
-                  (unsigned long long)e->id, (unsigned long long)e->other_id, STR_FMT(e->rcpt), STR_FMT(e->host),
-                  STR_FMT(e->text), (unsigned long long)e->number);
+                  (double)sim_now_us(f->sim) / 1e6, sim_host_name(sim_proc_host(p)), sim_proc_what(p),
+                  event_word(e->kind), (unsigned long long)e->id, (unsigned long long)e->other_id,
+                  STR_FMT(e->rcpt), STR_FMT(e->host), STR_FMT(e->text), (unsigned long long)e->number);
 }
 
 static void on_send(void *arg, struct sim_proc *p, uint16_t type, struct str payload)
@@ -193,7 +200,8 @@ static void on_send(void *arg, struct sim_proc *p, uint16_t type, struct str pay
     if (e.kind != EVENT_SPLIT && e.kind != EVENT_NOT_BOUNCED)
         return;
     struct fleet_link *l = sim_make(struct fleet_link);
-    *l = (struct fleet_link){.id = e.kind == EVENT_SPLIT ? e.other_id : e.id, .parent = e.kind == EVENT_SPLIT ? e.id : 0,
+    *l = (struct fleet_link){.id = e.kind == EVENT_SPLIT ? e.other_id : e.id,
+                             .parent = e.kind == EVENT_SPLIT ? e.id : 0,
                              .is_not_bounced = e.kind == EVENT_NOT_BOUNCED};
     list_init(&l->link);
     list_push_back(&f->links, &l->link);
@@ -336,7 +344,8 @@ static void read_message(struct reading *r, struct str text, struct str user)
     size_t end_of_header = str_find(text, STR("\n\n"));
     buf_reset(&r->want);
     put_body(f, m->id, "\n", &r->want);
-    if (rcpt == NULL || end_of_header == STR_NPOS || !str_eq(str_skip(text, end_of_header + 2), buf_str(&r->want)))
+    if (rcpt == NULL || end_of_header == STR_NPOS ||
+        !str_eq(str_skip(text, end_of_header + 2), buf_str(&r->want)))
         f->counts.n_damaged++;
     if (rcpt != NULL)
         rcpt->n_delivered++;
@@ -352,7 +361,8 @@ static void on_file(void *arg, const char *path, uint64_t size)
         return;
     buf_reset(&r->text);
     must(size > 0 && buf_reserve(&r->text, (size_t)size));
-    must(sim_disk_peek(sim_host_disk(sim_node_host(r->fleet->nodes[r->node - 1])), path, 0, r->text.p, (size_t)size));
+    must(sim_disk_peek(sim_host_disk(sim_node_host(r->fleet->nodes[r->node - 1])), path, 0, r->text.p,
+                       (size_t)size));
     r->text.n = (size_t)size;
     read_message(r, buf_str(&r->text), user);
 }
@@ -360,7 +370,7 @@ static void on_file(void *arg, const char *path, uint64_t size)
 /* Was it said of this envelope, or of a part of it, that nobody can be told? */
 static bool is_not_bounced(const struct fleet *f, uint64_t id)
 {
-    list_each(l, &f->links) {
+    list_each (l, &f->links) {
         const struct fleet_link *x = list_entry(l, struct fleet_link, link);
         if (x->is_not_bounced ? x->id == id : x->parent == id && is_not_bounced(f, x->id))
             return true;

@@ -1,10 +1,11 @@
 /* tests/sim/fleet.h: three simulated nodes, a client, and the account of what became of each message.
  *
- * Node N is nodeN.sim (10.0.0.N) with the users u0 to u7. Other destinations: gone.sim does not exist, down.sim has an MX
- * that never answers, nobody@nodeN.sim is refused by node N.
+ * Node N is nodeN.sim (10.0.0.N) with the users u0 to u7. Other destinations: gone.sim does not exist,
+ * down.sim has an MX that never answers, nobody@nodeN.sim is refused by node N.
  *
- * A recipient whose message was acknowledged must end in a delivery, or in a report in the sender's Maildir, or, when the
- * sender is null, in a not-bounced event. What counts is what is on disk after a last power cut of everything.
+ * A recipient whose message was acknowledged must end in a delivery, or in a report in the sender's Maildir,
+ * or, when the sender is null, in a not-bounced event. What counts is what is on disk after a last power cut
+ * of everything.
  */
 #pragma once
 #include "sim/sim_client.h"
@@ -34,7 +35,8 @@ struct fleet_link { /* an event of a queue: a part of a split, or a message that
     bool is_not_bounced;
 };
 struct fleet_counts {
-    unsigned n_acknowledged, n_rcpts, n_delivered, n_reported, n_not_bounced, n_null_unseen, n_unacknowledged_delivered;
+    unsigned n_acknowledged, n_rcpts, n_delivered, n_reported, n_not_bounced, n_null_unseen,
+        n_unacknowledged_delivered;
     unsigned n_duplicates, n_report_duplicates, n_lost, n_misreported, n_damaged;
 };
 struct fleet {
@@ -48,14 +50,15 @@ struct fleet {
     uint64_t pace_us; /* between two new messages */
     bool only_good;   /* every recipient has a mailbox */
     bool is_small;    /* no large bodies */
+    bool all_large;   /* bodies of 100 to 200 KiB */
     struct list links;
     unsigned n_unopened; /* files that are no message of ours */
     struct fleet_counts counts;
     uint64_t n_log_errors;
 };
 
-/* seed decides everything. In the environment, for whoever looks for a fault: SIM_LOG=all or SIM_LOG=ROLE sends log lines
- * to stderr, SIM_EVENTS=1 the events of all roles. */
+/* seed decides everything. In the environment, for whoever looks for a fault: SIM_LOG=all or SIM_LOG=ROLE
+ * sends log lines to stderr, SIM_EVENTS=1 the events of all roles. */
 struct fleet *fleet_new(uint64_t seed);
 void fleet_del(struct fleet **f);
 /* Until all three have said they are ready. */
@@ -63,8 +66,6 @@ void fleet_await_ready(struct fleet *f);
 /* Sends n messages from now on, at most `window` at a time. */
 void fleet_send(struct fleet *f, unsigned n);
 bool fleet_all_sent(void *fleet);
-/* Nothing is left in any queue, as their counters say. */
-bool fleet_is_settled(void *fleet);
 /* The last power cut, then the account. Nothing runs any more. */
 void fleet_account(struct fleet *f);
 /* The node's configuration; the caller's buffer. */

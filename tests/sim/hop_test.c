@@ -1,6 +1,6 @@
-/* tests/sim/hop_test.c: a next hop that defers, rejects, hangs, is down or refuses ends in a delivery or a report, on
- * schedule: the first retry after 5 minutes, twice as long each time up to 4 hours, moved by at most 20 %, until the mail
- * is 5 days old.
+/* tests/sim/hop_test.c: a next hop that defers, rejects, hangs, is down or refuses ends in a delivery or a
+ * report, on schedule: the first retry after 5 minutes, twice as long each time up to 4 hours, moved by at
+ * most 20 %, until the mail is 5 days old.
  */
 #include "base/mem.h"
 #include "ipc/schema.h"
@@ -19,10 +19,11 @@
 
 enum { ATTEMPTS_MAX = 200, MINUTE_S = 60, HOUR_S = 3600, DAY_S = 86400, NEVER = 0 };
 
-static const char config[] = "hostname \"node1.sim\"\npostmaster \"postmaster@node1.sim\"\n"
-                             "listen { port = 25, address = \"10.0.0.1\" }\nrelay_from { \"10.0.1.0/24\" }\n"
-                             "resolver { \"10.0.0.53\" }\nspool \"/spool\"\njournal \"/journal\"\n"
-                             "domain \"node1.sim\" { users = { \"postmaster\", \"u1\" }, deliver = maildir \"/mail/%u\" }\n";
+static const char config[] =
+    "hostname \"node1.sim\"\npostmaster \"postmaster@node1.sim\"\n"
+    "listen { port = 25, address = \"10.0.0.1\" }\nrelay_from { \"10.0.1.0/24\" }\n"
+    "resolver { \"10.0.0.53\" }\nspool \"/spool\"\njournal \"/journal\"\n"
+    "domain \"node1.sim\" { users = { \"postmaster\", \"u1\" }, deliver = maildir \"/mail/%u\" }\n";
 static const char text[] = "From: <u1@node1.sim>\r\nSubject: to a difficult host\r\n\r\nthe body\r\n";
 
 struct lab {
@@ -46,8 +47,9 @@ static void on_send(void *arg, struct sim_proc *p, uint16_t type, struct str pay
 {
     struct lab *l = arg;
     struct ipc_event e;
-    if (type != IPC_EVENT || !str_eq(str_from_c(sim_proc_what(p)), STR("queue")) || !ipc_decode_event(payload, &e) ||
-        str_ends(e.rcpt, STR("@node1.sim")) || str_starts(e.host, STR("maildir:")))
+    if (type != IPC_EVENT || !str_eq(str_from_c(sim_proc_what(p)), STR("queue")) ||
+        !ipc_decode_event(payload, &e) || str_ends(e.rcpt, STR("@node1.sim")) ||
+        str_starts(e.host, STR("maildir:")))
         return;
     if (e.kind == EVENT_ATTEMPT) {
         assert_true(l->n_begun < ATTEMPTS_MAX);
@@ -97,8 +99,12 @@ static struct lab *lab_new(uint64_t seed, enum sim_peer_mode mode, const char *f
     l->peer = sim_peer_new(sim_host_new(l->sim, "peer", "10.0.2.1"), mode);
     l->client = sim_client_new(sim_host_new(l->sim, "client", "10.0.1.1"), 1);
     assert_true(sim_run_until_true(l->sim, SIM_MINUTE, is_ready, l));
-    l->mail = (struct sim_mail){.from = from, .rcpts = {"x@peer.sim"}, .n_rcpts = 1, .data = str_from_c(text),
-                                .done = on_mail_done, .arg = l};
+    l->mail = (struct sim_mail){.from = from,
+                                .rcpts = {"x@peer.sim"},
+                                .n_rcpts = 1,
+                                .data = str_from_c(text),
+                                .done = on_mail_done,
+                                .arg = l};
     assert_true(netaddr_parse_ip(STR("10.0.0.1"), 25, &l->mail.to));
     sim_client_send(l->client, &l->mail);
     assert_true(sim_run_until_true(l->sim, sim_now_us(l->sim) + SIM_MINUTE, is_done, l));
@@ -129,8 +135,8 @@ static void on_file(void *arg, const char *path, uint64_t size)
     l->report.n = (size_t)size;
 }
 
-/* Each wait between a failed attempt and the next is what the schedule says. slack_s: a host that can't be reached blocks
- * its site for a while longer. */
+/* Each wait between a failed attempt and the next is what the schedule says. slack_s: a host that can't be
+ * reached blocks its site for a while longer. */
 static void check_waits(const struct lab *l, unsigned slack_s)
 {
     uint64_t wait_s = 5 * MINUTE_S;
@@ -163,14 +169,15 @@ static void check_report(struct lab *l, const char *status, const char *diagnost
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         if (str_find(r, str_from_c(wanted[i])) == STR_NPOS)
-            fail_msg("the report has no \"%s\":\n%.*s", wanted[i], STR_FMT(str_skip(r, str_find(r, STR("message/delivery-status")))));
+            fail_msg("the report has no \"%s\":\n%.*s", wanted[i],
+                     STR_FMT(str_skip(r, str_find(r, STR("message/delivery-status")))));
     }
 }
 
 struct row {
     const char *name;
     enum sim_peer_mode mode;
-    unsigned then_accepts_s;  /* NEVER: it goes on */
+    unsigned then_accepts_s; /* NEVER: it goes on */
     enum event_kind how;
     unsigned settled_min_s, settled_max_s;
     unsigned attempt_min_s, attempt_max_s; /* how long each failed attempt takes */
@@ -220,7 +227,8 @@ static void check_row(const struct row *row, uint64_t seed)
         sim_call_at(l->sim, begun_us + row->then_accepts_s * SIM_S, accept_now, l);
     sim_run_until(l->sim, begun_us + 6 * SIM_DAY);
     uint64_t settled_s = (l->settled_us - begun_us) / SIM_S;
-    print_message("# %s: %u attempts, %s after %llu s\n", row->name, l->n_begun, event_word(l->how), (unsigned long long)settled_s);
+    print_message("# %s: %u attempts, %s after %llu s\n", row->name, l->n_begun, event_word(l->how),
+                  (unsigned long long)settled_s);
     assert_int_equal(l->how, row->how);
     assert_in_range(settled_s, row->settled_min_s, row->settled_max_s);
     assert_in_range(l->n_begun, row->attempts_min, row->attempts_max);
@@ -249,7 +257,8 @@ static void test_rows(void **state)
     }
 }
 
-/* It took the message and broke the connection before it said so: it comes again, which no sender can avoid. */
+/* It took the message and broke the connection before it said so: it comes again, which no sender can avoid.
+ */
 static void test_dropped_end(void **state)
 {
     UNUSED(state);
