@@ -3,7 +3,7 @@ BUILD ?= build
 .PHONY: all run test test-asan check bench fuzz fmt clean
 
 all: setup
-	@ninja -C $(BUILD)
+	@ninja --quiet -C $(BUILD)
 
 .PHONY: setup
 setup:
@@ -13,7 +13,7 @@ setup:
 
 # Starts the server with its built-in demonstration, sends one message through it, shows where it went; stays up.
 run: setup
-	@ninja -C $(BUILD) src/prog/waxwing
+	@ninja --quiet -C $(BUILD) src/prog/waxwing
 	@sh packaging/demo.sh $(BUILD)
 
 # Everything, and the whole again under ASan and UBSan; ends in one line of counts.

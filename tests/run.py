@@ -63,6 +63,8 @@ def run(folder, title, extra):
             bad = t["result"] not in ("OK", "SKIP", "EXPECTEDFAIL")
             if t["result"] == "SKIP" and p + f + s == 0:
                 s = 1
+            if not bad and p + f + s == 0 and not re.search(r"(?m)^1\.\.", out):
+                p = 1  # a program whose exit code is its one case
             if (bad and f == 0) or p + f + s == 0:
                 f += 1
             print("%-44s %4d passed %3d failed %3d skipped  %6.1f s" % (t["name"], p, f, s, t["duration"]), flush=True)
