@@ -184,8 +184,11 @@ static void say_goodbye(struct conn *c)
     if (peer == NULL)
         return;
     peer->peer = NULL;
-    if (c->here->is_cutting && c->there != c->here)
-        return; /* a ghost: nobody says anything */
+    if (c->here->is_cutting && c->there != c->here) { /* nobody says anything; who sent something asks again */
+        if (c->in.n > 0)
+            sim_event_set(s, &peer->broken, s->now_us + SIM_S);
+        return;
+    }
     if (peer->is_pipe && peer->in.ring == NULL && peer->is_shut) {
         fail(peer, ERR_RESET); /* the writer of a pipe without reader */
         return;

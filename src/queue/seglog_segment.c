@@ -288,10 +288,11 @@ void seglog_make(struct store *s, uint64_t capacity)
     submit(g, DISK_OPEN, on_make_opened);
 }
 
-/* One free segment stands ready, so that no commit waits for zeros. */
+/* One free segment stands ready, so that no commit waits for zeros. On a full disk the last one is kept for what
+ * gives space back, so there only a second one shows that the disk has room again. */
 void seglog_make_if_short(struct store *s)
 {
-    if (s->has_failed || s->is_closing || s->n_state[SEGMENT_FREE] > 0)
+    if (s->has_failed || s->is_closing || s->n_state[SEGMENT_FREE] > (s->is_full ? 1 : 0))
         return;
     bool is_awaited = s->flush == FLUSH_MAKING && s->conf.segment_size > SEGLOG_FIRST_SIZE;
     seglog_make(s, is_awaited ? SEGLOG_FIRST_SIZE : s->conf.segment_size);

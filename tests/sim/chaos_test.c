@@ -38,13 +38,15 @@ struct outcome {
     uint64_t virtual_s;
 };
 
-static struct outcome run(uint64_t seed, unsigned n, uint64_t pace_us, bool is_small)
+static struct outcome run_on(uint64_t seed, unsigned n, uint64_t pace_us, bool is_small, bool disks_lie)
 {
     struct outcome o = {0};
     struct fleet *f = fleet_new(seed);
     f->pace_us = pace_us;
     f->is_small = is_small;
     fleet_await_ready(f);
+    for (unsigned i = 0; i < FLEET_NODES; i++)
+        sim_disk_set_lying(sim_host_disk(sim_node_host(f->nodes[i])), disks_lie);
     chaos_start(&o.chaos, f, 12 * SIM_S);
     fleet_send(f, n);
     assert_true(sim_run_until_true(f->sim, sim_now_us(f->sim) + 10 * SIM_DAY, fleet_all_sent, f));
@@ -58,6 +60,11 @@ static struct outcome run(uint64_t seed, unsigned n, uint64_t pace_us, bool is_s
     o.n_unopened = f->n_unopened;
     fleet_del(&f);
     return o;
+}
+
+static struct outcome run(uint64_t seed, unsigned n, uint64_t pace_us, bool is_small)
+{
+    return run_on(seed, n, pace_us, is_small, false);
 }
 
 static void tell(uint64_t seed, unsigned n, const struct outcome *o)
@@ -87,6 +94,10 @@ static void check(uint64_t seed, unsigned n, const struct outcome *o)
     assert_int_equal(o->counts.n_damaged, 0);
     assert_int_equal(o->counts.n_misreported, 0);
     assert_int_equal(o->n_unopened, 0);
+    /* docs/queue.md 6: a delivery whose result was lost with a process, a flush or a connection is made again. Most of
+     * these meet nothing under way. */
+    unsigned n_troubles = o->chaos.n_killed + o->chaos.n[CHAOS_POWER] + o->chaos.n[CHAOS_DISK_ERROR] + (unsigned)o->sim.n_resets;
+    assert_true(o->counts.n_duplicates + o->counts.n_report_duplicates <= n_troubles);
     assert_true(o->counts.n_acknowledged > n / 3);
 }
 
@@ -102,6 +113,16 @@ static void test_small_seeds(void **state)
             assert_true(a.hash == b.hash);
         }
     }
+}
+
+/* Disks that say "flushed" and did nothing: what is acknowledged does get lost, and the account sees it. */
+static void test_lying_disks(void **state)
+{
+    UNUSED(state);
+    struct outcome o = run_on(11, SMALL_MESSAGES, 2 * SIM_S, true, true);
+    assert_true(o.chaos.n[CHAOS_POWER] > 0);
+    assert_true(o.counts.n_acknowledged > 0);
+    assert_true(o.counts.n_lost > 0);
 }
 
 static void test_long(void **state)
@@ -128,7 +149,7 @@ static void test_same_trace(void **state)
 /* "small", "long", or nothing for both: two programs' worth of time beside each other. */
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest small[] = {cmocka_unit_test(test_small_seeds)};
+    const struct CMUnitTest small[] = {cmocka_unit_test(test_small_seeds), cmocka_unit_test(test_lying_disks)};
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_long), cmocka_unit_test(test_same_trace)};
     int n_failed = 0;
     if (argc < 2 || str_eq(str_from_c(argv[1]), STR("small")))
