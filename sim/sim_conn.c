@@ -184,7 +184,8 @@ static void say_goodbye(struct conn *c)
     if (peer == NULL)
         return;
     peer->peer = NULL;
-    if (c->here->is_cutting && c->there != c->here) { /* nobody says anything; who sent something asks again */
+    if (c->here->is_cutting &&
+        c->there != c->here) { /* nobody says anything; who sent something asks again */
         if (c->in.n > 0)
             sim_event_set(s, &peer->broken, s->now_us + SIM_S);
         return;

@@ -94,9 +94,10 @@ static void check(uint64_t seed, unsigned n, const struct outcome *o)
     assert_int_equal(o->counts.n_damaged, 0);
     assert_int_equal(o->counts.n_misreported, 0);
     assert_int_equal(o->n_unopened, 0);
-    /* docs/queue.md 6: a delivery whose result was lost with a process, a flush or a connection is made again. Most of
-     * these meet nothing under way. */
-    unsigned n_troubles = o->chaos.n_killed + o->chaos.n[CHAOS_POWER] + o->chaos.n[CHAOS_DISK_ERROR] + (unsigned)o->sim.n_resets;
+    /* docs/queue.md 6: a delivery whose result was lost with a process, a flush or a connection is made
+     * again. Most of these meet nothing under way. */
+    unsigned n_troubles = o->chaos.n_killed + o->chaos.n[CHAOS_POWER] + o->chaos.n[CHAOS_DISK_ERROR] +
+                          (unsigned)o->sim.n_resets;
     assert_true(o->counts.n_duplicates + o->counts.n_report_duplicates <= n_troubles);
     assert_true(o->counts.n_acknowledged > n / 3);
 }
@@ -149,7 +150,8 @@ static void test_same_trace(void **state)
 /* "small", "long", or nothing for both: two programs' worth of time beside each other. */
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest small[] = {cmocka_unit_test(test_small_seeds), cmocka_unit_test(test_lying_disks)};
+    const struct CMUnitTest small[] = {cmocka_unit_test(test_small_seeds),
+                                       cmocka_unit_test(test_lying_disks)};
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_long), cmocka_unit_test(test_same_trace)};
     int n_failed = 0;
     if (argc < 2 || str_eq(str_from_c(argv[1]), STR("small")))

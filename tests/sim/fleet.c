@@ -360,7 +360,11 @@ static void on_file(void *arg, const char *path, uint64_t size)
     if (!str_eq(str_cut(&rest, '/'), STR("new")))
         return;
     buf_reset(&r->text);
-    must(size > 0 && buf_reserve(&r->text, (size_t)size));
+    if (size == 0) {
+        r->fleet->n_unopened++;
+        return;
+    }
+    must(buf_reserve(&r->text, (size_t)size));
     must(sim_disk_peek(sim_host_disk(sim_node_host(r->fleet->nodes[r->node - 1])), path, 0, r->text.p,
                        (size_t)size));
     r->text.n = (size_t)size;

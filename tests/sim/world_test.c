@@ -1,5 +1,5 @@
-/* tests/sim/world_test.c: the simulated world itself keeps the promises of base/world.h and of a kernel: order, bounds,
- * ends, resets, deaths, clocks; and it is a function of its seed.
+/* tests/sim/world_test.c: the simulated world itself keeps the promises of base/world.h and of a kernel:
+ * order, bounds, ends, resets, deaths, clocks; and it is a function of its seed.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -122,7 +122,8 @@ static void unpause(struct timer *t)
     channel_pause(s->channel, false);
 }
 
-static void child_main(void *arg, struct world *w, const char *role, unsigned index, const char *root, struct channel *super)
+static void child_main(void *arg, struct world *w, const char *role, unsigned index, const char *root,
+                       struct channel *super)
 {
     struct scene *s = arg;
     UNUSED(w);
@@ -153,7 +154,8 @@ struct parent {
 static void parent_main(struct world *w, void *arg)
 {
     struct parent *p = arg;
-    struct spawn spec = {.role = "child", .index = 3, .uid = UINT32_MAX, .gid = UINT32_MAX, .root = "/somewhere"};
+    struct spawn spec = {
+        .role = "child", .index = 3, .uid = UINT32_MAX, .gid = UINT32_MAX, .root = "/somewhere"};
     struct child *child;
     assert_int_equal(world_spawn(w, &spec, on_exit_child, p->child, &p->sending.channel, &child), ERR_OK);
     channel_set_user(p->sending.channel, &sending, &p->sending);
@@ -452,14 +454,10 @@ static void test_clocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_channel),
-        cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_bounded),
-        cmocka_unit_test(test_refused_and_timed_out),
-        cmocka_unit_test(test_peer_killed),
-        cmocka_unit_test(test_peer_loses_power),
-        cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_channel),     cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_bounded),     cmocka_unit_test(test_refused_and_timed_out),
+        cmocka_unit_test(test_peer_killed), cmocka_unit_test(test_peer_loses_power),
+        cmocka_unit_test(test_partition),   cmocka_unit_test(test_clocks),
     };
     return cmocka_run_group_tests_name("sim world", tests, NULL, NULL);
 }
