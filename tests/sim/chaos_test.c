@@ -120,7 +120,7 @@ static void test_small_seeds(void **state)
 static void test_lying_disks(void **state)
 {
     UNUSED(state);
-    struct outcome o = run_on(11, SMALL_MESSAGES, 2 * SIM_S, true, true);
+    struct outcome o = run_on(11, 200, 2 * SIM_S, true, true);
     assert_true(o.chaos.n[CHAOS_POWER] > 0);
     assert_true(o.counts.n_acknowledged > 0);
     assert_true(o.counts.n_lost > 0);

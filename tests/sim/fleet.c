@@ -82,7 +82,7 @@ static void make_mail(struct fleet *f, unsigned id)
     struct fleet_mail *m = &f->mails[id];
     m->fleet = f;
     m->id = id;
-    m->node = (unsigned)rng_below(rng, FLEET_NODES);
+    m->node = f->all_large ? 0 : (unsigned)rng_below(rng, FLEET_NODES);
     m->mail.n_rcpts = rng_below(rng, 4) > 0 ? 1 : 1 + (size_t)rng_below(rng, FLEET_RCPTS_MAX);
     for (unsigned k = 0; k < m->mail.n_rcpts; k++) {
         choose_rcpt(f, &m->rcpts[k], k);

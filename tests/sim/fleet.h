@@ -50,7 +50,7 @@ struct fleet {
     uint64_t pace_us; /* between two new messages */
     bool only_good;   /* every recipient has a mailbox */
     bool is_small;    /* no large bodies */
-    bool all_large;   /* bodies of 100 to 200 KiB */
+    bool all_large;   /* bodies of 100 to 200 KiB, all to node1 */
     struct list links;
     unsigned n_unopened; /* files that are no message of ours */
     struct fleet_counts counts;

@@ -263,13 +263,13 @@ static void test_disk_full(void **state)
     UNUSED(state);
     struct fleet *f = calm_fleet(8);
     struct trial during = {.f = f}, after = {.f = f};
-    f->pace_us = 60 * SIM_MS;
+    f->pace_us = 100 * SIM_MS;
     f->all_large = true;
     sim_run_until(f->sim, sim_now_us(f->sim) + SIM_MINUTE);
     set_capacity(f, true);
-    fleet_send(f, 1500);
-    run_until_done(f, 900, sim_now_us(f->sim) + SIM_HOUR);
-    judge(&during, 0, 900);
+    fleet_send(f, 800);
+    run_until_done(f, 550, sim_now_us(f->sim) + SIM_HOUR);
+    judge(&during, 0, 550);
     print_message("# with full disks: %u told to come back, %u without an answer, %u rejected, %u accepted\n",
                   during.n_temporary, during.n_silent, during.n_permanent, during.n_accepted);
     assert_int_equal(during.n_permanent, 0);

@@ -189,6 +189,7 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
         return NULL;
     p->session = s;
     p->id = d->id_next++;
+    p->queue_life = d->queue_life;
     p->scan.at_line_start = true;
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u);
@@ -257,7 +258,7 @@ static enum err send_parts(struct put *p, struct handle *pipe)
 static enum err send_put(struct put *p, struct handle *pipe)
 {
     struct smtpd *d = p->session->d;
-    if (d->queue == NULL)
+    if (d->queue == NULL || p->queue_life != d->queue_life) /* a new queue has not granted this id */
         return ERR_CLOSED;
     /* all or nothing: the parts of one put must not be split by a full channel */
     if (channel_backlog(d->queue) + octets_of(p) > IPC_QUEUE_MAX)
@@ -508,6 +509,7 @@ void put_on_queue_lost(struct smtpd *d)
     }
     d->id_next = d->id_end = d->spare_next = d->spare_end = 0; /* a new queue knows no old grants */
     d->id_asked = false;
+    d->queue_life++;
     session_ids_came(d);
 }
 

@@ -39,6 +39,7 @@ struct put { /* one message on its way */
     struct session *session; /* NULL: the client went away meanwhile */
     enum put_state state;
     uint64_t id;
+    uint64_t queue_life; /* of the queue that granted the id */
     uint32_t flags;
     struct buf body; /* inline octets, or what the pipe has not taken yet */
     uint64_t size;   /* octets so far, trace field included */
@@ -78,6 +79,7 @@ struct smtpd {
     uint64_t memory_used;           /* octets of bodies held here */
     uint64_t id_next, id_end;       /* granted ids */
     uint64_t spare_next, spare_end; /* the grant after that */
+    uint64_t queue_life;            /* counts the queues that were lost */
     bool id_asked;
     bool is_draining, is_drained;
     struct timer drain_timer;
