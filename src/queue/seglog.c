@@ -264,6 +264,11 @@ void store_renew(struct store *s, uint64_t id, uint64_t epoch, uint64_t lease_ms
     seglog_soon(s);
 }
 
+bool store_has_failed(const struct store *s)
+{
+    return s->has_failed;
+}
+
 void store_get_stats(const struct store *s, struct store_stats *out)
 {
     *out = s->stats;

@@ -1,6 +1,8 @@
 /* Reading: an envelope with its results, or a piece of a body. A read owns the memory it gives out until it
  * is released. Places are looked up anew before each step, since the cleaner may move a record between two;
  * while a record is being read its segment is pinned (n_readers), so that the cleaner does not give it away.
+ * What the disk fails to read is tried SEGLOG_READ_TRIES times, as the opening and the cleaner do, before the
+ * caller hears of it: a passing fault of a controller or a cable must not cost a report its original.
  */
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -23,6 +25,8 @@ struct read {
     uint64_t id, offset;
     size_t size;
     struct disk_op op;
+    struct timer pause; /* until op is tried again */
+    unsigned n_tries;   /* of op */
     struct seglog_segment *pinned;
     uint32_t len;       /* of the record being read */
     struct part *parts; /* envelope and results */
@@ -38,6 +42,7 @@ struct read {
 static void free_read(struct seglog_object *o)
 {
     struct read *r = container_of(o, struct read, object);
+    world_timer_cancel(r->store->world, &r->pause);
     for (size_t i = 0; i < r->n_parts; i++)
         mem_free(r->parts[i].mem);
     mem_free(r->parts);
@@ -113,6 +118,26 @@ static void unpin(struct read *r)
         seglog_soon(s);
 }
 
+static void on_pause(struct timer *t)
+{
+    struct read *r = container_of(t, struct read, pause);
+    r->op.err = ERR_OK;
+    r->op.n_done = 0;
+    disk_submit(r->store->disk, &r->op);
+}
+
+/* Did the disk fail at r->op, and is it to be tried again? Then it will be, some time later. */
+static bool tries_again(struct read *r)
+{
+    if (r->op.err == ERR_OK || r->op.err == ERR_NOTFOUND || ++r->n_tries >= SEGLOG_READ_TRIES) {
+        r->n_tries = 0;
+        return false;
+    }
+    r->pause.fire = on_pause;
+    world_timer_set(r->store->world, &r->pause, world_now_ms(r->store->world) + SEGLOG_READ_PAUSE_MS);
+    return true;
+}
+
 static void damaged(struct read *r, const char *file, uint64_t offset, const char *what)
 {
     r->store->stats.n_damaged++;
@@ -167,6 +192,8 @@ static void on_record(struct disk_op *op)
 {
     struct read *r = container_of(op, struct read, op);
     const struct seglog_segment *g = r->pinned;
+    if (tries_again(r))
+        return;
     if (op->err != ERR_OK || op->n_done < op->size) {
         damaged(r, g->name, op->offset, "a record can't be read");
         unpin(r);
@@ -321,6 +348,8 @@ static void close_file(struct read *r, enum err err)
 static void on_crcs(struct disk_op *op)
 {
     struct read *r = container_of(op, struct read, op);
+    if (tries_again(r))
+        return;
     if (op->err != ERR_OK || op->n_done < op->size) {
         damaged(r, r->name, op->offset, "a body file can't be read");
         close_file(r, op->err != ERR_OK ? op->err : ERR_CORRUPT);
@@ -342,6 +371,8 @@ static void on_crcs(struct disk_op *op)
 static void on_chunks(struct disk_op *op)
 {
     struct read *r = container_of(op, struct read, op);
+    if (tries_again(r))
+        return;
     if (op->err != ERR_OK || op->n_done < op->size) {
         damaged(r, r->name, op->offset, "a body file can't be read");
         close_file(r, op->err != ERR_OK ? op->err : ERR_CORRUPT);
@@ -359,6 +390,8 @@ static void on_chunks(struct disk_op *op)
 static void on_file_opened(struct disk_op *op)
 {
     struct read *r = container_of(op, struct read, op);
+    if (tries_again(r))
+        return;
     if (op->err != ERR_OK) {
         damaged(r, r->name, 0, "a body file can't be opened");
         finish_later(r, op->err == ERR_NOTFOUND ? ERR_CORRUPT : op->err);

@@ -22,6 +22,7 @@ struct fixture {
     bool is_opened, is_closed;
     enum err open_err;
     uint64_t n_live, n_damaged, last_id;
+    uint64_t body_id; /* of the last put() */
     bool is_ordered;
 };
 
@@ -124,7 +125,7 @@ static uint64_t put(struct fixture *f, size_t size)
     char *mem = mem_must_alloc(size + 1);
     memset(mem, 'b', size);
     const struct str body = str_of(mem, size), env = STR("from, to");
-    uint64_t body_id = store_new_id(f->s), id = store_new_id(f->s);
+    uint64_t body_id = f->body_id = store_new_id(f->s), id = store_new_id(f->s);
     const struct store_op ops[] = {
         {.kind = STORE_PUT_BODY, .id = body_id, .pieces = &body, .n_pieces = 1},
         {.kind = STORE_PUT_ENVELOPE,
@@ -338,6 +339,35 @@ static size_t count_bodies(const struct fixture *f)
     return n;
 }
 
+/* A finished body file; its id is w->body.id. */
+static void write_body(struct fixture *f, struct writer *w, struct str octets)
+{
+    store_body_open(f->s, &w->body, store_new_id(f->s));
+    step(f, w);
+    for (size_t at = 0; at < octets.n; at += 9999) {
+        store_body_append(&w->body, str_slice(octets, at, at + 9999));
+        step(f, w);
+    }
+    store_body_finish(&w->body);
+    step(f, w);
+    assert_int_equal(w->body.size, octets.n);
+}
+
+/* An envelope that refers to it; its id. */
+static uint64_t put_file(struct fixture *f, struct writer *w)
+{
+    uint64_t id = store_new_id(f->s);
+    const struct store_op ops[] = {
+        {.kind = STORE_PUT_BODY_FILE, .id = w->body.id, .size = w->body.size},
+        {.kind = STORE_PUT_ENVELOPE, .id = id, .body_id = w->body.id, .hint = hint},
+    };
+    struct ticket t = ticket_of(f);
+    assert_int_equal(store_submit(f->s, ops, 2, false, &t.ticket), ERR_OK);
+    store_body_abort(&w->body); /* harmless: the unit has it now */
+    wait_for(f, &t.is_done);
+    return id;
+}
+
 static void test_body_file(void **state)
 {
     (void)state;
@@ -348,26 +378,10 @@ static void test_body_file(void **state)
     for (size_t i = 0; i < SIZE; i++)
         mem[i] = (char)(i * 7 + i / 251);
     struct writer w = {.body = {.done = on_step}}, aborted = w;
-    uint64_t body_id = store_new_id(f.s), id = store_new_id(f.s);
     store_body_open(f.s, &aborted.body, store_new_id(f.s));
     store_body_abort(&aborted.body); /* in the middle of a step */
-    store_body_open(f.s, &w.body, body_id);
-    step(&f, &w);
-    for (size_t at = 0; at < SIZE; at += 9999) {
-        store_body_append(&w.body, str_slice(str_of(mem, SIZE), at, at + 9999));
-        step(&f, &w);
-    }
-    store_body_finish(&w.body);
-    step(&f, &w);
-    assert_int_equal(w.body.size, SIZE);
-    const struct store_op ops[] = {
-        {.kind = STORE_PUT_BODY_FILE, .id = body_id, .size = SIZE},
-        {.kind = STORE_PUT_ENVELOPE, .id = id, .body_id = body_id, .hint = hint},
-    };
-    struct ticket t = ticket_of(&f);
-    assert_int_equal(store_submit(f.s, ops, 2, false, &t.ticket), ERR_OK);
-    store_body_abort(&w.body); /* harmless: the unit has it now */
-    wait_for(&f, &t.is_done);
+    write_body(&f, &w, str_of(mem, SIZE));
+    uint64_t body_id = w.body.id, id = put_file(&f, &w);
     close_store(&f);
     open_sized(&f, SEGMENT);
     assert_int_equal(f.n_live, 1);
@@ -603,6 +617,85 @@ static void test_failed_flush_is_final(void **state)
     teardown(&f);
 }
 
+/* n reads of the disk fail from now on. */
+static void fail_reads(struct fixture *f, uint64_t n)
+{
+    const struct sim_disk_fault fault = {.at = 1, .count = n, .err = ERR_IO, .kinds = 1u << DISK_READ};
+    sim_disk_clear_faults(f->medium);
+    sim_disk_add_fault(f->medium, &fault);
+}
+
+static enum err read_failing(struct fixture *f, uint64_t id, bool is_body, uint64_t n, uint64_t *out_n_reads)
+{
+    struct reading g = {.read = {.done = on_read}};
+    struct sim_disk_counts before, after;
+    fail_reads(f, n);
+    sim_disk_get_counts(f->medium, &before);
+    if (is_body)
+        store_read_body(f->s, id, 0, 100, &g.read);
+    else
+        store_read_envelope(f->s, id, &g.read);
+    wait_for(f, &g.is_done);
+    sim_disk_get_counts(f->medium, &after);
+    *out_n_reads = after.n_reads - before.n_reads + after.n_faults - before.n_faults;
+    if (g.err == ERR_OK)
+        assert_true(g.read.bytes.n > 0);
+    store_read_release(&g.read);
+    return g.err;
+}
+
+/* A fault that passes costs nobody anything; one that stays is an error after so many tries and no more. */
+static void test_reads_are_tried_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    uint64_t n;
+    setup(&f, SEGMENT);
+    uint64_t id = put(&f, 100);
+    for (unsigned is_body = 0; is_body < 2; is_body++) {
+        uint64_t which = is_body ? f.body_id : id;
+        assert_int_equal(read_failing(&f, which, is_body, SEGLOG_READ_TRIES - 1, &n), ERR_OK);
+        assert_int_equal(n, SEGLOG_READ_TRIES);
+        assert_int_equal(read_failing(&f, which, is_body, UINT64_MAX, &n), ERR_IO);
+        assert_int_equal(n, SEGLOG_READ_TRIES);
+    }
+    struct writer w = {.body = {.done = on_step}};
+    write_body(&f, &w, STR("a small one, and yet in a file of its own"));
+    uint64_t body_id = w.body.id;
+    (void)put_file(&f, &w);
+    assert_int_equal(read_failing(&f, body_id, true, SEGLOG_READ_TRIES - 1, &n), ERR_OK);
+    assert_int_equal(read_failing(&f, body_id, true, UINT64_MAX, &n), ERR_IO);
+    assert_int_equal(n, SEGLOG_READ_TRIES);
+    teardown(&f);
+}
+
+/* The process goes while a read waits for its next try. */
+static void test_abandoned_between_two_tries(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, SEGMENT);
+    uint64_t id = put(&f, 100);
+    struct reading g = {.read = {.done = on_read}};
+    struct sim_disk_counts before, now;
+    sim_disk_get_counts(f.medium, &before);
+    fail_reads(&f, UINT64_MAX);
+    store_read_envelope(f.s, id, &g.read);
+    do {
+        turns(&f, 1);
+        sim_disk_get_counts(f.medium, &now);
+    } while (now.n_faults == before.n_faults);
+    assert_false(g.is_done);
+    sim_disk_kill(f.disk);
+    store_abandon(f.s);
+    sim_disk_close(f.disk);
+    sim_disk_clear_faults(f.medium);
+    open_sized(&f, SEGMENT);
+    assert_int_equal(f.n_live, 1);
+    assert_false(g.is_done);
+    teardown(&f);
+}
+
 struct claim {
     struct store_claim claim;
     bool is_done;
@@ -662,6 +755,8 @@ int main(void)
         cmocka_unit_test(test_ids_go_on),
         cmocka_unit_test(test_ids_are_reserved_ahead),
         cmocka_unit_test(test_failed_flush_is_final),
+        cmocka_unit_test(test_reads_are_tried_again),
+        cmocka_unit_test(test_abandoned_between_two_tries),
         cmocka_unit_test(test_claims),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,3 +135,5 @@ struct store_stats {
     bool is_full;       /* the last try to get a segment met ENOSPC */
 };
 void store_get_stats(const struct store *s, struct store_stats *out);
+/* A flush failed: no unit is taken any more in this process life (stats.has_failed, for who asks often). */
+bool store_has_failed(const struct store *s);

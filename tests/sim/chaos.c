@@ -17,6 +17,7 @@ struct later { /* an end of something */
     struct chaos *chaos;
     struct sim_node *node;
     struct sim_host *a, *b;
+    bool has_written; /* the fault may have hit a flush */
 };
 
 static uint64_t below(struct chaos *c, uint64_t bound)
@@ -62,12 +63,14 @@ static void disk_has_room(void *arg)
     mem_free(l);
 }
 
-/* A store that saw a flush fail stays shut until its process is started anew. */
+/* A store that saw a flush fail stays shut until its process is started anew; reads that failed need nobody.
+ */
 static void disk_replaced(void *arg)
 {
     struct later *l = arg;
     sim_disk_clear_faults(sim_host_disk(sim_node_host(l->node)));
-    (void)sim_node_kill(l->node, "queue");
+    if (l->has_written)
+        (void)sim_node_kill(l->node, "queue");
     mem_free(l);
 }
 
@@ -98,6 +101,7 @@ static void begin_disk(struct chaos *c, enum chaos_kind kind)
                                      1u << DISK_SYNC_DIR | 1u << DISK_RENAME};
     struct sim_disk_fault fault = {
         .at = 1 + below(c, 20), .count = 1 + below(c, 3), .kinds = kinds[below(c, 4)], .err = ERR_IO};
+    l->has_written = fault.kinds != 1u << DISK_READ;
     sim_disk_clear_faults(d);
     sim_disk_add_fault(d, &fault);
     call(c, 30 * SIM_S, disk_replaced, l);

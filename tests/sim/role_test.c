@@ -248,6 +248,32 @@ static void test_queue_away(void **state)
     fleet_del(&f);
 }
 
+/* The queue dies while messages are on their way in: these are refused for now, and no session stays without
+ * a queue. */
+static void test_queue_restarts_under_load(void **state)
+{
+    UNUSED(state);
+    struct fleet *f = calm_fleet(10);
+    struct trial after = {.f = f};
+    sim_plan(f->sim)->latency_us = 200 * SIM_MS;
+    f->pace_us = 20 * SIM_MS;
+    fleet_send(f, 1500);
+    for (unsigned i = 0; i < 4; i++) {
+        sim_run_until(f->sim, sim_now_us(f->sim) + 3 * SIM_S);
+        for (unsigned k = 0; k < FLEET_NODES; k++)
+            assert_true(sim_node_kill(f->nodes[k], "queue"));
+    }
+    sim_run_until(f->sim, sim_now_us(f->sim) + 5 * SIM_S);
+    unsigned from = f->n_sent;
+    assert_true(from < f->n_mails - 100);
+    assert_true(sim_run_until_true(f->sim, sim_now_us(f->sim) + SIM_HOUR, fleet_all_sent, f));
+    judge(&after, from, f->n_mails);
+    assert_int_equal(after.n_accepted, f->n_mails - from);
+    sim_run_until(f->sim, sim_now_us(f->sim) + SIM_HOUR);
+    check_account(f);
+    fleet_del(&f);
+}
+
 static void set_capacity(struct fleet *f, bool is_full)
 {
     for (unsigned i = 0; i < FLEET_NODES; i++) {
@@ -325,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_supervisor_dies),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_queue_away),
+        cmocka_unit_test(test_queue_restarts_under_load),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_flush_fails),
     };

@@ -47,7 +47,7 @@ void queue_store_idle(struct queue *q)
 bool queue_may_start(const struct queue *q)
 {
     return q->phase == QUEUE_OPEN && q->n_works < QUEUE_WORKS_MAX && list_is_empty(&q->submit_waiting) &&
-           q->trouble != ERR_IO;
+           !store_has_failed(q->store); /* an outcome could not be recorded */
 }
 
 /* ---- turns ---- */

@@ -164,6 +164,7 @@ struct work {
     uint64_t epoch;
     struct store_read read;
     bool is_reading, has_read;
+    enum err read_err; /* of the envelope */
     struct store_read body_read;
     bool body_reading, has_body;
     struct fresh *fresh, *body_of; /* body_of: whose octets the body is, or NULL */

@@ -32,7 +32,7 @@ void queue_trouble(struct queue *q, enum err err, const char *what)
 
 void queue_trouble_over(struct queue *q)
 {
-    if (q->trouble == ERR_OK || q->trouble == ERR_IO) /* a failed flush is for good */
+    if (q->trouble == ERR_OK || store_has_failed(q->store))
         return;
     q->trouble = ERR_OK;
     log_info(q->world->log, "queue.trouble-over", LU("troubles", q->count.trouble));

@@ -165,6 +165,112 @@ static void test_broken_disk(void **state)
     test_world_fini(&w);
 }
 
+struct rot {
+    struct sim_disk *medium;
+    struct str needle;
+    uint64_t at[8];
+    char path[8][64];
+    unsigned n;
+};
+
+static void find_octets(void *arg, const char *path, uint64_t size)
+{
+    struct rot *rot = arg;
+    char *mem = mem_must_alloc((size_t)size + 1);
+    assert_true(sim_disk_peek(rot->medium, path, 0, mem, (size_t)size));
+    struct str rest = str_of(mem, (size_t)size);
+    for (size_t at; (at = str_find(rest, rot->needle)) != STR_NPOS; rest = str_skip(rest, at + 1)) {
+        assert_true(rot->n < ARRAY_LEN(rot->at));
+        rot->at[rot->n] = (uint64_t)(rest.p - mem) + at;
+        (void)snprintf(rot->path[rot->n++], sizeof rot->path[0], "%s", path);
+    }
+    mem_free(mem);
+}
+
+/* The medium damages every copy of these octets. */
+static void rot_octets(struct test_world *w, struct str needle)
+{
+    struct rot rot = {.medium = w->medium, .needle = needle};
+    sim_disk_each_file(w->medium, ".", find_octets, &rot);
+    assert_true(rot.n > 0);
+    for (unsigned i = 0; i < rot.n; i++)
+        assert_true(sim_disk_rot(w->medium, rot.path[i], rot.at[i], 0x40));
+}
+
+static void report_without_original(struct test_world *w, const struct ipc_local_job *m, struct handle *given)
+{
+    assert_true(str_find(m->body, STR("can't be read from the queue's disk")) != STR_NPOS);
+    assert_true(str_find(m->body, STR("Final-Recipient: rfc822; x@one.two")) != STR_NPOS);
+    assert_true(str_find(m->body, STR("rfc822-headers")) == STR_NPOS);
+    script_local_takes(w, m, given);
+}
+
+/* A message that is held, in a queue that has been started since: nothing of it is in memory. */
+static uint64_t put_held(struct test_world *w, struct buf *rows)
+{
+    uint64_t id;
+    w->on_relay_job = script_relay_defers;
+    assert_int_equal(
+        test_put(w, "alice@example.org", "x@one.two", STR("Subject: here\r\n\r\nit stood\r\n"), &id), ERR_OK);
+    test_run(w, 1000);
+    assert_int_equal(test_ask(w, CTL_HOLD, id, "", 0, rows), ERR_OK);
+    test_kill(w);
+    w->on_relay_job = script_relay_takes;
+    w->n_relay_jobs = 0;
+    test_start(w);
+    assert_int_equal(schedule_find(&w->q->schedule, id)->state, ENTRY_HELD);
+    return id;
+}
+
+/* A body that the medium has damaged for good: an attempt like others, by the schedule, and in the end its
+ * sender hears of it. Nothing of it goes out. */
+static void test_damaged_body(void **state)
+{
+    UNUSED(state);
+    struct test_world w;
+    struct buf rows;
+    script_begin(&w, 94);
+    buf_init(&rows, 65536);
+    w.on_local_job = report_without_original;
+    uint64_t id = put_held(&w, &rows);
+    rot_octets(&w, STR("it stood"));
+    assert_int_equal(test_ask(&w, CTL_RELEASE, id, "", 0, &rows), ERR_OK);
+    test_run(&w, HOUR);
+    assert_in_range(test_count(&w, EVENT_DEFERRED), 4, 9);
+    assert_non_null(schedule_find(&w.q->schedule, id));
+    test_run(&w, 5 * (uint64_t)DAY + 6 * HOUR);
+    assert_int_equal(w.n_relay_jobs, 0);
+    assert_int_equal(test_count(&w, EVENT_EXPIRED), 1);
+    assert_int_equal(test_count(&w, EVENT_BOUNCED), 1);
+    assert_int_equal(w.n_local_jobs, 1);
+    script_expect_empty(&w);
+    buf_fini(&rows);
+    test_world_fini(&w);
+}
+
+/* Reads that fail for a minute delay mail and cost nothing else. */
+static void test_reads_fail_for_a_while(void **state)
+{
+    UNUSED(state);
+    struct test_world w;
+    struct buf rows;
+    script_begin(&w, 95);
+    buf_init(&rows, 65536);
+    uint64_t id = put_held(&w, &rows);
+    struct sim_disk_fault f = {.at = 1, .count = UINT64_MAX, .kinds = 1u << DISK_READ, .err = ERR_IO};
+    sim_disk_add_fault(w.medium, &f);
+    assert_int_equal(test_ask(&w, CTL_RELEASE, id, "", 0, &rows), ERR_OK);
+    test_run(&w, MINUTE);
+    sim_disk_clear_faults(w.medium);
+    assert_int_equal(w.n_relay_jobs, 0);
+    assert_true(test_count(&w, EVENT_TROUBLE) >= 1);
+    test_run(&w, 20 * MINUTE);
+    assert_int_equal(w.n_relay_jobs, 1);
+    script_expect_empty(&w);
+    buf_fini(&rows);
+    test_world_fini(&w);
+}
+
 /* ---- operators ---- */
 static size_t count_lines(const struct buf *b)
 {
@@ -400,11 +506,18 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restart),       cmocka_unit_test(test_power_loss_after_ack),
-        cmocka_unit_test(test_second_server), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_broken_disk),   cmocka_unit_test(test_operator),
-        cmocka_unit_test(test_drop),          cmocka_unit_test(test_long_list),
-        cmocka_unit_test(test_reload),        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_power_loss_after_ack),
+        cmocka_unit_test(test_second_server),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_broken_disk),
+        cmocka_unit_test(test_damaged_body),
+        cmocka_unit_test(test_reads_fail_for_a_while),
+        cmocka_unit_test(test_operator),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_long_list),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_drain),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,7 @@ void work_set_phase(struct work *w, enum work_phase to)
                          [WORK_ENDED] = true},
         [WORK_READING] = {[WORK_QUEUED] = true,
                           [WORK_RUNNING] = true,
+                          [WORK_BOUNCING] = true,
                           [WORK_SUBMITTING] = true,
                           [WORK_RECORDING] = true,
                           [WORK_ENDED] = true},
@@ -170,10 +171,13 @@ static void maybe_loaded(struct work *w)
     }
     if (w->phase != WORK_LOADING || w->is_claiming || w->is_reading)
         return;
-    if (!decode(
-            w)) { /* unreadable for now or for good: it stays for an operator to see, tried once a while */
-        queue_trouble(w->q, ERR_CORRUPT, "an envelope could not be read");
-        work_postpone(w, (uint64_t)w->q->config->retry_max_s * 1000);
+    if (!decode(w)) {
+        /* What is damaged stays for an operator to see and is tried once in a while; a fault that passes, or
+         * want of memory, soon. */
+        const struct config *c = w->q->config;
+        bool passes = w->read_err == ERR_IO || w->read_err == ERR_NOMEM;
+        queue_trouble(w->q, passes ? w->read_err : ERR_CORRUPT, "an envelope could not be read");
+        work_postpone(w, (uint64_t)(passes ? c->retry_first_s : c->retry_max_s) * 1000);
         return;
     }
     work_set_phase(w, WORK_ROUTING);
@@ -214,6 +218,7 @@ static void on_loaded(struct store_read *r, enum err err)
     w->is_reading = false;
     w->has_read = true;
     queue_store_idle(w->q);
+    w->read_err = err;
     if (err != ERR_OK)
         r->bytes = STR_NIL; /* decode() says so */
     maybe_loaded(w);
@@ -400,9 +405,17 @@ static void on_body(struct store_read *r, enum err err)
         maybe_free(w);
         return;
     }
+    if (err == ERR_NOMEM) {
+        queue_trouble(w->q, err, "no memory for a body");
+        work_postpone(w, QUEUE_LOST_MS);
+        return;
+    }
     if (err != ERR_OK || r->bytes.n != w->envelope.body_size) {
+        /* An attempt like any other that failed: seen in the queue, tried again by the schedule, and in the
+         * end the sender is told. Silence would be the one wrong answer. */
         queue_trouble(w->q, err == ERR_OK ? ERR_CORRUPT : err, "a body could not be read");
-        work_postpone(w, (uint64_t)w->q->config->retry_first_s * 1000);
+        w->outcome = SCHEDULE_NEUTRAL;
+        result_all(w, RESULT_TEMPORARY, ESC(4, 3, 0), STR("the message can't be read from the queue's disk"));
         return;
     }
     enqueue(w);
