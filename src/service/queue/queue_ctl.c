@@ -130,7 +130,9 @@ static void act(struct ask *a, struct schedule_entry *e)
         } else if (e->state == ENTRY_WAITING) {
             struct schedule_site *site = e->site;
             schedule_take(&q->schedule, e, now_ms);
-            schedule_wait(&q->schedule, e, now_ms, now_ms);
+            /* Before all others there: at a blocked site only one is tried, and it should be the one that was
+             * named. */
+            schedule_wait(&q->schedule, e, 0, now_ms);
             schedule_site_unblock(&q->schedule, site, now_ms);
             a->n_done++;
         }

@@ -354,6 +354,42 @@ static void test_operator(void **state)
     test_world_fini(&w);
 }
 
+static void one_is_tried(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    uint64_t *tried = w->script;
+    *tried = m->id;
+    script_relay_unreachable(w, m, given);
+}
+
+/* A site that is blocked is tried with one message: the one that the operator named. */
+static void test_retry_of_one(void **state)
+{
+    UNUSED(state);
+    struct test_world w;
+    struct buf rows;
+    uint64_t ids[20], tried = 0;
+    script_begin(&w, 97);
+    buf_init(&rows, 65536);
+    w.on_relay_job = script_relay_unreachable;
+    for (unsigned i = 0; i < ARRAY_LEN(ids); i++)
+        assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), &ids[i]), ERR_OK);
+    test_run(&w, HOUR);
+    w.script = &tried;
+    w.on_relay_job = one_is_tried;
+    for (unsigned i = 0; i < ARRAY_LEN(ids); i++) {
+        uint64_t jobs = w.n_relay_jobs;
+        assert_int_equal(test_ask(&w, CTL_RETRY, ids[i], "", 0, &rows), ERR_OK);
+        test_run(&w, 500);
+        assert_int_equal(w.n_relay_jobs, jobs + 1);
+        assert_int_equal(tried, ids[i]);
+    }
+    w.on_relay_job = script_relay_takes;
+    test_run(&w, DAY);
+    script_expect_empty(&w);
+    buf_fini(&rows);
+    test_world_fini(&w);
+}
+
 static void test_drop(void **state)
 {
     UNUSED(state);
@@ -514,6 +550,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_damaged_body),
         cmocka_unit_test(test_reads_fail_for_a_while),
         cmocka_unit_test(test_operator),
+        cmocka_unit_test(test_retry_of_one),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_long_list),
         cmocka_unit_test(test_reload),
