@@ -282,4 +282,5 @@ def main():
     shutil.rmtree(a.folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
