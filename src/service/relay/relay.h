@@ -16,6 +16,7 @@ enum {
     RELAY_JOBS_MAX = 4096,
     RELAY_HOPS_MAX = DNS_MX_MAX,
     RELAY_PIECE = 64 * 1024,
+    RELAY_TURN_OCTETS = 256 * 1024, /* what one connection writes, or reads, before others have their turn */
     RELAY_ARENA_CHUNK = 4096,
     RELAY_IDLE_MAX = 1000, /* connections kept in all */
     RELAY_HOST_TEXT = 400,

@@ -230,8 +230,6 @@ void relay_link_quit(struct link *k)
     }
     link_set_state(k, LINK_QUITTING);
     smtp_client_quit(k->client, world_now_ms(k->relay->world));
-    uint64_t due = smtp_client_deadline(k->client); /* sooner than what the timer was set for */
-    world_timer_set(k->relay->world, &k->timer, due);
     relay_link_pump(k);
 }
 
@@ -362,20 +360,24 @@ static void take_events(struct link *k)
     }
 }
 
+/* Leaves something in the output when the turn's share is used up: then the connection is wanted writable and
+ * comes back. */
 static void flush(struct link *k)
 {
     uint64_t now = world_now_ms(k->relay->world);
     enum err e = ERR_OK;
+    size_t n, left = RELAY_TURN_OCTETS;
     while (!k->is_dead && e == ERR_OK) {
         give_body(k);
         take_events(k);
-        struct str out = k->is_dead ? STR_NIL : smtp_client_output(k->client);
-        size_t n;
+        struct str out = k->is_dead ? STR_NIL : str_slice(smtp_client_output(k->client), 0, left);
         if (out.n == 0)
             return;
         e = conn_write(k->conn, &out, 1, &n);
-        if (e == ERR_OK)
+        if (e == ERR_OK) {
+            left -= n;
             smtp_client_sent(k->client, n, now);
+        }
     }
     if (!k->is_dead && e != ERR_AGAIN) {
         smtp_client_eof(k->client, e);
@@ -386,7 +388,7 @@ static void flush(struct link *k)
 static void read_all(struct link *k)
 {
     struct relay *r = k->relay;
-    for (int i = 0; i < 4 && !k->is_dead; i++) {
+    for (int i = 0; i < RELAY_TURN_OCTETS / RELAY_SCRATCH && !k->is_dead; i++) {
         size_t n, used = 0;
         enum err e = conn_read(k->conn, r->scratch, sizeof r->scratch, &n);
         if (e == ERR_AGAIN)
@@ -409,11 +411,20 @@ static void read_all(struct link *k)
     }
 }
 
+/* A deadline that comes sooner than the timer was set for; one that went further off waits for the timer. */
+static void hurry_timer(struct link *k)
+{
+    uint64_t due = smtp_client_deadline(k->client);
+    if (k->state != LINK_IDLE && (!k->timer.is_set || due < k->timer.node.key))
+        world_timer_set(k->relay->world, &k->timer, due);
+}
+
 void relay_link_pump(struct link *k)
 {
     if (k->in_pump || k->is_dead || k->client == NULL)
         return;
     k->in_pump = true;
+    take_events(k); /* while events wait the client reads nothing */
     read_all(k);
     if (!k->is_dead)
         take_events(k);
@@ -421,6 +432,7 @@ void relay_link_pump(struct link *k)
     k->in_pump = false;
     if (k->is_dead)
         return;
+    hurry_timer(k);
     unsigned want = CONN_READABLE | (smtp_client_output(k->client).n > 0 ? (unsigned)CONN_WRITABLE : 0u);
     if (want != k->want) {
         k->want = want;
