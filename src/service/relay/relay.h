@@ -31,7 +31,7 @@ struct job {
     struct relay *relay;
     uint64_t token, id, size;
     uint32_t flags;
-    bool is_lmtp, is_asking, was_retried;
+    bool is_lmtp, is_asking;
     struct buf text; /* everything that the job's slices point into */
     struct str site, sender, body;
     struct str *rcpts;
@@ -99,6 +99,8 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
 void job_del(struct job *j);
 /* Takes an idle connection to its site or starts looking for a server. */
 void job_start(struct job *j);
+/* On a new connection from the first hop on: the kept one was worth nothing. */
+void job_start_anew(struct job *j);
 /* This address did not work (text in j->fail_*): the next one, the next hop, or the end. */
 void job_next_address(struct job *j);
 void job_on_answer(struct relay *r, const struct ipc_host_answer *m);

@@ -1,9 +1,9 @@
 /* service/relay/relay_conn.c: one connection to a server, and the job on it.
  *
  * CONNECTING -> HELLO (smtp_client greets) -> BUSY (a job) -> IDLE (kept for the next job to the same site)
- * -> BUSY ...; QUITTING ends it politely. A server that closes an idle connection, or answers the first
- * command on a kept one with nothing but a closed connection, has said nothing about the message: the job
- * gets a new connection, once.
+ * -> BUSY ...; QUITTING ends it politely. A server that closes the connection, falls silent or answers 421
+ * before it said anything of a job and before it got any of the body has said nothing about the message: on a
+ * kept connection the job gets a new one, on a new connection the next server has its turn.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -167,20 +167,33 @@ static struct job_result result_of(const struct link *k, const struct smtp_clien
                                .text = res->text};
 }
 
-/* Did a kept connection just turn out to be dead before the server said anything about this job? */
-static bool was_stale(const struct link *k)
+/* Did the server go before it said a word of this job, and before any of the body went out? */
+static bool is_unheard(const struct link *k)
 {
     const struct job *j = k->job;
     const struct smtp_client_result *res = smtp_client_results(k->client);
-    if (smtp_client_n_jobs(k->client) < 2 || smtp_client_is_ready(k->client) || j->was_retried ||
-        j->body_begun)
+    if (smtp_client_is_ready(k->client) || j->body_begun || j->n_read > 0 || j->n_given > 0)
         return false;
     for (uint32_t i = 0; i < j->n_rcpts; i++) {
         bool silent = res[i].outcome == SMTP_OUTCOME_TEMPORARY && (res[i].code == 0 || res[i].code == 421);
-        if (!silent || res[i].stage > SMTP_AT_RCPT)
+        if (!silent || res[i].stage > SMTP_AT_DATA)
             return false;
     }
     return true;
+}
+
+/* A kept connection was worth nothing any more: the job begins anew, on a new one, once. Else the next server
+ * has its turn; what this one did is told when there is none. */
+static void go_on_elsewhere(struct link *k)
+{
+    bool was_kept = smtp_client_n_jobs(k->client) > 1;
+    const struct smtp_client_result *res = smtp_client_results(k->client);
+    struct job *j = leave_job(k);
+    job_note(j, res->stage, res->code, res->esc, k->host, res->text);
+    if (was_kept)
+        job_start_anew(j);
+    else
+        job_next_address(j);
 }
 
 static void finish_job(struct link *k)
@@ -189,14 +202,8 @@ static void finish_job(struct link *k)
     const struct smtp_client_result *res = smtp_client_results(k->client);
     struct job_result out[QUEUE_RCPTS_PER_ATTEMPT_MAX];
     uint32_t n = j->n_rcpts;
-    if (was_stale(k)) {
-        leave_job(k);
-        j->was_retried = true;
-        list_remove(
-            &j->link); /* to the end: idle connections to the same dead server are not tried one by one */
-        list_push_back(&k->relay->jobs, &j->link);
-        j->hop = j->n_tried = j->n_absent = 0;
-        job_start(j);
+    if (is_unheard(k)) {
+        go_on_elsewhere(k);
         return;
     }
     for (uint32_t i = 0; i < n; i++)

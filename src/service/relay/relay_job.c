@@ -1,9 +1,10 @@
 /* service/relay/relay_job.c: one job's search for a server that takes it.
  *
  * Hops come sorted by preference from the queue. A hop with a name is asked of lookup for its addresses; each
- * address is tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before MAIL
- * (no connection, a bad greeting or hello) leads to the next address; what a server says of sender,
- * recipients or message is final for this attempt. When nothing is left the job has failed for now; only when
+ * address is tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before the
+ * server has said anything of the job (no connection, a bad greeting or hello, a connection that ends, 421)
+ * leads to the next address; what a server says of sender, recipients or message is final for this attempt.
+ * When nothing is left the job has failed for now; only when
  * no hop's name exists at all it has failed for good.
  */
 #include "service/relay/relay.h"
@@ -168,15 +169,19 @@ void job_next_address(struct job *j)
     }
 }
 
+void job_start_anew(struct job *j)
+{
+    j->hop = j->n_tried = j->n_absent = 0;
+    try_hop(j);
+}
+
 void job_start(struct job *j)
 {
     struct link *k = relay_find_idle(j->relay, j->site, j->is_lmtp);
-    if (k != NULL) {
+    if (k != NULL)
         relay_link_take_job(k, j);
-        return;
-    }
-    j->hop = 0;
-    try_hop(j);
+    else
+        job_start_anew(j);
 }
 
 static void note_answer(struct job *j, const struct ipc_host_answer *m)

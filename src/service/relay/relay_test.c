@@ -608,6 +608,30 @@ static void each_command_has_its_own_time(void **state)
 
 /* ---- connections that are kept --------------------------------------------------------------- */
 
+/* Two connections to one site, both idle. */
+static void keep_two(struct conn *out[2])
+{
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1"}});
+    out[0] = greets();
+    give(&(struct order){.token = 2, .hosts = {"192.0.2.1"}});
+    out[1] = greets();
+    takes(out[0]);
+    takes(out[1]);
+}
+
+static void a_job_on_a_stale_connection_gets_a_new_one(void **state)
+{
+    UNUSED(state);
+    struct conn *c[2];
+    keep_two(c);
+    give(&(struct order){.token = 3, .hosts = {"192.0.2.1"}});
+    struct conn *first = c[0]->out.n > 0 ? c[0] : c[1];
+    say(first, "421 4.7.0 one message a connection\n");
+    assert_int_equal(the->n_conns, 3); /* not the other one: it is as old */
+    takes(greets());
+    assert_int_equal(last_result(3)->token, 3);
+}
+
 static void a_server_that_begins_another_reply_is_left(void **state)
 {
     UNUSED(state);
@@ -634,6 +658,54 @@ static void a_reply_that_waits_is_not_lost_to_a_job_that_ends_at_once(void **sta
     give(&(struct order){.token = 2, .hosts = {"192.0.2.1"}, .rcpts = {"r\xc3\xbc@y.test"}});
     assert_int_equal(last_result(2)->kind, RESULT_PERMANENT);
     assert_true(c->is_closed);
+}
+
+/* ---- servers that say nothing of the message --------------------------------------------------- */
+
+static void a_server_that_goes_before_a_word_of_the_job_is_not_the_last(void **state)
+{
+    UNUSED(state);
+    static const char *const words[] = {"", "250 ok\n", "421 4.3.2 going down\n",
+                                        "250 ok\n421 4.3.2 going down\n", "nonsense\n"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        give(&(struct order){.token = i, .hosts = {"192.0.2.1", "192.0.2.2"}});
+        struct conn *c = greets();
+        expect(c, ENVELOPE);
+        if (words[i][0] != '\0')
+            say(c, words[i]);
+        if (!c->is_closed)
+            server_closes(c);
+        assert_true(netaddr_eq(&dialled()->to, &the->conns[1].to));
+        takes(greets());
+        assert_int_equal(last_result(i + 1)->kind, RESULT_OK);
+        pass(SMTP_CLIENT_IDLE_MS);
+        server_closes(&the->conns[the->n_conns - 1]);
+    }
+}
+
+static void what_the_last_one_did_is_told(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1"}});
+    struct conn *c = greets();
+    expect(c, ENVELOPE);
+    say(c, "421 4.7.0 try later\n");
+    const struct result *r = last_result(1);
+    assert_true(r->kind == RESULT_TEMPORARY && r->code == 421 && r->stage == SMTP_AT_MAIL &&
+                r->esc.subject == 7);
+    assert_string_equal(r->text, "try later");
+    assert_string_equal(r->host, "192.0.2.1:25");
+}
+
+static void what_a_server_says_of_a_recipient_counts(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1", "192.0.2.2"}, .rcpts = {"a@y.test", "b@y.test"}});
+    struct conn *c = greets();
+    say(c, "250 ok\n450 4.2.0 later\n421 4.3.2 bye\n");
+    assert_int_equal(the->n_results, 2);
+    assert_true(the->results[0].code == 450 && the->results[1].code == 421);
+    assert_int_equal(the->n_conns, 1);
 }
 
 /* ---- one connection among others --------------------------------------------------------------- */
@@ -672,8 +744,12 @@ int main(void)
         T(a_host_that_is_nowhere_is_for_good_one_that_is_silent_is_not),
         T(a_refusal_that_ignores_quit_costs_ten_seconds),
         T(each_command_has_its_own_time),
+        T(a_job_on_a_stale_connection_gets_a_new_one),
         T(a_server_that_begins_another_reply_is_left),
         T(a_reply_that_waits_is_not_lost_to_a_job_that_ends_at_once),
+        T(a_server_that_goes_before_a_word_of_the_job_is_not_the_last),
+        T(what_the_last_one_did_is_told),
+        T(what_a_server_says_of_a_recipient_counts),
         T(a_fast_server_gets_a_bounded_piece_a_turn),
     };
     return cmocka_run_group_tests_name("relay", tests, NULL, NULL);
