@@ -39,6 +39,8 @@ enum limits {
     SMTP_CLIENT_RCPT_MS = 5 * 60 * 1000,
     SMTP_CLIENT_DATA_INIT_MS = 2 * 60 * 1000,
     SMTP_CLIENT_DATA_BLOCK_MS = 3 * 60 * 1000,
+    SMTP_CLIENT_RATE_FLOOR = 500, /* octets a second over SMTP_CLIENT_RATE_WINDOW_MS, while some wait */
+    SMTP_CLIENT_RATE_WINDOW_MS = 5 * 60 * 1000,
     SMTP_CLIENT_DATA_END_MS = 10 * 60 * 1000,
     SMTP_CLIENT_QUIT_MS = 10 * 1000,
     SMTP_CLIENT_IDLE_MS = 10 * 1000, /* a kept connection waits this long for the next message */

@@ -13,6 +13,12 @@ const char *smtp_client_stage_name(enum smtp_client_stage st)
     return names[st];
 }
 
+static void start_window(struct smtp_client *c)
+{
+    c->window_ms = c->now_ms;
+    c->window_sent = c->sent_total;
+}
+
 void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
 {
     enum {
@@ -37,6 +43,8 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     must(allowed[c->state][to]);
     c->state = to;
     c->progress_ms = c->now_ms;
+    if (to == SMTP_CLIENT_ST_BODY || (to == SMTP_CLIENT_ST_END && c->out.n == 0))
+        start_window(c);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -218,6 +226,23 @@ struct str smtp_client_output(const struct smtp_client *c)
     return buf_str(&c->out);
 }
 
+/* The rate counts while octets of the message wait for the server to take them. */
+static bool is_rated(const struct smtp_client *c)
+{
+    return (c->state == SMTP_CLIENT_ST_BODY || c->state == SMTP_CLIENT_ST_END) && c->out.n > 0;
+}
+
+static bool is_window_over(const struct smtp_client *c)
+{
+    return is_rated(c) && c->now_ms - c->window_ms >= SMTP_CLIENT_RATE_WINDOW_MS;
+}
+
+static bool is_fast_enough(const struct smtp_client *c)
+{
+    uint64_t least = (uint64_t)SMTP_CLIENT_RATE_FLOOR * SMTP_CLIENT_RATE_WINDOW_MS / 1000;
+    return c->sent_total - c->window_sent >= least;
+}
+
 void smtp_client_sent(struct smtp_client *c, size_t n, uint64_t now_ms)
 {
     c->now_ms = now_ms;
@@ -227,6 +252,8 @@ void smtp_client_sent(struct smtp_client *c, size_t n, uint64_t now_ms)
     buf_consume(&c->out, n);
     c->sent_total += n;
     c->progress_ms = now_ms;
+    if (is_window_over(c) && is_fast_enough(c))
+        start_window(c);
     smtp_client_pump(c); /* there is room again */
 }
 
@@ -297,6 +324,8 @@ size_t smtp_client_body(struct smtp_client *c, struct str piece, uint64_t now_ms
     if (c->state != SMTP_CLIENT_ST_BODY || piece.n == 0)
         return 0;
     size_t before = c->out.n, room = c->out.max - before;
+    if (before == 0)
+        start_window(c);                                   /* the server has taken all there was */
     size_t want = piece.n > room / 2 ? room : piece.n * 2; /* every octet might be a dot */
     if (!buf_reserve(&c->out, want)) {
         lose_connection(c, ESC(4, 3, 0), STR("no memory for the output"));
@@ -370,7 +399,9 @@ uint64_t smtp_client_deadline(const struct smtp_client *c)
 {
     if (c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_DEAD)
         return UINT64_MAX;
-    return c->progress_ms + timeout_ms(c);
+    uint64_t due_ms = c->progress_ms + timeout_ms(c);
+    uint64_t window_due_ms = c->window_ms + SMTP_CLIENT_RATE_WINDOW_MS;
+    return is_rated(c) && window_due_ms < due_ms ? window_due_ms : due_ms;
 }
 
 void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
@@ -380,6 +411,13 @@ void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
     if (now_ms < smtp_client_deadline(c))
         return;
     c->now_ms = now_ms;
+    if (now_ms < c->progress_ms + timeout_ms(c)) {
+        if (is_fast_enough(c))
+            start_window(c);
+        else
+            lose_connection(c, ESC(4, 4, 2), STR("the server took too few octets in too long a time"));
+        return;
+    }
     buf_init_fixed(&b, mem, sizeof mem);
     buf_printf(&b, "timed out after %llu s", (unsigned long long)timeout_ms(c) / 1000);
     lose_connection(c, ESC(4, 4, 2), buf_str(&b));

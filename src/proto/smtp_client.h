@@ -3,10 +3,11 @@
  *
  * Owns:     an output buffer of bounded size, an arena for the present job's texts.
  * Limits:   base/limits.h: reply size, recipients a job (QUEUE_RCPTS_PER_ATTEMPT_MAX), output 64 KiB.
+ *           The time for each reply, and for a message the time without progress and a least rate.
  * Errors:   never fails: everything becomes an outcome per recipient.
- * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by wire/address
- * when they came in and are checked again for CR, LF and NUL when written. RFC:      5321, 1870, 2033, 2034,
- * 2920, 6152, 6531.
+ * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by
+ *           wire/address when they came in and are checked again for CR, LF and NUL when written.
+ * RFC:      5321, 1870, 2033, 2034, 2920, 6152, 6531.
  *
  * Use: init, feed() the greeting, next() until false, output()/sent(); SMTP_CLIENT_READY: job() or quit();
  * SMTP_CLIENT_WANT_BODY: body() as output drains, then body_end(); SMTP_CLIENT_JOB_DONE: results are final.

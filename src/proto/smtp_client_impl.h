@@ -50,6 +50,8 @@ struct smtp_client {
     uint64_t now_ms;
     uint64_t progress_ms;           /* the last time something came about; partial replies are nothing */
     uint64_t out_total, sent_total; /* octets ever put into out, and taken from it */
+    uint64_t window_ms,
+        window_sent; /* where the rate of the body is measured from: time, and sent_total then */
 
     bool is_early;     /* the reply that is being read began before its command was out */
     bool job_open;     /* a job was given and SMTP_CLIENT_JOB_DONE not yet said */

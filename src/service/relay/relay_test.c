@@ -606,6 +606,54 @@ static void each_command_has_its_own_time(void **state)
     assert_true(c->is_closed);
 }
 
+/* A large body has begun on it, of which it takes what room says. */
+static struct conn *slow_server(struct conn **out_pipe)
+{
+    struct conn *pipe = new_conn();
+    pipe->n_endless = BIG;
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1"}, .pipe = pipe, .n_piped = BIG});
+    struct conn *c = greets();
+    expect(c, ENVELOPE);
+    c->room = 0;
+    say(c, "250 ok\n250 ok\n354 go\n");
+    *out_pipe = pipe;
+    return c;
+}
+
+static void a_server_that_takes_an_octet_at_a_time_is_left(void **state)
+{
+    UNUSED(state);
+    struct conn *pipe, *c = slow_server(&pipe);
+    uint64_t begun_ms = the->now_ms;
+    while (!c->is_closed) {
+        assert_true(the->now_ms - begun_ms < SMTP_CLIENT_RATE_WINDOW_MS);
+        pass(SMTP_CLIENT_DATA_BLOCK_MS - 1000);
+        c->room = c->is_closed ? 0 : 1;
+        poke(c);
+    }
+    assert_true(last_result(1)->kind == RESULT_TEMPORARY && last_result(1)->stage == SMTP_AT_DATA);
+    assert_non_null(strstr(last_result(1)->text, "too few octets"));
+}
+
+static void a_server_that_is_just_fast_enough_gets_all(void **state)
+{
+    UNUSED(state);
+    enum { STEP_MS = 60 * 1000 };
+    struct conn *pipe, *c = slow_server(&pipe);
+    while (pipe->n_endless > 0 || c->n_written < BIG) {
+        pass(STEP_MS);
+        c->room = SMTP_CLIENT_RATE_FLOOR * STEP_MS / 1000 * 3 / 2; /* the window may end before a step */
+        pipe->is_eof = pipe->n_endless == 0;
+        poke(c);
+        poke(pipe);
+        assert_false(c->is_closed);
+    }
+    c->room = SIZE_MAX;
+    poke(c);
+    say(c, "250 taken\n");
+    assert_int_equal(last_result(1)->kind, RESULT_OK);
+}
+
 /* ---- connections that are kept --------------------------------------------------------------- */
 
 /* Two connections to one site, both idle. */
@@ -744,6 +792,8 @@ int main(void)
         T(a_host_that_is_nowhere_is_for_good_one_that_is_silent_is_not),
         T(a_refusal_that_ignores_quit_costs_ten_seconds),
         T(each_command_has_its_own_time),
+        T(a_server_that_takes_an_octet_at_a_time_is_left),
+        T(a_server_that_is_just_fast_enough_gets_all),
         T(a_job_on_a_stale_connection_gets_a_new_one),
         T(a_server_that_begins_another_reply_is_left),
         T(a_reply_that_waits_is_not_lost_to_a_job_that_ends_at_once),
