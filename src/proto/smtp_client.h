@@ -40,7 +40,9 @@ struct smtp_client_job {     /* texts must live until SMTP_CLIENT_JOB_DONE */
     uint32_t n_rcpts;
     uint64_t size; /* octets of the message; declared when the server offers SIZE */
     bool is_8bit;  /* declared as BODY=8BITMIME when offered; otherwise sent as it is, as Exim and qmail do */
-    bool needs_utf8; /* an address is not ASCII: without SMTPUTF8 at the server the job fails with 5.6.7 */
+    /* It came with SMTPUTF8: said again where that is offered. Where it is not, the addresses decide: one that
+     * is not ASCII fails with 5.6.7, the sender's for all recipients (RFC 6531 3.2). */
+    bool needs_utf8;
 };
 enum smtp_outcome {
     SMTP_OUTCOME_PENDING = 0,

@@ -57,7 +57,7 @@ struct smtp_client {
     bool job_open;     /* a job was given and SMTP_CLIENT_JOB_DONE not yet said */
     bool mail_refused; /* in this job */
     bool needs_rset;   /* the server has a sender of a job that came to nothing */
-    bool needs_utf8;   /* this job's addresses */
+    bool says_utf8;    /* MAIL has SMTPUTF8 in this job */
     uint32_t n_accepted;
     uint32_t n_settled; /* results before this one are final: where the next LMTP reply may belong */
     uint32_t n_jobs;

@@ -30,15 +30,13 @@ static void check_job(struct smtp_client *c)
 {
     const struct smtp_client_job *job = &c->job;
     struct smtp_client_result no = {.outcome = SMTP_OUTCOME_PERMANENT, .stage = SMTP_AT_MAIL};
-    c->needs_utf8 = job->needs_utf8 || !str_is_ascii(job->from);
-    for (uint32_t i = 0; i < job->n_rcpts; i++)
-        c->needs_utf8 = c->needs_utf8 || !str_is_ascii(job->rcpts[i]);
+    bool has_utf8 = (c->offers & SMTP_OFFERS_SMTPUTF8) != 0;
     if (!is_writable(job->from)) {
         no.esc = ESC(5, 1, 7);
         no.text = STR("the sender's address can't be written in SMTP");
-    } else if (c->needs_utf8 && (c->offers & SMTP_OFFERS_SMTPUTF8) == 0) {
+    } else if (!has_utf8 && !str_is_ascii(job->from)) {
         no.esc = ESC(5, 6, 7);
-        no.text = STR("an address is not ASCII and the server does not offer SMTPUTF8");
+        no.text = STR("the sender's address is not ASCII and the server does not offer SMTPUTF8");
     } else if (c->size_limit > 0 && job->size > c->size_limit) {
         no.esc = ESC(5, 3, 4);
         no.text = STR("the message is bigger than the server takes (SIZE)");
@@ -47,13 +45,18 @@ static void check_job(struct smtp_client *c)
         smtp_client_settle(c, &no);
         return;
     }
-    no = (struct smtp_client_result){.outcome = SMTP_OUTCOME_PERMANENT,
-                                     .stage = SMTP_AT_RCPT,
-                                     .esc = ESC(5, 1, 3),
-                                     .text = STR("the recipient's address can't be written in SMTP")};
-    for (uint32_t i = 0; i < job->n_rcpts; i++)
+    c->says_utf8 = has_utf8 && (job->needs_utf8 || !str_is_ascii(job->from));
+    for (uint32_t i = 0; i < job->n_rcpts; i++) {
         if (job->rcpts[i].n == 0 || !is_writable(job->rcpts[i]))
-            c->results[i] = no;
+            c->results[i] = smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_RCPT, ESC(5, 1, 3),
+                                             STR("the recipient's address can't be written in SMTP"));
+        else if (!has_utf8 && !str_is_ascii(job->rcpts[i]))
+            c->results[i] = smtp_client_ours(
+                SMTP_OUTCOME_PERMANENT, SMTP_AT_RCPT, ESC(5, 6, 7),
+                STR("the recipient's address is not ASCII and the server does not offer SMTPUTF8"));
+        else
+            c->says_utf8 = c->says_utf8 || !str_is_ascii(job->rcpts[i]);
+    }
 }
 
 void smtp_client_plan_job(struct smtp_client *c)
@@ -85,7 +88,7 @@ static void format_mail(const struct smtp_client *c, struct buf *b)
         buf_printf(b, " SIZE=%llu", (unsigned long long)c->job.size);
     if ((c->offers & SMTP_OFFERS_8BITMIME) != 0 && c->job.is_8bit)
         buf_puts(b, " BODY=8BITMIME");
-    if (c->needs_utf8)
+    if (c->says_utf8)
         buf_puts(b, " SMTPUTF8");
 }
 

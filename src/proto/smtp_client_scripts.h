@@ -183,9 +183,19 @@ static const struct script scripts[] = {
      HELLO("S 250-mx\nS 250 SIZE 99999999999999999999999\n")
      "J 6\nC MAIL FROM:<a@x.example> SIZE=5001\nX\nE JOB_DONE\nE DEAD\n"},
     {"SMTPUTF8 needed", false, false,
-     PIPE "J 3\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.6.7 SMTPUTF8\n+\n"},
+     PIPE "J 3\nE JOB_DONE\nR 0 PERMANENT RCPT 0 5.6.7 SMTPUTF8\n+\n"},
     {"SMTPUTF8 needed and not said", false, false,
-     PIPE "J 7\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.6.7 SMTPUTF8\n+\n"},
+     PIPE "J 7\nE JOB_DONE\nR 0 PERMANENT RCPT 0 5.6.7 SMTPUTF8\n+\n"},
+    {"one of two recipients needs SMTPUTF8", false, false,
+     PLAIN
+     "J 9\nC MAIL FROM:<a@x.example>\nS 250 ok\nC RCPT TO:<r1@y.example>\nS 250 ok\nC DATA\nS 354 go\nE WANT_BODY\n"
+     "D\nC .\nS 250 ok\nE JOB_DONE\nR 0 PERMANENT RCPT 0 5.6.7 recipient's\nR 1 OK END 250 2.0.0 ok\n"},
+    {"the sender needs SMTPUTF8", false, false,
+     PLAIN "J 10\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.6.7 sender's\n+\n"},
+    {"an SMTPUTF8 message between ASCII addresses", false, false,
+     HELLO("S 250-mx\nS 250 SMTPUTF8\n") "J 11\nC MAIL FROM:<a@x.example> SMTPUTF8\nX\nE JOB_DONE\nE DEAD\n"},
+    {"an SMTPUTF8 message between ASCII addresses goes as it is where that is not offered", false, false,
+     PLAIN "J 11\nC MAIL FROM:<a@x.example>\nX\nE JOB_DONE\nE DEAD\n"},
     {"addresses that can't be written", false, false,
      PIPE
      "J 4\nC MAIL FROM:<a@x.example>\nC RCPT TO:<r1@y.example>\n"

@@ -21,7 +21,7 @@
 static const struct str r1[] = {STR_INIT("r1@y.example")};
 static const struct str three[] = {STR_INIT("r1@y.example"), STR_INIT("r2@y.example"),
                                    STR_INIT("r3@y.example")};
-static const struct str utf8[] = {STR_INIT("j\xc3\xbcrg@y.example")};
+static const struct str utf8[] = {STR_INIT("j\xc3\xbcrg@y.example"), STR_INIT("r1@y.example")};
 static const struct str odd[] = {
     STR_INIT("r1@y.example"),
     STR_INIT("x@y\r\nRSET"),
@@ -42,6 +42,9 @@ static const struct smtp_client_job jobs[] = {
     [6] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .size = 5001},
     [7] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 1},
     [8] = {.from = STR_INIT("a@x.example"), .rcpts = odd + 1, .n_rcpts = 1},
+    [9] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 2},
+    [10] = {.from = STR_INIT("\xc3\xa4@x.example"), .rcpts = r1, .n_rcpts = 1},
+    [11] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .needs_utf8 = true},
 };
 
 static const char *const outcome_names[] = {"PENDING", "OK", "TEMPORARY", "PERMANENT"};

@@ -134,10 +134,8 @@ static void begin_job(struct link *k)
         .n_rcpts = j->n_rcpts,
         .size = j->size,
         .is_8bit = (j->flags & MAIL_FLAG_8BIT) != 0,
+        .needs_utf8 = (j->flags & MAIL_FLAG_UTF8) != 0,
     };
-    for (uint32_t i = 0; i < j->n_rcpts; i++)
-        cj.needs_utf8 = cj.needs_utf8 || !str_is_ascii(j->rcpts[i]);
-    cj.needs_utf8 = cj.needs_utf8 || !str_is_ascii(j->sender);
     link_set_state(k, LINK_BUSY);
     smtp_client_job(k->client, &cj, world_now_ms(k->relay->world));
 }
