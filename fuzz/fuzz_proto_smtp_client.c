@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (in.n == 0)
         return 0;
     unsigned kind = (unsigned char)in.p[0];
-    struct smtp_client_conf conf = {STR("me.example"), (kind & 1) != 0, (kind & 2) != 0};
+    struct smtp_client_conf conf = {STR("me.example"), (kind & 1) != 0, (kind & 2) != 0, (kind & 8) != 0};
     struct owner o = {.now_ms = 1,
                       .rcpts = {STR("r1@y.example"), STR("r2@y.example"), STR("\"r 3\"@y.example")}};
     chunk_pool_init(&pool, 1024, (kind & 4) != 0 ? 2 : 1000); /* also with hardly any memory */

@@ -33,6 +33,7 @@ struct smtp_client_conf {
     struct str helo;
     bool lmtp;
     bool no_pipelining; /* for tests and odd peers */
+    bool is_mx;         /* found by MX: who answers EHLO with our own name is ourselves: failure() is 5.4.6 */
 };
 struct smtp_client_job {     /* texts must live until SMTP_CLIENT_JOB_DONE */
     struct str from;         /* without brackets; empty: null reverse-path */
@@ -40,8 +41,8 @@ struct smtp_client_job {     /* texts must live until SMTP_CLIENT_JOB_DONE */
     uint32_t n_rcpts;
     uint64_t size; /* octets of the message; declared when the server offers SIZE */
     bool is_8bit;  /* declared as BODY=8BITMIME when offered; otherwise sent as it is, as Exim and qmail do */
-    /* It came with SMTPUTF8: said again where that is offered. Where it is not, the addresses decide: one that
-     * is not ASCII fails with 5.6.7, the sender's for all recipients (RFC 6531 3.2). */
+    /* It came with SMTPUTF8: said again where that is offered. Where it is not, the addresses decide: one
+     * that is not ASCII fails with 5.6.7, the sender's for all recipients (RFC 6531 3.2). */
     bool needs_utf8;
 };
 enum smtp_outcome {

@@ -46,6 +46,7 @@ struct smtp_client {
     unsigned offers;
     uint64_t size_limit;  /* octets, 0: none said */
     uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
+    bool is_ourselves;    /* that name is ours */
 
     uint64_t now_ms;
     uint64_t progress_ms;           /* the last time something came about; partial replies are nothing */

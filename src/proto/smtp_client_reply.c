@@ -14,10 +14,12 @@ void smtp_client_hello_line(void *arg, struct str line)
         {STR_INIT("SMTPUTF8"), SMTP_OFFERS_SMTPUTF8},
     };
     struct smtp_client *c = arg;
-    if (c->hello_lines++ == 0)
-        return;
     line = str_trim(line);
     struct str word = str_cut(&line, ' ');
+    if (c->hello_lines++ == 0) {
+        c->is_ourselves = str_ieq(word, c->conf.helo);
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (!str_ieq(word, words[i].word))
             continue;
@@ -96,12 +98,23 @@ static void die_of_421(struct smtp_client *c)
 /* ---- replies by step ------------------------------------------------------------------------- */
 
 /* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
-static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)
+static void leave_for(struct smtp_client *c, struct smtp_client_result why)
 {
-    c->failure = result_of(c, stage);
+    c->failure = why;
     smtp_plan_reset(&c->plan);
     smtp_plan_add(&c->plan, SMTP_STEP_QUIT, 0);
     smtp_client_set_state(c, SMTP_CLIENT_ST_QUIT);
+}
+
+static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)
+{
+    leave_for(c, result_of(c, stage));
+}
+
+static void refuse_ourselves(struct smtp_client *c)
+{
+    leave_for(c, smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_HELLO, ESC(5, 4, 6),
+                                  STR("the mail exchanger is this server: the mail would come back")));
 }
 
 static void on_greeting(struct smtp_client *c)
@@ -129,6 +142,10 @@ static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
         return;
     }
     smtp_plan_received(&c->plan);
+    if (outcome == SMTP_OUTCOME_OK && c->conf.is_mx && c->is_ourselves) {
+        refuse_ourselves(c);
+        return;
+    }
     if (outcome == SMTP_OUTCOME_OK) {
         smtp_client_become_ready(c);
         c->events |= 1u << SMTP_CLIENT_READY;

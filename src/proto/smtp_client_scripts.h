@@ -91,6 +91,8 @@ static const struct script scripts[] = {
     {"EHLO put off", false, false,
      "S 220 mx\nC EHLO me.example\nS 451 4.3.0 later\nC QUIT\nX\nE DEAD\n"
      "F TEMPORARY HELLO 451 4.3.0 later\n"},
+    {"our own name is no reason to go when we did not look for it", false, false,
+     "S 220 me.example\nC EHLO me.example\nS 250-me.example\nS 250 SIZE\nE READY\n+\n"},
     {"LHLO has no other form", true, false,
      "S 220 mx\nC LHLO me.example\nS 500 what\nC QUIT\nS 221 bye\nE DEAD\n"
      "F PERMANENT HELLO 500 5.0.0 what\n"},

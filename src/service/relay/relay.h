@@ -41,6 +41,7 @@ struct job {
     struct netaddr addresses[SMTP_CLIENT_ADDRESSES_MAX];
     uint32_t n_addresses, address; /* of the present hop */
     uint32_t n_tried, n_absent;    /* addresses tried; hops whose name does not exist */
+    uint32_t n_before;             /* addresses tried of hops before the present one */
     struct conn *pipe;             /* the body when it is not in `body` */
     struct buf piece;              /* octets from the pipe that the client has not taken yet */
     uint64_t n_read, n_given;
@@ -103,6 +104,10 @@ void job_start(struct job *j);
 void job_start_anew(struct job *j);
 /* This address did not work (text in j->fail_*): the next one, the next hop, or the end. */
 void job_next_address(struct job *j);
+/* Does a hop before the present one exist, as far as is known? */
+bool job_has_better(const struct job *j);
+/* The present hop is this server, under whatever name or address. */
+void job_on_loop(struct job *j);
 void job_on_answer(struct relay *r, const struct ipc_host_answer *m);
 void job_on_lookup_lost(struct relay *r);
 /* Notes why an attempt failed. */

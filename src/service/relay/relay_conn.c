@@ -108,7 +108,8 @@ static void on_connected(void *arg, enum err err, struct conn *c)
     k->conn = c;
     uint64_t now = world_now_ms(r->world);
     (void)str_to_c(r->env->config->policy.hostname, k->helo, sizeof k->helo);
-    struct smtp_client_conf conf = {.helo = str_from_c(k->helo), .lmtp = k->is_lmtp};
+    struct smtp_client_conf conf = {
+        .helo = str_from_c(k->helo), .lmtp = k->is_lmtp, .is_mx = str_starts(k->site, STR("mx:"))};
     k->client = smtp_client_new(&conf, &r->pool, now);
     if (k->client == NULL) {
         struct job *j = leave_job(k);
@@ -328,16 +329,26 @@ static void give_body(struct link *k)
 
 /* ---- octets ---------------- */
 
+static bool is_ourselves(const struct smtp_client_result *f)
+{
+    return f->outcome == SMTP_OUTCOME_PERMANENT && f->code == 0 && f->esc.subject == 4 && f->esc.detail == 6;
+}
+
 static void on_dead(struct link *k)
 {
     struct job *j = leave_job(k);
     const struct smtp_client_result *f = smtp_client_failure(k->client);
-    if (j != NULL && f->outcome != SMTP_OUTCOME_PENDING)
+    bool is_loop = is_ourselves(f);
+    bool is_known =
+        j != NULL && is_loop && job_has_better(j); /* why that one did not take it is to be told */
+    if (j != NULL && !is_known && f->outcome != SMTP_OUTCOME_PENDING)
         job_note(j, f->stage, f->code, f->esc, k->host, f->text);
-    else if (j != NULL)
+    else if (j != NULL && !is_known)
         job_note(j, SMTP_AT_GREETING, 0, ESC(4, 4, 2), k->host, STR("the connection ended"));
     relay_link_end(k);
-    if (j != NULL)
+    if (j != NULL && is_loop)
+        job_on_loop(j);
+    else if (j != NULL)
         job_next_address(j);
 }
 

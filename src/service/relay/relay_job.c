@@ -142,6 +142,7 @@ static void try_hop(struct job *j)
 {
     const struct hop *h = &j->hops[j->hop];
     j->n_addresses = j->address = 0;
+    j->n_before = j->n_tried;
     if (h->name.n > 0) {
         ask_host(j);
         return;
@@ -167,6 +168,26 @@ void job_next_address(struct job *j)
     } else {
         give_up(j);
     }
+}
+
+bool job_has_better(const struct job *j)
+{
+    return j->n_before > 0 || j->n_absent < j->hop;
+}
+
+/* RFC 5321 5.1: hosts that are not preferred to ourselves must not be tried. When there is no other at all
+ * the mail can only come back to us. */
+void job_on_loop(struct job *j)
+{
+    struct job_result res = {.kind = RESULT_PERMANENT,
+                             .stage = (uint8_t)j->fail_stage,
+                             .esc = ESC(5, 4, 6),
+                             .host = str_from_c(j->fail_host),
+                             .text = str_from_c(j->fail_text)};
+    if (job_has_better(j))
+        give_up(j);
+    else
+        relay_answer_all(j, &res);
 }
 
 void job_start_anew(struct job *j)

@@ -449,8 +449,7 @@ static void give(const struct order *o)
     end_turn();
 }
 
-/* Answers the last question for addresses; none: there is no such name. */
-static void lookup_says(const char *first, const char *second)
+static void lookup_answers(enum dns_status status, const char *first, const char *second)
 {
     char list_mem[256], mem[1024];
     struct buf list, b;
@@ -462,12 +461,22 @@ static void lookup_says(const char *first, const char *second)
         assert_true(netaddr_parse_ip(str_from_c(all[i]), 0, &a) && list_put_addr(&list, &a));
     }
     assert_true(the->n_asked > 0);
-    struct ipc_host_answer m = {.token = the->asked_token[the->n_asked - 1],
-                                .status = first == NULL ? DNS_STATUS_NXDOMAIN : DNS_STATUS_OK,
-                                .addresses = buf_str(&list)};
+    struct ipc_host_answer m = {
+        .token = the->asked_token[the->n_asked - 1], .status = (uint8_t)status, .addresses = buf_str(&list)};
     assert_true(ipc_encode_host_answer(&m, &b));
     the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_HOST_ANSWER, buf_str(&b), NULL);
     end_turn();
+}
+
+/* Answers the last question for addresses; none: there is no such name. */
+static void lookup_says(const char *first, const char *second)
+{
+    lookup_answers(first == NULL ? DNS_STATUS_NXDOMAIN : DNS_STATUS_OK, first, second);
+}
+
+static void lookup_fails(void)
+{
+    lookup_answers(DNS_STATUS_TEMPORARY, NULL, NULL);
 }
 
 #define ENVELOPE "MAIL FROM:<a@x.test>\nRCPT TO:<r@y.test>\nDATA\n"
@@ -566,6 +575,65 @@ static void a_host_that_is_nowhere_is_for_good_one_that_is_silent_is_not(void **
     refuses(ERR_TIMEOUT);
     lookup_says(NULL, NULL);
     assert_int_equal(last_result(2)->kind, RESULT_TEMPORARY);
+}
+
+/* ---- ourselves --------------------------------------------------------------------------------- */
+
+static void is_us(void)
+{
+    struct conn *c = answers();
+    say(c, "220 me.test ESMTP\n");
+    expect(c, "EHLO me.test\n");
+    say(c, "250-ME.test greets you\n250 PIPELINING\n");
+    expect(c, "QUIT\n");
+    say(c, "221 bye\n");
+    assert_true(c->is_closed);
+}
+
+static void mail_that_would_come_back_has_failed(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"other.name.test", "192.0.2.2"}});
+    lookup_says("2001:db8::1", "192.0.2.1");
+    refuses(ERR_REFUSED);
+    is_us();
+    const struct result *r = last_result(1); /* the less preferred host is not asked */
+    assert_true(r->kind == RESULT_PERMANENT && r->esc.class == 5 && r->esc.subject == 4 &&
+                r->esc.detail == 6);
+    assert_string_equal(r->host, "other.name.test [192.0.2.1]:25");
+}
+
+static void mail_for_a_host_before_us_waits_for_it(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1", "192.0.2.2", "192.0.2.3"}});
+    refuses(ERR_TIMEOUT);
+    is_us();
+    const struct result *r = last_result(1);
+    assert_true(r->kind == RESULT_TEMPORARY && r->esc.class == 4 && r->stage == SMTP_AT_CONNECT);
+    assert_string_equal(r->host, "192.0.2.1:25");
+}
+
+static void mail_for_a_host_before_us_waits_for_its_address(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"a.test", "b.test"}});
+    lookup_fails();
+    lookup_says("192.0.2.1", NULL);
+    is_us();
+    assert_true(last_result(1)->kind == RESULT_TEMPORARY && last_result(1)->esc.class == 4);
+    assert_non_null(strstr(last_result(1)->text, "a.test"));
+}
+
+static void a_smart_host_may_have_our_name(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .site = "smtp:hub.test", .hosts = {"192.0.2.1"}});
+    struct conn *c = answers();
+    say(c, "220 me.test ESMTP\n");
+    expect(c, "EHLO me.test\n");
+    say(c, "250-me.test\n250 PIPELINING\n");
+    takes(c);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -790,6 +858,10 @@ int main(void)
         T(a_connection_is_kept_for_the_next_job),
         T(hosts_and_addresses_are_tried_in_order),
         T(a_host_that_is_nowhere_is_for_good_one_that_is_silent_is_not),
+        T(mail_that_would_come_back_has_failed),
+        T(mail_for_a_host_before_us_waits_for_it),
+        T(mail_for_a_host_before_us_waits_for_its_address),
+        T(a_smart_host_may_have_our_name),
         T(a_refusal_that_ignores_quit_costs_ten_seconds),
         T(each_command_has_its_own_time),
         T(a_server_that_takes_an_octet_at_a_time_is_left),
