@@ -225,17 +225,19 @@ static void on_deadline(struct timer *t)
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-/* Only what means the same to the library as to us: no escapes, no blanks, no trouble with an ending dot. */
+/* Only what means the same to the library as to us: no escapes, no blanks, no trouble with an ending dot. An
+ * address, as some write it into their MX, is no name: the servers of the root need not say so. */
 static bool is_possible_name(struct str name)
 {
     char wire[DNS_WIRE_NAME_MAX];
+    struct netaddr address;
     struct buf b;
     buf_init_fixed(&b, wire, sizeof wire);
     for (size_t i = 0; i < name.n; i++) {
         if (name.p[i] <= ' ' || name.p[i] >= 0x7f || name.p[i] == '\\')
             return false;
     }
-    return name.n > 0 && dnsname_encode(name, &b);
+    return name.n > 0 && dnsname_encode(name, &b) && !netaddr_parse_ip(name, 0, &address);
 }
 
 static bool unbound_ask(void *self, struct str name, enum dns_type type,

@@ -155,6 +155,7 @@ static const struct {
     {"nothing.example", DNS_A, RESOLVER_NXDOMAIN, true, 0, "nothing.example"},
     {"two..dots", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
+    {"192.0.2.1", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"a b.test", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"a\\.b.test", DNS_A, RESOLVER_NXDOMAIN, false, 0, ""},
     {"0123456789012345678901234567890123456789012345678901234567890123.test", DNS_A, RESOLVER_NXDOMAIN, false,
