@@ -1,22 +1,33 @@
 #!/usr/bin/env python3
 """Mail in from other programs and out to other programs, octet for octet."""
 import os
+import re
 import smtplib
+import socket
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
 import peers
 
-MX, LMTP_AT = "198.51.100.1", "198.51.100.2"
+MX, LMTP_AT, GOOD, BAD = "198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"
 tap = lib.Tap()
 lib.inside(["nsd"])
 where = lib.folder()
 lib.Dns(where, {
     "test.": "\n".join((
         "pf MX 10 down.pf", "pf MX 20 mx.pf", "down.pf A 192.0.2.99", "mx.pf A " + MX,
-        "implicit A " + MX, "null MX 0 .", "nomail TXT nothing", "alldown MX 10 down.pf")),
+        "implicit A " + MX, "null MX 0 .", "nomail TXT nothing", "alldown MX 10 down.pf",
+        # BAD is preferred to GOOD; `alone` has no other
+        "two MX 10 bad", "two MX 20 good", "third MX 10 bad", "third MX 20 good", "third MX 30 also", "also A " + GOOD, "alone MX 10 bad", "bad A " + BAD, "good A " + GOOD,
+        "self MX 10 us", "self MX 20 good", "us A 192.0.2.1", "behind MX 10 bad", "behind MX 20 us", "behind MX 30 good",
+        "local MX 10 localhere", "localhere A 127.0.0.1",
+        "alias MX 10 www", "www CNAME good", "literal MX 10 198.51.100.3.", "both MX 10 six", "six AAAA 2001:db8::99",
+        "six A " + GOOD, "many A " + GOOD, "nowhere MX 10 gone.test.", "nowhere MX 20 gone.pf",
+        "\n".join("hundred MX %d h%d" % (i % 7 + 1, i) for i in range(99)), "hundred MX 0 good",
+        "\n".join("h%d A 192.0.2.%d" % (i, 100 + i) for i in range(99)))),
 })
 no_postfix, no_dovecot = peers.missing("postfix"), peers.missing("dovecot")
 postfix = None if no_postfix else peers.Postfix(where, MX, ["pf.test", "implicit.test", "smart.test"])
@@ -232,7 +243,198 @@ def out():
     tap.equal(second.stop(), 0, "the second server ends well")
 
 
-for part in (octets_for_octets, other_clients, by_bdat, users, out):
+# ---- next hops that are odd, slow, broken or mean ------------------------------------------------------------------------------
+
+class Hop:
+    """A server at ADDRESS:25 whose answers the test gives: say(verb, n) is the text that answers the n-th command of this
+    name ("" at the greeting, "." at the end of data); None closes the connection, bytes go out as they are."""
+
+    def __init__(self, address, say):
+        self.say, self.bodies, self.connections = say, [], []
+        self.socket = socket.create_server((address, 25), reuse_port=True)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                conn, _ = self.socket.accept()
+            except OSError:
+                return
+            self.connections.append(conn)
+            threading.Thread(target=self._visit, args=(conn, len(self.connections)), daemon=True).start()
+
+    def _answer(self, conn, verb, n):
+        text = self.say(verb, n)
+        if text is None:
+            raise ConnectionError("as the test wants it")
+        pieces = [p if isinstance(p, bytes) else p.encode() + b"\r\n"
+                  for p in ((text,) if isinstance(text, (str, bytes)) else text)]
+        for piece in pieces:
+            conn.sendall(piece)
+        return b"".join(pieces)
+
+    def _visit(self, conn, n):
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            with conn, conn.makefile("rb") as lines:
+                self._answer(conn, "", n)
+                seen = {}
+                for line in lines:
+                    verb = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
+                    seen[verb] = seen.get(verb, 0) + 1
+                    if not self._answer(conn, verb, seen[verb]).startswith(b"354"):
+                        continue
+                    body = b""
+                    for line in iter(lines.readline, b".\r\n"):
+                        if not line:
+                            return
+                        body += line
+                    if self._answer(conn, ".", seen[verb]).startswith(b"250"):
+                        self.bodies.append(body)
+        except OSError:
+            pass
+
+    def has(self, subject):
+        return sum(subject_of(b.replace(b"\r\n", b"\n")) == subject for b in self.bodies)
+
+    def close(self):
+        for s in [self.socket] + self.connections:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other end went before
+        self.socket.close()
+
+
+ANSWERS = {"": "220 hop", "EHLO": "250 hop", "HELO": "250 hop", "DATA": "354 go", "QUIT": "221 bye"}
+
+
+def well(verb, n):
+    return ANSWERS.get(verb, "250 ok")
+
+
+def but(**other):
+    """A server that goes well but for these: greeting, end or a command."""
+    other = {{"greeting": "", "end": "."}.get(k, k): v for k, v in other.items()}
+    return lambda verb, n: other[verb] if verb in other else well(verb, n)
+
+
+def pipelined(**other):
+    return but(EHLO="250-hop\r\n250 PIPELINING", **other)
+
+
+def dribble(verb, n):
+    return [bytes([c]) for c in well(verb, n).encode() + b"\r\n"]
+
+
+def send_to(domain, subject, sender="ann@plain.test", rcpts=("x",), parameters=""):
+    message = b"Subject: %s\r\n\r\nx\r\n" % subject.encode()
+    return lib.id_of(lib.send_one(25, sender, [r + "@" + domain for r in rcpts], message, parameters))
+
+
+def events(id_):
+    return [r["event"] for r in server.why(id_)]
+
+
+# the first server is left without harm: the second has the mail in the same attempt
+LEFT = {
+    "greets with 421": but(greeting="421 4.3.2 no"), "greets with 554": but(greeting="554 5.7.1 no"),
+    "greets with a line of a megabyte": but(greeting="220 " + "x" * (1 << 20)),
+    "greets without end": but(greeting=["220-" + "x" * 500] * 1000), "greets twice": but(greeting=["220 a", "220 b"]),
+    "closes at once": but(greeting=None), "speaks HTTP": but(greeting="HTTP/1.1 400 Bad Request"),
+    "says 421 to EHLO": but(EHLO="421 no"), "closes at EHLO": but(EHLO=None),
+    "refuses EHLO and HELO": but(EHLO="502 what", HELO="550 no"), "answers EHLO twice": but(EHLO=["250 a", "250 b"]),
+    "says 421 to MAIL": but(MAIL="421 no"), "closes at MAIL": but(MAIL=None), "answers MAIL by noise": but(MAIL=b"\0\xff\r\n"),
+    "says 421 to RCPT": but(RCPT="421 no"), "closes at RCPT": pipelined(RCPT=None), "says 421 to DATA": pipelined(DATA="421 no"),
+    "closes at DATA": but(DATA=None),
+}
+# the mail goes to the first server
+TAKEN = {
+    "dribbles": dribble, "knows no EHLO": but(EHLO="500 what"), "offers all and nothing": but(EHLO="250-hop\r\n250-\r\n250 X"),
+    "answers by LF alone": lambda verb, n: well(verb, n).encode() + b"\n", "has no texts": lambda verb, n: well(verb, n)[:3],
+    "takes one message a connection": lambda verb, n: "421 4.7.0 one is enough" if (verb, n) == ("MAIL", 2) else well(verb, n),
+}
+
+
+def odd_hops():
+    for name, say in LEFT.items():
+        bad, good = Hop(BAD, say), Hop(GOOD, well)  # none is kept from the one before
+        id_ = send_to("two.test", name)
+        server.wait_event(id_, "done")
+        tap.ok(good.has(name) == 1 and "deferred" not in events(id_), "a first MX that %s is left for the second" % name,
+               str(server.why(id_)))
+        bad.close()
+        good.close()
+    for name, say in TAKEN.items():
+        bad = Hop(BAD, say)
+        ids = [send_to("alone.test", name) for _ in range(3)]
+        for id_ in ids:
+            server.wait_event(id_, "done")
+        tap.ok(bad.has(name) == 3 and not any("deferred" in events(i) for i in ids), "a server that %s gets its mail" % name,
+               "%d of 3, %s" % (bad.has(name), server.why(ids[-1])))
+        bad.close()
+    bad, good = Hop(BAD, pipelined(DATA="451 4.3.0 not now")), Hop(GOOD, well)
+    row = server.wait_event(send_to("third.test", "451 to DATA"), "deferred")
+    tap.ok(row["text"] == "not now" and good.has("451 to DATA") == 0, "what a server says of the message counts", str(row))
+    bad.close()
+    bad = Hop(BAD, but(end=None))
+    id_ = send_to("alone.test", "closes at the end")
+    row = server.wait_event(id_, "deferred")
+    tap.ok("twice" in row["text"], "closed behind the message: deferred, and it may come twice", str(row))
+    bad.close()
+    good.close()
+
+
+def some_recipients():
+    def say(verb, n):
+        return {("RCPT", 1): "250 ok", ("RCPT", 2): "550 5.1.1 nobody", ("RCPT", 3): "450 4.2.1 later"}.get((verb, n)) or (
+            "554 5.6.0 not this" if verb == "." else "250-hop\r\n250 PIPELINING" if verb == "EHLO" else well(verb, n))
+    bad = Hop(BAD, say)
+    id_ = send_to("alone.test", "three fates", rcpts=("a", "b", "c"))
+    row = server.wait_event(id_, "deferred")
+    lib.wait_until(lambda: events(id_).count("failed") >= 2, "two failures")
+    fates = {r["address"]: (r["event"], r["text"]) for r in server.why(id_) if r["event"] in ("failed", "deferred")}
+    tap.ok(row["address"] == "c@alone.test" and fates["a@alone.test"] == ("failed", "not this") and
+           fates["b@alone.test"] == ("failed", "nobody"), "each recipient has its own fate", str(fates))
+    server.queue("drop", "id=" + id_)
+    bad.close()
+    bad = Hop(BAD, but(EHLO="250 hop"))
+    id_ = lib.id_of(lib.send_one(25, "ann@plain.test", ["jö@alone.test", "a@alone.test"], b"Subject: half utf8\r\n\r\nx\r\n",
+                                 " SMTPUTF8"))
+    row = server.wait_event(id_, "failed")
+    server.wait_event(id_, "done")
+    tap.ok(row["address"] == "jö@alone.test" and "SMTPUTF8" in row["text"] and bad.has("half utf8") == 1,
+           "without SMTPUTF8 only the recipient who needs it fails", str(server.why(id_)))
+    report = lib.wait_until(lambda: [m for m in lib.messages_in(MAIL + "/plain.test/ann") if b"half utf8" in m], "its report")
+    tap.ok(b"5.6.7" in report[0], "with 5.6.7 in its report", report[0].decode("utf-8", "replace"))
+    bad.close()
+
+
+def mail_exchangers():
+    good = Hop(GOOD, well)
+    for domain in ("alias", "both", "hundred", "many"):
+        id_ = send_to(domain + ".test", domain)
+        server.wait_event(id_, "done")
+        tap.ok(good.has(domain) == 1 and "deferred" not in events(id_), "%s.test has its mail" % domain, str(server.why(id_)))
+    for domain in ("self", "local"):
+        row = server.wait_event(send_to(domain + ".test", domain), "failed")
+        tap.ok("come back" in row["text"] and good.has(domain) == 0, "%s.test, whose exchanger is us: failed" % domain, str(row))
+    for domain in ("literal", "nowhere"):
+        row = server.wait_event(send_to(domain + ".test", domain), "failed")
+        tap.ok("no address" in row["text"], "%s.test, whose exchangers have no address: failed" % domain, str(row))
+    bounce("x@self.test", "Status: 5.4.6")
+    id_ = send_to("behind.test", "behind")
+    row = server.wait_event(id_, "deferred")
+    tap.ok("refused" in row["text"] and good.has("behind") == 0, "we are the second exchanger: it waits for the first", str(row))
+    bad = Hop(BAD, well)
+    server.queue("retry", "id=" + id_)
+    server.wait_event(id_, "done")
+    tap.equal(bad.has("behind"), 1, "which gets it when it is there")
+    bad.close()
+    good.close()
+
+
+for part in (octets_for_octets, other_clients, by_bdat, users, out, odd_hops, some_recipients, mail_exchangers):
     try:
         part()
     except Exception as e:

@@ -174,7 +174,8 @@ static bool is_unheard(const struct link *k)
     if (smtp_client_is_ready(k->client) || j->body_begun || j->n_read > 0 || j->n_given > 0)
         return false;
     for (uint32_t i = 0; i < j->n_rcpts; i++) {
-        bool silent = res[i].outcome == SMTP_OUTCOME_TEMPORARY && (res[i].code == 0 || res[i].code == 421);
+        /* a code below 400 with a failure is a reply that was none, such as 250 to DATA */
+        bool silent = res[i].outcome == SMTP_OUTCOME_TEMPORARY && (res[i].code < 400 || res[i].code == 421);
         if (!silent || res[i].stage > SMTP_AT_DATA)
             return false;
     }
