@@ -466,15 +466,52 @@ static bool is_bad_line(const struct command *c, struct str line)
     return str_has_ctl(line) || ((c == NULL || (c->flags & UTF8) == 0) && !str_is_ascii(line));
 }
 
+/* Is it a BDAT, however malformed? */
+static bool brings_octets(struct str line)
+{
+    size_t n = 0;
+    while (n < line.n && ascii_is_alpha(line.p[n]))
+        n++;
+    const struct command *c = find_command(str_slice(line, 0, n));
+    return c != NULL && (c->flags & RAW_FOLLOWS) != 0;
+}
+
+/* The octets behind a BDAT that was not understood must never be read as commands: where they end is not
+ * known, so the session does. */
+static void refuse_line(struct smtp_server *s, struct str line, enum smtp_reply_id id)
+{
+    if (brings_octets(line))
+        smtp_server_end(s, R_BDAT_SYNTAX);
+    else if (id == R_LINE_TOO_LONG)
+        smtp_server_reply_number(s, id, SMTP_COMMAND_LINE_MAX);
+    else
+        smtp_server_reply(s, id, STR_NIL);
+}
+
+/* A request of HTTP ends the session, as in Postfix: its body is chosen by whoever made a browser or a server
+ * beside us send it, may hold commands, and comes from an address that may be trusted. */
+static bool is_http(struct str verb)
+{
+    static const char *const methods[] = {"GET",    "HEAD",    "POST",    "PUT", "PATCH",
+                                          "DELETE", "OPTIONS", "CONNECT", "PRI"};
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (str_ieq(verb, str_from_c(methods[i])))
+            return true;
+    }
+    return false;
+}
+
 static void handle_line(struct smtp_server *s, struct str line)
 {
     struct str verb, arg;
     smtp_cmd_split(line, &verb, &arg);
     const struct command *c = find_command(verb);
-    if (is_bad_line(c, line))
-        smtp_server_reply(s, R_BAD_CHARS, STR_NIL);
+    if (c == NULL && is_http(verb))
+        smtp_server_end(s, R_NOT_HTTP);
+    else if (is_bad_line(c, line))
+        refuse_line(s, line, R_BAD_CHARS);
     else if (verb.n == 0)
-        smtp_server_reply(s, R_BAD_SYNTAX, STR_NIL);
+        refuse_line(s, line, R_BAD_SYNTAX);
     else if (c == NULL)
         smtp_server_reply(s, R_UNKNOWN_COMMAND, STR_NIL);
     else
@@ -497,12 +534,14 @@ static size_t feed_line(struct smtp_server *s, struct str in)
         if (n >= 2 && in.p[n - 2] == '\r')
             handle_line(s, str_of(in.p, n - 2));
         else
-            smtp_server_reply(s, R_BARE_LF, STR_NIL);
+            refuse_line(s, str_of(in.p, n - 1), R_BARE_LF);
         return n;
     }
+    bool is_start = !s->skips_line;
+    struct str line = is_start ? str_of(in.p, n) : STR_NIL;
     s->skips_line = lf == NULL;
-    if (lf != NULL)
-        smtp_server_reply_number(s, R_LINE_TOO_LONG, SMTP_COMMAND_LINE_MAX);
+    if (lf != NULL || (is_start && brings_octets(line)))
+        refuse_line(s, line, R_LINE_TOO_LONG);
     return n;
 }
 
