@@ -4,7 +4,21 @@
 
 #include <string.h>
 
-enum { RCPTS_FIRST = 4, SPARE_STEP = 64 };
+enum {
+    RCPTS_FIRST = 4,
+    SPARE_STEP = 64,
+    RCPTS_IN_NEED = 100, /* what every server must take: RFC 5321 4.5.3.1.8 */
+};
+
+/* Few clients with many recipients must not take the memory of all others: when the most of it is lent, a
+ * transaction takes no more than it must, and the client sends another message to the rest. */
+static uint32_t rcpt_max_now(const struct smtp_server *s)
+{
+    const struct chunk_pool *pool = s->arena.pool;
+    uint32_t max = smtp_server_rcpt_max(s);
+    bool is_short = pool->n_lent >= pool->n_max / 4 * 3;
+    return is_short && max > RCPTS_IN_NEED ? RCPTS_IN_NEED : max;
+}
 
 /* Room for one more recipient behind those taken. */
 static bool has_slot(struct smtp_server *s)
@@ -40,11 +54,11 @@ static bool keep_text(struct smtp_server *s, struct str text, struct str *out)
 }
 
 /* Postfix's way with a client that does not stop at 452: for a while patience, then each one is an error. */
-static void refuse_count(struct smtp_server *s)
+static void refuse_count(struct smtp_server *s, uint32_t max)
 {
     if (s->rcpts_tried > smtp_server_rcpt_max(s) + SMTP_SERVER_RCPT_OVERSHOOT_MAX)
         s->n_errors++;
-    smtp_server_reply_number(s, R_TOO_MANY_RCPTS, smtp_server_rcpt_max(s));
+    smtp_server_reply_number(s, R_TOO_MANY_RCPTS, max);
 }
 
 void cmd_rcpt(struct smtp_server *s, struct str arg)
@@ -58,8 +72,9 @@ void cmd_rcpt(struct smtp_server *s, struct str arg)
         smtp_server_refuse_form(s, err, why, R_BAD_RCPT);
         return;
     }
-    if (s->tx.n_rcpts >= smtp_server_rcpt_max(s)) {
-        refuse_count(s);
+    uint32_t max = rcpt_max_now(s);
+    if (s->tx.n_rcpts >= max) {
+        refuse_count(s, max);
         return;
     }
     struct str text;

@@ -304,6 +304,49 @@ static void each_chunk_may_fail(void **state)
 }
 
 /* A reply that can't be stored ends the session; what is in hand is given up. */
+/* As many recipients as are taken, at most n. */
+static unsigned fill(struct owner *o, struct chunk_pool *pool, unsigned n)
+{
+    unsigned i = 0;
+    smtp_server_init(&o->s, &o->conf, pool, NOW);
+    to_phase(o, SMTP_SERVER_MAIL);
+    assert_int_equal(last_code(o), 250);
+    while (i < n) {
+        say(o, "RCPT TO:<joe@localhost>\r\n");
+        if (last_code(o) != 250)
+            break;
+        i++;
+    }
+    return i;
+}
+
+/* Sessions with many recipients leave room for those with few. */
+static void many_recipients_leave_room(void **state)
+{
+    UNUSED(state);
+    enum { MANY = 12, FEW = 5 };
+    struct owner *all[MANY + FEW];
+    struct chunk_pool pool;
+    chunk_pool_init(&pool, 4096, 1000);
+    for (size_t i = 0; i < MANY; i++) {
+        all[i] = owner_new();
+        unsigned n = fill(all[i], &pool, SMTP_RCPT_MAX);
+        assert_true(n >= 100);
+        bool is_told = str_find(buf_str(&all[i]->out), STR("452 4.5.3 a message may have 100 ")) != STR_NPOS;
+        assert_true(is_told || n == SMTP_RCPT_MAX);
+        assert_true(pool.n_lent < pool.n_max);
+    }
+    for (size_t i = MANY; i < MANY + FEW; i++) {
+        all[i] = owner_new();
+        assert_int_equal(fill(all[i], &pool, 10), 10);
+    }
+    for (size_t i = 0; i < MANY + FEW; i++) {
+        smtp_server_fini(&all[i]->s);
+        owner_del(all[i]);
+    }
+    chunk_pool_fini(&pool);
+}
+
 static void no_memory_for_a_reply(void **state)
 {
     UNUSED(state);
@@ -780,6 +823,7 @@ int main(void)
         cmocka_unit_test(matrix_is_complete),
         cmocka_unit_test(idle_session_owns_nothing),
         cmocka_unit_test(each_chunk_may_fail),
+        cmocka_unit_test(many_recipients_leave_room),
         cmocka_unit_test(no_memory_for_a_reply),
         cmocka_unit_test(output_holds_input_back),
         cmocka_unit_test(size_limit_is_exact),
