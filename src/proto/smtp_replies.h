@@ -22,7 +22,7 @@
     X(R_CHUNK_OK,       250, 2, 0, 0, "chunk of {} octets taken")                                         \
     X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                     \
     X(R_HELP,           214, 2, 0, 0, "{}")                                                               \
-    X(R_VRFY,           252, 2, 1, 5, "VRFY looks no address up; send the mail and RCPT will tell")       \
+    X(R_VRFY,           252, 2, 0, 0, "VRFY looks no address up; send the mail and RCPT will tell")       \
     X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                \
     /* not now: commands out of order */                                                                  \
     X(R_NEED_HELLO,     503, 5, 5, 1, "introduce yourself first with {}")                                 \
