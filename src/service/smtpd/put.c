@@ -1,8 +1,9 @@
 /* service/smtpd/put.c: one message on its way to the queue.
  *
- * States: FILLING (octets collect in memory) -> PIPING (over IPC_BODY_INLINE_MAX: the queue reads the pipe)
- * -> ENDING (all octets are there, the pipe still drains) -> WAITING_ROOM (the channel is full) -> SENT (put
- * or commit is on its way). 250 is said only on the queue's put_done with ERR_OK.
+ * States: FILLING (octets collect in memory) -> WAITING_PIPE (over IPC_BODY_INLINE_MAX, but the channel is
+ * full: the client is not read) -> PIPING (the queue reads the pipe) -> ENDING (all octets are there, the
+ * pipe still drains) -> WAITING_ROOM (the channel is full) -> SENT (put or commit is on its way). 250 is said
+ * only on the queue's put_done with ERR_OK.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -14,8 +15,10 @@
 
 static void put_set_state(struct put *p, enum put_state to)
 {
-    static const bool allowed[5][5] = {
-        [PUT_FILLING] = {[PUT_PIPING] = true, [PUT_ENDING] = true},
+    enum { N = PUT_SENT + 1 };
+    static const bool allowed[N][N] = {
+        [PUT_FILLING] = {[PUT_WAITING_PIPE] = true, [PUT_PIPING] = true, [PUT_ENDING] = true},
+        [PUT_WAITING_PIPE] = {[PUT_PIPING] = true, [PUT_ENDING] = true},
         [PUT_PIPING] = {[PUT_ENDING] = true},
         [PUT_ENDING] = {[PUT_WAITING_ROOM] = true, [PUT_SENT] = true},
         [PUT_WAITING_ROOM] = {[PUT_SENT] = true},
@@ -24,33 +27,84 @@ static void put_set_state(struct put *p, enum put_state to)
     p->state = to;
 }
 
+/* ---- memory ---------------- */
+
+/* The message will be answered with id; what is here of it is let go, what is to come is thrown away. */
+static void refuse(struct put *p, enum smtp_reply_id id)
+{
+    struct smtpd *d = p->session->d;
+    p->is_refused = true;
+    p->refuse_id = id;
+    d->memory_used -= p->body.cap;
+    buf_reset(&p->body);
+    buf_release(&p->body);
+    d->memory_used += p->body.cap;
+}
+
+/* Appends to the body; memory is accounted, failure refuses the message with a 4xx. */
+static void keep(struct put *p, struct str octets)
+{
+    struct session *s = p->session;
+    size_t before = p->body.cap;
+    bool has_memory = s->d->memory_used <= s->conf->config->memory_max;
+    bool ok = has_memory && buf_put(&p->body, octets);
+    s->d->memory_used += p->body.cap - before;
+    if (!ok)
+        refuse(p, R_NO_MEMORY);
+}
+
 /* ---- header section ---------------- */
 
-/* One octet of the header section. Counts Received fields (loops, RFC 5321 6.3) and finds the empty line. */
+static const char received_name[] = "received";
+
+/* A field's name is complete. */
+static void scan_name(struct header_scan *h)
+{
+    h->at = SCAN_REST;
+    h->has_field = true;
+    if (h->is_received && h->n_name == sizeof received_name - 1)
+        h->n_received++;
+}
+
+/* One octet of the header section (RFC 5322 2.2, 4.5.8). Counts Received fields (loops, RFC 5321 6.3) and
+ * finds its end: the empty line, or a line that is no field (a message may come without a header). */
 static void scan_octet(struct header_scan *h, char c)
 {
-    static const char name[] = "received:";
-    if (c == '\n') {
-        h->in_body = h->last_was_empty;
-        h->at_line_start = true;
-        h->last_was_empty = false;
-        h->matched = 0;
-        return;
+    bool is_blank = c == ' ' || c == '\t';
+    switch (h->at) {
+    case SCAN_START:
+        h->n_name = 0;
+        h->is_received = true;
+        if (c == '\r')
+            h->at = SCAN_EMPTY;
+        else if (is_blank && h->has_field)
+            h->at = SCAN_REST; /* the field before goes on */
+        else if (c <= ' ' || c > '~' || c == ':')
+            h->in_body = true;
+        else
+            h->at = SCAN_NAME;
+        break;
+    case SCAN_NAME:
+    case SCAN_BLANK:
+        if (c == ':')
+            scan_name(h);
+        else if (is_blank)
+            h->at = SCAN_BLANK;
+        else if (c < ' ' || c > '~' || h->at == SCAN_BLANK)
+            h->in_body = true;
+        break;
+    case SCAN_REST:
+        if (c == '\n')
+            h->at = SCAN_START;
+        break;
+    case SCAN_EMPTY:
+        h->in_body = true;
+        break;
     }
-    h->last_was_empty = h->at_line_start && c == '\r';
-    if (h->at_line_start && c != '\r')
-        h->matched = 0;
-    else if (!h->at_line_start && h->matched == 0)
-        return; /* this line's name differs already */
-    h->at_line_start = false;
-    if (h->matched < sizeof name - 1 && ascii_lower(c) == name[h->matched]) {
-        h->matched++;
-        if (h->matched == sizeof name - 1) {
-            h->n_received++;
-            h->matched = 0;
-        }
-    } else {
-        h->matched = 0;
+    if (h->at == SCAN_NAME && !h->in_body) {
+        h->is_received = h->is_received && h->n_name < sizeof received_name - 1 &&
+                         ascii_lower(c) == received_name[h->n_name];
+        h->n_name += h->is_received;
     }
 }
 
@@ -58,8 +112,7 @@ static void scan(struct put *p, struct str octets)
 {
     struct header_scan *h = &p->scan;
     for (size_t i = 0; i < octets.n && !h->in_body && !p->is_refused; i++) {
-        /* the rest of a line that is no Received field holds nothing of interest */
-        if (!h->at_line_start && h->matched == 0 && !h->last_was_empty) {
+        if (h->at == SCAN_REST) { /* holds nothing of interest */
             const char *nl = memchr(octets.p + i, '\n', octets.n - i);
             size_t skip = nl == NULL ? octets.n - i : (size_t)(nl - (octets.p + i));
             h->n_octets += skip;
@@ -69,15 +122,11 @@ static void scan(struct put *p, struct str octets)
         }
         scan_octet(h, octets.p[i]);
         h->n_octets++;
-        if (h->n_received > HEADER_RECEIVED_MAX) {
-            p->is_refused = true;
-            p->refuse_id = R_LOOP;
-        }
+        if (h->n_received > HEADER_RECEIVED_MAX)
+            refuse(p, R_LOOP);
     }
-    if (!h->in_body && h->n_octets > HEADER_SECTION_MAX) {
-        p->is_refused = true;
-        p->refuse_id = R_HEADER_TOO_BIG;
-    }
+    if (!p->is_refused && h->n_octets > HEADER_SECTION_MAX)
+        refuse(p, R_HEADER_TOO_BIG);
 }
 
 static bool has_8bit(struct str s)
@@ -130,17 +179,6 @@ static struct put *put_alloc(struct smtpd *d)
     return p;
 }
 
-/* Appends to the body; memory is accounted, failure refuses the message with a 4xx. */
-static void keep(struct smtpd *d, struct put *p, struct str octets)
-{
-    size_t before = p->body.cap;
-    if (!buf_put(&p->body, octets)) {
-        p->is_refused = true;
-        p->refuse_id = R_NO_MEMORY;
-    }
-    d->memory_used += p->body.cap - before;
-}
-
 static void add_trace(struct session *s, struct put *p)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
@@ -157,7 +195,7 @@ static void add_trace(struct session *s, struct put *p)
         .unix_s = world_wall_ms(s->d->world) / 1000,
     };
     received_format(&r, &b);
-    keep(s->d, p, buf_str(&b));
+    keep(p, buf_str(&b));
     p->size = p->body.n;
 }
 
@@ -168,9 +206,15 @@ void put_ask_ids(struct smtpd *d)
         d->id_asked = true;
 }
 
-struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
+/* Takes a granted id. false: none is here now. */
+static bool take_id(struct smtpd *d, uint64_t *out)
 {
-    struct smtpd *d = s->d;
+    if (d->queue == NULL)
+        return false;
+    if (d->n_ids_back > 0) {
+        *out = d->ids_back[--d->n_ids_back];
+        return true;
+    }
     if (d->id_next == d->id_end) {
         d->id_next = d->spare_next;
         d->id_end = d->spare_end;
@@ -178,19 +222,38 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     }
     if (d->spare_next == d->spare_end)
         put_ask_ids(d);
-    *out_reply = R_STORE_DOWN;
-    if (d->queue == NULL || d->id_next == d->id_end)
-        return NULL;
+    if (d->id_next == d->id_end)
+        return false;
+    *out = d->id_next++;
+    return true;
+}
+
+/* An id that the queue has not heard of yet is the next message's: the queue remembers each grant until all
+ * of its ids are used, so those of clients that break off must not get lost. */
+static void give_id_back(struct smtpd *d, const struct put *p)
+{
+    if (!p->is_told && p->queue_life == d->queue_life && d->n_ids_back < ARRAY_LEN(d->ids_back))
+        d->ids_back[d->n_ids_back++] = p->id;
+}
+
+struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
+{
+    struct smtpd *d = s->d;
+    uint64_t id;
     *out_reply = R_NO_MEMORY;
-    if (d->memory_used > s->conf->config->memory_max)
+    /* a quarter is kept for the messages under way */
+    if (d->memory_used > s->conf->config->memory_max / 4 * 3)
         return NULL;
+    if (!take_id(d, &id)) {
+        *out_reply = d->queue != NULL && d->id_asked ? R_NONE : R_STORE_DOWN;
+        return NULL;
+    }
     struct put *p = put_alloc(d);
     if (p == NULL)
         return NULL;
     p->session = s;
-    p->id = d->id_next++;
+    p->id = id;
     p->queue_life = d->queue_life;
-    p->scan.at_line_start = true;
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u);
     add_trace(s, p);
@@ -217,14 +280,21 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
     return ERR_OK;
 }
 
-/* At least as much as the messages of this put take in the channel. */
-static size_t octets_of(const struct put *p)
+/* Has the channel room for all messages of this put? The parts of one must not be split by a full channel. */
+static bool has_room(const struct put *p, bool is_piped)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
-    size_t n = p->body.n + SMTP_COMMAND_LINE_MAX;
+    size_t n = (is_piped ? 0 : p->body.n) + SMTP_COMMAND_LINE_MAX;
     for (uint32_t i = 0; i < t->n_rcpts; i++)
         n += t->rcpts[i].to.text.n + 8;
-    return n;
+    return channel_backlog(p->session->d->queue) + n <= IPC_QUEUE_MAX;
+}
+
+/* Is the queue that granted the id still there? */
+static bool has_queue(const struct put *p)
+{
+    const struct smtpd *d = p->session->d;
+    return d->queue != NULL && p->queue_life == d->queue_life;
 }
 
 static enum err send_parts(struct put *p, struct handle *pipe)
@@ -258,13 +328,13 @@ static enum err send_parts(struct put *p, struct handle *pipe)
 static enum err send_put(struct put *p, struct handle *pipe)
 {
     struct smtpd *d = p->session->d;
-    if (d->queue == NULL || p->queue_life != d->queue_life) /* a new queue has not granted this id */
+    if (!has_queue(p))
         return ERR_CLOSED;
-    /* all or nothing: the parts of one put must not be split by a full channel */
-    if (channel_backlog(d->queue) + octets_of(p) > IPC_QUEUE_MAX)
+    if (!has_room(p, pipe != NULL))
         return ERR_AGAIN;
     p->by_token.id = d->next_token++;
     enum err e = send_parts(p, pipe);
+    p->is_told = e == ERR_OK;
     if (e == ERR_OK)
         idmap_insert(&d->puts, &p->by_token, p->by_token.id);
     else
@@ -272,29 +342,56 @@ static enum err send_put(struct put *p, struct handle *pipe)
     return e;
 }
 
-/* The octets outgrew memory: from now on they go through a pipe. */
-static void start_pipe(struct put *p)
+static enum err start_pipe(struct put *p)
 {
     struct smtpd *d = p->session->d;
     struct conn *r, *w;
-    p->is_refused = true;
-    p->refuse_id = R_STORE_BUSY;
-    if (world_pipe(d->world, &r, &w) != ERR_OK)
-        return;
+    if (!has_queue(p))
+        return ERR_CLOSED;
+    if (!has_room(p, true)) /* asked before the pipe is made, and asked again while it waits */
+        return ERR_AGAIN;
+    enum err e = world_pipe(d->world, &r, &w);
+    if (e != ERR_OK)
+        return ERR_NOMEM;
     struct handle *h = handle_of_conn(r);
     if (h == NULL) {
         conn_close(r);
         conn_close(w);
-        return;
+        return ERR_NOMEM;
     }
-    if (send_put(p, h) != ERR_OK) {
+    e = send_put(p, h);
+    if (e != ERR_OK) {
         handle_drop(h);
         conn_close(w);
+        return e;
+    }
+    p->pipe = w;
+    return ERR_OK;
+}
+
+static void wait_for_room(struct put *p, enum put_state state)
+{
+    struct smtpd *d = p->session->d;
+    if (p->state != state) {
+        put_set_state(p, state);
+        list_push_back(&d->waiting_room, &p->link);
+    }
+    world_timer_set(d->world, &d->room_timer, world_now_ms(d->world) + SMTPD_ROOM_MS);
+}
+
+/* The octets outgrew memory: from now on they go through a pipe. */
+static void begin_piping(struct put *p)
+{
+    enum err e = start_pipe(p);
+    if (e == ERR_AGAIN) {
+        wait_for_room(p, PUT_WAITING_PIPE);
         return;
     }
-    p->is_refused = false;
-    p->pipe = w;
-    put_set_state(p, PUT_PIPING);
+    list_remove(&p->link);
+    if (e == ERR_OK)
+        put_set_state(p, PUT_PIPING);
+    else
+        refuse(p, e == ERR_CLOSED ? R_STORE_DOWN : R_STORE_BUSY);
 }
 
 static void answer(struct put *p, enum err err)
@@ -330,11 +427,7 @@ static void commit(struct put *p)
         list_remove(&p->link);
         put_set_state(p, PUT_SENT);
     } else if (e == ERR_AGAIN) {
-        if (p->state != PUT_WAITING_ROOM) {
-            put_set_state(p, PUT_WAITING_ROOM);
-            list_push_back(&d->waiting_room, &p->link);
-        }
-        world_timer_set(d->world, &d->room_timer, world_now_ms(d->world) + SMTPD_ROOM_MS);
+        wait_for_room(p, PUT_WAITING_ROOM);
     } else {
         answer(p, e);
     }
@@ -350,12 +443,10 @@ static void drain_pipe(struct put *p)
         if (e == ERR_OK)
             buf_consume(&p->body, n);
     }
-    if (e != ERR_OK && e != ERR_AGAIN) { /* the queue went away; its channel will tell */
-        p->is_refused = true;
-        p->refuse_id = R_STORE_DOWN;
-        buf_reset(&p->body);
-    }
-    conn_want(p->pipe, p->body.n > 0 ? CONN_WRITABLE : 0);
+    if (e != ERR_OK && e != ERR_AGAIN) /* the queue went away; its channel will tell */
+        refuse(p, R_STORE_DOWN);
+    p->is_pipe_full = p->body.n > 0;
+    conn_want(p->pipe, p->is_pipe_full ? CONN_WRITABLE : 0);
 }
 
 static void on_pipe(void *arg, struct conn *c, unsigned ready)
@@ -376,9 +467,16 @@ static void on_pipe(void *arg, struct conn *c, unsigned ready)
 
 static const struct conn_user pipe_user = {on_pipe};
 
+static void feed_pipe(struct put *p)
+{
+    if (p->pipe == NULL)
+        return;
+    conn_set_user(p->pipe, &pipe_user, p);
+    drain_pipe(p);
+}
+
 void put_body(struct put *p, struct str octets)
 {
-    struct smtpd *d = p->session->d;
     if (p->is_refused)
         return;
     if (!p->scan.in_body)
@@ -387,24 +485,30 @@ void put_body(struct put *p, struct str octets)
         p->flags |= MAIL_FLAG_8BIT;
     if (p->is_refused)
         return;
-    keep(d, p, octets);
+    keep(p, octets);
+    if (p->is_refused)
+        return;
     p->size += octets.n;
     if (p->state == PUT_FILLING && p->body.n > IPC_BODY_INLINE_MAX)
-        start_pipe(p);
-    if (p->pipe != NULL) {
-        conn_set_user(p->pipe, &pipe_user, p);
-        drain_pipe(p);
-    }
+        begin_piping(p);
+    /* a message may come in pieces of a few octets, one for each stuffed dot: not a write for each of them */
+    if (p->body.n >= SMTPD_PIPE_WRITE && !p->is_pipe_full)
+        feed_pipe(p);
 }
 
 bool put_is_full(const struct put *p)
 {
-    return p->pipe != NULL && p->body.n > IPC_BODY_INLINE_MAX;
+    bool has_no_pipe = p->state == PUT_WAITING_PIPE && !p->is_refused;
+    return has_no_pipe || (p->pipe != NULL && p->body.n > IPC_BODY_INLINE_MAX);
 }
 
 void put_end(struct put *p)
 {
-    if (p->state == PUT_FILLING || p->state == PUT_PIPING)
+    if (p->state == PUT_WAITING_PIPE && !p->is_refused) { /* put_on_room() goes on */
+        p->is_whole = true;
+        return;
+    }
+    if (p->state == PUT_FILLING || p->state == PUT_WAITING_PIPE || p->state == PUT_PIPING)
         put_set_state(p, PUT_ENDING);
     if (p->is_refused) {
         struct session *s = p->session;
@@ -414,16 +518,54 @@ void put_end(struct put *p)
         session_message_reply(s, id, STR_NIL);
         return;
     }
-    if (p->pipe == NULL || p->body.n == 0)
+    feed_pipe(p);
+    if (p->is_refused) /* the pipe broke */
+        put_end(p);
+    else if (p->pipe == NULL || p->body.n == 0)
         commit(p);
+}
+
+/* What the journal is to hear if the queue takes a message whose client is gone; in place of the body, which
+ * the queue has. Without memory the journal does without. */
+static void leave_note(struct put *p, const struct session *s)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    char mem[NETADDR_TEXT_MAX];
+    struct buf who;
+    buf_init_fixed(&who, mem, sizeof mem);
+    netaddr_format(conn_peer(s->conn), &who);
+    size_t before = p->body.cap;
+    buf_reset(&p->body);
+    if (t != NULL)
+        p->has_note = buf_put_lstr(&p->body, buf_str(&who)) && buf_put_lstr(&p->body, t->from.text) &&
+                      buf_put_lstr(&p->body, smtp_server_helo(&s->server)) &&
+                      buf_put_u64(&p->body, t->size) && buf_put_u64(&p->body, (uint64_t)s->message_wall_ms);
+    s->d->memory_used += p->body.cap - before;
+}
+
+static void tell_note(struct smtpd *d, const struct put *p)
+{
+    struct reader r = reader_of(buf_str(&p->body));
+    struct ipc_event e = {.kind = EVENT_ACCEPTED, .id = p->id};
+    e.host = read_lstr(&r);
+    e.rcpt = read_lstr(&r);
+    e.text = read_lstr(&r);
+    e.number = read_u64(&r);
+    e.wall_ms = read_u64(&r);
+    must(reader_done(&r));
+    d->count.accepted++;
+    role_event(d->env, &e);
 }
 
 void put_abort(struct put *p)
 {
     struct smtpd *d = p->session->d;
-    p->session = NULL;
-    if (p->state == PUT_SENT) /* the queue has it and will answer; nobody listens */
+    if (p->state == PUT_SENT) { /* the queue has it and will answer; no client listens */
+        leave_note(p, p->session);
+        p->session = NULL;
         return;
+    }
+    p->session = NULL;
     list_remove(&p->link);
     if (p->by_token.id != 0) {
         struct ipc_put_abort m = {.token = p->by_token.id};
@@ -433,6 +575,7 @@ void put_abort(struct put *p)
         if (d->queue != NULL && ipc_send_put_abort(d->queue, &m, NULL) != ERR_OK)
             d->count.trouble++;
     }
+    give_id_back(d, p);
     put_free(d, p);
 }
 
@@ -445,15 +588,15 @@ void put_on_done(struct smtpd *d, const struct ipc_put_done *m)
     p->by_token.id = 0;
     struct session *s = p->session;
     if (s == NULL) {
+        if (p->has_note && (enum err)m->err == ERR_OK)
+            tell_note(d, p);
         put_free(d, p);
         return;
     }
     if (p->state == PUT_SENT) {
         answer(p, (enum err)m->err);
     } else { /* the queue gave up before the end of the body */
-        p->is_refused = true;
-        p->refuse_id = (enum err)m->err == ERR_NOSPACE ? R_STORE_FULL : R_STORE_BUSY;
-        buf_reset(&p->body);
+        refuse(p, (enum err)m->err == ERR_NOSPACE ? R_STORE_FULL : R_STORE_BUSY);
         if (p->pipe != NULL)
             conn_close(p->pipe);
         p->pipe = NULL;
@@ -463,12 +606,27 @@ void put_on_done(struct smtpd *d, const struct ipc_put_done *m)
     session_pump(s);
 }
 
+/* Another try of a put in the waiting room; it may be gone afterwards. */
+static void try_again(struct put *p)
+{
+    if (p->state != PUT_WAITING_PIPE) {
+        commit(p);
+        return;
+    }
+    begin_piping(p);
+    if (p->state == PUT_WAITING_PIPE && !p->is_refused)
+        return;
+    feed_pipe(p);
+    if (p->is_whole)
+        put_end(p);
+}
+
 void put_on_room(struct smtpd *d)
 {
     struct list *l;
     while (d->queue != NULL && (l = d->waiting_room.next) != &d->waiting_room) {
         struct session *s = list_entry(l, struct put, link)->session;
-        commit(list_entry(l, struct put, link));
+        try_again(list_entry(l, struct put, link));
         if (d->waiting_room.next == l)
             return; /* still no room */
         session_pump(s);
@@ -488,6 +646,14 @@ static void collect(struct idmap_node *n, void *arg)
     list_push_back(&lost->all, &p->link);
 }
 
+/* The queue was lost before the pipe was made. */
+static void give_up_pipe(struct put *p)
+{
+    refuse(p, R_STORE_DOWN);
+    if (p->is_whole)
+        put_end(p);
+}
+
 void put_on_queue_lost(struct smtpd *d)
 {
     struct lost lost = {.d = d};
@@ -499,15 +665,19 @@ void put_on_queue_lost(struct smtpd *d)
     while ((l = list_pop_front(&lost.all)) != NULL) {
         struct put *p = list_entry(l, struct put, link);
         struct ipc_put_done m = {.token = p->by_token.id, .id = p->id, .err = ERR_CLOSED};
-        if (p->by_token.id != 0)
+        struct session *s = p->session;
+        if (p->by_token.id != 0) {
             put_on_done(d, &m);
-        else {
-            struct session *s = p->session;
-            answer(p, ERR_CLOSED);
-            session_pump(s);
+            continue;
         }
+        if (p->state != PUT_WAITING_PIPE)
+            answer(p, ERR_CLOSED);
+        else
+            give_up_pipe(p);
+        session_pump(s);
     }
     d->id_next = d->id_end = d->spare_next = d->spare_end = 0; /* a new queue knows no old grants */
+    d->n_ids_back = 0;
     d->id_asked = false;
     d->queue_life++;
     session_ids_came(d);

@@ -99,8 +99,9 @@ static void answer_data(struct session *s, uint32_t question)
     enum smtp_reply_id id;
     s->data_question = 0;
     s->put = put_begin(s, &id);
-    if (s->put == NULL && s->d->queue != NULL && s->d->id_asked && s->d->id_next == s->d->id_end) {
-        s->data_question = question; /* ids are on their way: session_ids_came() */
+    if (s->put == NULL && id == R_NONE) {
+        s->data_question = question; /* session_ids_came() goes on */
+        s->asked_ms = world_now_ms(s->d->world);
         return;
     }
     if (s->put == NULL)

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/idmap.h"
+#include "base/limits.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
 
@@ -20,19 +21,28 @@ enum {
     SMTPD_IDS_WANTED = 1024,        /* queue ids asked for at a time */
     SMTPD_ROOM_MS = 5,              /* a put that the channel has no room for is tried again after this */
     SMTPD_RCPTS_INLINE = 24 * 1024, /* octets of recipients within PUT */
+    SMTPD_PIPE_WRITE = 32 * 1024,   /* octets that are worth a write to the pipe before the message's end */
     SMTPD_PIPE_HIGH = 192 * 1024,   /* octets waiting for the pipe before the client is not read */
+    SMTPD_ANSWER_MS = SMTP_CLIENT_DATA_END_MS, /* no client waits longer for the queue's word than this */
+    SMTPD_LOOK_AGAIN_MS = 5 * 1000,
+    SMTPD_GOODBYE_MS = 10 * 1000, /* for the client to take the last reply */
+    SMTPD_LINGER_MS = 5 * 1000,   /* and for what it still sends to be read, see session.c */
+    SMTPD_LINGER_OCTETS = 4 * 1024 * 1024,
+    SMTPD_LINGER_MAX = 256, /* sessions that linger at a time */
 };
 
+enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
 struct header_scan { /* watches the header section go by */
-    bool in_body, at_line_start, is_over;
-    uint8_t matched;     /* octets of "received:" matched on this line */
-    bool last_was_empty; /* a CRLF right at a line start has begun */
+    enum scan_at at;
+    bool in_body, has_field;
+    bool is_received; /* this line's name may yet be "received", its octets so far in n_name */
+    uint8_t n_name;
     uint32_t n_received;
     uint64_t n_octets;
 };
 
 struct session;
-enum put_state { PUT_FILLING = 0, PUT_PIPING, PUT_ENDING, PUT_WAITING_ROOM, PUT_SENT };
+enum put_state { PUT_FILLING = 0, PUT_WAITING_PIPE, PUT_PIPING, PUT_ENDING, PUT_WAITING_ROOM, PUT_SENT };
 struct put { /* one message on its way */
     struct idmap_node by_token;
     struct list link;        /* in smtpd.spare or smtpd.waiting_room */
@@ -45,11 +55,15 @@ struct put { /* one message on its way */
     uint64_t size;   /* octets so far, trace field included */
     struct conn *pipe;
     struct header_scan scan;
-    bool is_refused; /* the header broke a rule: octets are thrown away, the answer is refuse_id */
+    bool is_refused;   /* octets are thrown away, the answer is refuse_id */
+    bool has_note;     /* SENT, and the client is gone: see leave_note() */
+    bool is_pipe_full; /* on_pipe() goes on */
+    bool is_told;      /* the queue knows of it, and its id is used */
+    bool is_whole;     /* WAITING_PIPE: nothing more will come */
     enum smtp_reply_id refuse_id;
 };
 
-struct client { /* sessions of one address */
+struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */
     struct list link;
     uint8_t ip[16];
     enum netaddr_kind kind;
@@ -71,15 +85,17 @@ struct smtpd {
     struct channel *queue;
     struct chunk_pool pool;
     struct list sessions;
-    uint32_t n_sessions;
+    uint32_t n_sessions, n_lingering;
     struct idmap puts; /* by token, those that wait for put_done */
     struct list spare, waiting_room;
     size_t n_spare;
     uint64_t next_token;
-    uint64_t memory_used;           /* octets of bodies held here */
-    uint64_t id_next, id_end;       /* granted ids */
-    uint64_t spare_next, spare_end; /* the grant after that */
-    uint64_t queue_life;            /* counts the queues that were lost */
+    uint64_t memory_used;                /* octets of bodies and of kept input held here */
+    uint64_t id_next, id_end;            /* granted ids */
+    uint64_t spare_next, spare_end;      /* the grant after that */
+    uint64_t ids_back[SMTPD_IDS_WANTED]; /* granted, and not used by the message they were for */
+    size_t n_ids_back;
+    uint64_t queue_life; /* counts the queues that were lost */
     bool id_asked;
     bool is_draining, is_drained;
     struct timer drain_timer;
@@ -105,8 +121,11 @@ struct session {
     uint32_t data_question;  /* of SMTP_EV_DATA while ids are on their way */
     struct buf in;           /* an incomplete line, or what came while a question was open */
     struct timer timer;
+    uint64_t asked_ms; /* since when question or data_question waits */
+    size_t n_lingered; /* octets read since all was said */
     unsigned want;
-    bool is_lmtp, may_relay, is_closing, is_dead, in_pump, peer_eof;
+    enum smtp_reply_id close_reply;
+    bool is_lmtp, is_closing, is_lingering, is_dead, in_pump, peer_eof;
     struct smtp_server server;
 };
 
@@ -124,16 +143,17 @@ void session_shutdown(struct session *s); /* 421 now, unless a message is being 
 void session_del(struct session *s);
 
 /* put.c */
-/* NULL: no memory, no queue, no id: *out_reply says which 4xx. */
+/* NULL: no memory, no queue: *out_reply says which 4xx; R_NONE: ids are on their way. */
 struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply);
 /* Takes octets of the message. */
 void put_body(struct put *p, struct str octets);
-/* Must the client wait, because the pipe is full? */
+/* Must the client wait, because the pipe is full or could not be made yet? */
 bool put_is_full(const struct put *p);
 /* The message is complete: sends it. A refusal or a lost queue is answered within this call; else the answer
  * comes with the queue's put_done. */
 void put_end(struct put *p);
-/* Forget it: the client is gone or aborted. A put that was sent stays until the queue answers, unheard. */
+/* Forget it: the client is gone or aborted. A put that was sent stays until the queue answers: the journal
+ * hears of it. */
 void put_abort(struct put *p);
 void put_on_done(struct smtpd *d, const struct ipc_put_done *m);
 void put_on_room(struct smtpd *d);

@@ -1,0 +1,729 @@
+/* The role over a world that this test holds in its hand: connections and pipes in memory, a clock, the
+ * queue's channel; boot's part is here too.
+ */
+#include "service/smtpd/smtpd.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNS_MAX = 400, TIMERS_MAX = 2 * CONNS_MAX, SENT_MAX = 64, PIPE_ROOM = 64 * 1024 };
+
+struct channel { /* the queue */
+    struct world_object object;
+    const struct channel_user *user;
+    void *arg;
+    size_t backlog;
+    size_t n_sent;
+    struct sent {
+        uint16_t type;
+        uint64_t token, id, size;
+        bool is_piped;
+    } sent[SENT_MAX];
+};
+struct conn {
+    struct world_object object;
+    struct netaddr peer;
+    const struct conn_user *user;
+    void *arg;
+    unsigned want;
+    struct buf in, out; /* towards the role, from it */
+    bool is_eof, is_closed, is_shut, is_pipe;
+    size_t room; /* octets it takes */
+    size_t n_writes;
+};
+struct handle {
+    struct world_object object;
+    struct conn *conn;
+};
+struct listener {
+    struct world_object object;
+    const struct listener_user *user;
+    void *arg;
+};
+struct fixture {
+    struct world world; /* first */
+    struct log log;
+    uint64_t now;
+    struct timer *timers[TIMERS_MAX];
+    uint64_t due[TIMERS_MAX];
+    size_t n_timers;
+    struct conn conns[CONNS_MAX];
+    size_t n_conns, n_closed;
+    struct handle handle;
+    struct listener listener;
+    struct channel queue;
+    struct listener_conf at;
+    struct local_domain domain;
+    struct config config;
+    struct role_env env;
+    struct smtpd *d;
+    unsigned n_accepted, n_refused, n_drained;
+    char event_text[256], event_from[256], event_host[64];
+    uint64_t event_id, event_size;
+};
+
+static struct fixture *the; /* the one of the running test */
+
+/* ---- boot ------------------------------------------------------------------------------------ */
+
+void role_ready(struct role_env *env)
+{
+    UNUSED(env);
+}
+
+void role_drained(struct role_env *env)
+{
+    UNUSED(env);
+    the->n_drained++;
+}
+
+void role_config_release(struct role_env *env, const struct config *old)
+{
+    UNUSED(env);
+    UNUSED(old);
+}
+
+void role_peer_closed(struct role_env *env, struct channel *c)
+{
+    UNUSED(env);
+    UNUSED(c);
+}
+
+bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
+{
+    UNUSED(c);
+    return ipc_may_send(from, env->role, type);
+}
+
+void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
+{
+    UNUSED(env);
+    UNUSED(from);
+    UNUSED(c);
+    UNUSED(type);
+    fail();
+}
+
+void role_event(struct role_env *env, const struct ipc_event *e)
+{
+    UNUSED(env);
+    the->n_accepted += e->kind == EVENT_ACCEPTED;
+    the->n_refused += e->kind == EVENT_REFUSED;
+    assert_true(str_to_c(e->text, the->event_text, sizeof the->event_text));
+    assert_true(str_to_c(e->rcpt, the->event_from, sizeof the->event_from));
+    assert_true(str_to_c(e->host, the->event_host, sizeof the->event_host));
+    the->event_id = e->id;
+    the->event_size = e->number;
+}
+
+/* ---- world ----------------------------------------------------------------------------------- */
+
+static uint64_t now_ms(const struct world *w)
+{
+    UNUSED(w);
+    return the->now;
+}
+
+static int64_t wall_ms(const struct world *w)
+{
+    UNUSED(w);
+    return (int64_t)the->now;
+}
+
+static void fill_random(struct world *w, void *out, size_t n)
+{
+    UNUSED(w);
+    memset(out, 7, n);
+}
+
+static size_t timer_at(const struct timer *t)
+{
+    size_t i = 0;
+    while (i < the->n_timers && the->timers[i] != t)
+        i++;
+    return i;
+}
+
+static void timer_cancel(struct world *w, struct timer *t)
+{
+    UNUSED(w);
+    size_t i = timer_at(t);
+    if (i == the->n_timers)
+        return;
+    the->n_timers--;
+    the->timers[i] = the->timers[the->n_timers];
+    the->due[i] = the->due[the->n_timers];
+    t->is_set = false;
+}
+
+static void timer_set(struct world *w, struct timer *t, uint64_t due_ms)
+{
+    timer_cancel(w, t);
+    assert_true(the->n_timers < TIMERS_MAX);
+    the->timers[the->n_timers] = t;
+    the->due[the->n_timers++] = due_ms;
+    t->is_set = true;
+}
+
+static enum err send_to_queue(struct channel *c, uint16_t type, struct str payload, struct handle *give)
+{
+    struct sent *sent = &c->sent[c->n_sent++ % SENT_MAX];
+    *sent = (struct sent){.type = type};
+    struct ipc_put put;
+    struct ipc_put_commit commit;
+    if (type == IPC_PUT) {
+        assert_true(ipc_decode_put(payload, &put));
+        *sent = (struct sent){type, put.token, put.id, put.body.n, put.is_piped != 0};
+        assert_true(sent->is_piped == (give != NULL));
+    } else if (type == IPC_PUT_COMMIT) {
+        assert_true(ipc_decode_put_commit(payload, &commit));
+        sent->token = commit.token;
+        sent->size = commit.size;
+    }
+    return ERR_OK;
+}
+
+static size_t backlog_of(const struct channel *c)
+{
+    return c->backlog;
+}
+
+static void set_channel_user(struct channel *c, const struct channel_user *user, void *arg)
+{
+    c->user = user;
+    c->arg = arg;
+}
+
+static void set_conn_user(struct conn *c, const struct conn_user *user, void *arg)
+{
+    c->user = user;
+    c->arg = arg;
+}
+
+static void conn_wants(struct conn *c, unsigned mask)
+{
+    c->want = mask;
+}
+
+static enum err read_conn(struct conn *c, char *out, size_t cap, size_t *out_n)
+{
+    assert_false(c->is_closed);
+    size_t n = c->in.n < cap ? c->in.n : cap;
+    *out_n = n;
+    if (n == 0)
+        return c->is_eof ? ERR_CLOSED : ERR_AGAIN;
+    memcpy(out, c->in.p, n);
+    buf_consume(&c->in, n);
+    return ERR_OK;
+}
+
+static enum err write_conn(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
+{
+    assert_false(c->is_closed || c->is_shut);
+    assert_int_equal(n_pieces, 1);
+    c->n_writes++;
+    *out_n = pieces[0].n < c->room - c->out.n ? pieces[0].n : c->room - c->out.n;
+    assert_true(buf_put(&c->out, str_slice(pieces[0], 0, *out_n)));
+    return *out_n > 0 ? ERR_OK : ERR_AGAIN;
+}
+
+static void shut_conn(struct conn *c)
+{
+    assert_false(c->is_closed || c->is_shut);
+    c->is_shut = true;
+}
+
+static void close_conn(struct conn *c)
+{
+    assert_false(c->is_closed);
+    c->is_closed = true;
+    the->n_closed++;
+}
+
+static const struct netaddr *peer_of(const struct conn *c)
+{
+    return &c->peer;
+}
+
+static const struct world_ops ops;
+
+static struct conn *conn_new(const char *peer)
+{
+    assert_true(the->n_conns < CONNS_MAX);
+    struct conn *c = &the->conns[the->n_conns++];
+    *c = (struct conn){.object = {&ops}, .is_pipe = peer == NULL, .room = 1024 * 1024};
+    if (peer != NULL)
+        assert_true(netaddr_parse(str_from_c(peer), 0, &c->peer));
+    buf_init(&c->in, 64 * 1024 * 1024);
+    buf_init(&c->out, 64 * 1024 * 1024);
+    return c;
+}
+
+static enum err make_pipe(struct world *w, struct conn **out_read, struct conn **out_write)
+{
+    UNUSED(w);
+    *out_read = conn_new(NULL);
+    *out_write = conn_new(NULL);
+    (*out_write)->room = PIPE_ROOM;
+    return ERR_OK;
+}
+
+static struct handle *handle_of(struct conn *c)
+{
+    the->handle = (struct handle){{&ops}, c};
+    return &the->handle;
+}
+
+static void set_listener_user(struct listener *l, const struct listener_user *user, void *arg)
+{
+    l->user = user;
+    l->arg = arg;
+}
+
+static const struct world_ops ops = {.now_ms = now_ms,
+                                     .wall_ms = wall_ms,
+                                     .random = fill_random,
+                                     .timer_set = timer_set,
+                                     .timer_cancel = timer_cancel,
+                                     .channel_send = send_to_queue,
+                                     .channel_backlog = backlog_of,
+                                     .channel_set_user = set_channel_user,
+                                     .conn_set_user = set_conn_user,
+                                     .conn_want = conn_wants,
+                                     .conn_read = read_conn,
+                                     .conn_write = write_conn,
+                                     .conn_shutdown_write = shut_conn,
+                                     .conn_close = close_conn,
+                                     .conn_peer = peer_of,
+                                     .pipe = make_pipe,
+                                     .handle_of_conn = handle_of,
+                                     .listener_set_user = set_listener_user};
+
+/* ---- what the tests do ----------------------------------------------------------------------- */
+
+/* Time passes, timers fire in order. */
+static void pass_ms(uint64_t ms)
+{
+    uint64_t end = the->now + ms;
+    for (;;) {
+        size_t first = the->n_timers;
+        for (size_t i = 0; i < the->n_timers; i++) {
+            if (the->due[i] <= end && (first == the->n_timers || the->due[i] < the->due[first]))
+                first = i;
+        }
+        if (first == the->n_timers)
+            break;
+        struct timer *t = the->timers[first];
+        if (the->due[first] > the->now)
+            the->now = the->due[first];
+        timer_cancel(&the->world, t);
+        t->fire(t);
+    }
+    the->now = end;
+}
+
+static void grant(uint64_t first)
+{
+    char mem[64];
+    struct buf b;
+    struct ipc_id_grant m = {.first = first, .n = 1000};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_id_grant(&m, &b));
+    the->queue.user->on_message(the->queue.arg, &the->queue, IPC_ID_GRANT, buf_str(&b), NULL);
+}
+
+static const struct sent *last_sent(void)
+{
+    assert_true(the->queue.n_sent > 0);
+    return &the->queue.sent[(the->queue.n_sent - 1) % SENT_MAX];
+}
+
+static void put_done(uint64_t token, enum err e)
+{
+    char mem[64];
+    struct buf b;
+    struct ipc_put_done m = {.token = token, .id = 0, .err = (uint8_t)e};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_put_done(&m, &b));
+    the->queue.user->on_message(the->queue.arg, &the->queue, IPC_PUT_DONE, buf_str(&b), NULL);
+}
+
+static void lose_queue(void)
+{
+    the->env.peers[ROLE_QUEUE][0] = NULL;
+    the->queue.user->on_closed(the->queue.arg, &the->queue);
+}
+
+static struct conn *client(const char *peer)
+{
+    struct conn *c = conn_new(peer);
+    the->listener.user->on_accept(the->listener.arg, &the->listener, c);
+    return c;
+}
+
+/* The role hears that there is something, as far as it wants to. */
+static void wake(struct conn *c)
+{
+    unsigned ready = c->want & ((c->in.n > 0 || c->is_eof ? CONN_READABLE : 0u) |
+                                (c->out.n < c->room ? CONN_WRITABLE : 0u));
+    if (ready != 0 && !c->is_closed)
+        c->user->on_ready(c->arg, c, ready);
+}
+
+static void say_n(struct conn *c, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_true(buf_puts(&c->in, text));
+}
+
+static void say(struct conn *c, const char *text)
+{
+    say_n(c, text, 1);
+    wake(c);
+}
+
+/* The last line of what the role said ends in this; what it said is forgotten. */
+static void hears(struct conn *c, const char *start)
+{
+    struct str rest = buf_str(&c->out), line = STR_NIL;
+    while (rest.n > 0)
+        line = str_cut(&rest, '\n');
+    if (!str_starts(line, str_from_c(start)))
+        fail_msg("wants \"%s\", got \"%.*s\"", start, STR_FMT(line));
+    buf_reset(&c->out);
+}
+
+static void begin_data(struct conn *c)
+{
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+    wake(c);
+    hears(c, "354");
+}
+
+/* The queue reads the last pipe and takes what comes; the role has answered afterwards. */
+static void let_queue_take(struct conn *c)
+{
+    struct conn *pipe = &the->conns[the->n_conns - 1];
+    for (int i = 0; i < 1000 && c->out.n == 0; i++) {
+        buf_reset(&pipe->out);
+        if (pipe->is_pipe)
+            wake(pipe);
+        wake(c);
+        const struct sent *sent = last_sent();
+        if (sent->type == IPC_PUT_COMMIT || (sent->type == IPC_PUT && !sent->is_piped))
+            put_done(sent->token, ERR_OK);
+    }
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    the = f;
+    f->world = (struct world){&ops, &f->log};
+    f->log.min = LOG_ERROR;
+    f->now = 1000;
+    f->queue.object.ops = f->listener.object.ops = &ops;
+    f->domain = (struct local_domain){.name = STR("here.test"), .any_user = true};
+    f->domain.deliver.kind = DELIVER_LMTP;
+    f->config = (struct config){.listeners = &f->at,
+                                .n_listeners = 1,
+                                .size_max = 8 * 1024 * 1024,
+                                .rcpt_max = 1000,
+                                .sessions_max = 1000,
+                                .memory_max = 16 * 1024 * 1024};
+    f->config.policy =
+        (struct policy_conf){.hostname = STR("mx.here.test"), .domains = &f->domain, .n_domains = 1};
+    f->env = (struct role_env){.world = &f->world, .role = ROLE_SMTPD, .config = &f->config};
+    f->env.listeners[0] = &f->listener;
+    f->env.n_listeners = 1;
+    f->env.peers[ROLE_QUEUE][0] = &f->queue;
+    f->d = smtpd_role.create(&f->env);
+    assert_non_null(f->d);
+    assert_int_equal(last_sent()->type, IPC_ID_WANT);
+    grant(100);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    smtpd_role.del(f->d);
+    for (size_t i = 0; i < f->n_conns; i++) {
+        buf_fini(&f->conns[i].in);
+        buf_fini(&f->conns[i].out);
+    }
+    free(f);
+    return 0;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void takes_a_message(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_int_equal(last_sent()->type, IPC_PUT);
+    assert_int_equal(c->out.n, 0);
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250 2.0.0");
+    assert_int_equal(the->n_accepted, 1);
+    assert_int_equal(the->d->memory_used, 0);
+}
+
+static void header_rules(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *line;
+        size_t n;
+        const char *rest, *reply;
+    } table[] = {
+        {"no header at all\r\n", 9000, "\r\n", "250"},
+        {"no header\r\nReceived: x\r\n", 101, "", "250"},
+        {"\r\nReceived: x\r\n", 101, "", "250"},
+        {"Received: x\r\n", 100, "\r\n", "250"},
+        {"Received: x\r\n", 101, "\r\n", "554 5.4.6"},
+        {"rEceived : x\r\n", 101, "\r\n", "554 5.4.6"},
+        {"Received: x\r\n\ty\r\n", 101, "\r\n", "554 5.4.6"},
+        {"X: y\r\n Received: x\r\n", 101, "\r\n", "250"},
+        {"X-Received: x\r\n", 101, "\r\n", "250"},
+        {"Receivedx: x\r\n", 101, "\r\n", "250"},
+        {"Receive: x\r\n", 101, "\r\n", "250"},
+        {"X: 0123456789\r\n", HEADER_SECTION_MAX / 15 - 1, "\r\n", "250"},
+        {"X: 0123456789\r\n", HEADER_SECTION_MAX / 15 + 1, "\r\n", "554 5.6.0"},
+    };
+    for (size_t i = 0; i < 2 * ARRAY_LEN(table); i++) {
+        struct conn *c = client("192.0.2.1:5");
+        begin_data(c);
+        say_n(c, table[i / 2].line, table[i / 2].n);
+        if (i % 2 == 0)
+            wake(c); /* in two reads or in one */
+        say_n(c, table[i / 2].rest, 1);
+        say(c, "body\r\n.\r\n");
+        let_queue_take(c);
+        hears(c, table[i / 2].reply);
+        c->is_eof = true;
+        wake(c);
+    }
+    assert_int_equal(the->d->memory_used, 0);
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+static void say_big(struct conn *c)
+{
+    say_n(c, "Subject: x\r\n\r\n", 1);
+    say_n(c, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 3000);
+    say(c, ".\r\n");
+}
+
+static void a_big_message_waits_for_room(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    size_t n = the->queue.n_sent;
+    the->queue.backlog = IPC_QUEUE_MAX;
+    say_big(c);
+    assert_true((c->want & CONN_READABLE) == 0 && c->in.n > 0); /* the client waits */
+    pass_ms(50 * SMTPD_ROOM_MS);
+    assert_int_equal(the->queue.n_sent, n);
+    assert_int_equal(c->out.n, 0);
+    the->queue.backlog = 0;
+    pass_ms(SMTPD_ROOM_MS);
+    assert_int_equal(last_sent()->type, IPC_PUT);
+    assert_true(last_sent()->is_piped);
+    uint64_t id = last_sent()->id;
+    let_queue_take(c);
+    assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+    hears(c, "250 2.0.0");
+    assert_int_equal(the->d->memory_used, 0);
+    begin_data(c);
+    say_big(c);
+    assert_true(last_sent()->is_piped && last_sent()->id == id + 1);
+    for (int i = 0; i < 100 && !c->is_closed; i++) {
+        buf_reset(&c->in);
+        c->is_eof = true;
+        buf_reset(&the->conns[the->n_conns - 1].out);
+        wake(&the->conns[the->n_conns - 1]);
+        wake(c);
+    }
+    assert_true(c->is_closed);
+    c = client("192.0.2.1:5");
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_int_equal(last_sent()->id, id + 2); /* the queue had heard of the one that was broken off */
+}
+
+/* Each stuffed dot begins another piece of the message. */
+static void small_pieces_share_a_write(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    say_n(c, "Subject: x\r\n\r\n", 1);
+    say_n(c, "..\r\n", 100000);
+    for (int i = 0; i < 10; i++)
+        wake(c);
+    struct conn *pipe = &the->conns[the->n_conns - 1];
+    assert_true(pipe->is_pipe && pipe->n_writes < 20);
+    say(c, ".\r\n");
+    size_t taken = 0;
+    for (int i = 0; i < 100 && last_sent()->type != IPC_PUT_COMMIT; i++) {
+        taken += pipe->out.n;
+        buf_reset(&pipe->out);
+        wake(pipe);
+        wake(c);
+    }
+    assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+    assert_true(taken + pipe->out.n >= 300000); /* all of it, to the last octet */
+    assert_int_equal(taken + pipe->out.n, last_sent()->size);
+    assert_true(pipe->n_writes < 50);
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250 2.0.0");
+}
+
+static void bdat_whole_while_there_is_no_room(void **state)
+{
+    UNUSED(state);
+    for (int is_lost = 0; is_lost < 2; is_lost++) {
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nBDAT 66000 LAST\r\n");
+        the->queue.backlog = IPC_QUEUE_MAX;
+        say_n(c, "a: b\r\n", 6600);
+        wake(c);
+        buf_reset(&c->out);
+        say_n(c, "c: d\r\n", 4400);
+        wake(c);
+        assert_int_equal(c->out.n, 0);
+        if (is_lost) {
+            lose_queue();
+            hears(c, "451 4.3.0");
+            assert_int_equal(the->d->memory_used, 0);
+            return;
+        }
+        the->queue.backlog = 0;
+        pass_ms(SMTPD_ROOM_MS);
+        let_queue_take(c);
+        assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+        hears(c, "250 2.0.0");
+    }
+}
+
+/* The queue remembers a grant until all of its ids are used. */
+static void ids_of_broken_messages_are_used(void **state)
+{
+    UNUSED(state);
+    size_t n = the->queue.n_sent;
+    for (size_t i = 0; i < 3 * SMTPD_IDS_WANTED; i++) {
+        the->n_conns = 0;
+        struct conn *c = client("192.0.2.1:5");
+        begin_data(c);
+        c->is_eof = true;
+        wake(c);
+        assert_true(c->is_closed);
+        buf_fini(&c->in);
+        buf_fini(&c->out);
+    }
+    assert_true(the->queue.n_sent <= n + 1); /* asked for ids once */
+    struct conn *c = client("192.0.2.1:5"), *other = client("192.0.2.1:5");
+    begin_data(c);
+    begin_data(other);
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    uint64_t id = last_sent()->id;
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250");
+    say(other, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_true(last_sent()->id != id && last_sent()->id < 102);
+    begin_data(c);
+    c->is_eof = true;
+    wake(c);
+    lose_queue(); /* a new queue knows none of them */
+    hears(other, "451");
+    say(other, "MAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+    hears(other, "451");
+    the->env.peers[ROLE_QUEUE][0] = &the->queue;
+    smtpd_role.peer(the->d, ROLE_QUEUE, 0, &the->queue);
+    grant(5000);
+    begin_data(other);
+    say(other, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_int_equal(last_sent()->id, 5000);
+}
+
+static void the_queue_is_lost_while_there_is_no_room(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    the->queue.backlog = IPC_QUEUE_MAX;
+    say_big(c);
+    lose_queue();
+    for (int i = 0; i < 100 && c->out.n == 0; i++)
+        wake(c);
+    hears(c, "451 4.3.0");
+    assert_int_equal(the->d->memory_used, 0);
+    say(c, "NOOP\r\n");
+    hears(c, "250 2.0.0");
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void messages_under_way_are_bounded(void **state)
+{
+    UNUSED(state);
+    enum { N = 300 };
+    static struct conn *all[N];
+    for (size_t i = 0; i < N; i++) {
+        all[i] = client("192.0.2.1:5");
+        begin_data(all[i]);
+    }
+    for (size_t i = 0; i < N; i++) {
+        say_n(all[i], "Subject: x\r\n\r\n", 1);
+        say_n(all[i], "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 1000);
+        wake(all[i]);
+        assert_true(the->d->memory_used <= the->config.memory_max + 128 * 1024);
+    }
+    struct conn *late = client("192.0.2.1:5");
+    say(late, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+    hears(late, "452 4.3.0");
+    unsigned n_refused = 0;
+    for (size_t i = 0; i < N; i++) {
+        say(all[i], ".\r\n");
+        if (all[i]->out.n == 0)
+            put_done(last_sent()->token, ERR_OK);
+        bool is_refused = str_starts(buf_str(&all[i]->out), STR("452 4.3.0"));
+        n_refused += is_refused;
+        hears(all[i], is_refused ? "452" : "250");
+    }
+    assert_true(n_refused > 0 && n_refused < N / 2);
+    assert_true(the->d->memory_used < 1024 * 1024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        T(takes_a_message),
+        T(header_rules),
+        T(a_big_message_waits_for_room),
+        T(small_pieces_share_a_write),
+        T(bdat_whole_while_there_is_no_room),
+        T(ids_of_broken_messages_are_used),
+        T(the_queue_is_lost_while_there_is_no_room),
+        T(messages_under_way_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
