@@ -2,6 +2,11 @@
  *
  * An idle session owns no buffer: octets are read into the role's scratch and fed from there; only an
  * incomplete line, or what came while a question was open, is kept.
+ *
+ * A socket that is closed with octets unread sends a reset, and what the client has not read yet of our last
+ * reply may be lost: it would see a broken connection and try for ever what it was told not to. So where the
+ * client may still be sending when we end the session (it was told so by a 4xx or 5xx, not by 221) our side
+ * is shut, and for a while its octets are read and thrown away.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -205,6 +210,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
+        s->close_reply = ev->reply;
         break;
     }
 }
@@ -263,6 +269,25 @@ static void flush(struct session *s)
         s->is_dead = true;
 }
 
+/* Keeps octets that can't be fed now; memory is accounted. */
+static bool hold(struct session *s, struct str octets)
+{
+    struct smtpd *d = s->d;
+    size_t before = s->in.cap;
+    bool is_line = s->in.n + octets.n <= SMTP_COMMAND_LINE_MAX; /* all sessions may have one */
+    bool ok = (is_line || d->memory_used <= s->conf->config->memory_max) && buf_put(&s->in, octets);
+    d->memory_used += s->in.cap - before;
+    return ok;
+}
+
+/* Lets the memory go when nothing is kept. */
+static void release_input(struct session *s)
+{
+    size_t before = s->in.cap;
+    buf_release(&s->in);
+    s->d->memory_used -= before - s->in.cap;
+}
+
 /* One read and what follows from it. false: nothing more to read now. */
 static bool read_some(struct session *s)
 {
@@ -281,7 +306,7 @@ static bool read_some(struct session *s)
     size_t used = 0;
     if (s->in.n == 0)
         used = feed(s, in);
-    if (used < n && !s->is_closing && !buf_put(&s->in, str_skip(in, used)))
+    if (used < n && !s->is_closing && !hold(s, str_skip(in, used)))
         smtp_server_close(&s->server, R_NO_MEMORY_CLOSE);
     return n == sizeof d->scratch;
 }
@@ -299,14 +324,60 @@ static void feed_kept(struct session *s)
         used = feed(s, buf_str(&s->in));
         buf_consume(&s->in, used);
     }
-    buf_release(&s->in);
+    release_input(s);
+}
+
+/* ---- the end ---------------- */
+
+/* Not when the client is gone, said QUIT, or has not even begun; nor when a restart waits for us. */
+static bool is_lingering_reply(enum smtp_reply_id id)
+{
+    return id != R_NONE && id != R_BYE && id != R_TOO_MANY_CONNECTIONS && id != R_SHUTDOWN;
+}
+
+/* All is said: shuts our side and goes on reading. false: there is no need, or it can't be afforded. */
+static bool linger(struct session *s)
+{
+    struct smtpd *d = s->d;
+    if (s->is_dead || s->peer_eof || d->is_draining || d->n_lingering >= SMTPD_LINGER_MAX ||
+        !is_lingering_reply(s->close_reply))
+        return false;
+    s->is_lingering = true;
+    d->n_lingering++;
+    conn_shutdown_write(s->conn);
+    buf_reset(&s->in);
+    release_input(s);
+    world_timer_set(d->world, &s->timer, world_now_ms(d->world) + SMTPD_LINGER_MS);
+    want(s, CONN_READABLE);
+    return true;
+}
+
+/* Throws away what comes, until the client ends it too or there was enough of it. */
+static void pump_lingering(struct session *s)
+{
+    size_t n;
+    for (int i = 0; i < SMTPD_READS_PER_WAKE; i++) {
+        enum err e = conn_read(s->conn, s->d->scratch, sizeof s->d->scratch, &n);
+        if (e == ERR_AGAIN)
+            return;
+        s->n_lingered += n;
+        if (e != ERR_OK || s->n_lingered > SMTPD_LINGER_OCTETS) {
+            session_del(s);
+            return;
+        }
+    }
 }
 
 void session_pump(struct session *s)
 {
     if (s->in_pump) /* an answer came within feed(): the loop that called it goes on */
         return;
+    if (s->is_lingering) {
+        pump_lingering(s);
+        return;
+    }
     s->in_pump = true;
+    bool was_closing = s->is_closing;
     feed_kept(s);
     for (int i = 0; i < SMTPD_READS_PER_WAKE && may_feed(s) && !s->peer_eof && !s->is_dead; i++) {
         bool more = read_some(s);
@@ -330,9 +401,12 @@ void session_pump(struct session *s)
     s->in_pump = false;
     bool has_output = smtp_server_output(&s->server).n > 0;
     if (s->is_dead || (s->is_closing && !has_output)) {
-        session_del(s);
+        if (!linger(s))
+            session_del(s);
         return;
     }
+    if (s->is_closing && !was_closing)
+        world_timer_set(s->d->world, &s->timer, world_now_ms(s->d->world) + SMTPD_GOODBYE_MS);
     /* While a question is open nothing is usually sent to us; only if something comes is reading switched
      * off. */
     bool read_on = may_feed(s) && !s->peer_eof;
@@ -426,7 +500,10 @@ void session_start(struct smtpd *d, struct listener *l, struct conn *c)
 
 void session_shutdown(struct session *s)
 {
-    session_pump(s); /* sees that we are draining */
+    if (s->is_lingering)
+        session_del(s);
+    else
+        session_pump(s); /* sees that we are draining */
 }
 
 void session_del(struct session *s)
@@ -436,6 +513,8 @@ void session_del(struct session *s)
     drop_put(s);
     world_timer_cancel(d->world, &s->timer);
     smtp_server_fini(&s->server);
+    d->n_lingering -= s->is_lingering;
+    d->memory_used -= s->in.cap;
     buf_fini(&s->in);
     conn_close(s->conn);
     client_give(s->client);

@@ -467,6 +467,98 @@ static int teardown(void **state)
     return 0;
 }
 
+/* ---- the end of a session -------------------------------------------------------------------- */
+
+static struct conn *expelled(void)
+{
+    struct conn *c = client("192.0.2.1:5");
+    say_n(c, "WHAT\r\n", 100);
+    wake(c);
+    hears(c, "421 4.7.0");
+    return c;
+}
+
+static void lingers_for_what_is_still_sent(void **state)
+{
+    UNUSED(state);
+    struct conn *c = expelled();
+    assert_true(c->is_shut && !c->is_closed);
+    say_n(c, "more\r\n", 100000);
+    wake(c);
+    wake(c);
+    assert_true(c->in.n < 400000 && !c->is_closed);
+    c->is_eof = true;
+    while (!c->is_closed)
+        wake(c);
+    assert_int_equal(c->in.n, 0); /* nothing unread: the kernel sends no reset */
+    assert_int_equal(the->d->n_sessions, 0);
+    assert_int_equal(the->d->n_lingering, 0);
+}
+
+static void lingers_within_bounds(void **state)
+{
+    UNUSED(state);
+    struct conn *c = expelled();
+    pass_ms(SMTPD_LINGER_MS - 1);
+    assert_false(c->is_closed);
+    pass_ms(1);
+    assert_true(c->is_closed);
+    c = expelled();
+    say_n(c, "0123456789abcdef", SMTPD_LINGER_OCTETS / 16 + 5000);
+    for (int i = 0; i < 100 && !c->is_closed; i++)
+        wake(c);
+    assert_true(c->is_closed);
+    for (size_t i = 0; i < SMTPD_LINGER_MAX; i++)
+        assert_false(expelled()->is_closed);
+    assert_true(expelled()->is_closed);
+    smtpd_role.drain(the->d, 0);
+    assert_int_equal(the->d->n_sessions, 0); /* a restart does not wait for it */
+    pass_ms(1);
+    assert_int_equal(the->n_drained, 1);
+}
+
+static void does_not_linger(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "QUIT\r\nNOOP\r\n");
+    hears(c, "221");
+    assert_true(c->is_closed);
+    c = client("192.0.2.1:5");
+    say_n(c, "WHAT\r\n", 100);
+    c->is_eof = true; /* read before the end of it is seen; then only its end is left */
+    wake(c);
+    wake(c);
+    assert_true(c->is_closed);
+    the->config.sessions_max = 1;
+    (void)client("192.0.2.1:5");
+    c = client("192.0.2.2:5");
+    hears(c, "421 4.7.0");
+    assert_true(c->is_closed);
+}
+
+static void last_reply_has_its_time(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    hears(c, "220");
+    pass_ms(SMTP_SERVER_COMMAND_MS - 1);
+    c->room = 0;
+    say(c, "QUIT\r\n");
+    pass_ms(2); /* the clock of the command would have ended it here */
+    assert_false(c->is_closed);
+    c->room = 1000;
+    wake(c);
+    hears(c, "221");
+    assert_true(c->is_closed);
+    c = client("192.0.2.1:5");
+    hears(c, "220");
+    c->room = 0;
+    say(c, "QUIT\r\n");
+    pass_ms(SMTPD_GOODBYE_MS);
+    assert_true(c->is_closed);
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static void takes_a_message(void **state)
@@ -712,10 +804,39 @@ static void messages_under_way_are_bounded(void **state)
     assert_true(the->d->memory_used < 1024 * 1024);
 }
 
+static void kept_input_is_bounded(void **state)
+{
+    UNUSED(state);
+    enum { N = 300 };
+    size_t n_closed = 0;
+    the->config.memory_max = 8 * 1024 * 1024;
+    for (size_t i = 0; i < N; i++) { /* none reads what it is told */
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\n");
+        c->room = c->out.n;
+        say_n(c, "HELP\r\n", SMTP_JUNK_MAX - 1);
+        say_n(c, "RCPT TO:<joe@here.test>\r\n", 10000);
+        wake(c);
+        wake(c);
+        assert_true(the->d->memory_used <= the->config.memory_max + 256 * 1024);
+        const struct session *session = c->arg;
+        n_closed += session->close_reply == R_NO_MEMORY_CLOSE;
+    }
+    assert_true(n_closed > 0);
+    struct conn *c = client("192.0.2.1:5"); /* a line in two parts is still taken */
+    say(c, "EHLO c.");
+    say(c, "test\r\n");
+    hears(c, "250 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        T(lingers_for_what_is_still_sent),
+        T(lingers_within_bounds),
+        T(does_not_linger),
+        T(last_reply_has_its_time),
         T(takes_a_message),
         T(header_rules),
         T(a_big_message_waits_for_room),
@@ -724,6 +845,7 @@ int main(void)
         T(ids_of_broken_messages_are_used),
         T(the_queue_is_lost_while_there_is_no_room),
         T(messages_under_way_are_bounded),
+        T(kept_input_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
