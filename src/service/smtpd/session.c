@@ -198,6 +198,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         break;
     case SMTP_EV_MESSAGE:
         s->question = ev->question;
+        s->asked_ms = world_now_ms(s->d->world);
         s->message_wall_ms = world_wall_ms(s->d->world);
         if (s->put != NULL)
             put_end(s->put);
@@ -423,22 +424,40 @@ static void on_ready(void *arg, struct conn *c, unsigned ready)
 
 static const struct conn_user conn_user = {on_ready};
 
+/* The queue has not answered for longer than any client waits: a disk that hangs must not hold all sessions
+ * of clients that are long gone. Should it take the message after all, the client sends it twice, as when the
+ * connection breaks before the reply. */
+static void answer_for_queue(struct session *s)
+{
+    s->d->count.trouble++;
+    if (s->question != 0) {
+        drop_put(s);
+        session_message_reply(s, R_STORE_DOWN, STR_NIL);
+    } else {
+        uint32_t question = s->data_question;
+        s->data_question = 0;
+        smtp_server_answer(&s->server, question, R_STORE_DOWN, STR_NIL);
+    }
+}
+
 /* The deadline moves with every command; the timer is moved only when it fires. */
 static void on_timer(struct timer *t)
 {
     struct session *s = container_of(t, struct session, timer);
     uint64_t now = world_now_ms(s->d->world);
-    if (s->question == 0 && s->data_question == 0 && now >= smtp_server_deadline(&s->server)) {
-        smtp_server_tick(&s->server, now);
-        take_events(s);
-    }
-    if (s->is_closing) { /* a last reply that the client does not read must not hold the session */
-        flush(s);
+    if (s->is_closing) { /* a last reply that the client does not read, or its last octets, don't hold us */
         session_del(s);
         return;
     }
+    bool is_asking = s->question != 0 || s->data_question != 0;
+    if (is_asking && now >= s->asked_ms + SMTPD_ANSWER_MS)
+        answer_for_queue(s);
+    else if (!is_asking && now >= smtp_server_deadline(&s->server))
+        smtp_server_tick(&s->server, now);
     uint64_t due = smtp_server_deadline(&s->server);
-    world_timer_set(s->d->world, &s->timer, due > now ? due : now + 1000);
+    if (is_asking || due <= now) /* looked at again soon: the answer starts the client's clock anew */
+        due = now + SMTPD_LOOK_AGAIN_MS;
+    world_timer_set(s->d->world, &s->timer, due);
     session_pump(s);
 }
 

@@ -771,6 +771,36 @@ static void the_queue_is_lost_while_there_is_no_room(void **state)
     hears(c, "250 2.0.0");
 }
 
+static void a_queue_that_never_answers(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    uint64_t token = last_sent()->token;
+    pass_ms(SMTPD_ANSWER_MS - 1);
+    assert_int_equal(c->out.n, 0);
+    pass_ms(SMTP_SERVER_COMMAND_MS);
+    hears(c, "451 4.3.0");
+    put_done(token, ERR_OK); /* too late for the client; the journal has it right */
+    assert_int_equal(c->out.n, 0);
+    assert_int_equal(the->n_accepted, 1);
+    assert_int_equal(the->event_id, 100);
+    assert_string_equal(the->event_from, "a@b.test");
+    assert_string_equal(the->event_text, "c.test");
+    assert_int_equal(the->d->memory_used, 0);
+    begin_data(c); /* the session goes on */
+    the->d->id_next = the->d->id_end = the->d->spare_next = the->d->spare_end = 0;
+    the->d->id_asked = true;
+    struct conn *other = client("192.0.2.2:5");
+    say(other, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+    hears(other, "250 2.1.5"); /* waits for ids */
+    other->is_eof = true;      /* its client has no patience */
+    pass_ms(SMTPD_ANSWER_MS + SMTP_SERVER_COMMAND_MS);
+    hears(other, "451 4.3.0");
+    assert_true(other->is_closed);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static void messages_under_way_are_bounded(void **state)
@@ -844,6 +874,7 @@ int main(void)
         T(bdat_whole_while_there_is_no_room),
         T(ids_of_broken_messages_are_used),
         T(the_queue_is_lost_while_there_is_no_room),
+        T(a_queue_that_never_answers),
         T(messages_under_way_are_bounded),
         T(kept_input_is_bounded),
     };
