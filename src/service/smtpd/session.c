@@ -13,17 +13,25 @@
 #include "service/smtpd/smtpd.h"
 #include "wire/received.h"
 
+#include <string.h>
+
+enum { CLIENT_IP6_PREFIX = 64 };
+
 static const struct conn_user conn_user;
 
 /* ---- clients: how many sessions an address has ---------------- */
 
 static struct client *client_take(struct smtpd *d, const struct netaddr *a)
 {
-    uint64_t h = str_ihash(str_of(a->ip, sizeof a->ip), d->hash_seed) % SMTPD_CLIENT_BUCKETS;
+    uint8_t ip[sizeof a->ip] = {0};
+    size_t n = a->kind == NETADDR_IP6 ? CLIENT_IP6_PREFIX / 8 : sizeof ip;
+    for (size_t i = 0; i < n; i++)
+        ip[i] = a->ip[i];
+    uint64_t h = str_ihash(str_of(ip, sizeof ip), d->hash_seed) % SMTPD_CLIENT_BUCKETS;
     struct list *bucket = &d->clients[h];
     list_each (l, bucket) {
         struct client *c = list_entry(l, struct client, link);
-        if (c->kind == a->kind && str_eq(str_of(c->ip, sizeof c->ip), str_of(a->ip, sizeof a->ip))) {
+        if (c->kind == a->kind && memcmp(c->ip, ip, sizeof ip) == 0) {
             c->n++;
             return c;
         }
@@ -32,8 +40,7 @@ static struct client *client_take(struct smtpd *d, const struct netaddr *a)
     if (c == NULL)
         return NULL;
     c->kind = a->kind;
-    for (size_t i = 0; i < sizeof c->ip; i++)
-        c->ip[i] = a->ip[i];
+    memcpy(c->ip, ip, sizeof ip);
     c->n = 1;
     list_push_front(bucket, &c->link);
     return c;
@@ -470,7 +477,9 @@ static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s)
         return R_SHUTDOWN;
     if (d->n_sessions > c->sessions_max)
         return R_TOO_MANY_CONNECTIONS;
-    if (c->session_per_client_max > 0 && s->client->n > c->session_per_client_max)
+    /* all who come by a unix socket are one client here: the file's mode says who may */
+    bool is_counted = c->session_per_client_max > 0 && s->client->kind != NETADDR_UNIX;
+    if (is_counted && s->client->n > c->session_per_client_max)
         return R_TOO_MANY_CONNECTIONS;
     return R_GREETING;
 }

@@ -559,6 +559,31 @@ static void last_reply_has_its_time(void **state)
     assert_true(c->is_closed);
 }
 
+/* ---- clients --------------------------------------------------------------------------------- */
+
+static void counts_clients(void **state)
+{
+    UNUSED(state);
+    the->config.session_per_client_max = 2;
+    static const struct {
+        const char *peer, *reply;
+    } table[] = {
+        {"192.0.2.1:1", "220"},
+        {"192.0.2.1:2", "220"},
+        {"192.0.2.1:3", "421 4.7.0"},
+        {"192.0.2.2:3", "220"},
+        {"[2001:db8::1]:1", "220"},
+        {"[2001:db8::2]:1", "220"},
+        {"[2001:db8::3:0:0:1]:1", "421 4.7.0"},
+        {"[2001:db8:0:1::1]:1", "220"},
+        {"unix:/run/x", "220"},
+        {"unix:/run/x", "220"},
+        {"unix:/run/x", "220"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        hears(client(table[i].peer), table[i].reply);
+}
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static void takes_a_message(void **state)
@@ -867,6 +892,7 @@ int main(void)
         T(lingers_within_bounds),
         T(does_not_linger),
         T(last_reply_has_its_time),
+        T(counts_clients),
         T(takes_a_message),
         T(header_rules),
         T(a_big_message_waits_for_room),
