@@ -213,6 +213,7 @@ void smtp_server_end_transaction(struct smtp_server *s)
     if (s->is_granted) {
         s->is_granted = false;
         s->pending = (uint8_t)((s->pending & ~(1u << SMTP_EV_BODY)) | 1u << SMTP_EV_ABORT);
+        s->abort_reply = R_NONE;
     }
     arena_reset(&s->arena);
     s->in_transaction = false;
@@ -344,6 +345,7 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
         out->body = s->body;
         break;
     case SMTP_EV_ABORT:
+        out->reply = s->abort_reply;
         break;
     case SMTP_EV_CLOSE:
         out->reply = s->close_reply;
@@ -561,6 +563,7 @@ void smtp_server_refuse_message(struct smtp_server *s, enum smtp_reply_id id)
     if (s->is_granted) { /* the owner need not keep what it has */
         s->is_granted = false;
         s->pending = (uint8_t)((s->pending & ~(1u << SMTP_EV_BODY)) | 1u << SMTP_EV_ABORT);
+        s->abort_reply = id;
     }
 }
 

@@ -62,7 +62,9 @@ enum smtp_event_kind {
     SMTP_EV_BODY,     /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
     SMTP_EV_MESSAGE,  /* question: the message is complete; answer when it is on disk */
     SMTP_EV_ABORT,    /* after R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no answer any
-                         more: drop what you kept; no answer. The transaction may be gone already */
+                         more: drop what you kept; no answer. The transaction may be gone already. ev.reply tells
+                         what its end will be answered with (R_TOO_BIG, R_BARE_NEWLINE); R_NONE: the client gave
+                         it up */
     SMTP_EV_CLOSE,    /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE: the
                          client went away) */
 };

@@ -38,7 +38,7 @@ struct smtp_server {
     uint32_t question; /* the open one, 0: none */
     uint32_t n_questions;
     enum smtp_event_kind asked; /* kind of the open question */
-    enum smtp_reply_id close_reply;
+    enum smtp_reply_id close_reply, abort_reply;
     struct str body; /* of SMTP_EV_BODY */
 
     /* transaction */

@@ -143,17 +143,31 @@ static enum smtp_reply_id reply_for(enum err e)
     return R_STORE_DOWN; /* trouble of ours is 4xx, whatever it is */
 }
 
+static void tell_refused(struct session *s, enum smtp_reply_id id)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    struct str words = str_from_c(smtp_reply_row(id)->text);
+    size_t hole = str_find(words, STR("{}")); /* R_TOO_BIG has one */
+    char mem[SMTP_REPLY_LINE_MAX];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_put(&text, str_slice(words, 0, hole == STR_NPOS ? words.n : hole));
+    if (hole != STR_NPOS) {
+        buf_printf(&text, "%llu", (unsigned long long)s->conf->config->size_max);
+        buf_put(&text, str_skip(words, hole + 2));
+    }
+    s->d->count.refused_message++;
+    tell(s, EVENT_REFUSED, 0, t == NULL ? STR_NIL : t->from.text, buf_str(&text), smtp_reply_row(id)->code);
+}
+
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     uint32_t question = s->question;
     uint32_t n = s->is_lmtp && t != NULL ? t->n_rcpts : 1;
     s->question = 0;
-    if (smtp_reply_row(id)->code >= 400) {
-        s->d->count.refused_message++;
-        tell(s, EVENT_REFUSED, 0, t == NULL ? STR_NIL : t->from.text, str_from_c(smtp_reply_row(id)->text),
-             smtp_reply_row(id)->code);
-    }
+    if (smtp_reply_row(id)->code >= 400)
+        tell_refused(s, id);
     for (uint32_t i = 0; i < n; i++)
         smtp_server_answer(&s->server, question, id, arg);
 }
@@ -215,6 +229,8 @@ static void on_event(struct session *s, const struct smtp_event *ev)
     case SMTP_EV_ABORT:
         s->question = s->data_question = 0;
         drop_put(s);
+        if (ev->reply != R_NONE)
+            tell_refused(s, ev->reply);
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;

@@ -638,6 +638,37 @@ static void header_rules(void **state)
     assert_int_equal(the->d->memory_used, 0);
 }
 
+static void a_refusal_of_the_session_is_told(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\nhi\n.\r\n");
+    assert_int_equal(the->n_refused, 1);
+    assert_string_equal(the->event_from, "a@b.test");
+    assert_non_null(strstr(the->event_text, "CR or LF alone"));
+    assert_int_equal(the->event_size, 550);
+    say(c, "more\r\n.\r\n");
+    hears(c, "550 5.6.0");
+    assert_int_equal(the->n_refused, 1); /* once */
+    begin_data(c);
+    say_n(c, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 140000);
+    struct conn *pipe = &the->conns[the->n_conns + 1]; /* its writing end */
+    for (int i = 0; i < 1000 && the->n_refused == 1; i++) {
+        buf_reset(&pipe->out);
+        wake(pipe);
+        wake(c);
+    }
+    assert_string_equal(the->event_text, "a message may have 8388608 octets at most");
+    buf_reset(&c->in);
+    say(c, "\r\n.\r\n");
+    hears(c, "552 5.3.4");
+    begin_data(c);
+    c->is_eof = true; /* gives it up: no refusal */
+    wake(c);
+    assert_int_equal(the->n_refused, 2);
+}
+
 /* ---- the queue ------------------------------------------------------------------------------- */
 
 static void say_big(struct conn *c)
@@ -895,6 +926,7 @@ int main(void)
         T(counts_clients),
         T(takes_a_message),
         T(header_rules),
+        T(a_refusal_of_the_session_is_told),
         T(a_big_message_waits_for_room),
         T(small_pieces_share_a_write),
         T(bdat_whole_while_there_is_no_room),
