@@ -50,7 +50,7 @@
     X(R_NO_BINARYMIME,  555, 5, 5, 4, "BINARYMIME is not offered; encode the message as 8BITMIME")        \
     /* the session ends with it */                                                                        \
     X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; goodbye, for its end is unknown") \
-    X(R_NOT_HTTP,       554, 5, 5, 1, "this port speaks SMTP and no HTTP; goodbye")                       \
+    X(R_NOT_HTTP,       502, 5, 5, 1, "this port speaks SMTP and no HTTP; goodbye")                       \
     X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                               \
     X(R_DOMAIN_NEEDED,  501, 5, 1, 7, "the sender needs a domain: name@domain")                           \
     X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                            \
