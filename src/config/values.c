@@ -1,6 +1,7 @@
 #include "config/values.h"
 
 #include "base/limits.h"
+#include "config/config.h"
 
 #include <string.h>
 
@@ -115,6 +116,22 @@ const char *value_path_error(struct str s)
     return str_has_ctl(s) ? "holds a control character" : NULL;
 }
 
+/* Each folder of a Maildir's template becomes one that local makes and opens: docs of deliver.c. */
+static const char *maildir_parts_error(struct str s)
+{
+    unsigned depth = 0;
+    for (struct str rest = str_skip(s, 1); rest.n > 0; depth++) {
+        struct str part = str_cut(&rest, '/');
+        if (str_eq(part, STR("..")))
+            return "must not hold '..'";
+        if (str_eq(part, STR(".")) || (part.n == 0 && rest.n > 0))
+            return "must not hold '/./' or '//'";
+        if (part.n > MAILDIR_PART_MAX)
+            return "has a part between two '/' that is longer than 100 octets";
+    }
+    return depth > MAILDIR_DEPTH_MAX ? "has more than 16 folders inside each other" : NULL;
+}
+
 const char *value_maildir_error(struct str s)
 {
     const char *error = value_path_error(s);
@@ -122,6 +139,8 @@ const char *value_maildir_error(struct str s)
         return error;
     if (s.p[0] != '/')
         return "must begin with '/'";
+    if (s.n > MAILDIR_TEMPLATE_MAX)
+        return "is longer than 400 octets";
     bool has_user = false;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] != '%')
@@ -131,8 +150,9 @@ const char *value_maildir_error(struct str s)
             return "has a '%' that is neither %u (the user), %d (the domain) nor %% (a percent sign)";
         has_user = has_user || letter == 'u';
     }
-    if (str_find(s, STR("/../")) != STR_NPOS || str_ends(s, STR("/..")))
-        return "must not hold '..'";
+    error = maildir_parts_error(s);
+    if (error != NULL)
+        return error;
     return has_user ? NULL : "must hold %u (the user), or all users would share one Maildir";
 }
 

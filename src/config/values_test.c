@@ -165,14 +165,35 @@ static void test_addresses_and_paths(void **state)
         {"joe@[192.0.2.1]", false},
     };
     static const struct text_row maildirs[] = {
-        {"/v/%d/%u", true}, {"/home/%u/Maildir", true},
-        {"/%%/%u", true},   {"/v/%d", false},
-        {"/v", false},      {"", false},
-        {"v/%u", false},    {"%u", false},
-        {"/v/%x%u", false}, {"/%u/%", false},
-        {"/%%u", false},    {"/../%u", false},
-        {"/%u/..", false},  {"/%u/..x", true},
+        {"/v/%d/%u", true},
+        {"/home/%u/Maildir", true},
+        {"/%%/%u", true},
+        {"/v/%d", false},
+        {"/v", false},
+        {"", false},
+        {"v/%u", false},
+        {"%u", false},
+        {"/v/%x%u", false},
+        {"/%u/%", false},
+        {"/%%u", false},
+        {"/../%u", false},
+        {"/%u/..", false},
+        {"/%u/..x", true},
         {"/v\n/%u", false},
+        {"/v/%u/.Maildir", true},
+        {"/v/./%u", false},
+        {"/v//%u", false},
+        {"/v/%u/..", false},
+        {"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/%u", true},
+        {"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/%u", false},
+        {"/%u/"
+         "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+         "9",
+         true},
+        {"/%u/"
+         "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+         "90",
+         false},
     };
     check_texts(mailboxes, ARRAY_LEN(mailboxes), value_mailbox_error);
     check_texts(maildirs, ARRAY_LEN(maildirs), value_maildir_error);

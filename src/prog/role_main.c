@@ -30,18 +30,24 @@ static void on_exit_wanted(void *arg, int status)
     io_stop(p->io);
 }
 
+/* At the start and at each reload. */
+static void on_configured(void *arg, const struct config *c)
+{
+    struct process *p = arg;
+    p->log.min = (enum log_level)c->log_level;
+    p->log.json = c->log_json;
+}
+
 /* Called once after create(): nothing is opened by path from here on but what the profile says. */
 static bool enter_sandbox(void *arg, struct role_env *env, struct buf *out)
 {
     struct process *p = arg;
-    if (env != NULL) {
-        p->log.min = (enum log_level)env->config->log_level;
-        p->log.json = env->config->log_json;
-    }
+    UNUSED(env);
     enum err e = sandbox_enter(&p->profile, &p->report);
     if (e != ERR_OK)
         buf_printf(out, "the sandbox could not be entered: %s", err_str(e));
-    if (p->report.missing[0] != '\0')
+    /* of the many that come and go one line each says nothing that the other roles have not said */
+    if (p->report.missing[0] != '\0' && p->role != ROLE_DELIVER)
         log_warn(&p->log, "sandbox.partial", LC("missing", p->report.missing));
     return e == ERR_OK;
 }
@@ -139,13 +145,17 @@ int role_main(int argc, char **argv)
     p.profile = *role_sandbox(a.role);
     p.profile.rw_path = a.root;
     /* Landlock binds the threads that start later: before any disk is opened */
-    if (sandbox_files(&p.profile, &p.report) != ERR_OK) {
-        log_error(&p.log, "sandbox.refused", LC("part", "files"));
+    enum err e = sandbox_files(&p.profile, &p.report);
+    if (e != ERR_OK && a.role != ROLE_DELIVER) {
+        log_error(&p.log, "sandbox.refused", LC("part", "files"), LERR(e));
         return EXIT_OS;
     }
-    struct boot_hooks hooks = {.arg = &p, .enter_sandbox = enter_sandbox, .exit = on_exit_wanted};
+    struct boot_hooks hooks = {
+        .arg = &p, .enter_sandbox = enter_sandbox, .configured = on_configured, .exit = on_exit_wanted};
     struct world *w = io_world_base(p.io);
-    if (a.role == ROLE_DELIVER)
+    if (e != ERR_OK)
+        deliver_refuse(w, super, e, &hooks); /* a user's folder is missing: that is no failure of ours */
+    else if (a.role == ROLE_DELIVER)
         deliver_start(w, super, a.root, &hooks);
     else if (ops_of(a.role) != NULL)
         p.boot = boot_new(w, a.role, a.index, a.root, super, ops_of(a.role), ext_for(&p, &a), &hooks);

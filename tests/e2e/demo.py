@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The demonstration and every subcommand, as a person at a shell meets them. Needs neither root nor namespaces."""
 import os
+import shutil
 import signal
 import sys
 
@@ -167,6 +168,66 @@ def queue_commands(where):
     tap.equal(server.stop(), 0, "and ends well")
 
 
+def crowd(where):
+    """More owners of Maildirs at a time than the local role keeps processes: the others wait for a place, not for the
+    next attempt. And more octets for one of them than its process takes at once."""
+    n, port = (8 if lib.SANITIZED else 80), lib.free_port()
+    user = ', user = "_wwmail"' if os.geteuid() == 0 else ""
+    lua = ('hostname "mx.example.org"\npostmaster "joe@d0.example"\nrelay_from {}\n'
+           'listen { port = %d, address = "127.0.0.1" }\n' % port)
+    mail = lib.mail_folder(where)
+    for i in range(n):
+        lua += 'domain "d%d.example" { users = any, deliver = maildir "%s/d%d/%%u"%s }\n' % (i, mail, i, user)
+        os.mkdir(mail + "/d%d" % i, 0o700)
+        shutil.chown(mail + "/d%d" % i, *(["_wwmail"] * 2 if os.geteuid() == 0 else [os.geteuid()]))
+    server = lib.start(where, lua)
+    id_ = lib.id_of(lib.send_one(port, "a@b.example", ["joe@d%d.example" % i for i in range(n)], b"Subject: x\r\n\r\nx\r\n"))
+    server.wait_empty()
+    words = [r["event"] for r in server.why(id_)]
+    tap.equal((words.count("delivered"), words.count("deferred")), (n, 0),
+              "%d owners of Maildirs at once: none has to wait for another attempt" % n)
+    client = lib.Smtp(port)
+    big = b"Subject: x\r\n\r\n" + b"x" * 900 + b"\r\n"
+    ids = []
+    for _ in range(10):
+        answer = client.send("a@b.example", ["u%d@d1.example" % i for i in range(40)], big * 66)
+        ids.append(lib.id_of(answer))
+    client.quit()
+    server.wait_empty()
+    tap.equal([i for i in ids if any(r["event"] == "deferred" for r in server.why(i))], [],
+              "400 deliveries of 60K to one owner: none has to wait for another attempt")
+    tap.equal(server.stop(), 0, "and it ends well")
+
+
+def mailboxes(where):
+    """Maildirs that can't be written: the reason is told, nothing is lost, and mending the folder is enough."""
+    port, mail = lib.free_port(), lib.mail_folder(where)
+    lua = 'hostname "mx.example.org"\npostmaster "joe@ok.example"\nrelay_from {}\nlisten { port = %d, address = "127.0.0.1" }\n' % port
+    user = ', user = "_wwmail"' if os.geteuid() == 0 else ""
+    for name, path in (("ok", mail + "/%d/%u/.hidden"), ("none", where + "/none/%u"), ("link", mail + "/%d/%u"),
+                       ("file", mail + "/file/%u")):
+        lua += 'domain "%s.example" { users = any, deliver = maildir "%s"%s }\n' % (name, path, user)
+    os.symlink("/tmp", mail + "/link.example")
+    lib.file_of(mail + "/file", "")
+    server = lib.start(where, lua)
+    ids = {n: lib.id_of(lib.send_one(port, "a@b.example", ["joe@%s.example" % n], b"Subject: x\r\n\r\nx\r\n"))
+           for n in ("ok", "none", "link", "file")}
+    server.wait_event(ids["ok"], "delivered")
+    tap.equal(len(lib.messages_in(mail + "/ok.example/joe/.hidden")), 1, "a Maildir whose name begins with a dot")
+    for name, word in (("none", "missing"), ("link", "link"), ("file", "no folder")):
+        text = server.wait_event(ids[name], "deferred").get("text", "")
+        tap.ok(word in text, "%s: the reason is told" % name, text)
+    tap.ok(not [line for line in server.lines if "signal" in line], "no process crashed", server.log())
+    os.mkdir(where + "/none", 0o700)
+    if os.geteuid() == 0:
+        shutil.chown(where + "/none", "_wwmail", "_wwmail")
+    lib.wait_until(lambda: [r for r in server.queue("list", ids["none"]) if r["state"] == "deferred"], "the end of the attempt")
+    server.queue("retry", ids["none"])
+    server.wait_event(ids["none"], "delivered")
+    tap.equal(len(lib.messages_in(where + "/none/joe")), 1, "the folder was made, and a retry delivers")
+    tap.equal(server.stop(), 0, "and it ends well")
+
+
 def reload(where):
     port = lib.free_port()
     base = 'hostname "mx.example.org"\nrelay_from {}\nlisten { port = %d, address = "127.0.0.1" }\n' % port
@@ -220,7 +281,7 @@ def reload(where):
     server.stop()
 
 
-for part in (lambda w: helps(), checks, demo, queue_commands, reload):
+for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, reload):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end

@@ -105,6 +105,8 @@ static void on_config(struct boot *b, struct handle *given)
         return;
     }
     b->env.config = g->config;
+    if (b->hooks.configured != NULL)
+        b->hooks.configured(b->hooks.arg, g->config);
     if (b->state == BOOT_WAITING) {
         if (old != NULL)
             role_config_release(&b->env, old);

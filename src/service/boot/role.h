@@ -52,7 +52,7 @@ void role_peer_closed(struct role_env *env, struct channel *c);
 MUST_USE bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
 /* A decode of an allowed message failed: logs it and closes the channel. */
 void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
-/* An event for the journal; never waited for. Also logged at debug level. */
+/* An event for the journal; never waited for. */
 void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
@@ -63,6 +63,9 @@ struct boot_hooks {
     /* NULL in the simulator. Returns false when the sandbox is required and can't be had; text for people
      * into out. */
     bool (*enter_sandbox)(void *arg, struct role_env *env, struct buf *out);
+    /* A configuration came, the first or by a reload: for what the process itself takes from it (the log).
+     * May be NULL. */
+    void (*configured)(void *arg, const struct config *c);
     void (*exit)(void *arg, int status);
 };
 /* super is the channel to the supervisor. */

@@ -18,7 +18,6 @@ enum {
     DELIVER_JOBS_MAX = 256,
     DELIVER_PIECE = 64 * 1024,
     DELIVER_PATH_MAX = 1024,
-    DELIVER_DEPTH_MAX = 16, /* folders below the root that may have to be made */
 };
 
 enum job_state {
@@ -40,7 +39,7 @@ struct deliverer {
     struct boot_hooks hooks;
     struct list jobs;
     size_t n_jobs;
-    bool is_draining;
+    bool is_draining, has_failed;
     struct str root;
 };
 struct job {
@@ -93,6 +92,25 @@ static void maybe_leave(struct deliverer *d)
         d->hooks.exit(d->hooks.arg, 0);
 }
 
+/* What people have to look for in the file system. */
+static const char *problem(enum err e)
+{
+    static const struct {
+        enum err err;
+        const char *text;
+    } rows[] = {
+        {ERR_NOTFOUND, "it or a folder above it is missing or is no folder"},
+        {ERR_INVALID, "a symbolic link or something else stands where a folder or a file should be"},
+        {ERR_DENIED, "permission denied, or the file system is read-only"},
+        {ERR_NOSPACE, "no space left on disk, or the quota is used up"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].err == e)
+            return rows[i].text;
+    }
+    return err_str(e);
+}
+
 static void send_result(struct deliverer *d, uint64_t token, enum err err, const char *what)
 {
     char mem[1024], text_mem[RESULT_TEXT_MAX];
@@ -106,7 +124,7 @@ static void send_result(struct deliverer *d, uint64_t token, enum err err, const
         /* RFC 3463: 4.3.1 mail system full, 4.3.0 other mail system trouble */
         r.kind = RESULT_TEMPORARY;
         r.esc = err == ERR_NOSPACE ? ESC(4, 3, 1) : ESC(4, 3, 0);
-        buf_printf(&text, "the mailbox could not be written: %s: %s", what, err_str(err));
+        buf_printf(&text, "the mailbox could not be written: %s: %s", what, problem(err));
     }
     r.text = buf_str(&text);
     (void)list_put_result(&b, &r);
@@ -412,7 +430,7 @@ static bool take_path(struct job *j, struct str maildir)
     unsigned depth = 0;
     for (struct str r = rest; r.n > 0; depth++) {
         struct str part = str_cut(&r, '/');
-        if (part.n == 0 || part.p[0] == '.' || depth >= DELIVER_DEPTH_MAX)
+        if (part.n == 0 || str_eq(part, STR(".")) || str_eq(part, STR("..")) || depth >= MAILDIR_DEPTH_MAX)
             return false;
     }
     j->maildir_n = rest.n;
@@ -501,6 +519,8 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
 {
     struct deliverer *d = arg;
     UNUSED(c);
+    if (d->has_failed)
+        return; /* local was told, and ends us */
     if (!ipc_may_send(ROLE_LOCAL, ROLE_DELIVER, type)) {
         d->hooks.exit(d->hooks.arg, 1);
     } else if (type == IPC_LOCAL_JOB) {
@@ -526,26 +546,47 @@ static void on_closed(void *arg, struct channel *c)
 
 static const struct channel_user local_user = {on_message, on_room, on_closed};
 
-void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks)
+static struct deliverer *deliverer_new(struct world *w, struct channel *local, const char *root,
+                                       const struct boot_hooks *hooks)
 {
     struct deliverer *d = mem_must_new(struct deliverer);
     *d = (struct deliverer){.world = w, .local = local, .hooks = *hooks, .root = str_from_c(root)};
     list_init(&d->jobs);
+    channel_set_user(local, &local_user, d);
+    return d;
+}
+
+static void start_failed(struct deliverer *d, struct str reason)
+{
+    struct ipc_sup_failed m = {.reason = reason};
+    d->has_failed = true;
+    if (ipc_send_sup_failed(d->local, &m, NULL) != ERR_OK)
+        log_error(d->world->log, "deliver.unheard", LS("why", reason));
+}
+
+static void folder_failed(struct deliverer *d, enum err e)
+{
+    char mem[200];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    buf_printf(&why, "the folder of the mailboxes can't be opened: %s", problem(e));
+    start_failed(d, buf_str(&why));
+}
+
+void deliver_refuse(struct world *w, struct channel *local, enum err e, const struct boot_hooks *hooks)
+{
+    folder_failed(deliverer_new(w, local, NULL, hooks), e);
+}
+
+void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks)
+{
+    struct deliverer *d = deliverer_new(w, local, root, hooks);
     char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
     enum err e = root == NULL ? ERR_INVALID : world_disk(w, root, &d->disk);
-    if (e != ERR_OK) {
-        log_error(w->log, "deliver.no-folder", LC("folder", root), LERR(e));
-        struct ipc_sup_failed m = {.reason = str_from_c(err_str(e))};
-        if (ipc_send_sup_failed(local, &m, NULL) == ERR_OK)
-            channel_set_user(local, &local_user, d);
-        hooks->exit(hooks->arg, 1);
-        return;
-    }
-    channel_set_user(local, &local_user, d);
-    if (hooks->enter_sandbox != NULL && !hooks->enter_sandbox(hooks->arg, NULL, &why)) {
-        log_error(w->log, "deliver.no-sandbox", LS("why", buf_str(&why)));
-        hooks->exit(hooks->arg, 1);
-    }
+    if (e != ERR_OK)
+        folder_failed(d, e);
+    else if (hooks->enter_sandbox != NULL && !hooks->enter_sandbox(hooks->arg, NULL, &why))
+        start_failed(d, buf_str(&why));
 }

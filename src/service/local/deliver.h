@@ -8,8 +8,12 @@
 #include "service/boot/role.h"
 
 /* Starts delivering; root is the folder below which all Maildirs lie. hooks->enter_sandbox is called with a
- * NULL env. */
+ * NULL env. What it can't do it says to local by SUP_FAILED, which logs it: this process does not know the
+ * form of the log. */
 void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks);
+
+/* Its folder can't be opened (e): says so and waits for its end. */
+void deliver_refuse(struct world *w, struct channel *local, enum err e, const struct boot_hooks *hooks);
 
 /* The stored form of a message, in pieces: Return-Path fields of the original are left out, CRLF becomes LF
  * (the Maildir convention that Postfix, Exim and Dovecot share). Zeroed is the start. */

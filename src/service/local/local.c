@@ -3,19 +3,25 @@
  *
  * It reads nothing of a message. As root it may become any user but root; a child is started for (uid, gid,
  * folder), takes deliveries one after the other and beside each other, and is let go after CHILD_IDLE_MS
- * without work. A child that dies takes its deliveries with it as temporary failures: the queue tries again.
+ * without work, or at once when another user waits for its place. A child that dies takes its deliveries with
+ * it as temporary failures: the queue tries again.
+ *
+ * A delivery that finds no place (CHILDREN_MAX are at work, or its child's channel is full) waits here: the
+ * queue bounds what is out with us, and a refusal would cost the message a whole retry interval.
  */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ipc/lists.h"
-#include "service/boot/role.h"
+#include "service/local/deliver.h"
+
+#include <string.h>
 
 enum {
     CHILDREN_MAX = 64,
     CHILD_IDLE_MS = 10000,
     CHILD_JOBS_MAX = 128,
-    ROOT_MAX = 512,
-    CHILD_BACKLOG = IPC_QUEUE_MAX / 2
+    FAILURE_MAX = 200,
+    WAITING_MAX = 256, /* more than the queue has out with us at a time */
 };
 
 struct local {
@@ -24,6 +30,8 @@ struct local {
     struct channel *queue;
     struct list children;
     size_t n_children;
+    struct list waiting; /* struct delivery, in the order they came */
+    size_t n_waiting;
     uint64_t queue_life; /* one more with each queue that was lost */
     uint64_t next_token;
     bool is_draining;
@@ -34,11 +42,19 @@ struct outstanding {
     uint64_t asked_as;   /* the queue's */
     uint64_t queue_life; /* which queue asked */
 };
+struct delivery { /* what the queue asked for and no child has yet */
+    struct list link;
+    struct ipc_local_job job; /* its texts lie in mem */
+    struct str root;          /* in mem, too */
+    struct conn *pipe;        /* or NULL: the body is in the job */
+    char mem[];
+};
 struct user_child {
     struct list link;
     struct local *local;
     uint32_t uid, gid;
-    char root[ROOT_MAX];
+    char root[MAILDIR_TEMPLATE_MAX + 1];
+    char why[FAILURE_MAX]; /* what it said before it ended, for people */
     struct channel *channel;
     struct child *child;
     struct list jobs;
@@ -70,7 +86,7 @@ static void answer_failure(struct local *l, uint64_t token, struct str text)
 
 static void maybe_drained(struct local *l)
 {
-    if (!l->is_draining)
+    if (!l->is_draining || l->n_waiting > 0)
         return;
     list_each (c, &l->children) {
         if (list_entry(c, struct user_child, link)->n_jobs > 0)
@@ -80,6 +96,8 @@ static void maybe_drained(struct local *l)
 }
 
 /* ---- children ---------------- */
+
+static void serve_waiting(struct local *l);
 
 static void fail_jobs(struct user_child *c, struct str why)
 {
@@ -105,15 +123,31 @@ static void on_exit_child(void *arg, bool clean, struct str how)
 {
     struct user_child *c = arg;
     struct local *l = c->local;
-    if (!clean)
-        log_error(l->world->log, "deliver.died", LU("uid", c->uid), LS("how", how));
+    struct str why = str_from_c(c->why);
+    if (!clean && why.n == 0)
+        log_error(l->world->log, "deliver.died", LU("uid", c->uid), LC("folder", c->root), LS("how", how));
     child_forget_channel(c);
-    fail_jobs(c, STR("the delivering process ended before the message was stored; see the log"));
+    fail_jobs(c, why.n > 0 ? why
+                           : STR("the delivering process ended before the message was stored; see the log"));
     world_timer_cancel(l->world, &c->idle);
     list_remove(&c->link);
     l->n_children--;
     mem_free(c);
+    serve_waiting(l);
     maybe_drained(l);
+}
+
+/* It can't do its work: what it says is the reason of all that was given to it. */
+static void on_failed(struct user_child *c, struct str reason)
+{
+    struct buf b;
+    buf_init_fixed(&b, c->why, sizeof c->why - 1);
+    buf_put(&b, str_slice(reason, 0, sizeof c->why - 1));
+    c->why[b.n] = '\0';
+    c->is_leaving = true;
+    log_error(c->local->world->log, "deliver.failed", LU("uid", c->uid), LC("folder", c->root),
+              LS("why", reason));
+    child_kill(c->child, true); /* its exit answers what was given to it */
 }
 
 static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
@@ -131,6 +165,7 @@ static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
     }
     if (c->n_jobs == 0)
         world_timer_set(c->local->world, &c->idle, world_now_ms(c->local->world) + CHILD_IDLE_MS);
+    serve_waiting(c->local);
     maybe_drained(c->local);
 }
 
@@ -139,10 +174,12 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
 {
     struct user_child *c = arg;
     struct ipc_job_done m;
+    struct ipc_sup_failed failed;
     UNUSED(ch);
     UNUSED(given);
     if (!ipc_may_send(ROLE_DELIVER, ROLE_LOCAL, type) ||
-        (type == IPC_JOB_DONE && !ipc_decode_job_done(payload, &m))) {
+        (type == IPC_JOB_DONE && !ipc_decode_job_done(payload, &m)) ||
+        (type == IPC_SUP_FAILED && !ipc_decode_sup_failed(payload, &failed))) {
         log_error(c->local->world->log, "ipc.forbidden", LC("from", "deliver"),
                   LC("type", ipc_type_name(type)));
         child_kill(c->child, true);
@@ -150,12 +187,15 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
     }
     if (type == IPC_JOB_DONE)
         on_job_done(c, &m);
+    else if (type == IPC_SUP_FAILED)
+        on_failed(c, failed.reason);
 }
 
 static void on_child_room(void *arg, struct channel *ch)
 {
-    UNUSED(arg);
+    struct user_child *c = arg;
     UNUSED(ch);
+    serve_waiting(c->local);
 }
 
 static void on_child_closed(void *arg, struct channel *ch)
@@ -166,15 +206,36 @@ static void on_child_closed(void *arg, struct channel *ch)
 
 static const struct channel_user child_user = {on_child_message, on_child_room, on_child_closed};
 
+static void let_go(struct user_child *c)
+{
+    struct ipc_sup_drain m = {.deadline_ms = 1000};
+    c->is_leaving = true; /* no new work: the next delivery gets a new child */
+    world_timer_cancel(c->local->world, &c->idle);
+    if (ipc_send_sup_drain(c->channel, &m, NULL) != ERR_OK)
+        child_kill(c->child, true);
+}
+
 static void on_idle(struct timer *t)
 {
     struct user_child *c = container_of(t, struct user_child, idle);
-    struct ipc_sup_drain m = {.deadline_ms = 1000};
-    if (c->n_jobs > 0 || c->channel == NULL)
-        return;
-    c->is_leaving = true; /* no new work: the next delivery gets a new child */
-    if (ipc_send_sup_drain(c->channel, &m, NULL) != ERR_OK)
-        child_kill(c->child, true);
+    if (c->n_jobs == 0 && c->channel != NULL)
+        let_go(c);
+}
+
+/* n deliveries wait for a child of their own: as many of those that have no work make room. */
+static void make_room(struct local *l, size_t n)
+{
+    list_each (k, &l->children)
+        n -= n > 0 && list_entry(k, struct user_child, link)->is_leaving;
+    list_each (k, &l->children) {
+        struct user_child *c = list_entry(k, struct user_child, link);
+        if (n == 0)
+            return;
+        if (c->n_jobs > 0 || c->is_leaving || c->channel == NULL)
+            continue;
+        let_go(c);
+        n--;
+    }
 }
 
 static struct user_child *child_find(struct local *l, uint32_t uid, uint32_t gid, struct str root)
@@ -190,8 +251,7 @@ static struct user_child *child_find(struct local *l, uint32_t uid, uint32_t gid
 
 static struct user_child *child_new(struct local *l, uint32_t uid, uint32_t gid, struct str root)
 {
-    if (l->n_children >= CHILDREN_MAX)
-        return NULL;
+    must(l->n_children < CHILDREN_MAX);
     struct user_child *c = mem_new(struct user_child);
     if (c == NULL)
         return NULL;
@@ -242,6 +302,97 @@ static struct str root_of(const struct config *conf, const struct ipc_local_job 
     return best;
 }
 
+enum placing { PLACED, PLACE_NONE, PLACE_FULL, PLACE_FAILED };
+
+/* The child takes it, or tells why not; the pipe is the child's when it was placed. */
+static enum placing hand_over(struct user_child *c, const struct ipc_local_job *m, struct conn **pipe)
+{
+    struct local *l = c->local;
+    struct outstanding *o = mem_new(struct outstanding);
+    if (o == NULL)
+        return PLACE_FAILED;
+    *o = (struct outstanding){.token = l->next_token, .asked_as = m->token, .queue_life = l->queue_life};
+    struct ipc_local_job to_child = *m;
+    to_child.token = o->token;
+    struct handle *h = *pipe == NULL ? NULL : handle_of_conn(*pipe);
+    enum err e = *pipe != NULL && h == NULL ? ERR_NOMEM : ipc_send_local_job(c->channel, &to_child, h);
+    if (e != ERR_OK) {
+        if (h != NULL)
+            *pipe = handle_take_conn(l->world, h);
+        mem_free(o);
+        return e == ERR_AGAIN && (!m->is_piped || *pipe != NULL) ? PLACE_FULL : PLACE_FAILED;
+    }
+    *pipe = NULL;
+    l->next_token++;
+    list_push_back(&c->jobs, &o->link);
+    c->n_jobs++;
+    world_timer_cancel(l->world, &c->idle);
+    return PLACED;
+}
+
+static enum placing place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn **pipe)
+{
+    struct user_child *c = child_find(l, m->uid, m->gid, root);
+    if (c == NULL && l->n_children >= CHILDREN_MAX)
+        return PLACE_NONE;
+    if (c == NULL)
+        c = child_new(l, m->uid, m->gid, root);
+    return c == NULL ? PLACE_FAILED : hand_over(c, m, pipe);
+}
+
+static void delivery_del(struct local *l, struct delivery *d)
+{
+    if (d->pipe != NULL)
+        conn_close(d->pipe);
+    list_remove(&d->link);
+    l->n_waiting--;
+    mem_free(d);
+}
+
+/* Gives what waits to children that have room. One that finds none does not hold up those behind it. */
+static void serve_waiting(struct local *l)
+{
+    size_t n_wanted = 0;
+    list_each (k, &l->waiting) {
+        struct delivery *d = list_entry(k, struct delivery, link);
+        enum placing p = place(l, &d->job, d->root, &d->pipe);
+        n_wanted += p == PLACE_NONE;
+        if (p == PLACE_FAILED)
+            answer_failure(l, d->job.token, STR("no delivering process could be started"));
+        if (p == PLACED || p == PLACE_FAILED)
+            delivery_del(l, d);
+    }
+    make_room(l, n_wanted);
+}
+
+static struct str keep(char **at, struct str s)
+{
+    struct str kept = str_of(*at, s.n);
+    if (s.n > 0)
+        memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return kept;
+}
+
+static bool wait_for_place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn *pipe)
+{
+    size_t n = root.n + m->maildir.n + m->user_name.n + m->sender.n + m->rcpts.n + m->body.n;
+    struct delivery *d = l->n_waiting >= WAITING_MAX ? NULL : mem_alloc(sizeof *d + n);
+    if (d == NULL)
+        return false;
+    char *at = d->mem;
+    *d = (struct delivery){.job = *m, .pipe = pipe};
+    d->root = keep(&at, root);
+    d->job.maildir = keep(&at, m->maildir);
+    d->job.user_name = keep(&at, m->user_name);
+    d->job.sender = keep(&at, m->sender);
+    d->job.rcpts = keep(&at, m->rcpts);
+    d->job.body = keep(&at, m->body);
+    list_push_back(&l->waiting, &d->link);
+    l->n_waiting++;
+    return true;
+}
+
 static void on_local_job(struct local *l, const struct ipc_local_job *m, struct handle *given)
 {
     if (m->uid == 0 || m->gid == 0) { /* whatever the configuration says: root gets no mail */
@@ -253,39 +404,30 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         answer_failure(l, m->token, STR("the configuration has no such mailbox any more"));
         return;
     }
-    struct user_child *c = child_find(l, m->uid, m->gid, root);
-    if (c == NULL)
-        c = child_new(l, m->uid, m->gid, root);
-    struct outstanding *o =
-        c == NULL || channel_backlog(c->channel) > CHILD_BACKLOG ? NULL : mem_new(struct outstanding);
-    if (o == NULL) {
-        answer_failure(l, m->token, STR("no delivering process could be started or all are busy"));
-        return;
-    }
-    o->token = l->next_token++;
-    o->asked_as = m->token;
-    o->queue_life = l->queue_life;
-    struct ipc_local_job to_child = *m;
-    to_child.token = o->token;
     struct conn *pipe = m->is_piped ? handle_take_conn(l->world, given) : NULL;
-    struct handle *h = pipe == NULL ? NULL : handle_of_conn(pipe);
-    if ((m->is_piped && h == NULL) || ipc_send_local_job(c->channel, &to_child, h) != ERR_OK) {
-        if (pipe != NULL && h == NULL)
-            conn_close(pipe);
-        handle_drop(h);
-        mem_free(o);
-        answer_failure(l, m->token, STR("the delivering process takes no work"));
+    if (m->is_piped && pipe == NULL) {
+        answer_failure(l, m->token, STR("the message did not come"));
         return;
     }
-    list_push_back(&c->jobs, &o->link);
-    c->n_jobs++;
-    world_timer_cancel(l->world, &c->idle);
+    enum placing p = place(l, m, root, &pipe);
+    if (p == PLACED)
+        return;
+    if (p != PLACE_FAILED && wait_for_place(l, m, root, pipe)) {
+        if (p == PLACE_NONE)
+            make_room(l, l->n_waiting);
+        return;
+    }
+    if (pipe != NULL)
+        conn_close(pipe);
+    answer_failure(l, m->token, STR("no delivering process could be started or all are busy"));
 }
 
 static void on_queue_lost(struct local *l)
 {
     l->queue = NULL;
     l->queue_life++;
+    while (!list_is_empty(&l->waiting)) /* the next queue asks for them again */
+        delivery_del(l, list_entry(l->waiting.next, struct delivery, link));
 }
 
 static void on_message(void *arg, struct channel *ch, uint16_t type, struct str payload, struct handle *given)
@@ -347,6 +489,7 @@ static void *create(struct role_env *env)
     struct local *l = mem_must_new(struct local);
     *l = (struct local){.env = env, .world = env->world, .next_token = 1};
     list_init(&l->children);
+    list_init(&l->waiting);
     if (env->peers[ROLE_QUEUE][0] != NULL)
         on_peer(l, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);
     if (env->peers[ROLE_ADMIN][0] != NULL)
@@ -373,6 +516,8 @@ static void drain(void *self, uint64_t deadline_ms)
 static void del(void *self)
 {
     struct local *l = self;
+    while (!list_is_empty(&l->waiting))
+        delivery_del(l, list_entry(l->waiting.next, struct delivery, link));
     list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
         world_timer_cancel(l->world, &c->idle);
