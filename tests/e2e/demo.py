@@ -281,7 +281,41 @@ def reload(where):
     server.stop()
 
 
-for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, reload):
+def logs(where):
+    """The mail log, and its level and form changed in the running processes."""
+    port = lib.free_port()
+    base = ('hostname "mx.example.org"\nrelay_from {}\nlisten { port = %d, address = "127.0.0.1" }\n'
+            'domain "one.example" %s\npostmaster "joe@one.example"\n' % (port, lib.maildir_lua(where)))
+    server = lib.start(where, base)
+
+    def send():
+        id_ = lib.id_of(lib.send_one(port, "ann@b.example", ["joe@one.example"], b"Subject: x\r\n\r\nx\r\n"))
+        server.wait_event(id_, "done")
+        return id_
+
+    def hup(level):
+        since = server.mark()
+        lib.file_of(where + "/waxwing.lua", lib.paths_lua(where) + base + 'log { %s }\n' % level)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_log("reload.done", since)
+
+    id_ = send()
+    server.wait_log("info admin accepted id=%s address=ann@b.example host=127.0.0.1:[0-9]+ size=17" % id_)
+    server.wait_log("info admin delivered id=%s address=joe@one.example" % id_)
+    tap.ok(not any("debug" in line for line in server.lines), "the mail log says who sent and who got", server.log())
+    hup('level = "debug"')
+    # SIGHUP is through with the supervisor first; each role hears of it in its own time
+    lib.wait_until(lambda: send() and any("debug admin routed" in line for line in server.lines), "a line of level debug")
+    tap.ok(True, "a reload changes the level of running processes")
+    hup('format = "json"')
+    lib.wait_until(lambda: send() and any(line.startswith('{"level":"info","role":"admin"') for line in server.lines),
+                   "a line of JSON")
+    lib.rows_of([line for line in server.lines if line.startswith("{")][-1])
+    tap.ok(True, "and their form")
+    tap.equal(server.stop(), 0, "and it ends well")
+
+
+for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, logs, reload):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end

@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "wire/received.h"
 
 enum { EXPIRE_EVERY_MS = 3600 * 1000, EXPIRE_PIECE_MS = 100 };
 
@@ -39,9 +40,56 @@ static void on_expire(struct timer *t)
                     world_now_ms(a->world) + (e == ERR_AGAIN ? EXPIRE_PIECE_MS : EXPIRE_EVERY_MS));
 }
 
+/* What people look for in a mail log; the steps on the way are for those who look closer. */
+static enum log_level level_of(unsigned kind)
+{
+    switch (kind) {
+    case EVENT_RCPT:
+    case EVENT_ROUTED:
+    case EVENT_SPLIT:
+    case EVENT_ATTEMPT:
+    case EVENT_DONE:
+    case EVENT_TROUBLE: /* whoever had it has logged it */
+        return LOG_DEBUG;
+    default:
+        return LOG_INFO;
+    }
+}
+
+/* The mail log: written here, so that nobody who carries mail waits for its reader. */
+static void log_event(const struct admin *a, const struct ipc_event *e)
+{
+    enum log_level level = level_of(e->kind);
+    if (a->world->log == NULL || level < a->world->log->min)
+        return;
+    char id_mem[16], other_mem[16];
+    struct buf id, other;
+    struct log_field fields[8];
+    size_t n = 0;
+    buf_init_fixed(&id, id_mem, sizeof id_mem);
+    buf_init_fixed(&other, other_mem, sizeof other_mem);
+    queue_id_format(e->id, &id);
+    queue_id_format(e->other_id, &other);
+    if (e->id != 0)
+        fields[n++] = LS("id", buf_str(&id));
+    if (e->rcpt.n > 0 || e->kind == EVENT_ACCEPTED)
+        fields[n++] = LS("address", e->rcpt);
+    if (e->host.n > 0)
+        fields[n++] = LS("host", e->host);
+    if (e->kind == EVENT_ACCEPTED)
+        fields[n++] = LU("size", e->number);
+    if (e->other_id != 0)
+        fields[n++] = LS("other", buf_str(&other));
+    if (e->text.n > 0)
+        fields[n++] = LS("text", e->text);
+    fields[n] = (struct log_field){.kind = LOG_FIELD_END};
+    log_write(a->world->log, level, event_word(e->kind), fields);
+}
+
 static void on_event(struct admin *a, const struct admin_peer *p, const struct ipc_event *e)
 {
     a->n_events++;
+    log_event(a, e);
     if (a->journal == NULL)
         return;
     struct journal_line l = {
