@@ -1,8 +1,10 @@
 /* io/spawn.c: roles as child processes: this program again with --role, a fresh address space, descriptors 0
  * to 3.
  *
- * The child's supervisor channel is descriptor 3. A role ends when that channel ends; SIGKILL on the death of
- * the parent is the belt to those braces.
+ * The child's supervisor channel is descriptor 3; 0 is /dev/null, 1 and 2 are the parent's. A role ends when
+ * that channel ends; SIGKILL on the death of the parent is the belt to those braces. It has a session of its
+ * own: a Ctrl-C at the terminal is for the supervisor, which lets the roles finish their work, and no role
+ * can type into that terminal. Of the environment it gets what env_kept names.
  */
 #include "base/mem.h"
 #include "io/impl.h"
@@ -20,6 +22,12 @@
 
 enum { CHANNEL_FD = 3, ARGS_MAX = 10, NUMBER_MAX = 12, EXIT_NOT_STARTED = 127 };
 
+/* Secrets and LD_... of who started the server are none of a role's business. */
+static const char *const env_kept[] = {
+    "TZ=",          "ASAN_OPTIONS=",      "UBSAN_OPTIONS=",     "LSAN_OPTIONS=",
+    "GCOV_PREFIX=", "GCOV_PREFIX_STRIP=", "LLVM_PROFILE_FILE=",
+};
+
 struct child {
     struct source source; /* first; fd is the pidfd */
     void (*on_exit)(void *arg, bool clean, struct str how);
@@ -29,6 +37,7 @@ struct child {
 struct plan { /* all that the child needs, made before the fork */
     const char *exe;
     char *argv[ARGS_MAX];
+    char *env[ARRAY_LEN(env_kept) + 1];
     char index[NUMBER_MAX], fd_number[NUMBER_MAX];
     uint32_t uid, gid;
     int channel_fd;
@@ -54,6 +63,19 @@ static void number(char out[NUMBER_MAX], unsigned v)
     must(!b.failed);
 }
 
+static void keep_environment(struct plan *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(env_kept); i++) {
+        char **e = environ;
+        while (e != NULL && *e != NULL && !str_starts(str_from_c(*e), str_from_c(env_kept[i])))
+            e++;
+        if (e != NULL && *e != NULL)
+            p->env[n++] = *e;
+    }
+    p->env[n] = NULL;
+}
+
 static void make_plan(struct plan *p, const struct io_world *w, const struct spawn *s, int channel_fd)
 {
     size_t n = 0;
@@ -70,6 +92,7 @@ static void make_plan(struct plan *p, const struct io_world *w, const struct spa
     }
     must(n < ARGS_MAX);
     p->argv[n] = NULL;
+    keep_environment(p);
 }
 
 static bool reset_signals(void)
@@ -90,6 +113,13 @@ static bool become(uint32_t uid, uint32_t gid)
            setuid(0) == -1; /* there is no way back */
 }
 
+/* Nothing is read from who sits at the terminal. */
+static bool empty_input(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    return fd != -1 && dup2(fd, STDIN_FILENO) == STDIN_FILENO; /* the other is closed with the rest */
+}
+
 static bool place_channel(int fd)
 {
     if (fd == CHANNEL_FD)
@@ -100,9 +130,10 @@ static bool place_channel(int fd)
 /* Between fork and exec: calls that a signal handler could make, no others. */
 _Noreturn static void be_child(const struct plan *p)
 {
-    if (reset_signals() && place_channel(p->channel_fd) && close_range(CHANNEL_FD + 1, ~0u, 0) == 0 &&
-        become(p->uid, p->gid) && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent)
-        (void)execve(p->exe, p->argv, environ);
+    if (reset_signals() && setsid() != -1 && place_channel(p->channel_fd) && empty_input() &&
+        close_range(CHANNEL_FD + 1, ~0u, 0) == 0 && become(p->uid, p->gid) &&
+        prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent)
+        (void)execve(p->exe, p->argv, p->env);
     _exit(EXIT_NOT_STARTED);
 }
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -56,16 +57,19 @@ static int play_echo(char **argv)
     unsigned n_fds = n_open_fds();
     struct role r = {.io = io_world_new(&quiet, NULL), .argv = argv};
     must(r.io != NULL);
-    struct channel *c = io_adopt_channel(r.io, 3);
-    must(c != NULL);
-    channel_set_user(c, &user, &r);
+    struct channel *ch = io_adopt_channel(r.io, 3);
+    must(ch != NULL);
+    channel_set_user(ch, &user, &r);
     buf_init_fixed(&b, text, sizeof text);
     for (char **arg = argv + 1; *arg != NULL; arg++)
         buf_printf(&b, "%s ", *arg);
     must(sigprocmask(SIG_SETMASK, NULL, &blocked) == 0);
-    buf_printf(&b, "fds=%u uid=%u gid=%u groups=%d blocked=%d", n_fds, (unsigned)getuid(), (unsigned)getgid(),
-               getgroups(0, NULL), sigismember(&blocked, SIGTERM));
-    must(channel_send(c, 1, buf_str(&b), NULL) == ERR_OK);
+    char c;
+    buf_printf(&b, "fds=%u uid=%u gid=%u groups=%d blocked=%d own=%d input=%d env=%s%s", n_fds,
+               (unsigned)getuid(), (unsigned)getgid(), getgroups(0, NULL), sigismember(&blocked, SIGTERM),
+               getsid(0) == getpid(), (int)read(0, &c, 1), getenv("TZ") != NULL ? "TZ" : "",
+               getenv("HOME") != NULL || getenv("LD_SECRET") != NULL ? "+secrets" : "");
+    must(channel_send(ch, 1, buf_str(&b), NULL) == ERR_OK);
     io_run(r.io);
     io_world_del(&r.io);
     return 0;
@@ -160,11 +164,13 @@ static void starts_a_role(void **state)
     char want[256];
     struct spawn s = same_user;
     s.root = "/some/root";
+    assert_int_equal(setenv("TZ", "UTC", 1) + setenv("HOME", "/root", 1) + setenv("LD_SECRET", "x", 1), 0);
     setup(&p, "/proc/self/exe");
     start(&p, &s);
     io_run(p.io);
     (void)snprintf(want, sizeof want,
-                   "--role echo --index 7 --fd 3 --root /some/root fds=4 uid=%u gid=%u groups=%d blocked=0",
+                   "--role echo --index 7 --fd 3 --root /some/root fds=4 uid=%u gid=%u groups=%d blocked=0 "
+                   "own=1 input=0 env=TZ",
                    (unsigned)getuid(), (unsigned)getgid(), getgroups(0, NULL));
     assert_string_equal(p.said, want);
     assert_int_equal(channel_send(p.c, 40, STR("hello"), NULL), ERR_OK);
