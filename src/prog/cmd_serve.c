@@ -1,8 +1,10 @@
 /* prog/cmd_serve.c: `waxwing serve`: the supervisor in the kernel's world. */
 #include "base/limits.h"
 #include "io/world_io.h"
+#include "prog/folder.h"
 #include "prog/load.h"
 #include "prog/prog.h"
+#include "service/local/deliver.h"
 #include "service/roles.h"
 #include "service/super/super.h"
 
@@ -28,7 +30,8 @@ static const char usage_text[] =
     "                  Maildirs below FOLDER, everything else refused\n"
     "  --port N        with --demo: the port (default 2525)\n"
     "\n"
-    "SIGHUP reads the configuration again; SIGTERM and SIGINT finish what is under way, then end.\n";
+    "SIGHUP reads the configuration again; SIGTERM and SIGINT finish what is under way, then end\n"
+    "(a second one ends at once; what is in the queue stays there).\n";
 
 struct serve {
     struct log log;
@@ -39,37 +42,9 @@ struct serve {
     uint64_t generation;
     const char *path; /* NULL: demo */
     struct buf demo_lua;
+    bool is_draining;
     int status;
 };
-
-/* Makes the folder and those above it; the last one gets the owner and mode 0700 if it was made here. */
-static bool make_folder(const char *path, uint32_t uid, uint32_t gid)
-{
-    char p[4096];
-    if (!str_to_c(str_from_c(path), p, sizeof p) || p[0] == '\0')
-        return false;
-    for (char *at = p + 1;; at++) {
-        if (*at != '/' && *at != '\0')
-            continue;
-        bool is_last = *at == '\0';
-        *at = '\0';
-        bool made = mkdir(p, is_last ? 0700 : 0755) == 0;
-        if (!made && errno != EEXIST) {
-            (void)fprintf(stderr, "waxwing: can't make the folder %s: %s\n", p,
-                          err_str(err_from_errno(errno)));
-            return false;
-        }
-        if (is_last) {
-            if (uid != UINT32_MAX && chown(p, uid, gid) == -1) {
-                (void)fprintf(stderr, "waxwing: can't give %s to user %u: %s\n", p, uid,
-                              err_str(err_from_errno(errno)));
-                return false;
-            }
-            return true;
-        }
-        *at = '/';
-    }
-}
 
 static bool find_users(struct super_conf *conf)
 {
@@ -90,23 +65,43 @@ static bool find_users(struct super_conf *conf)
     return ok;
 }
 
+/* A folder of a role: made, given to it, and within its reach. */
+static bool role_folder(struct str path, const struct super_conf *conf, enum role r)
+{
+    char mem[1024];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    if (folder_make(path, conf->uid[r], conf->gid[r], &why) &&
+        (conf->uid[r] == UINT32_MAX || folder_is_open_to(path, conf->uid[r], conf->gid[r], true, &why)))
+        return true;
+    (void)fprintf(stderr, "waxwing: %.*s\n", STR_FMT(buf_str(&why)));
+    return false;
+}
+
 static bool make_folders(const struct config *c, const struct super_conf *conf)
 {
-    char control[4096];
     size_t slash = str_rchr(c->control, '/');
-    if (slash != STR_NPOS && slash > 0 &&
-        str_to_c(str_slice(c->control, 0, slash), control, sizeof control)) {
-        struct stat st;
-        if (stat(control, &st) == -1 && !make_folder(control, UINT32_MAX, UINT32_MAX))
-            return false;
-        /* commands come from root and the admin's group */
-        if (geteuid() == 0 && stat(control, &st) == 0 && chmod(control, st.st_mode | 0055) == -1)
-            return false;
+    if (slash != STR_NPOS && slash > 0 && !role_folder(str_slice(c->control, 0, slash), conf, ROLE_SUPER))
+        return false;
+    return role_folder(c->spool, conf, ROLE_QUEUE) && role_folder(c->journal, conf, ROLE_ADMIN);
+}
+
+/* Mailboxes whose folder can't be used are no reason not to start: their mail waits in the queue. */
+static void look_at_mailboxes(struct serve *s, const struct config *c)
+{
+    for (size_t i = 0; i < c->policy.n_domains; i++) {
+        const struct local_domain *d = &c->policy.domains[i];
+        char mem[1024];
+        struct buf why;
+        buf_init_fixed(&why, mem, sizeof mem);
+        if (d->deliver.kind != DELIVER_MAILDIR)
+            continue;
+        struct str root = maildir_root(d->deliver.maildir);
+        bool is_me = d->deliver.uid == UINT32_MAX;
+        if (!folder_is_open_to(root, is_me ? geteuid() : d->deliver.uid, is_me ? getegid() : d->deliver.gid,
+                               false, &why))
+            log_warn(&s->log, "mailboxes.unusable", LS("domain", d->name), LS("why", buf_str(&why)));
     }
-    char spool[4096], journal[4096];
-    return str_to_c(c->spool, spool, sizeof spool) && str_to_c(c->journal, journal, sizeof journal) &&
-           make_folder(spool, conf->uid[ROLE_QUEUE], conf->gid[ROLE_QUEUE]) &&
-           make_folder(journal, conf->uid[ROLE_ADMIN], conf->gid[ROLE_ADMIN]);
 }
 
 static void print_texts(const struct loaded *l)
@@ -117,10 +112,38 @@ static void print_texts(const struct loaded *l)
 static bool load(struct serve *s, struct loaded *out)
 {
     s->generation++;
-    bool ok = s->path != NULL ? load_config(s->path, STR_NIL, s->path, s->generation, out)
-                              : load_config(NULL, buf_str(&s->demo_lua), "demo", s->generation, out);
-    print_texts(out);
-    return ok;
+    return s->path != NULL ? load_config(s->path, STR_NIL, s->path, s->generation, out)
+                           : load_config(NULL, buf_str(&s->demo_lua), "demo", s->generation, out);
+}
+
+static void log_lines(const struct log *log, enum log_level level, const char *event, const struct buf *lines)
+{
+    struct str rest = buf_str(lines);
+    while (rest.n > 0) {
+        const struct log_field fields[] = {LS("text", str_cut(&rest, '\n')), {0}};
+        log_write(log, level, event, fields);
+    }
+}
+
+static bool refuse_reload(const struct serve *s, struct str why)
+{
+    log_error(&s->log, "reload.refused", LS("why", why), LC("kept", "the configuration in force"));
+    return false;
+}
+
+/* The queue and the journal are open where they are, and commands ask at the socket that is there. */
+static bool keeps_its_places(const struct serve *s, const struct config *now, const struct config *next)
+{
+    if (!str_eq(now->spool, next->spool))
+        return refuse_reload(s,
+                             STR("the spool can't change while the server runs: stop it and start it anew"));
+    if (!str_eq(now->journal, next->journal))
+        return refuse_reload(
+            s, STR("the journal can't change while the server runs: stop it and start it anew"));
+    if (!str_eq(now->control, next->control))
+        return refuse_reload(
+            s, STR("the control socket can't change while the server runs: stop it and start it anew"));
+    return true;
 }
 
 static void on_hup(void *arg, int signo)
@@ -132,27 +155,33 @@ static void on_hup(void *arg, int signo)
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
     loaded_fini(&s->loaded[next]);
-    if (!load(s, &s->loaded[next])) {
-        log_error(&s->log, "reload.refused", LC("kept", "the configuration in force"));
+    bool is_good = load(s, &s->loaded[next]);
+    const struct loaded *l = &s->loaded[next];
+    log_lines(&s->log, LOG_WARN, "config.warning", &l->warnings);
+    log_lines(&s->log, LOG_ERROR, "config.error", &l->errors);
+    if (!is_good) {
+        (void)refuse_reload(s, STR("the configuration has errors"));
         return;
     }
-    const struct loaded *l = &s->loaded[next];
+    if (!keeps_its_places(s, s->loaded[s->present].config, l->config))
+        return;
     if (!super_reload(s->super, l->config, buf_str(&l->bytes), &why)) {
-        log_error(&s->log, "reload.refused", LS("why", buf_str(&why)),
-                  LC("kept", "the configuration in force"));
+        (void)refuse_reload(s, buf_str(&why));
         return;
     }
     s->present = next;
     s->log.min = (enum log_level)l->config->log_level;
     s->log.json = l->config->log_json;
     log_info(&s->log, "reload.done", LU("generation", l->config->generation));
+    look_at_mailboxes(s, l->config);
 }
 
 static void on_term(void *arg, int signo)
 {
     struct serve *s = arg;
-    log_info(&s->log, "drain.begun", LU("signal", (uint64_t)signo));
-    super_drain(s->super, DRAIN_MS);
+    log_info(&s->log, s->is_draining ? "drain.cut" : "drain.begun", LU("signal", (uint64_t)signo));
+    super_drain(s->super, s->is_draining ? 0 : DRAIN_MS); /* who says it twice will not wait */
+    s->is_draining = true;
 }
 
 static void on_ready(void *arg)
@@ -184,7 +213,9 @@ static void on_end(void *arg, int status, struct str why)
 static int run(struct serve *s)
 {
     struct super_conf conf = {.arg = s, .on_ready = on_ready, .on_end = on_end};
-    if (!load(s, &s->loaded[0]))
+    bool is_good = load(s, &s->loaded[0]);
+    print_texts(&s->loaded[0]);
+    if (!is_good)
         return EXIT_CONFIG;
     const struct config *c = s->loaded[0].config;
     s->log.min = (enum log_level)c->log_level;
@@ -206,20 +237,31 @@ static int run(struct serve *s)
     s->super = super_new(io_world_base(s->io), c, buf_str(&s->loaded[0].bytes), &conf);
     if (s->super == NULL)
         return EXIT_OS;
+    look_at_mailboxes(s, c);
     if (s->status == 0)
         io_run(s->io);
     return s->status;
 }
 
-/* The demonstration's folder as a whole path; the roles' users must be able to go through it. */
-static bool open_folder(const char *demo, char path[PATH_MAX])
+/* The demonstration's folder, made and as a whole path. */
+static bool open_folder(const char *demo, uint32_t uid, uint32_t gid, char path[PATH_MAX])
 {
-    struct stat st;
-    if (realpath(demo, path) != NULL && stat(path, &st) == 0 &&
-        ((st.st_mode & 0055) == 0055 || chmod(path, st.st_mode | 0055) == 0))
-        return true;
-    (void)fprintf(stderr, "waxwing: can't use the folder %s: %s\n", demo, err_str(err_from_errno(errno)));
-    return false;
+    char mem[1024], mail[PATH_MAX + 8];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    bool ok = folder_make(str_from_c(demo), UINT32_MAX, UINT32_MAX, &why);
+    if (ok && realpath(demo, path) == NULL) {
+        buf_printf(&why, "can't use the folder %s: %s", demo, err_str(err_from_errno(errno)));
+        ok = false;
+    }
+    if (ok) {
+        (void)snprintf(mail, sizeof mail, "%s/mail", path);
+        ok = folder_make(str_from_c(mail), uid, gid, &why) &&
+             (uid == UINT32_MAX || folder_is_open_to(str_from_c(mail), uid, gid, true, &why));
+    }
+    if (!ok)
+        (void)fprintf(stderr, "waxwing: %.*s\n", STR_FMT(buf_str(&why)));
+    return ok;
 }
 
 int cmd_serve(int argc, char **argv)
@@ -255,6 +297,7 @@ int cmd_serve(int argc, char **argv)
         return EXIT_USAGE;
     }
     (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)umask(022); /* folders must be as open as is said; files of the roles lie in folders of their own */
     buf_init(&s.demo_lua, 65536);
     char folder[PATH_MAX];
     if (demo != NULL) {
@@ -265,14 +308,10 @@ int cmd_serve(int argc, char **argv)
                         stderr);
             return EXIT_CONFIG;
         }
-        if (!make_folder(demo, UINT32_MAX, UINT32_MAX) || !open_folder(demo, folder))
+        if (!open_folder(demo, uid, gid, folder))
             return EXIT_CONFIG;
         config_default_lua(str_from_c(folder), (uint16_t)port, geteuid() == 0 ? STR("_wwmail") : STR_NIL,
                            &s.demo_lua);
-        char mail[4200];
-        (void)snprintf(mail, sizeof mail, "%s/mail", folder);
-        if (!make_folder(mail, uid, gid))
-            return EXIT_CONFIG;
     }
     return run(&s);
 }

@@ -167,6 +167,18 @@ static bool ask_user(void *arg, struct str name, uint32_t *out_uid, uint32_t *ou
     return c->in.p[0] != 0;
 }
 
+/* Descriptor 0 is empty, 1 and 2 stay, 3 is ours to talk: a reload forks a supervisor that holds listeners
+ * and the channels of all roles. */
+static int drop_descriptors(int fd)
+{
+    enum { TALK = 3 };
+    int empty = open("/dev/null", O_RDONLY);
+    if (empty == -1 || dup2(empty, STDIN_FILENO) == -1 || (fd != TALK && dup2(fd, TALK) == -1) ||
+        close_range(TALK + 1, ~0u, 0) == -1 || setsid() == -1 || prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+        _exit(1);
+    return TALK;
+}
+
 static void drop_rights(void)
 {
     uint32_t uid, gid;
@@ -189,6 +201,7 @@ static void drop_rights(void)
 static _Noreturn void child_main(int fd, struct str name, struct str lua, struct str home, bool is_root,
                                  uint64_t generation)
 {
+    fd = drop_descriptors(fd);
     struct child_env c = {.fd = fd};
     struct chunk_pool pool;
     struct arena arena;

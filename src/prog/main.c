@@ -1,7 +1,9 @@
 /* prog/main.c: the one program: finds the subcommand. */
 #include "prog/prog.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 const struct command commands[] = {
     {"serve", "run the mail server", cmd_serve},
@@ -31,8 +33,23 @@ static const struct command *suggest(struct str word)
     return NULL;
 }
 
+/* What is opened must never become descriptor 0, 1 or 2: a message for people would go into it. */
+static bool has_standard_files(void)
+{
+    for (int fd = 0; fd >= 0 && fd <= 2;) {
+        fd = open("/dev/null", O_RDWR);
+        if (fd == -1)
+            return false;
+        if (fd > 2)
+            (void)close(fd);
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!has_standard_files())
+        return EXIT_OS;
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The demonstration and every subcommand, as a person at a shell meets them. Needs neither root nor namespaces."""
 import os
+import pwd
+import re
 import shutil
 import signal
 import sys
@@ -256,6 +258,15 @@ def reload(where):
     tap.equal(old.ask("NOOP")[0], 250, "a session from before goes on")
     old.close()
     tap.ok("reload.refused" in hup("hostname 7\n"), "a bad file is refused")
+    tap.ok(any(re.match(r'error supervisor config.error text="/.*waxwing.lua:4: ', line) for line in server.lines),
+           "and its log says where it is bad", server.log())
+    for key in ("spool", "journal", "control"):
+        moved = lib.paths_lua(where).replace('%s "' % key, '%s "/else' % key)
+        since = server.mark()
+        lib.file_of(path, moved + one)
+        server.process.send_signal(signal.SIGHUP)
+        line = server.wait_log(r"reload\.(done|refused)", since)
+        tap.ok("refused" in line and key in line, "another %s is refused while it runs" % key, line)
     tap.equal((verdict("one.example"), verdict("two.example")), (250, 250), "and the old one stays")
     tap.ok("reload.done" in hup(one), "a good one is taken again")
     lib.wait_until(lambda: verdict("two.example") == 550, "the domain is gone")
@@ -315,7 +326,71 @@ def logs(where):
     tap.equal(server.stop(), 0, "and it ends well")
 
 
-for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, logs, reload):
+def ends(where):
+    """Signals of a terminal go to all that runs there; who says it twice will not wait; nothing is typed in."""
+    port = lib.free_port()
+    lua = ('hostname "mx.example.org"\nlisten { port = %d, address = "127.0.0.1" }\n'
+           'domain "one.example" %s\npostmaster "joe@one.example"\n' % (port, lib.maildir_lua(where)))
+    server = lib.start(where, lua)
+    pids = server.pids()
+    client = lib.Smtp(port)
+    client.envelope("a@b.example", ["joe@one.example"])
+    client.ask("DATA")
+    os.killpg(server.process.pid, signal.SIGINT)
+    server.wait_log("drain.begun")
+    tap.ok(all(lib.is_alive(pids[k]) for k in (("smtpd", 0), ("smtpd", 1), ("queue", 0))), "Ctrl-C kills no role")
+    client.write(b"Subject: under way\r\n\r\nx\r\n.\r\n")
+    tap.equal(client.reply()[0], 250, "and a message under way is taken")
+    client.close()
+    tap.equal(server.process.wait(lib.DEADLINE_S), 0, "then it ends")
+    server = lib.start(where, lua)
+    pids = server.pids()
+    client = lib.Smtp(port)
+    client.envelope("a@b.example", ["joe@one.example"])
+    client.ask("DATA")
+    os.killpg(server.process.pid, signal.SIGINT)
+    server.wait_log("drain.begun")
+    os.killpg(server.process.pid, signal.SIGINT)
+    server.wait_log("drain.cut")
+    tap.equal(server.process.wait(lib.DEADLINE_S), 0, "a second Ctrl-C ends it at once")
+    client.close()
+    lib.wait_until(lambda: not any(lib.is_alive(p) for p in pids.values()), "the end of the roles")
+    done = lib.run("check", where + "/waxwing.lua", close_fds=True, preexec_fn=lambda: os.close(0))
+    tap.equal(done.returncode, 0, "without a standard input")
+
+
+def places(where):
+    """Folders: made where they are missing, never given away by a link that another made, named when they are shut."""
+    lua = ('hostname "mx.example.org"\nlisten { port = %d, address = "127.0.0.1" }\njournal "%s/journal"\ncontrol "%s/control"\n'
+           % (lib.free_port(), where, where))
+    lib.file_of(where + "/file", "")
+    done = lib.run("serve", "--config", lib.file_of(where + "/a.lua", lua + 'spool "%s/file/spool"\n' % where))
+    tap.ok(done.returncode == 78 and "/file" in done.stderr and "folder" in done.stderr, "a file where a folder is needed",
+           str(done))
+    if os.geteuid() != 0:
+        return
+    nobody = pwd.getpwnam("nobody")
+    os.makedirs(where + "/theirs")
+    os.makedirs(where + "/victim/spool")
+    os.symlink(where + "/victim", where + "/theirs/link")
+    os.lchown(where + "/theirs/link", nobody.pw_uid, nobody.pw_gid)
+    for spool in ("/theirs/link", "/theirs/link/spool"):
+        done = lib.run("serve", "--config", lib.file_of(where + "/b.lua", lua + 'spool "%s%s"\n' % (where, spool)))
+        tap.ok(done.returncode == 78 and "theirs/link" in done.stderr, "a link that another user made is not followed", str(done))
+    tap.equal([os.stat(where + p).st_uid for p in ("/victim", "/victim/spool")], [0, 0], "and nothing is given away")
+    os.makedirs(where + "/hers")
+    os.chown(where + "/hers", nobody.pw_uid, nobody.pw_gid)
+    done = lib.run("serve", "--config", lib.file_of(where + "/c.lua", lua + 'spool "%s/hers"\n' % where))
+    tap.ok(done.returncode == 78 and "belongs to user" in done.stderr and os.stat(where + "/hers").st_uid == nobody.pw_uid,
+           "nor is the folder of another user", str(done))
+    os.makedirs(where + "/shut", 0o700)
+    done = lib.run("serve", "--demo", where + "/shut/run", "--port", str(lib.free_port()))
+    tap.ok(done.returncode == 78 and "/shut (owner 0, mode 0700)" in done.stderr,
+           "a folder that the processes can't enter is named", str(done))
+    tap.equal(os.stat(where + "/shut").st_mode & 0o777, 0o700, "and stays shut")
+
+
+for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end

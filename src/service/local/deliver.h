@@ -15,6 +15,9 @@ void deliver_start(struct world *w, struct channel *local, const char *root, con
 /* Its folder can't be opened (e): says so and waits for its end. */
 void deliver_refuse(struct world *w, struct channel *local, enum err e, const struct boot_hooks *hooks);
 
+/* The folder below which all Maildirs of a template lie: its fixed part. Empty: it is none. */
+struct str maildir_root(struct str template);
+
 /* The stored form of a message, in pieces: Return-Path fields of the original are left out, CRLF becomes LF
  * (the Maildir convention that Postfix, Exim and Dovecot share). Zeroed is the start. */
 struct maildir_text {

@@ -288,13 +288,8 @@ static struct str root_of(const struct config *conf, const struct ipc_local_job 
         const struct deliver *d = &conf->policy.domains[i].deliver;
         if (d->kind != DELIVER_MAILDIR || d->uid != m->uid || d->gid != m->gid)
             continue;
-        size_t percent = str_chr(d->maildir, '%');
-        struct str fixed = str_slice(d->maildir, 0, percent);
-        size_t slash = str_rchr(percent == STR_NPOS ? d->maildir : fixed, '/');
-        if (slash == STR_NPOS)
-            continue;
-        fixed = str_slice(d->maildir, 0, slash == 0 ? 1 : slash);
-        bool fits = str_starts(m->maildir, fixed) && m->maildir.n > fixed.n &&
+        struct str fixed = maildir_root(d->maildir);
+        bool fits = fixed.n > 0 && str_starts(m->maildir, fixed) && m->maildir.n > fixed.n &&
                     (fixed.n == 1 || m->maildir.p[fixed.n] == '/');
         if (fits && fixed.n > best.n)
             best = fixed;

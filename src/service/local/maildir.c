@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+struct str maildir_root(struct str template)
+{
+    size_t slash = str_rchr(str_slice(template, 0, str_chr(template, '%')), '/');
+    return slash == STR_NPOS ? STR_NIL : str_slice(template, 0, slash == 0 ? 1 : slash);
+}
+
 /* Text of an address within a field: it was parsed by wire/address, so it has no control characters; be sure
  * anyway. */
 static void put_clean(struct buf *out, struct str s)

@@ -11,7 +11,13 @@
 #include "base/mem.h"
 
 enum slot_state { SLOT_DOWN = 0, SLOT_STARTING, SLOT_UP, SLOT_DRAINING, SLOT_GONE };
-enum { RESTART_CALM_MS = 10000, RESTART_FIRST_MS = 100, RESTART_MAX_MS = 10000, DRAIN_FLOORS = 4 };
+enum {
+    RESTART_CALM_MS = 10000,
+    RESTART_FIRST_MS = 100,
+    RESTART_MAX_MS = 10000,
+    DRAIN_FLOORS = 4,
+    DRAIN_GRACE_MS = 1000
+};
 
 struct slot {
     struct list link;
@@ -336,12 +342,15 @@ static void on_drain_deadline(struct timer *t)
 
 void super_drain(struct super *s, uint64_t deadline_ms)
 {
-    if (s->is_draining)
+    uint64_t until = world_now_ms(s->world) + deadline_ms;
+    bool is_first = !s->is_draining;
+    if (s->has_ended || (!is_first && until >= s->drain_deadline_ms))
         return;
     s->is_draining = true;
-    s->drain_deadline_ms = world_now_ms(s->world) + deadline_ms;
-    world_timer_set(s->world, &s->drain_timer, s->drain_deadline_ms + 1000);
-    drain_next(s);
+    s->drain_deadline_ms = until;
+    world_timer_set(s->world, &s->drain_timer, until + (deadline_ms > 0 ? DRAIN_GRACE_MS : 0));
+    if (is_first)
+        drain_next(s);
 }
 
 /* ---- the house ---------------- */

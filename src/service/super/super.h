@@ -22,6 +22,6 @@ struct super *super_new(struct world *w, const struct config *config, struct str
  * stays in force. */
 bool super_reload(struct super *s, const struct config *config, struct str config_bytes, struct buf *out);
 /* SIGTERM: listening ends, sessions finish, then queue, the rest, admin. on_end comes at the latest after
- * deadline_ms. */
+ * deadline_ms. Again with a nearer deadline: that one counts; 0 ends at once. */
 void super_drain(struct super *s, uint64_t deadline_ms);
 void super_del(struct super **s);
