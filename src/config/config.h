@@ -17,6 +17,9 @@ enum resolver_kind { RESOLVER_RECURSIVE = 0, RESOLVER_SYSTEM, RESOLVER_ADDRESSES
 /* A template longer or deeper than this is refused by the loader, so that no delivery fails for it. */
 enum { MAILDIR_TEMPLATE_MAX = 400, MAILDIR_DEPTH_MAX = 16, MAILDIR_PART_MAX = 100 };
 
+/* Why a file of the configuration can't be read, for people. */
+const char *config_file_problem(enum err e);
+
 struct config {
     uint64_t generation;
     struct policy_conf policy; /* hostname, postmaster, domains, relay_from, smart host */

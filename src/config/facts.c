@@ -200,8 +200,10 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
     }
     if (n > 0)
         luaenv_charge(L, n * LOADER_ERROR_STEPS);
-    for (size_t i = 0; i < n; i++)
-        unknown[i].at = loader_key_place(ld, at, str_from_c(section), unknown[i].key);
+    for (size_t i = 0; i < n; i++) /* as in facts_place(): what is not shown is not looked for */
+        unknown[i].at = ld->report->n_errors >= ERRORS_EXACT_MAX
+                            ? at
+                            : loader_key_place(ld, at, str_from_c(section), unknown[i].key);
     if (n > 0)
         qsort(unknown, n, sizeof unknown[0], compare_unknown);
     for (size_t i = 0; i < n; i++)

@@ -108,6 +108,13 @@ struct str loader_path(struct loader *ld, struct str path)
     return str_of(p, home.n + slash + path.n);
 }
 
+const char *config_file_problem(enum err e)
+{
+    return e == ERR_INVALID   ? "it is no ordinary file"
+           : e == ERR_TOO_BIG ? "it is larger than a file of the configuration may be (16M)"
+                              : err_str(e);
+}
+
 bool loader_read(struct loader *ld, struct place at, struct str path, struct str *out)
 {
     struct str full = loader_path(ld, path), brief = report_brief(full);
@@ -117,7 +124,8 @@ bool loader_read(struct loader *ld, struct place at, struct str path, struct str
     if (err == ERR_OK && out->n > CONFIG_FILE_MAX)
         err = ERR_TOO_BIG;
     if (err != ERR_OK)
-        report_error(ld->report, at, "can't read the file %.*s: %s", STR_FMT(brief), err_str(err));
+        report_error(ld->report, at, "can't read the file %.*s: %s", STR_FMT(brief),
+                     config_file_problem(err));
     luaenv_charge(ld->lua, LOADER_FACT_STEPS + (err == ERR_OK ? out->n / OCTETS_PER_STEP : 0));
     return err == ERR_OK;
 }
@@ -192,6 +200,15 @@ static void run_source(lua_State *L, struct str name, struct str text)
         size_t n;
         const char *p = lua_tolstring(L, -1, &n);
         explain_syntax(ld, s, str_of(p, n));
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        return;
+    }
+    if (status == LUA_ERRRUN &&
+        str_find(str_from_c(lua_tostring(L, -1)), STR("C stack overflow")) != STR_NPOS) {
+        ld->is_partial = true; /* Lua does not say on which line */
+        report_error(ld->report, (struct place){s->name, 0},
+                     "too many { } or ( ) stand within each other: is one never closed?");
         lua_pop(L, 1);
         lua_pushnil(L);
         return;

@@ -4,10 +4,8 @@
 #include "prog/load.h"
 #include "prog/prog.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
 static const char usage_text[] = "Usage: waxwing check [--json] [FILE]\n"
                                  "\n"
@@ -27,6 +25,11 @@ static void print_json_lines(const char *key, const struct buf *b, struct buf *o
     buf_putc(out, ']');
 }
 
+static int exit_code(const struct loaded *l, bool ok)
+{
+    return ok ? EXIT_OK : l->is_unreadable ? EXIT_NOINPUT : EXIT_CONFIG;
+}
+
 static int report(const struct loaded *l, bool ok, bool json, const char *path)
 {
     if (json) {
@@ -38,13 +41,13 @@ static int report(const struct loaded *l, bool ok, bool json, const char *path)
         print_json_lines("warnings", &l->warnings, &out);
         (void)printf("%.*s}\n", STR_FMT(buf_str(&out)));
         buf_fini(&out);
-        return ok ? EXIT_OK : EXIT_CONFIG;
+        return exit_code(l, ok);
     }
     (void)fprintf(stderr, "%.*s%.*s", STR_FMT(buf_str(&l->warnings)), STR_FMT(buf_str(&l->errors)));
     if (ok)
         (void)printf("%s: good: %zu domain(s), %zu listener(s)\n", path, l->config->policy.n_domains,
                      l->config->n_listeners);
-    return ok ? EXIT_OK : EXIT_CONFIG;
+    return exit_code(l, ok);
 }
 
 int cmd_check(int argc, char **argv)
@@ -71,10 +74,6 @@ int cmd_check(int argc, char **argv)
     if (optind < argc - 1) {
         (void)fputs(usage_text, stderr);
         return EXIT_USAGE;
-    }
-    if (access(path, R_OK) == -1) {
-        (void)fprintf(stderr, "waxwing: can't read %s: %s\n", path, err_str(err_from_errno(errno)));
-        return EXIT_NOINPUT;
     }
     struct loaded l;
     bool ok = load_config(path, STR_NIL, path, 1, &l);

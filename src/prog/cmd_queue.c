@@ -8,7 +8,8 @@
 static const char usage_text[] =
     "Usage: waxwing queue [--json] [--control SOCKET] ACTION [FILTER...]\n"
     "\n"
-    "  list [FILTER]      what waits, who it is for, and why it waits  (--max N rows, default 1000)\n"
+    "  list [FILTER]      what waits, who it is for, and why it waits  (--max N rows, 1 to 100000, default "
+    "1000)\n"
     "  stats              how much waits, by destination\n"
     "  show ID            everything about one message\n"
     "  retry FILTER       try now\n"
@@ -21,7 +22,11 @@ static const char usage_text[] =
     "age>2h  age<10m\n"
     "  all            every message (retry, hold, release and drop want this said)\n"
     "\n"
-    "Exit code: 0 done, 65 a filter that makes no sense or an unknown id, 69 no server.\n";
+    "Exit code: 0 done, 64 wrong usage, 65 a filter that makes no sense or an unknown id, 69 no server, 77 "
+    "not "
+    "permitted.\n";
+
+enum { QUEUE_ROWS_MAX = 100000, STATE_WIDTH = 8 };
 
 struct view {
     size_t n_rows;
@@ -48,7 +53,9 @@ static void print_age(long long s)
 /* A member of any type, on one line. */
 static void print_member(const char *key, json_t *v, int indent)
 {
-    (void)printf("%*s%s: ", indent, "", key);
+    (void)printf("%*s", indent, "");
+    print_clean(key);
+    (void)fputs(": ", stdout);
     if (json_is_string(v))
         print_clean(json_string_value(v));
     else if (json_is_integer(v))
@@ -69,7 +76,9 @@ static void print_object(json_t *row, int indent)
             print_member(key, v, indent);
             continue;
         }
-        (void)printf("%*s%s:\n", indent, "", key);
+        (void)printf("%*s", indent, "");
+        print_clean(key);
+        (void)fputs(":\n", stdout);
         json_array_foreach (v, i, item) {
             if (json_is_object(item)) {
                 print_object(item, indent + 4);
@@ -98,7 +107,12 @@ static void on_list_row(void *arg, json_t *row)
 {
     struct view *v = arg;
     v->n_rows++;
-    (void)printf("%s  %-8s  ", row_text(row, "id"), row_text(row, "state"));
+    print_clean(row_text(row, "id"));
+    (void)fputs("  ", stdout);
+    const char *state = row_text(row, "state");
+    size_t width = str_from_c(state).n;
+    print_clean(state);
+    (void)printf("%*s", width < STATE_WIDTH ? (int)(STATE_WIDTH - width) + 2 : 2, "");
     print_age(row_number(row, "age_s"));
     const char *sender = row_text(row, "sender");
     (void)fputs("  from ", stdout);
@@ -110,8 +124,11 @@ static void on_list_row(void *arg, json_t *row)
         print_clean(row_text(row, "reason"));
         (void)putchar('\n');
     }
-    if (row_text(row, "next")[0] != '\0')
-        (void)printf("    next attempt %s\n", row_text(row, "next"));
+    if (row_text(row, "next")[0] != '\0') {
+        (void)fputs("    next attempt ", stdout);
+        print_clean(row_text(row, "next"));
+        (void)putchar('\n');
+    }
 }
 
 static void on_any_row(void *arg, json_t *row)
@@ -139,7 +156,9 @@ static int ask(const char *control, bool json, const char *action, struct str wo
     int status =
         control_ask(control_path(control), buf_str(&request), json, is_list ? on_list_row : on_any_row, &v);
     if (status == EXIT_OK && is_list && !json)
-        (void)printf("%zu message%s\n", v.n_rows, v.n_rows == 1 ? "" : "s");
+        (void)printf(
+            "%zu message%s%s\n", v.n_rows, v.n_rows == 1 ? "" : "s",
+            v.n_rows >= max ? " shown, there may be more (--max N; `waxwing queue stats` counts them)" : "");
     buf_fini(&request);
     return status;
 }
@@ -202,7 +221,7 @@ int cmd_queue(int argc, char **argv)
             json = true;
         else if (c == 'c')
             control = optarg;
-        else if (c != 'm' || !str_to_u64(str_from_c(optarg), 100000, &max))
+        else if (c != 'm' || !str_to_u64(str_from_c(optarg), QUEUE_ROWS_MAX, &max) || max == 0)
             break;
     }
     if (c != -1 || optind >= argc || !is_known(str_from_c(argv[optind]))) {

@@ -1,6 +1,7 @@
 /* prog/cmd_send.c: `waxwing send`: one message through a server, by the same client code that relays mail. */
 #include "base/limits.h"
 #include "base/log.h"
+#include "prog/control.h"
 #include "prog/prog.h"
 #include "proto/smtp_client.h"
 #include "wire/address.h"
@@ -151,12 +152,11 @@ static void print_result(const struct send *s, struct str rcpt, const struct smt
         log_quote(&b, r->text);
         buf_puts(&b, "}");
     } else {
-        buf_printf(&b, "%.*s: %s at %s: %u ", STR_FMT(rcpt), outcome, smtp_client_stage_name(r->stage),
-                   r->code);
-        for (size_t i = 0; i < r->text.n; i++)
-            buf_putc(&b, (unsigned char)r->text.p[i] < 0x20 ? ' ' : r->text.p[i]);
+        buf_printf(&b, "%.*s: %s at %s: %u %.*s", STR_FMT(rcpt), outcome, smtp_client_stage_name(r->stage),
+                   r->code, STR_FMT(r->text));
     }
-    (void)printf("%.*s\n", STR_FMT(buf_str(&b)));
+    put_clean(stdout, buf_str(&b));
+    (void)putchar('\n');
     buf_fini(&b);
 }
 
@@ -181,8 +181,7 @@ static void on_dead(struct send *s)
         return;
     (void)fprintf(stderr, "waxwing: %s at %s: ", s->server, smtp_client_stage_name(f->stage));
     (void)fprintf(stderr, "%u ", f->code);
-    for (size_t i = 0; i < f->text.n; i++)
-        (void)fputc((unsigned char)f->text.p[i] < 0x20 ? ' ' : f->text.p[i], stderr);
+    put_clean(stderr, f->text);
     (void)fputc('\n', stderr);
 }
 

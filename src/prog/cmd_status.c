@@ -16,9 +16,10 @@ static const char usage_text[] = "Usage: waxwing status [--json] [--control SOCK
 static void on_row(void *arg, json_t *row)
 {
     UNUSED(arg);
-    (void)printf("%-10s %lld  %-32s %lld\n", row_text(row, "role"),
-                 (long long)json_integer_value(json_object_get(row, "index")), row_text(row, "name"),
-                 (long long)json_integer_value(json_object_get(row, "value")));
+    print_clean(row_text(row, "role"));
+    (void)printf(" %lld  ", (long long)json_integer_value(json_object_get(row, "index")));
+    print_clean(row_text(row, "name"));
+    (void)printf(" %lld\n", (long long)json_integer_value(json_object_get(row, "value")));
 }
 
 int cmd_status(int argc, char **argv)

@@ -9,7 +9,9 @@ static const char usage_text[] =
     "Usage: waxwing why [--json] [--control SOCKET] ID\n"
     "\n"
     "Tells what happened to a message, and to what came of it (copies, bounces), oldest first.\n"
-    "ID is the queue id: it stands in the reply to DATA, in the Received field and in the log.\n";
+    "ID is the queue id: it stands in the reply to DATA, in the Received field and in the log.\n"
+    "\n"
+    "Exit code: 0 told, 64 wrong usage, 65 an id that nothing is known of, 69 no server, 77 not permitted.\n";
 
 struct why {
     size_t n_rows;
@@ -33,7 +35,8 @@ static void print_sentence(json_t *row)
             at = forms[i].at == NULL ? "at" : forms[i].at;
         }
     }
-    (void)printf("%s  ", verb);
+    print_clean(verb);
+    (void)fputs("  ", stdout);
     const char *address = row_text(row, "address"), *host = row_text(row, "host");
     if (address[0] == '\0' && str_eq(str_from_c(event), STR("accepted")))
         address = "<>";
@@ -53,19 +56,27 @@ static void on_row(void *arg, json_t *row)
     const char *id = row_text(row, "id");
     if (w->n_rows++ == 0)
         (void)str_to_c(str_from_c(id), w->first, sizeof w->first);
-    (void)printf("%s  ", row_text(row, "time"));
-    if (!str_eq(str_from_c(id), str_from_c(w->first)))
-        (void)printf("[%s] ", id);
+    print_clean(row_text(row, "time"));
+    (void)fputs("  ", stdout);
+    if (!str_eq(str_from_c(id), str_from_c(w->first))) {
+        (void)putchar('[');
+        print_clean(id);
+        (void)fputs("] ", stdout);
+    }
     print_sentence(row);
     const char *text = row_text(row, "text");
     if (text[0] != '\0') {
         (void)fputs("\n                          ", stdout);
         print_clean(text);
     }
-    if (row_text(row, "next")[0] != '\0')
-        (void)printf("\n                          next attempt %s", row_text(row, "next"));
-    if (row_text(row, "other")[0] != '\0')
-        (void)printf("\n                          see %s", row_text(row, "other"));
+    if (row_text(row, "next")[0] != '\0') {
+        (void)fputs("\n                          next attempt ", stdout);
+        print_clean(row_text(row, "next"));
+    }
+    if (row_text(row, "other")[0] != '\0') {
+        (void)fputs("\n                          see ", stdout);
+        print_clean(row_text(row, "other"));
+    }
     (void)putchar('\n');
 }
 
@@ -101,9 +112,12 @@ int cmd_why(int argc, char **argv)
     buf_init(&request, 4096);
     buf_puts(&request, "why ");
     buf_puts(&request, argv[optind]);
-    int status = str_has_ctl(buf_str(&request)) || request.failed
-                     ? EXIT_USAGE
-                     : control_ask(control_path(control), buf_str(&request), json, on_row, &w);
+    int status = EXIT_USAGE;
+    if (str_has_ctl(buf_str(&request)) || request.failed)
+        (void)fputs("waxwing: that is not a queue id (13 letters and digits, as in the reply to DATA)\n",
+                    stderr);
+    else
+        status = control_ask(control_path(control), buf_str(&request), json, on_row, &w);
     buf_fini(&request);
     return status;
 }

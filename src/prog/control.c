@@ -10,13 +10,61 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { READ_AT_ONCE = 65536, ANSWER_MAX = 256 * 1024 * 1024 };
+
+/* The length of the character at the front of s that no terminal may get: C0 and C1 control characters (also
+ * as UTF-8), those that turn the direction of text, and ends of lines. 0: it is none. *out: its number. */
+static size_t odd_character(struct str s, unsigned *out)
+{
+    unsigned char c = (unsigned char)s.p[0], d = s.n > 1 ? (unsigned char)s.p[1] : 0;
+    unsigned char e = s.n > 2 ? (unsigned char)s.p[2] : 0;
+    size_t n = 0;
+    *out = c;
+    if (c < 0x20 || c == 0x7f) {
+        n = 1;
+    } else if (c == 0xc2 && d >= 0x80 && d < 0xa0) {
+        *out = d;
+        n = 2;
+    } else if (c == 0xe2 && ((d == 0x80 && ((e >= 0xa8 && e <= 0xae) || e == 0x8e || e == 0x8f)) ||
+                             (d == 0x81 && e >= 0xa6 && e <= 0xa9))) {
+        *out = 0x2000u + (unsigned)(d - 0x80) * 64 + (unsigned)(e - 0x80);
+        n = 3;
+    }
+    return n;
+}
+
+void put_clean(FILE *to, struct str s)
+{
+    while (s.n > 0) {
+        unsigned number;
+        size_t n = odd_character(s, &number);
+        (void)fputc(n == 0 ? s.p[0] : number == '\n' || number == '\r' ? ' ' : '?', to);
+        s = str_skip(s, n == 0 ? 1 : n);
+    }
+}
+
+/* Such characters stand within texts of JSON, where their number means the same. */
+static void put_json(struct str s)
+{
+    while (s.n > 0) {
+        unsigned number;
+        size_t n = odd_character(s, &number);
+        if (n == 0)
+            (void)fputc(s.p[0], stdout);
+        else if (number != '\t') /* space between tokens; within a text JSON has none */
+            (void)printf("\\u%04x", number);
+        s = str_skip(s, n == 0 ? 1 : n);
+    }
+    (void)fputc('\n', stdout);
+}
+
 const char *control_path(const char *option)
 {
     const char *env = getenv("WAXWING_CONTROL");
     return option != NULL ? option : env != NULL && env[0] != '\0' ? env : "/run/waxwing/control";
 }
 
-static int dial(const char *path)
+static int dial(const char *path, int *status)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     if (!str_to_c(str_from_c(path), sa.sun_path, sizeof sa.sun_path)) {
@@ -27,7 +75,11 @@ static int dial(const char *path)
     if (fd != -1 && connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0)
         return fd;
     int e = errno;
+    if (e == EACCES || e == EPERM)
+        *status = EXIT_NOPERM;
     (void)fprintf(stderr, "waxwing: can't reach the server at %s: %s\n", path, err_str(err_from_errno(e)));
+    if (e == EACCES || e == EPERM)
+        (void)fputs("waxwing: only root and the user who started the server may ask it\n", stderr);
     if (e == ENOENT || e == ECONNREFUSED)
         (void)fprintf(stderr,
                       "waxwing: is it running? (`waxwing serve`; --control or WAXWING_CONTROL names another "
@@ -57,7 +109,8 @@ static bool is_end(json_t *row, int *status)
     *status = EXIT_OK;
     if (!json_is_true(json_object_get(row, "ok"))) {
         (void)fputs("waxwing: ", stderr);
-        (void)fprintf(stderr, "%s\n", row_text(row, "error"));
+        put_clean(stderr, str_from_c(row_text(row, "error")));
+        (void)fputc('\n', stderr);
         *status = EXIT_DATA;
     }
     return true;
@@ -66,49 +119,71 @@ static bool is_end(json_t *row, int *status)
 static bool on_line(struct str line, bool raw, void (*fn)(void *arg, json_t *row), void *arg, int *status)
 {
     json_error_t why;
-    json_t *row = json_loadb(line.p, line.n, 0, &why);
+    json_t *row = json_loadb(line.p, line.n, JSON_ALLOW_NUL, &why);
     if (row == NULL) {
-        (void)fprintf(stderr, "waxwing: the server sent something that is not JSON: %s\n", why.text);
+        (void)fputs("waxwing: the server sent something that is not JSON: ", stderr);
+        put_clean(stderr, str_from_c(why.text));
+        (void)fputc('\n', stderr);
         *status = EXIT_SOFTWARE;
         return true;
     }
     bool end = is_end(row, status);
     if (!end && raw)
-        (void)printf("%.*s\n", STR_FMT(line));
+        put_json(line);
     else if (!end)
         fn(arg, row);
     json_decref(row);
     return end;
 }
 
-int control_ask(const char *path, struct str request, bool raw, void (*fn)(void *arg, json_t *row), void *arg)
+/* Octets of whole lines up to and with the last object; 0: it is not there yet. *from: what was looked at. */
+static size_t whole_answer(struct str in, size_t *from)
 {
-    int fd = dial(path);
-    if (fd == -1)
-        return EXIT_UNAVAILABLE;
-    struct buf in;
-    int status = EXIT_UNAVAILABLE;
-    bool done = false;
-    buf_init(&in, 64u << 20);
-    if (!send_all(fd, request) || !send_all(fd, STR("\n")))
-        done = true;
-    while (!done && buf_reserve(&in, 65536)) {
-        ssize_t n = read(fd, in.p + in.n, 65536);
+    size_t nl;
+    while ((nl = str_chr(str_skip(in, *from), '\n')) != STR_NPOS) {
+        bool is_last = str_starts(str_skip(in, *from), STR("{\"end\":true"));
+        *from += nl + 1;
+        if (is_last)
+            return *from;
+    }
+    return 0;
+}
+
+/* The whole answer, before a line of it is printed: the server keeps a bounded part for a client that does
+ * not read, and who reads our output may take his time. */
+static bool read_answer(int fd, struct buf *in)
+{
+    size_t from = 0;
+    while (whole_answer(buf_str(in), &from) == 0) {
+        if (!buf_reserve(in, READ_AT_ONCE)) {
+            (void)fputs("waxwing: the answer is too long: ask for less\n", stderr);
+            return false;
+        }
+        ssize_t n = read(fd, in->p + in->n, READ_AT_ONCE);
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0) {
             (void)fputs("waxwing: the server closed the connection before its answer was complete\n", stderr);
-            break;
+            return false;
         }
-        in.n += (size_t)n;
-        size_t used = 0, nl;
-        while (!done && (nl = str_chr(str_skip(buf_str(&in), used), '\n')) != STR_NPOS) {
-            done = on_line(str_slice(buf_str(&in), used, used + nl), raw, fn, arg, &status);
-            used += nl + 1;
-        }
-        buf_consume(&in, used);
+        in->n += (size_t)n;
     }
+    return true;
+}
+
+int control_ask(const char *path, struct str request, bool raw, void (*fn)(void *arg, json_t *row), void *arg)
+{
+    int status = EXIT_UNAVAILABLE;
+    int fd = dial(path, &status);
+    if (fd == -1)
+        return status;
+    struct buf in;
+    buf_init(&in, ANSWER_MAX);
+    bool ok = send_all(fd, request) && send_all(fd, STR("\n")) && read_answer(fd, &in);
     (void)close(fd);
+    struct str rest = buf_str(&in);
+    for (bool done = false; ok && !done && rest.n > 0;)
+        done = on_line(str_cut(&rest, '\n'), raw, fn, arg, &status);
     buf_fini(&in);
     return status;
 }
@@ -121,8 +196,5 @@ const char *row_text(json_t *row, const char *key)
 
 void print_clean(const char *text)
 {
-    for (const char *p = text; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        (void)putchar(c == '\n' ? ' ' : c < 0x20 || c == 0x7f ? '?' : c);
-    }
+    put_clean(stdout, str_from_c(text));
 }

@@ -4,15 +4,18 @@
 #include "base/err.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* --control, else $WAXWING_CONTROL, else /run/waxwing/control */
 const char *control_path(const char *option);
 /* Sends one request line and calls fn for each object of the answer but the last. Returns an exit code of
- * sysexits(3); what went wrong is printed to stderr. raw: objects are printed to stdout as they come and fn
+ * sysexits(3); what went wrong is printed to stderr. raw: objects are printed to stdout as they are and fn
  * is not called. */
 int control_ask(const char *path, struct str request, bool raw, void (*fn)(void *arg, json_t *row),
                 void *arg);
 /* A text member, "" when absent. */
 const char *row_text(json_t *row, const char *key);
-/* Prints text for a terminal: control characters become '?', line ends a space. */
+/* Prints text for a terminal: control characters and those that turn its direction become '?', line ends a
+ * space. */
+void put_clean(FILE *to, struct str s);
 void print_clean(const char *text);

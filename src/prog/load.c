@@ -325,7 +325,8 @@ bool load_config(const char *path, struct str text, const char *name, uint64_t g
     if (path != NULL) {
         enum err e = load_file(path, CONFIG_FILE_MAX, &file);
         if (e != ERR_OK) {
-            buf_printf(&out->errors, "%s: can't read it: %s\n", path, err_str(e));
+            buf_printf(&out->errors, "%s: can't read it: %s\n", path, config_file_problem(e));
+            out->is_unreadable = true;
             buf_fini(&file);
             return false;
         }

@@ -11,6 +11,7 @@ struct loaded {
     struct chunk_pool pool;
     struct arena arena;
     const struct config *config; /* decoded from bytes */
+    bool is_unreadable;          /* the file itself could not be read */
 };
 /* path NULL: `text` is the configuration (the embedded default), name is for messages. Blocks until done
  * (bounded by the loader's instruction budget and LOAD_DEADLINE_MS). true: out->config is there.

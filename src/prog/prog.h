@@ -30,5 +30,6 @@ enum {
     EXIT_SOFTWARE = 70,
     EXIT_OS = 71,
     EXIT_TEMPFAIL = 75,
+    EXIT_NOPERM = 77,
     EXIT_CONFIG = 78
 };

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The demonstration and every subcommand, as a person at a shell meets them. Needs neither root nor namespaces."""
+import json
 import os
 import pwd
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
@@ -16,7 +20,7 @@ if os.geteuid() == 0:
 
 
 def helps():
-    for command in ("serve", "check", "send", "queue", "why"):
+    for command in ("serve", "check", "send", "queue", "why", "status"):
         done = lib.run(command, "--help")
         tap.ok(done.returncode == 0 and done.stdout.startswith("Usage: waxwing " + command) and not done.stderr,
                "%s --help" % command, done.stderr + done.stdout)
@@ -43,17 +47,81 @@ def checks(where):
     done = lib.run("check", "--json", bad)
     tap.ok(lib.rows_of(done.stdout)[0]["ok"] is False and lib.rows_of(done.stdout)[0]["errors"], "check --json", str(done))
     done = lib.run("check", where + "/none.lua")
-    tap.ok(done.returncode in (66, 78) and "none.lua" in done.stderr, "check: a file that is not there", str(done))
+    tap.ok(done.returncode == 66 and "none.lua" in done.stderr, "check: a file that is not there: 66", str(done))
+    for path, word in ((where + "/none.lua", "not found"), (where, "no ordinary file")):
+        done = lib.run("check", "--json", path)
+        row = lib.rows_of(done.stdout)[0]
+        tap.ok(done.returncode == 66 and row["ok"] is False and word in row["errors"][0], "check --json: %s: 66" % word,
+               str(done))
+    done = lib.run("check", lib.file_of(where + "/deep.lua", "local t = " + "{" * 300 + "}" * 300))
+    tap.ok(done.returncode == 78 and "within each other" in done.stderr, "check: much too deep", str(done))
     done = lib.run("serve", "--config", bad)
     tap.ok(done.returncode == 78 and "bad.lua:2" in done.stderr, "serve refuses a bad file with 78", str(done))
     done = lib.run("queue", "--control", where + "/nothing", "list")
     tap.ok(done.returncode == 69 and done.stderr, "queue without a server: 69", str(done))
+    done = lib.run("why", "a\nb")
+    tap.ok(done.returncode == 64 and done.stderr, "why of what is no id: 64, and says so", str(done))
     done = lib.run("why", "--control", where + "/nothing", "0123456789ABC")
     tap.ok(done.returncode == 69 and done.stderr, "why without a server: 69", str(done))
     done = lib.run("send", "--server", "127.0.0.1:1", "--to", "a@localhost", "text")
     tap.ok(done.returncode == 69 and done.stderr, "send without a server: 69", str(done))
     done = lib.run("send", "--to", "not an address", "text")
     tap.equal(done.returncode, 64, "send to what is no address: 64")
+
+
+EVIL = "\x1b]0;owned\x07 \x9b31m \x7f \u202e \u2066 \u2028 end \0 more"
+
+
+def fake(where, rows, wanted=None):
+    """A control socket that answers once with these rows, as bytes of JSON; the octets that went through."""
+    path = where + "/fake"
+    if os.path.exists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+
+    def answer():
+        client, _ = listener.accept()
+        with client, client.makefile("rb") as f:
+            f.readline()
+            client.sendall(rows)
+            if wanted is not None:
+                wanted.set()
+
+    threading.Thread(target=answer, daemon=True).start()
+    return path
+
+
+def poison(where):
+    """What a terminal obeys never comes out of a command, whatever a process that was taken over may say."""
+    row = {k: EVIL for k in ("id", "state", "sender", "reason", "next", "time", "event", "address", "host", "text", "other",
+                             "role", "name", EVIL.replace("\0", ""))}
+    row["recipients"] = [EVIL, {"address": EVIL}]
+    # raw: as a server would that does not escape what JSON lets pass
+    end = {"end": True, "ok": False, "error": EVIL}
+    lines = "".join(json.dumps(r, ensure_ascii=False, separators=(",", ":")) + "\n" for r in (row, end)).encode()
+    for command in (["queue", "list"], ["queue", "show", "0000000000001"], ["queue", "stats"], ["why", "0000000000001"], ["status"],
+                    ["queue", "--json", "list"], ["why", "--json", "0000000000001"]):
+        done = subprocess.run([lib.WAXWING] + command + ["--control", fake(where, lines)], capture_output=True,
+                              timeout=lib.DEADLINE_S)
+        text = done.stdout.decode() + done.stderr.decode()
+        bad = [c for c in text if c != "\n" and (c < " " or "\x7f" <= c < "\xa0" or c in "\u202e\u2066\u2028")]
+        tap.ok(done.returncode == 65 and not bad and "end" in text, "%s: nothing that a terminal obeys" % " ".join(command),
+               repr(done))
+        if "--json" in command:
+            tap.equal(json.loads(done.stdout), row, "and the same text for programs")
+
+
+def slow_reader(where):
+    """A long list for a reader that takes its time: the server is rid of its answer all the same."""
+    wanted = threading.Event()
+    row = b'{"id":"0000000000001","reason":"%s"}\n' % (b"x" * 1000)
+    path = fake(where, row * 20000 + b'{"end":true,"ok":true,"error":""}\n', wanted)
+    p = subprocess.Popen([lib.WAXWING, "queue", "--json", "--control", path, "list"], stdout=subprocess.PIPE)
+    tap.ok(wanted.wait(lib.DEADLINE_S), "a long answer is taken before a line of it is read")
+    tap.equal(p.stdout.read().count(b"\n"), 20000, "and is complete")
+    tap.equal(p.wait(), 0, "then it ends well")
 
 
 def demo(where):
@@ -141,6 +209,13 @@ def queue_commands(where):
     tap.equal(sorted(r["id"] for r in rows), sorted(ids), "queue list --json has all that wait")
     tap.ok(all("refused" in r["reason"] and r["next"] for r in rows), "with reason and time", str(rows))
     tap.equal(len(server.queue("list", "--max", "2")), 2, "queue list --max")
+    done = lib.run("queue", "--control", server.control, "list", "--max", "2")
+    tap.ok("2 messages shown, there may be more" in done.stdout, "which says that it may not be all", done.stdout)
+    for many in ("0", "-1", "x", "100001"):
+        tap.equal(lib.run("queue", "--control", server.control, "list", "--max", many).returncode, 64, "--max " + many)
+    if os.geteuid() == 0:
+        done = lib.run("queue", "--control", server.control, "list", user="nobody", group="nogroup", extra_groups=[])
+        tap.ok(done.returncode == 77 and "permission" in done.stderr, "queue list by another user: 77", str(done))
     tap.equal([r["id"] for r in server.queue("list", "domain=d1.example")], [ids[1]], "a filter by domain")
     tap.equal(len(server.queue("list", "sender=ann@example.org", "state=deferred")), 3, "two filters")
     tap.equal(server.queue("list", "age>1h"), [], "a filter by age")
@@ -390,7 +465,7 @@ def places(where):
     tap.equal(os.stat(where + "/shut").st_mode & 0o777, 0o700, "and stays shut")
 
 
-for part in (lambda w: helps(), checks, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
+for part in (lambda w: helps(), checks, poison, slow_reader, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end

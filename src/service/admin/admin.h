@@ -15,7 +15,7 @@
 enum {
     ADMIN_CLIENTS_MAX = 32,
     ADMIN_REQUEST_MAX = 4096,
-    ADMIN_OUTPUT_MAX = 8 * 1024 * 1024,
+    ADMIN_OUTPUT_MAX = 64 * 1024 * 1024, /* the longest list: 100,000 rows */
     ADMIN_COUNTERS_MAX = 1024,
     ADMIN_WHY_MAX = 1000,
     ADMIN_FLUSH_MS = 200,
