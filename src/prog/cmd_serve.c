@@ -4,7 +4,6 @@
 #include "prog/folder.h"
 #include "prog/load.h"
 #include "prog/prog.h"
-#include "service/local/deliver.h"
 #include "service/roles.h"
 #include "service/super/super.h"
 
@@ -86,24 +85,6 @@ static bool make_folders(const struct config *c, const struct super_conf *conf)
     return role_folder(c->spool, conf, ROLE_QUEUE) && role_folder(c->journal, conf, ROLE_ADMIN);
 }
 
-/* Mailboxes whose folder can't be used are no reason not to start: their mail waits in the queue. */
-static void look_at_mailboxes(struct serve *s, const struct config *c)
-{
-    for (size_t i = 0; i < c->policy.n_domains; i++) {
-        const struct local_domain *d = &c->policy.domains[i];
-        char mem[1024];
-        struct buf why;
-        buf_init_fixed(&why, mem, sizeof mem);
-        if (d->deliver.kind != DELIVER_MAILDIR)
-            continue;
-        struct str root = maildir_root(d->deliver.maildir);
-        bool is_me = d->deliver.uid == UINT32_MAX;
-        if (!folder_is_open_to(root, is_me ? geteuid() : d->deliver.uid, is_me ? getegid() : d->deliver.gid,
-                               false, &why))
-            log_warn(&s->log, "mailboxes.unusable", LS("domain", d->name), LS("why", buf_str(&why)));
-    }
-}
-
 static void print_texts(const struct loaded *l)
 {
     (void)fprintf(stderr, "%.*s%.*s", STR_FMT(buf_str(&l->warnings)), STR_FMT(buf_str(&l->errors)));
@@ -173,7 +154,6 @@ static void on_hup(void *arg, int signo)
     s->log.min = (enum log_level)l->config->log_level;
     s->log.json = l->config->log_json;
     log_info(&s->log, "reload.done", LU("generation", l->config->generation));
-    look_at_mailboxes(s, l->config);
 }
 
 static void on_term(void *arg, int signo)
@@ -237,7 +217,6 @@ static int run(struct serve *s)
     s->super = super_new(io_world_base(s->io), c, buf_str(&s->loaded[0].bytes), &conf);
     if (s->super == NULL)
         return EXIT_OS;
-    look_at_mailboxes(s, c);
     if (s->status == 0)
         io_run(s->io);
     return s->status;

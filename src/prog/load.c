@@ -8,6 +8,8 @@
 
 #include "base/limits.h"
 #include "io/sandbox.h"
+#include "prog/folder.h"
+#include "service/local/deliver.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +30,8 @@ enum {
     LOAD_FRAME_MAX = 256 * 1024 * 1024,
     LOAD_DEADLINE_MS = 30000,
     LOAD_CHUNK = 64 * 1024,
-    LOAD_CHUNKS = 16384
+    LOAD_CHUNKS = 16384,
+    MAILBOX_WARNINGS_MAX = 20
 };
 
 /* ---- frames ---------------- */
@@ -311,6 +314,27 @@ static bool run_child(struct str name, struct str lua, struct str home, uint64_t
     return ok;
 }
 
+/* Mailboxes whose folder can't be used are no reason not to start: their mail waits in the queue. */
+static void look_at_mailboxes(const char *name, const struct config *c, struct buf *out)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < c->policy.n_domains && n < MAILBOX_WARNINGS_MAX; i++) {
+        const struct local_domain *d = &c->policy.domains[i];
+        char mem[1024];
+        struct buf why;
+        buf_init_fixed(&why, mem, sizeof mem);
+        bool is_other = d->deliver.uid != UINT32_MAX;
+        if (d->deliver.kind != DELIVER_MAILDIR || (is_other && geteuid() != 0))
+            continue; /* who is not root can't look everywhere */
+        if (folder_is_open_to(maildir_root(d->deliver.maildir), is_other ? d->deliver.uid : geteuid(),
+                              is_other ? d->deliver.gid : getegid(), false, &why))
+            continue;
+        buf_printf(out, "%s: the mail of domain \"%.*s\" would wait: %.*s\n", name, STR_FMT(d->name),
+                   STR_FMT(buf_str(&why)));
+        n++;
+    }
+}
+
 bool load_config(const char *path, struct str text, const char *name, uint64_t generation, struct loaded *out)
 {
     *out = (struct loaded){0};
@@ -342,6 +366,8 @@ bool load_config(const char *path, struct str text, const char *name, uint64_t g
         out->config = config_decode(buf_str(&out->bytes), &out->arena);
         if (out->config == NULL)
             buf_printf(&out->errors, "%s: the configuration did not survive encoding; this is a bug\n", name);
+        else
+            look_at_mailboxes(name, out->config, &out->warnings);
     }
     return out->config != NULL;
 }

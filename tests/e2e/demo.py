@@ -36,6 +36,20 @@ def helps():
     tap.ok(done.returncode == 64 and done.stderr, "a role does not start by hand", str(done))
 
 
+def manual():
+    """The manual knows each command, option and exit code."""
+    with open(lib.SOURCE + "/man/waxwing.8") as f:
+        page = f.read()
+    commands = re.findall(r"(?m)^  (\w+) ", lib.run("--help").stdout)
+    options = {o for c in commands for o in re.findall(r"--(\w+)", lib.run(c, "--help").stdout)} - {"help"}
+    with open(lib.SOURCE + "/src/prog/prog.h") as f:
+        codes = re.findall(r"(?m)^ +EXIT_\w+ = (\d+)", f.read())
+    tap.ok(len(commands) == 6 and len(options) >= 10 and len(codes) == 10, "what the manual has to hold", str((commands, options, codes)))
+    missing = [c for c in commands if "\n.It Cm %s\n" % c not in page] + [o for o in sorted(options) if "Fl Fl " + o not in page]
+    missing += [c for c in codes if "\n.It %s\n" % c not in page]
+    tap.equal(missing, [], "the manual holds it")
+
+
 def checks(where):
     good = lib.file_of(where + "/good.lua", 'hostname "mx.example.org"\nlisten { port = 2525 }\n')
     bad = lib.file_of(where + "/bad.lua", 'hostname "mx.example.org"\nlisten { prot = 2525 }\n')
@@ -287,6 +301,10 @@ def mailboxes(where):
     os.symlink("/tmp", mail + "/link.example")
     lib.file_of(mail + "/file", "")
     server = lib.start(where, lua)
+    done = lib.run("check", where + "/waxwing.lua")
+    tap.ok(done.returncode == 0 and done.stderr.count("would wait") == 2 and where + "/none" in done.stderr,
+           "check warns of a folder that is missing", str(done))
+    tap.ok(any("would wait" in line for line in server.lines), "and so does the start", server.log())
     ids = {n: lib.id_of(lib.send_one(port, "a@b.example", ["joe@%s.example" % n], b"Subject: x\r\n\r\nx\r\n"))
            for n in ("ok", "none", "link", "file")}
     server.wait_event(ids["ok"], "delivered")
@@ -413,7 +431,8 @@ def ends(where):
     client.ask("DATA")
     os.killpg(server.process.pid, signal.SIGINT)
     server.wait_log("drain.begun")
-    tap.ok(all(lib.is_alive(pids[k]) for k in (("smtpd", 0), ("smtpd", 1), ("queue", 0))), "Ctrl-C kills no role")
+    # a smtpd without a session may be done with its work by now
+    tap.ok(lib.is_alive(pids[("queue", 0)]) and any(lib.is_alive(pids[("smtpd", i)]) for i in (0, 1)), "Ctrl-C kills no role")
     client.write(b"Subject: under way\r\n\r\nx\r\n.\r\n")
     tap.equal(client.reply()[0], 250, "and a message under way is taken")
     client.close()
@@ -465,7 +484,7 @@ def places(where):
     tap.equal(os.stat(where + "/shut").st_mode & 0o777, 0o700, "and stays shut")
 
 
-for part in (lambda w: helps(), checks, poison, slow_reader, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
+for part in (lambda w: helps(), lambda w: manual(), checks, poison, slow_reader, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end
