@@ -164,6 +164,13 @@ def demo(where):
     tap.equal(done.returncode, 0, "queue stats")
     done = lib.run("why", "--control", server.control, "0000000000000")
     tap.ok(done.returncode in (65, 69), "why of an unknown id", str(done))
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.connect(server.control)
+        asker.sendall(b"counters\nwhy 0000000000000\nno-such\n")
+        asker.shutdown(socket.SHUT_WR)
+        with asker.makefile("rb") as f:
+            ends = [r["ok"] for r in lib.rows_of(f.read().decode()) if r.get("end")]
+    tap.equal(ends, [True, False, False], "each of several requests on the control socket gets its own end")
     done = lib.run("send", "--json", "--server", at, "--to", "a@other.example", "text")
     rows = lib.rows_of(done.stdout)
     tap.ok(done.returncode == 69 and rows[0]["outcome"] == "refused" and rows[0]["code"] == 550,

@@ -84,10 +84,11 @@ static void do_why(struct control_client *c, struct str arg)
         put_end(c, STR("the journal could not be opened; see the log"));
         return;
     }
+    size_t before = c->out.n; /* the answer to a request before this one may still be there */
     enum err e = a->journal->flush(a->journal->self);
     if (e == ERR_OK)
         e = a->journal->why(a->journal->self, id, ADMIN_WHY_MAX, put_line, c);
-    if (c->out.n == 0 && e == ERR_OK)
+    if (c->out.n == before && e == ERR_OK)
         put_end(c, STR("nothing is known of this id (the journal keeps what happened for a limited time)"));
     else
         put_end(c, e == ERR_OK ? STR_NIL : str_from_c(err_str(e)));
