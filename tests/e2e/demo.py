@@ -284,6 +284,13 @@ def crowd(where):
     words = [r["event"] for r in server.why(id_)]
     tap.equal((words.count("delivered"), words.count("deferred")), (n, 0),
               "%d owners of Maildirs at once: none has to wait for another attempt" % n)
+    piped = b"Subject: x\r\n\r\n" + (b"y" * 900 + b"\r\n") * 120
+    id_ = lib.id_of(lib.send_one(port, "a@b.example", ["ann@d%d.example" % i for i in range(n)], piped))
+    server.wait_empty()
+    words = [r["event"] for r in server.why(id_)]
+    tap.equal((words.count("delivered"), words.count("deferred")), (n, 0), "nor with a message that comes by a pipe")
+    tap.equal({lib.without_trace(m) for i in range(n) for m in lib.messages_in(mail + "/d%d/ann" % i)},
+              {piped.replace(b"\r\n", b"\n")}, "and each has it whole")
     client = lib.Smtp(port)
     big = b"Subject: x\r\n\r\n" + b"x" * 900 + b"\r\n"
     ids = []
