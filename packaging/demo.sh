@@ -29,7 +29,7 @@ before=$(wc -c <"$log")
 "$waxwing" serve --demo "$run" --port "$port" 2>>"$log" &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server || true' EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' INT TERM HUP PIPE # a closed terminal or pipe ends it, too
 
 # until it says that it is ready, or ends
 tail --pid=$server -c "+$((before + 1))" -F "$log" 2>/dev/null | sed -u '/ supervisor ready /q' >/dev/null
