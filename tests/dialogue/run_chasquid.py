@@ -40,7 +40,6 @@ DIFFERENCES = {
         "550": ("553", "an address outside ASCII without SMTPUTF8 is 553 (RFC 6531 3.5)"),
     },
     "line_too_long.cmy": {"554": ("501", "the line is within our limit; the host name in it is too long")},
-    "wrong_proto.cmy": {"502": ("500", "a verb of another protocol is an unknown command")},
 }
 
 
