@@ -158,6 +158,40 @@ static void test_supervisor_dies(void **state)
     fleet_del(&f);
 }
 
+static uint64_t supervisor_of(struct sim_node *n)
+{
+    struct census c = census_of(n);
+    for (size_t i = 0; i < c.n; i++) {
+        if (str_eq(str_from_c(c.what[i]), STR("supervisor")))
+            return c.ids[i];
+    }
+    return 0;
+}
+
+/* A role that dies again and again before it was ever ready: the start ends, it does not go round for ever.
+ * One that comes up in between is given all its tries. */
+static void test_role_does_not_start(void **state)
+{
+    UNUSED(state);
+    for (unsigned n_kills = 3; n_kills <= 4; n_kills++) {
+        struct fleet *f = fleet_new(6);
+        struct sim_node *n = f->nodes[0];
+        uint64_t first = 0;
+        for (unsigned i = 0; i < n_kills;) {
+            sim_run_until(f->sim, sim_now_us(f->sim) + 200);
+            if (first == 0)
+                first = supervisor_of(n);
+            assert_false(sim_node_is_ready(n));
+            i += sim_node_kill(n, "queue");
+        }
+        sim_run_until(f->sim, sim_now_us(f->sim) + SIM_S / 10);
+        assert_true(first != 0);
+        assert_int_equal(supervisor_of(n) == first, n_kills < 4);
+        fleet_await_ready(f); /* by the one, or by the next that its keeper starts */
+        fleet_del(&f);
+    }
+}
+
 /* A drain under load: what was acknowledged is on disk, and the next start delivers it. */
 static void test_drain(void **state)
 {
@@ -349,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_calm),
         cmocka_unit_test(test_role_dies),
         cmocka_unit_test(test_supervisor_dies),
+        cmocka_unit_test(test_role_does_not_start),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_queue_away),
         cmocka_unit_test(test_queue_restarts_under_load),

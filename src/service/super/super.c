@@ -2,19 +2,22 @@
  *
  * A role is a slot: (role, index). Slot states: DOWN -> STARTING (spawned, told everything) -> UP (said
  * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
- * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. Draining
- * goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
+ * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
+ * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
+ * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
  */
 #include "service/super/super.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 
+enum { EX_NO_START = 69 }; /* EX_UNAVAILABLE of sysexits(3): the configuration is good, the machine is not */
 enum slot_state { SLOT_DOWN = 0, SLOT_STARTING, SLOT_UP, SLOT_DRAINING, SLOT_GONE };
 enum {
     RESTART_CALM_MS = 10000,
     RESTART_FIRST_MS = 100,
     RESTART_MAX_MS = 10000,
+    START_TRIES = 4,
     DRAIN_FLOORS = 4,
     DRAIN_GRACE_MS = 1000
 };
@@ -30,6 +33,7 @@ struct slot {
     struct timer restart;
     uint64_t started_ms;
     uint64_t pause_ms;
+    unsigned n_starts; /* until it was ready for the first time */
     bool was_ready;
 };
 struct super {
@@ -232,7 +236,7 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
         check_all_ready(s);
     } else if (type == IPC_SUP_FAILED && ipc_decode_sup_failed(payload, &failed) && !slot->was_ready) {
         /* Never worked: it will not by trying again. After a first success it is restarted like any crash. */
-        end(s, 78 /* EX_CONFIG */, failed.reason);
+        end(s, EX_NO_START, failed.reason);
     }
 }
 
@@ -259,6 +263,21 @@ static bool is_surplus(const struct slot *slot)
     const struct config *c = slot->super->config;
     return (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
+}
+
+/* It dies before it is ready, and again. */
+static bool is_hopeless(struct slot *slot, struct str how)
+{
+    struct super *s = slot->super;
+    char mem[256];
+    struct buf why;
+    if (s->said_ready || slot->was_ready || ++slot->n_starts < START_TRIES)
+        return false;
+    buf_init_fixed(&why, mem, sizeof mem);
+    buf_printf(&why, "the %s process does not start (%.*s); what it said is above", role_name(slot->role),
+               STR_FMT(str_slice(how, 0, 100)));
+    end(s, EX_NO_START, buf_str(&why));
+    return true;
 }
 
 static void on_exit_child(void *arg, bool clean, struct str how)
@@ -290,6 +309,8 @@ static void on_exit_child(void *arg, bool clean, struct str how)
     slot->pause_ms = calm ? 0 : doubled > RESTART_MAX_MS ? RESTART_MAX_MS : doubled;
     log_error(s->world->log, "role.died", LC("role", role_name(slot->role)), LU("index", slot->index),
               LS("how", how), LU("clean", clean), LU("restart_in_ms", slot->pause_ms));
+    if (is_hopeless(slot, how))
+        return;
     world_timer_set(s->world, &slot->restart, now + slot->pause_ms);
 }
 
@@ -483,12 +504,12 @@ struct super *super_new(struct world *w, const struct config *config, struct str
         return NULL;
     }
     if (!bind_all(s, NULL, config, next, &why)) {
-        end(s, 69 /* EX_UNAVAILABLE */, buf_str(&why));
+        end(s, EX_NO_START, buf_str(&why));
         return s;
     }
     take_listeners(s, next, config->n_listeners);
     if (!bind_control(s, &why)) {
-        end(s, 69 /* EX_UNAVAILABLE */, buf_str(&why));
+        end(s, EX_NO_START, buf_str(&why));
         return s;
     }
     start_down_slots(s);
