@@ -1,6 +1,6 @@
 # A thin front for Meson. `make run` and `make test` need nothing but a Debian 12: they install what is missing.
 BUILD ?= build
-.PHONY: all run test test-asan check bench fuzz fmt clean
+.PHONY: all run test install bench fmt clean
 
 all: setup
 	@ninja --quiet -C $(BUILD)
@@ -19,6 +19,11 @@ run: setup
 # Everything, and the whole again under ASan and UBSan; ends in one line of counts.
 test: all
 	@python3 tests/run.py $(BUILD) build-asan
+
+# Below /usr/local: the program, the manual, a unit for systemd. As root also the users of its processes.
+install: all
+	@meson install --no-rebuild -C $(BUILD)
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || sh packaging/users.sh
 
 bench: all
 	@sh bench/run.sh $(BUILD)

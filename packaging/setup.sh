@@ -28,7 +28,7 @@ if [ -n "$missing$wanted" ]; then
         echo "  ${sudo}apt-get install --no-install-recommends$missing$wanted" >&2
         exit 1
     fi
-    echo "installing:$missing$wanted"
+    echo "installing (some minutes the first time):$missing$wanted"
     log=$(mktemp)
     # a mail server among the peers must not start by itself; what was not there before is taken away again
     policy=""
@@ -40,8 +40,11 @@ if [ -n "$missing$wanted" ]; then
         $sudo chmod 755 /usr/sbin/policy-rc.d
     fi
     echo 'postfix postfix/main_mailer_type select No configuration' | $sudo debconf-set-selections 2>/dev/null || true
-    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
-           apt-get install -y --no-install-recommends $missing $wanted; } >"$log" 2>&1; then
+    # a dot for ten packages unpacked or set up; what apt says is shown when it fails
+    { { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends $missing $wanted; } 2>&1 || echo "apt-get failed"; } | tee "$log" |
+        awk '/^(Unpacking|Setting up) / && ++n % 10 == 0 { printf "."; fflush(); dots = 1 } END { if (dots) print "" }'
+    if [ "$(tail -n 1 "$log")" = "apt-get failed" ]; then
         cat "$log" >&2
         rm -f "$log"
         exit 1

@@ -31,11 +31,15 @@ void log_quote(struct buf *b, struct str s)
     buf_putc(b, '"');
     while (s.n > 0) {
         unsigned char c = (unsigned char)s.p[0];
-        size_t n = utf8_len(s);
+        unsigned odd;
+        size_t n = utf8_len(s), n_odd = str_odd_char(s, &odd);
         if (c == '"' || c == '\\') {
             buf_printf(b, "\\%c", c);
             n = 1;
-        } else if (c < 0x20 || c == 0x7f || n == 0) {
+        } else if (n_odd > 0) {
+            buf_printf(b, "\\u%04x", odd);
+            n = n_odd;
+        } else if (n == 0) {
             buf_printf(b, "\\u%04x", c);
             n = 1;
         } else {

@@ -86,6 +86,9 @@ static void quotes(void **state)
         {{"\xf4\x90\x80\x80", 4}, "\"\\u00f4\\u0090\\u0080\\u0080\""}, /* over U+10FFFF */
         {{"\xf0\x9f\x98\x80", 4}, "\"\xf0\x9f\x98\x80\""},
         {{"\xe2\x82", 2}, "\"\\u00e2\\u0082\""},
+        {{"a\xc2\x9bZ", 4}, "\"a\\u009bZ\""},      /* a terminal's CSI */
+        {{"a\xe2\x80\xaeZ", 5}, "\"a\\u202eZ\""},  /* text turned round */
+        {{"\xe2\x80\xa6", 3}, "\"\xe2\x80\xa6\""}, /* an ellipsis is harmless */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf b;

@@ -172,3 +172,22 @@ uint64_t str_ihash(struct str s, uint64_t seed)
     }
     return h ^ (h >> 29);
 }
+
+size_t str_odd_char(struct str s, unsigned *out)
+{
+    unsigned char c = (unsigned char)s.p[0], d = s.n > 1 ? (unsigned char)s.p[1] : 0;
+    unsigned char e = s.n > 2 ? (unsigned char)s.p[2] : 0;
+    size_t n = 0;
+    *out = c;
+    if (c < 0x20 || c == 0x7f) {
+        n = 1;
+    } else if (c == 0xc2 && d >= 0x80 && d < 0xa0) {
+        *out = d;
+        n = 2;
+    } else if (c == 0xe2 && ((d == 0x80 && ((e >= 0xa8 && e <= 0xae) || e == 0x8e || e == 0x8f)) ||
+                             (d == 0x81 && e >= 0xa6 && e <= 0xa9))) {
+        *out = 0x2000u + (unsigned)(d - 0x80) * 64 + (unsigned)(e - 0x80);
+        n = 3;
+    }
+    return n;
+}

@@ -78,3 +78,7 @@ static inline bool ascii_is_alnum(char c)
 {
     return ascii_is_digit(c) || ascii_is_alpha(c);
 }
+/* The length of the character at the front of s (not empty) that no terminal and no log may get as it is: C0 and
+ * C1 control characters (these as UTF-8), those that turn the direction of text, and ends of lines. 0: it is
+ * none. *out: its number. */
+size_t str_odd_char(struct str s, unsigned *out);

@@ -96,7 +96,7 @@ static const struct schema_key keys[] = {
      "Connections that one smtpd process holds at a time."},
     {"limits", "sessions_per_client", SCHEMA_COUNT, false, "NUMBER", "100", 0, 100000,
      AT(session_per_client_max),
-     "How many of them one client address may have; 0 for no limit."},
+     "How many of them one client address may have (of IPv6 a /64 is one; a unix socket is not counted); 0 for no limit."},
     {"limits", "memory", SCHEMA_SIZE, false, "SIZE", "256M", 16 * KIB * KIB, 1024 * KIB * KIB * KIB,
      AT(memory_max),
      "Message bodies and transactions that one process holds in memory."},

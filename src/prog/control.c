@@ -12,32 +12,11 @@
 
 enum { READ_AT_ONCE = 65536, ANSWER_MAX = 256 * 1024 * 1024 };
 
-/* The length of the character at the front of s that no terminal may get: C0 and C1 control characters (also
- * as UTF-8), those that turn the direction of text, and ends of lines. 0: it is none. *out: its number. */
-static size_t odd_character(struct str s, unsigned *out)
-{
-    unsigned char c = (unsigned char)s.p[0], d = s.n > 1 ? (unsigned char)s.p[1] : 0;
-    unsigned char e = s.n > 2 ? (unsigned char)s.p[2] : 0;
-    size_t n = 0;
-    *out = c;
-    if (c < 0x20 || c == 0x7f) {
-        n = 1;
-    } else if (c == 0xc2 && d >= 0x80 && d < 0xa0) {
-        *out = d;
-        n = 2;
-    } else if (c == 0xe2 && ((d == 0x80 && ((e >= 0xa8 && e <= 0xae) || e == 0x8e || e == 0x8f)) ||
-                             (d == 0x81 && e >= 0xa6 && e <= 0xa9))) {
-        *out = 0x2000u + (unsigned)(d - 0x80) * 64 + (unsigned)(e - 0x80);
-        n = 3;
-    }
-    return n;
-}
-
 void put_clean(FILE *to, struct str s)
 {
     while (s.n > 0) {
         unsigned number;
-        size_t n = odd_character(s, &number);
+        size_t n = str_odd_char(s, &number);
         (void)fputc(n == 0 ? s.p[0] : number == '\n' || number == '\r' ? ' ' : '?', to);
         s = str_skip(s, n == 0 ? 1 : n);
     }
@@ -48,7 +27,7 @@ static void put_json(struct str s)
 {
     while (s.n > 0) {
         unsigned number;
-        size_t n = odd_character(s, &number);
+        size_t n = str_odd_char(s, &number);
         if (n == 0)
             (void)fputc(s.p[0], stdout);
         else if (number != '\t') /* space between tokens; within a text JSON has none */
