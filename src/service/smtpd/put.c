@@ -443,8 +443,10 @@ static void drain_pipe(struct put *p)
         if (e == ERR_OK)
             buf_consume(&p->body, n);
     }
-    if (e != ERR_OK && e != ERR_AGAIN) /* the queue went away; its channel will tell */
+    if (e != ERR_OK && e != ERR_AGAIN) { /* the queue gave it up or went away; its channel will tell */
+        p->is_pipe_broken = true;
         refuse(p, R_STORE_DOWN);
+    }
     p->is_pipe_full = p->body.n > 0;
     conn_want(p->pipe, p->is_pipe_full ? CONN_WRITABLE : 0);
 }
@@ -510,6 +512,8 @@ void put_end(struct put *p)
     }
     if (p->state == PUT_FILLING || p->state == PUT_WAITING_PIPE || p->state == PUT_PIPING)
         put_set_state(p, PUT_ENDING);
+    if (p->is_refused && p->is_pipe_broken && has_queue(p))
+        return; /* put_on_done() says why: a full disk is another reply than trouble */
     if (p->is_refused) {
         struct session *s = p->session;
         enum smtp_reply_id id = p->refuse_id;
@@ -600,6 +604,7 @@ void put_on_done(struct smtpd *d, const struct ipc_put_done *m)
         if (p->pipe != NULL)
             conn_close(p->pipe);
         p->pipe = NULL;
+        p->is_pipe_broken = false;
         if (p->state == PUT_ENDING || p->state == PUT_WAITING_ROOM)
             put_end(p);
     }

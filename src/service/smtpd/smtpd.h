@@ -55,11 +55,12 @@ struct put { /* one message on its way */
     uint64_t size;   /* octets so far, trace field included */
     struct conn *pipe;
     struct header_scan scan;
-    bool is_refused;   /* octets are thrown away, the answer is refuse_id */
-    bool has_note;     /* SENT, and the client is gone: see leave_note() */
-    bool is_pipe_full; /* on_pipe() goes on */
-    bool is_told;      /* the queue knows of it, and its id is used */
-    bool is_whole;     /* WAITING_PIPE: nothing more will come */
+    bool is_refused;     /* octets are thrown away, the answer is refuse_id */
+    bool has_note;       /* SENT, and the client is gone: see leave_note() */
+    bool is_pipe_full;   /* on_pipe() goes on */
+    bool is_pipe_broken; /* the queue took no more; its word on it has not come yet */
+    bool is_told;        /* the queue knows of it, and its id is used */
+    bool is_whole;       /* WAITING_PIPE: nothing more will come */
     enum smtp_reply_id refuse_id;
 };
 

@@ -36,7 +36,7 @@ struct conn {
     void *arg;
     unsigned want;
     struct buf in, out; /* towards the role, from it */
-    bool is_eof, is_closed, is_shut, is_pipe;
+    bool is_eof, is_closed, is_shut, is_pipe, is_broken;
     size_t room; /* octets it takes */
     size_t n_writes;
 };
@@ -231,6 +231,9 @@ static enum err write_conn(struct conn *c, const struct str *pieces, size_t n_pi
     assert_false(c->is_closed || c->is_shut);
     assert_int_equal(n_pieces, 1);
     c->n_writes++;
+    *out_n = 0;
+    if (c->is_broken)
+        return ERR_RESET;
     *out_n = pieces[0].n < c->room - c->out.n ? pieces[0].n : c->room - c->out.n;
     assert_true(buf_put(&c->out, str_slice(pieces[0], 0, *out_n)));
     return *out_n > 0 ? ERR_OK : ERR_AGAIN;
@@ -744,6 +747,38 @@ static void small_pieces_share_a_write(void **state)
     hears(c, "250 2.0.0");
 }
 
+/* The queue gives a message up by closing the pipe, and says why: which of the two is seen first is chance.
+ */
+static void the_queue_says_why_it_gave_up(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum err err;
+        const char *reply;
+    } rows[] = {{ERR_NOSPACE, "452 4.3.1"}, {ERR_NOMEM, "451 4.3.0"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client("192.0.2.1:5");
+        begin_data(c);
+        say_n(c, "Subject: x\r\n\r\n", 1);
+        say_n(c, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 2000);
+        for (int k = 0; k < 10; k++)
+            wake(c);
+        uint64_t token = last_sent()->token;
+        assert_true(last_sent()->is_piped);
+        struct conn *pipe = &the->conns[the->n_conns - 1];
+        pipe->is_broken = true;
+        buf_reset(&pipe->out);
+        wake(pipe);
+        say_n(c, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", 2000);
+        say(c, ".\r\n");
+        for (int k = 0; k < 10; k++)
+            wake(c);
+        assert_int_equal(c->out.n, 0);
+        put_done(token, rows[i].err);
+        hears(c, rows[i].reply);
+    }
+}
+
 static void bdat_whole_while_there_is_no_room(void **state)
 {
     UNUSED(state);
@@ -929,6 +964,7 @@ int main(void)
         T(a_refusal_of_the_session_is_told),
         T(a_big_message_waits_for_room),
         T(small_pieces_share_a_write),
+        T(the_queue_says_why_it_gave_up),
         T(bdat_whole_while_there_is_no_room),
         T(ids_of_broken_messages_are_used),
         T(the_queue_is_lost_while_there_is_no_room),
