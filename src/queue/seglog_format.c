@@ -277,7 +277,7 @@ bool seglog_entry_decode(struct str *in, struct seglog_entry *out)
     if (r.failed)
         return false;
     const unsigned char *p = (const unsigned char *)fixed.p;
-    if (p[0] < SEGLOG_BODY || p[0] > SEGLOG_TOMB)
+    if (p[0] < SEGLOG_BODY || p[0] > SEGLOG_TOMB || (p[1] & ~RECORD_HINT) != 0)
         return false;
     *out = (struct seglog_entry){
         .kind = (enum seglog_kind)p[0],
