@@ -26,10 +26,19 @@ static void on_flush(struct timer *t)
     a->is_trouble_told = e != ERR_OK;
 }
 
+int64_t admin_careful_wall_ms(struct admin_clock *c, int64_t wall_ms, uint64_t now_ms)
+{
+    int64_t most_ms = c->wall_ms + 2 * (int64_t)(now_ms - c->now_ms);
+    *c = (struct admin_clock){wall_ms < most_ms ? wall_ms : most_ms, now_ms};
+    return c->wall_ms;
+}
+
 static void on_expire(struct timer *t)
 {
     struct admin *a = container_of(t, struct admin, expire_timer);
-    int64_t before = world_wall_ms(a->world) - (int64_t)a->env->config->journal_keep_s * 1000;
+    int64_t wall_ms =
+        admin_careful_wall_ms(&a->expire_clock, world_wall_ms(a->world), world_now_ms(a->world));
+    int64_t before = wall_ms - (int64_t)a->env->config->journal_keep_s * 1000;
     enum err e = ERR_OK;
     if (a->journal != NULL && before > 0)
         e = a->journal->expire(a->journal->self, (uint64_t)before);
@@ -217,6 +226,7 @@ static void *create(struct role_env *env)
     must(idmap_init(&a->asking));
     a->flush_timer.fire = on_flush;
     a->expire_timer.fire = on_expire;
+    a->expire_clock = (struct admin_clock){world_wall_ms(a->world), world_now_ms(a->world)};
     world_timer_set(a->world, &a->expire_timer, world_now_ms(a->world) + 60000);
     for (unsigned r = 0; r < ROLE_N; r++) {
         for (unsigned i = 0; i < ROLE_SMTPD_MAX; i++) {

@@ -43,6 +43,10 @@ struct control_client {
     bool is_asking, is_over, has_eof;
     unsigned want;
 };
+struct admin_clock { /* when it was last looked at */
+    int64_t wall_ms;
+    uint64_t now_ms;
+};
 struct admin {
     struct role_env *env;
     struct world *world;
@@ -56,6 +60,7 @@ struct admin {
     size_t n_counters;
     uint64_t n_events, n_lost, n_journal_errors;
     struct timer flush_timer, expire_timer;
+    struct admin_clock expire_clock;
     bool has_unflushed, is_trouble_told, is_draining;
 };
 
@@ -63,3 +68,8 @@ void control_accept(struct admin *a, struct conn *c);
 void control_answer(struct admin *a, const struct ipc_ctl_answer *m);
 void control_queue_lost(struct admin *a);
 void control_del_all(struct admin *a);
+
+/* The wall clock as the age limit of the journal sees it: back when the clock goes back, ahead at most twice
+ * as fast as time passes since the last look. A clock that is set years ahead for an hour costs two hours of
+ * the journal and not all of it. c must hold the first look. */
+int64_t admin_careful_wall_ms(struct admin_clock *c, int64_t wall_ms, uint64_t now_ms);
