@@ -15,6 +15,11 @@
 #include <cmocka.h>
 
 enum { ROLES_MAX = 32 };
+#ifdef WAXWING_SANITIZED
+enum { LOAD_MESSAGES = 400, LOAD_PACE_MS = 80 };
+#else
+enum { LOAD_MESSAGES = 1500, LOAD_PACE_MS = 20 };
+#endif
 
 struct census { /* the processes of a node */
     size_t n;
@@ -290,8 +295,8 @@ static void test_queue_restarts_under_load(void **state)
     struct fleet *f = calm_fleet(10);
     struct trial after = {.f = f};
     sim_plan(f->sim)->latency_us = 200 * SIM_MS;
-    f->pace_us = 20 * SIM_MS;
-    fleet_send(f, 1500);
+    f->pace_us = LOAD_PACE_MS * (uint64_t)SIM_MS;
+    fleet_send(f, LOAD_MESSAGES);
     for (unsigned i = 0; i < 4; i++) {
         sim_run_until(f->sim, sim_now_us(f->sim) + 3 * SIM_S);
         for (unsigned k = 0; k < FLEET_NODES; k++)
