@@ -2,9 +2,6 @@
 
 #include "wire/smtp_reply.h"
 
-/* A text with its argument; EHLO's reply with two names of 255 octets is the longest. */
-enum { FILLED_MAX = 1536 };
-
 const struct smtp_reply_row *smtp_reply_row(enum smtp_reply_id id)
 {
 #define X(id, code, class, subject, detail, text)                                                            \
@@ -32,21 +29,29 @@ static void put_whole(const struct smtp_reply_row *row, struct str text, bool ut
         out->n = before;
 }
 
-void smtp_reply_put(enum smtp_reply_id id, struct str arg, bool utf8, struct buf *out)
+void smtp_reply_fill(enum smtp_reply_id id, struct str arg, struct buf *out)
 {
     const struct smtp_reply_row *row = smtp_reply_row(id);
     struct str text = str_of(row->text, row->text_n);
     size_t hole = str_find(text, STR("{}"));
-    if (hole == STR_NPOS) {
-        put_whole(row, text, utf8, out);
+    buf_put(out, str_slice(text, 0, hole));
+    if (hole == STR_NPOS)
+        return;
+    /* an argument from the network is cut, ours all fit: the formatter cuts each line at 512 octets anyway */
+    buf_put(out, str_slice(arg, 0, SMTP_REPLY_FILLED_MAX - text.n));
+    buf_put(out, str_skip(text, hole + 2));
+}
+
+void smtp_reply_put(enum smtp_reply_id id, struct str arg, bool utf8, struct buf *out)
+{
+    const struct smtp_reply_row *row = smtp_reply_row(id);
+    char mem[SMTP_REPLY_FILLED_MAX] __attribute__((uninitialized));
+    struct buf filled;
+    if (str_find(str_of(row->text, row->text_n), STR("{}")) == STR_NPOS) { /* as it is, without a copy */
+        put_whole(row, str_of(row->text, row->text_n), utf8, out);
         return;
     }
-    char mem[FILLED_MAX] __attribute__((uninitialized));
-    struct buf filled;
     buf_init_fixed(&filled, mem, sizeof mem);
-    /* an argument from the network is cut, ours all fit: the formatter cuts each line at 512 octets anyway */
-    (void)(buf_put(&filled, str_slice(text, 0, hole)) &&
-           buf_put(&filled, str_slice(arg, 0, FILLED_MAX - text.n)) &&
-           buf_put(&filled, str_skip(text, hole + 2)));
+    smtp_reply_fill(id, arg, &filled);
     put_whole(row, buf_str(&filled), utf8, out);
 }

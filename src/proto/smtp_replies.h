@@ -102,6 +102,10 @@ struct smtp_reply_row {
 const struct smtp_reply_row *smtp_reply_row(enum smtp_reply_id id);
 /* The id of a row's name, R_NONE when there is none. */
 enum smtp_reply_id smtp_reply_by_name(struct str name);
+/* A text with its argument; EHLO's reply with two names of 255 octets is the longest. */
+enum { SMTP_REPLY_FILLED_MAX = 1536 };
+/* Appends the row's text alone, with arg (cut) in place of "{}": at most SMTP_REPLY_FILLED_MAX octets. */
+void smtp_reply_fill(enum smtp_reply_id id, struct str arg, struct buf *out);
 /* Appends the whole reply, with arg in place of "{}". utf8: the argument may show octets over 0x7f (RFC
  * 6531 3.7.4.1). Nothing is appended when out can't hold all of it: out->failed tells. */
 void smtp_reply_put(enum smtp_reply_id id, struct str arg, bool utf8, struct buf *out);

@@ -4,8 +4,7 @@
  * address is tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before the
  * server has said anything of the job (no connection, a bad greeting or hello, a connection that ends, 421)
  * leads to the next address; what a server says of sender, recipients or message is final for this attempt.
- * When nothing is left the job has failed for now; only when
- * no hop's name exists at all it has failed for good.
+ * When nothing is left the attempt has failed; it has failed for good only when no hop's name exists at all.
  */
 #include "service/relay/relay.h"
 

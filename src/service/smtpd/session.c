@@ -146,16 +146,12 @@ static enum smtp_reply_id reply_for(enum err e)
 static void tell_refused(struct session *s, enum smtp_reply_id id)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
-    struct str words = str_from_c(smtp_reply_row(id)->text);
-    size_t hole = str_find(words, STR("{}")); /* R_TOO_BIG has one */
-    char mem[SMTP_REPLY_LINE_MAX];
-    struct buf text;
+    char mem[SMTP_REPLY_FILLED_MAX], number_mem[24];
+    struct buf text, number;
+    buf_init_fixed(&number, number_mem, sizeof number_mem);
     buf_init_fixed(&text, mem, sizeof mem);
-    buf_put(&text, str_slice(words, 0, hole == STR_NPOS ? words.n : hole));
-    if (hole != STR_NPOS) {
-        buf_printf(&text, "%llu", (unsigned long long)s->conf->config->size_max);
-        buf_put(&text, str_skip(words, hole + 2));
-    }
+    buf_printf(&number, "%llu", (unsigned long long)s->conf->config->size_max); /* of R_TOO_BIG */
+    smtp_reply_fill(id, buf_str(&number), &text);
     s->d->count.refused_message++;
     tell(s, EVENT_REFUSED, 0, t == NULL ? STR_NIL : t->from.text, buf_str(&text), smtp_reply_row(id)->code);
 }
