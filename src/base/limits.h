@@ -20,6 +20,9 @@ enum limits {
     SMTP_ERRORS_MAX = 20,                 /* error replies before the session is closed with 421 */
     SMTP_JUNK_MAX = 100,                  /* NOOP, RSET, VRFY, HELP, EHLO without mail between them */
     SMTP_TRANSACTIONS_MAX = 10000,        /* a connection */
+    DSN_ENVID_MAX = 100,                  /* RFC 3461 4.4, decoded */
+    DSN_ORCPT_MAX = 500,                  /* RFC 3461 4.2, decoded */
+    MAIL_TAG_MAX = 64,                    /* what a listener or a header field calls a message, for routes */
     HEADER_SECTION_MAX = 100 * 1024,
     HEADER_RECEIVED_MAX = 100, /* hops before a loop is assumed; RFC 5321 6.3 */
 
@@ -56,7 +59,7 @@ enum limits {
     /* Store (DESIGN of the queue: docs/queue.md) */
     STORE_SEGMENT_SIZE = 64 * 1024 * 1024,
     STORE_BODY_SEGMENT_MAX = 1024 * 1024, /* a larger body is a file of its own */
-    STORE_ENVELOPE_MAX = 512 * 1024,      /* SMTP_RCPT_MAX paths with parameters */
+    STORE_ENVELOPE_MAX = 2 * 1024 * 1024, /* SMTP_RCPT_MAX recipients with all their parameters */
     STORE_BATCH_MAX = 8 * 1024 * 1024,    /* octets one flush carries */
 
     /* Queue */
