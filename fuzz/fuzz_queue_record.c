@@ -15,7 +15,7 @@ static void envelopes(struct str in, struct str delta)
     struct envelope_state st;
     if (!envelope_decode(in, &e))
         return;
-    must(e.n_rcpts > 0 && e.n_rcpts == envelope_count_rcpts(e.rcpts));
+    must(e.n_rcpts > 0 && e.n_rcpts == rcpt_count(e.rcpts));
     struct buf again;
     buf_init(&again, in.n + ENVELOPE_FIXED);
     must(envelope_encode(&e, &again) && again.n == envelope_encoded_size(&e));

@@ -10,6 +10,10 @@
     X(REFUSED, "refused")         /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */             \
     X(ROUTED, "routed")           /* queue: id, rcpt=recipient or empty for all, host=site */                \
     X(SPLIT, "split")             /* queue: id=parent, other_id=child, host=site */                          \
+    X(EXPANDED, "expanded")       /* queue: id, rcpt=the alias, text=how many and through what */            \
+    X(CONVERTED, "converted")     /* relay: id, host, text=which part became what, and what it breaks */     \
+    X(REPORTED, "reported")       /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */     \
+    X(SUPPRESSED, "suppressed")   /* queue: id, rcpt, text=why the address gets no mail */                   \
     X(ATTEMPT, "attempt")         /* queue: id, host=site, number=attempt */                                 \
     X(DELIVERED, "delivered")     /* queue: id, rcpt, host, text=remote reply */                             \
     X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, number=next attempt, unix ms */            \

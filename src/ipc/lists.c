@@ -80,12 +80,15 @@ bool list_put_result(struct buf *out, const struct job_result *j)
 {
     buf_put_u8(out, (uint8_t)j->kind);
     buf_put_u8(out, j->stage);
+    buf_put_u8(out, j->flags);
     buf_put_u16(out, j->code);
     buf_put_u8(out, j->esc.class);
     buf_put_u16(out, j->esc.subject);
     buf_put_u16(out, j->esc.detail);
     buf_put_lstr(out, str_slice(j->host, 0, RESULT_TEXT_MAX));
-    return buf_put_lstr(out, str_slice(j->text, 0, RESULT_TEXT_MAX));
+    buf_put_lstr(out, str_slice(j->text, 0, RESULT_TEXT_MAX));
+    must(j->targets.n <= RESULT_TARGETS_MAX);
+    return j->kind != RESULT_EXPANDED ? !out->failed : buf_put_lstr(out, j->targets);
 }
 
 bool list_next_result(struct reader *r, struct job_result *out)
@@ -95,13 +98,16 @@ bool list_next_result(struct reader *r, struct job_result *out)
     uint8_t kind = read_u8(r);
     *out = (struct job_result){.kind = (enum result_kind)kind};
     out->stage = read_u8(r);
+    out->flags = read_u8(r);
     out->code = read_u16(r);
     out->esc.class = read_u8(r);
     out->esc.subject = read_u16(r);
     out->esc.detail = read_u16(r);
     out->host = read_lstr(r);
     out->text = read_lstr(r);
-    if (kind > RESULT_PERMANENT)
+    if (kind == RESULT_EXPANDED)
+        out->targets = read_lstr(r);
+    if (kind > RESULT_EXPANDED || out->flags > RESULT_TOOK_DSN || out->targets.n > RESULT_TARGETS_MAX)
         r->failed = true;
     return !r->failed;
 }

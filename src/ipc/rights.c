@@ -35,8 +35,9 @@ static const struct {
     uint64_t types;
 } rights[] = {
     {ROLE_SMTPD,   ROLE_QUEUE,   BIT(IPC_ID_WANT) | BIT(IPC_PUT_RCPTS) | BIT(IPC_PUT) | BIT(IPC_PUT_COMMIT) |
-                                 BIT(IPC_PUT_ABORT)},
-    {ROLE_QUEUE,   ROLE_SMTPD,   BIT(IPC_ID_GRANT) | BIT(IPC_PUT_DONE)},
+                                 BIT(IPC_PUT_ABORT) | BIT(IPC_CALLOUT_ASK) | BIT(IPC_ETRN_ASK)},
+    {ROLE_QUEUE,   ROLE_SMTPD,   BIT(IPC_ID_GRANT) | BIT(IPC_PUT_DONE) | BIT(IPC_CALLOUT_ANSWER) |
+                                 BIT(IPC_ETRN_ANSWER)},
     {ROLE_QUEUE,   ROLE_LOOKUP,  BIT(IPC_MX_ASK)},
     {ROLE_LOOKUP,  ROLE_QUEUE,   BIT(IPC_MX_ANSWER)},
     {ROLE_RELAY,   ROLE_LOOKUP,  BIT(IPC_HOST_ASK)},

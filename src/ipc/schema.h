@@ -34,12 +34,20 @@
 #define IPC_FIELDS_put_rcpts(F) F(u64, token) F(str, rcpts)
 #define IPC_FIELDS_put(F)                                                                                    \
     F(u64, token)                                                                                            \
-    F(u64, id) F(u32, flags) F(str, sender) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)        \
+    F(u64, id)                                                                                               \
+    F(u32, flags) F(str, sender) F(str, params) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)    \
         F(str, body)
 #define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size)
 #define IPC_FIELDS_put_abort(F) F(u64, token)
 /* enum err */
 #define IPC_FIELDS_put_done(F) F(u64, token) F(u64, id) F(u8, err)
+/* Does the next hop of the domain take this recipient? kind: enum result_kind; code 0: we decided. */
+#define IPC_FIELDS_callout_ask(F) F(u64, token) F(str, rcpt)
+#define IPC_FIELDS_callout_answer(F)                                                                         \
+    F(u64, token) F(u8, kind) F(u16, code) F(u8, class) F(u16, subject) F(u16, detail) F(str, text)
+/* ETRN: what waits for the domain is due now; n: how many. */
+#define IPC_FIELDS_etrn_ask(F) F(u64, token) F(str, domain)
+#define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u32, n)
 
 /* queue, relay -> lookup and back. status: enum dns_status. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)
@@ -51,14 +59,19 @@
 
 /* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one
  * job_done with a result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe,
- * whole or the attempt fails. */
+ * whole or the attempt fails. params: mail_params_put() octets; rcpts: rcpt_put() records (wire/params.h).
+ * source: a pool of the configuration, or empty. is_callout: no body, the answer to RCPT is all that is
+ * wanted. maildir is empty where the recipient's target is a pipe: local finds what to run in its own
+ * configuration. home: whose .forward is to be read first, or empty. */
 #define IPC_FIELDS_relay_job(F)                                                                              \
     F(u64, token)                                                                                            \
-    F(u64, id) F(u32, flags) F(u8, is_lmtp) F(str, site) F(str, hosts) F(str, sender) F(str, rcpts)          \
-        F(u64, size) F(u8, is_piped) F(str, body)
+    F(u64, id)                                                                                               \
+    F(u32, flags) F(u8, is_lmtp) F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender)  \
+        F(str, params) F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \
-    F(u64, id) F(u32, flags) F(str, maildir) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender)        \
+    F(u64, id)                                                                                               \
+    F(u32, flags) F(str, maildir) F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender)      \
         F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
@@ -93,6 +106,10 @@
     M(PUT_COMMIT, put_commit)                                                                                \
     M(PUT_ABORT, put_abort)                                                                                  \
     M(PUT_DONE, put_done)                                                                                    \
+    M(CALLOUT_ASK, callout_ask)                                                                              \
+    M(CALLOUT_ANSWER, callout_answer)                                                                        \
+    M(ETRN_ASK, etrn_ask)                                                                                    \
+    M(ETRN_ANSWER, etrn_answer)                                                                              \
     M(MX_ASK, mx_ask)                                                                                        \
     M(MX_ANSWER, mx_answer)                                                                                  \
     M(HOST_ASK, host_ask)                                                                                    \
@@ -148,6 +165,8 @@ enum {
     MAIL_FLAG_8BIT = 1 << 0,   /* BODY=8BITMIME was declared or an octet over 0x7f was seen */
     MAIL_FLAG_UTF8 = 1 << 1,   /* SMTPUTF8 transaction */
     MAIL_FLAG_BOUNCE = 1 << 2, /* a report of ours */
+    MAIL_FLAG_OURS = 1 << 3,   /* from a client that may relay: delays are told to such senders */
+    MAIL_FLAG_BINARY = 1 << 4, /* BODY=BINARYMIME: lines and octets of any kind (RFC 3030) */
 };
 enum dns_status {
     DNS_STATUS_OK = 0,

@@ -76,7 +76,7 @@ bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size,
                      struct envelope *out)
 {
     buf_reset(rcpts);
-    if (!buf_put_lstr(rcpts, b->envelope->sender))
+    if (!rcpt_put(&(struct rcpt){.address = b->envelope->sender}, rcpts))
         return false;
     *out = (struct envelope){
         .kind = ENVELOPE_BOUNCE,
@@ -99,7 +99,7 @@ static struct str name_of(struct str host)
 struct dsn_rcpt bounce_rcpt(const struct envelope_rcpt *r, bool is_expired, struct buf *text)
 {
     struct dsn_rcpt d = {
-        .address = r->address,
+        .address = r->rcpt.address,
         .action = DSN_FAILED,
         .status = r->esc,
         .remote_host = r->code != 0 ? name_of(r->host) : STR_NIL,

@@ -210,7 +210,7 @@ static void test_envelope(void **state)
     struct envelope_rcpt r[1];
     struct envelope_state st;
     envelope_state_init(&st, &decoded, r);
-    assert_true(str_eq(r[0].address, original.sender));
+    assert_true(str_eq(r[0].rcpt.address, original.sender));
     buf_fini(&rcpts);
     buf_fini(&record);
 }

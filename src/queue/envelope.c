@@ -4,27 +4,16 @@
 
 #include <string.h>
 
-enum { RECORD_VERSION = 1, DELTA_VERSION = 1, HINT_VERSION = 1 };
+enum { RECORD_VERSION = 2, DELTA_VERSION = 1, HINT_VERSION = 1 };
 enum delta_item { DELTA_RCPTS = 1, DELTA_ATTEMPT, DELTA_HOLD };
 
 /* ---- record
  * -------------------------------------------------------------------------------------------------------- */
 
-uint32_t envelope_count_rcpts(struct str rcpts)
-{
-    struct reader r = reader_of(rcpts);
-    uint32_t n = 0;
-    while (r.rest.n > 0) {
-        struct str s = read_lstr(&r);
-        if (r.failed || s.n == 0 || s.n > SMTP_PATH_MAX || str_has_ctl(s) || ++n > SMTP_RCPT_MAX)
-            return 0;
-    }
-    return n;
-}
-
 size_t envelope_encoded_size(const struct envelope *e)
 {
-    return 1 + 1 + 4 + 8 + 8 + 8 + 4 + e->sender.n + 4 + e->client.n + 4 + e->helo.n + 4 + e->rcpts.n;
+    return 1 + 1 + 4 + 8 + 8 + 8 + 4 + e->sender.n + 4 + e->params.n + 4 + e->client.n + 4 + e->helo.n + 4 +
+           e->rcpts.n;
 }
 
 bool envelope_encode(const struct envelope *e, struct buf *out)
@@ -36,6 +25,7 @@ bool envelope_encode(const struct envelope *e, struct buf *out)
     buf_put_u64(out, e->parent_id);
     buf_put_u64(out, e->body_size);
     buf_put_lstr(out, e->sender);
+    buf_put_lstr(out, e->params);
     buf_put_lstr(out, e->client);
     buf_put_lstr(out, e->helo);
     buf_put_u32(out, e->n_rcpts);
@@ -53,6 +43,7 @@ bool envelope_decode(struct str octets, struct envelope *out)
     e.parent_id = read_u64(&r);
     e.body_size = read_u64(&r);
     e.sender = read_lstr(&r);
+    e.params = read_lstr(&r);
     e.client = read_lstr(&r);
     e.helo = read_lstr(&r);
     e.n_rcpts = read_u32(&r);
@@ -61,7 +52,8 @@ bool envelope_decode(struct str octets, struct envelope *out)
         return false;
     if (e.sender.n > SMTP_PATH_MAX || str_has_ctl(e.sender))
         return false;
-    if (e.n_rcpts == 0 || envelope_count_rcpts(e.rcpts) != e.n_rcpts)
+    struct mail_params params;
+    if (!mail_params_get(e.params, &params) || e.n_rcpts == 0 || rcpt_count(e.rcpts) != e.n_rcpts)
         return false;
     *out = e;
     return true;
@@ -71,9 +63,11 @@ void envelope_state_init(struct envelope_state *st, const struct envelope *e, st
 {
     *st = (struct envelope_state){.rcpts = rcpts, .n_rcpts = e->n_rcpts};
     struct reader r = reader_of(e->rcpts);
-    for (uint32_t i = 0; i < e->n_rcpts; i++)
-        rcpts[i] = (struct envelope_rcpt){.address = read_lstr(&r)};
-    must(reader_done(&r)); /* the record was counted when it was decoded */
+    for (uint32_t i = 0; i < e->n_rcpts; i++) {
+        rcpts[i] = (struct envelope_rcpt){0};
+        must(rcpt_next(&r, &rcpts[i].rcpt)); /* the record was counted when it was decoded */
+    }
+    must(reader_done(&r));
 }
 
 /* ---- deltas
@@ -146,11 +140,11 @@ static bool read_rcpts(struct reader *r, struct envelope_state *st, bool apply)
     o.at_ms = (int64_t)read_u64(r);
     o.host = read_lstr(r);
     o.text = read_lstr(r);
-    if (r->failed || state > ENVELOPE_FAILED || first > last || last >= st->n_rcpts)
+    if (r->failed || state > ENVELOPE_EXPANDED || first > last || last >= st->n_rcpts)
         return false;
     o.state = (enum envelope_rcpt_state)state;
     for (uint32_t i = first; apply && i <= last; i++) {
-        o.address = st->rcpts[i].address;
+        o.rcpt = st->rcpts[i].rcpt;
         st->rcpts[i] = o;
     }
     return true;

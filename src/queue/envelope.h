@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "queue/store.h"
 #include "wire/esc.h"
+#include "wire/params.h"
 
 enum {
     ENVELOPE_TEXT_MAX = 512,   /* kept of a reply */
@@ -29,22 +30,26 @@ struct envelope {
     uint64_t parent_id; /* the entry this one was split from, or that it reports on; 0: none */
     uint64_t body_size;
     struct str sender; /* empty: the null reverse-path */
+    struct str params; /* mail_params_put() octets; empty: all defaults */
     struct str client, helo;
     uint32_t n_rcpts;
-    struct str rcpts; /* u32 length and text each, as ipc/lists.h has them */
+    struct str rcpts; /* rcpt_put() records: wire/params.h */
 };
-/* Appends the record; e->rcpts and e->n_rcpts must agree (see envelope_count_rcpts). */
+/* Appends the record; e->rcpts and e->n_rcpts must agree (see rcpt_count). */
 bool envelope_encode(const struct envelope *e, struct buf *out);
 /* Octets that envelope_encode() appends. */
 size_t envelope_encoded_size(const struct envelope *e);
 MUST_USE bool envelope_decode(struct str octets, struct envelope *out);
-/* How many recipients a well-formed list holds; 0 when it is malformed, empty, over SMTP_RCPT_MAX, or holds
- * one that is empty, longer than SMTP_PATH_MAX or has a control character. */
-uint32_t envelope_count_rcpts(struct str rcpts);
 
-enum envelope_rcpt_state { ENVELOPE_PENDING = 0, ENVELOPE_DEFERRED, ENVELOPE_DELIVERED, ENVELOPE_FAILED };
+enum envelope_rcpt_state {
+    ENVELOPE_PENDING = 0,
+    ENVELOPE_DEFERRED,
+    ENVELOPE_DELIVERED,
+    ENVELOPE_FAILED,
+    ENVELOPE_EXPANDED, /* others took its place: an alias, a list, a .forward */
+};
 struct envelope_rcpt {
-    struct str address;
+    struct rcpt rcpt;
     enum envelope_rcpt_state state;
     uint8_t stage; /* where in the conversation; the roles' number */
     uint16_t code; /* the remote reply code or 0 */

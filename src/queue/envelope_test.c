@@ -15,7 +15,7 @@ static struct str make_list(struct buf *b, const char *const *rcpts, size_t n)
 {
     buf_init(b, 1024 * 1024);
     for (size_t i = 0; i < n; i++)
-        buf_put_lstr(b, str_from_c(rcpts[i]));
+        (void)rcpt_put(&(struct rcpt){.address = str_from_c(rcpts[i])}, b);
     return buf_str(b);
 }
 
@@ -23,8 +23,14 @@ static const char *const three[] = {"a@example.org", "b@example.com", "postmaste
 
 static void make_record(struct buf *out, struct envelope *out_e, struct buf *list)
 {
+    static const struct mail_params params = {.ret = DSN_RET_HDRS, .envid = {"x-7", 3}, .tag = {"bulk", 4}};
+    static char params_mem[64];
+    struct buf p;
+    buf_init_fixed(&p, params_mem, sizeof params_mem);
+    assert_true(mail_params_put(&params, &p));
     *out_e = (struct envelope){
         .kind = ENVELOPE_MAIL,
+        .params = buf_str(&p),
         .flags = 3,
         .arrival_ms = 1764000000123,
         .parent_id = 77,
@@ -58,7 +64,7 @@ static void test_record_round_trip(void **state)
     struct envelope_state st;
     envelope_state_init(&st, &d, rcpts);
     for (size_t i = 0; i < 3; i++) {
-        assert_true(str_eq(rcpts[i].address, str_from_c(three[i])));
+        assert_true(str_eq(rcpts[i].rcpt.address, str_from_c(three[i])));
         assert_int_equal(rcpts[i].state, ENVELOPE_PENDING);
     }
     buf_fini(&record);
@@ -83,7 +89,7 @@ static void test_record_damage(void **state)
         for (unsigned bit = 0; bit < 8; bit++) {
             record.p[i] = (char)((unsigned char)record.p[i] ^ (1u << bit));
             if (envelope_decode(buf_str(&record), &d))
-                assert_int_equal(envelope_count_rcpts(d.rcpts), d.n_rcpts);
+                assert_int_equal(rcpt_count(d.rcpts), d.n_rcpts);
             record.p[i] = (char)((unsigned char)record.p[i] ^ (1u << bit));
         }
     }
@@ -109,27 +115,27 @@ static void test_rcpt_lists(void **state)
     };
     struct buf b;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        assert_int_equal(envelope_count_rcpts(make_list(&b, table[i].rcpts, table[i].n)), table[i].count);
+        assert_int_equal(rcpt_count(make_list(&b, table[i].rcpts, table[i].n)), table[i].count);
         buf_fini(&b);
     }
     const char *one[] = {longest};
-    assert_int_equal(envelope_count_rcpts(make_list(&b, one, 1)), 0);
+    assert_int_equal(rcpt_count(make_list(&b, one, 1)), 0);
     buf_fini(&b);
     longest[SMTP_PATH_MAX] = '\0';
-    assert_int_equal(envelope_count_rcpts(make_list(&b, one, 1)), 1);
+    assert_int_equal(rcpt_count(make_list(&b, one, 1)), 1);
     buf_fini(&b);
     /* a length that leads past the end */
-    assert_int_equal(envelope_count_rcpts(STR("\xff\xff\xff\xff"
-                                              "a@b")),
+    assert_int_equal(rcpt_count(STR("\xff\xff\xff\xff"
+                                    "a@b")),
                      0);
-    assert_int_equal(envelope_count_rcpts(STR("\x01")), 0);
+    assert_int_equal(rcpt_count(STR("\x01")), 0);
     /* the limit on their number */
     buf_init(&b, 1024 * 1024);
     for (unsigned i = 0; i < SMTP_RCPT_MAX; i++)
-        buf_put_lstr(&b, STR("x@y"));
-    assert_int_equal(envelope_count_rcpts(buf_str(&b)), SMTP_RCPT_MAX);
-    buf_put_lstr(&b, STR("x@y"));
-    assert_int_equal(envelope_count_rcpts(buf_str(&b)), 0);
+        assert_true(rcpt_put(&(struct rcpt){.address = STR("x@y")}, &b));
+    assert_int_equal(rcpt_count(buf_str(&b)), SMTP_RCPT_MAX);
+    assert_true(rcpt_put(&(struct rcpt){.address = STR("x@y")}, &b));
+    assert_int_equal(rcpt_count(buf_str(&b)), 0);
     buf_fini(&b);
 }
 
@@ -162,7 +168,7 @@ static void init_state(struct envelope_state *st, struct envelope_rcpt *rcpts, u
 {
     *st = (struct envelope_state){.rcpts = rcpts, .n_rcpts = n};
     for (uint32_t i = 0; i < n; i++)
-        rcpts[i] = (struct envelope_rcpt){.address = STR("x@example.org")};
+        rcpts[i] = (struct envelope_rcpt){.rcpt = {.address = STR("x@example.org")}};
 }
 
 static const struct envelope_rcpt deferred = {
@@ -197,7 +203,7 @@ static void test_deltas_apply_in_order(void **state)
         assert_int_equal(rcpts[i].esc.subject, 7);
         assert_int_equal(rcpts[i].at_ms, deferred.at_ms);
         assert_true(str_eq(rcpts[i].text, deferred.text) && str_eq(rcpts[i].host, deferred.host));
-        assert_true(str_eq(rcpts[i].address, STR("x@example.org")));
+        assert_true(str_eq(rcpts[i].rcpt.address, STR("x@example.org")));
         assert_true(envelope_is_open(&rcpts[i]));
     }
     assert_int_equal(rcpts[4].state, ENVELOPE_DELIVERED);

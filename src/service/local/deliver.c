@@ -464,7 +464,7 @@ static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, s
 {
     struct job *j = mem_new(struct job);
     struct reader r = reader_of(m->rcpts);
-    struct str rcpt;
+    struct rcpt rcpt;
     if (j == NULL)
         return NULL;
     j->d = d;
@@ -484,10 +484,10 @@ static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, s
         j->n_read = m->body.n;
         buf_put(&j->in, m->body);
     }
-    if (!list_next_str(&r, &rcpt) || !take_path(j, m->maildir))
+    if (!rcpt_next(&r, &rcpt) || !take_path(j, m->maildir))
         job_fail(j, ERR_INVALID, "the path of the mailbox is not one");
     else
-        maildir_head(m->sender, rcpt, &j->out);
+        maildir_head(m->sender, rcpt.address, &j->out);
     if (j->in.failed || j->out.failed)
         job_fail(j, ERR_NOMEM, "memory");
     list_push_back(&d->jobs, &j->link);

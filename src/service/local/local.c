@@ -371,7 +371,7 @@ static struct str keep(char **at, struct str s)
 
 static bool wait_for_place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn *pipe)
 {
-    size_t n = root.n + m->maildir.n + m->user_name.n + m->sender.n + m->rcpts.n + m->body.n;
+    size_t n = root.n + m->maildir.n + m->home.n + m->user_name.n + m->sender.n + m->rcpts.n + m->body.n;
     struct delivery *d = l->n_waiting >= WAITING_MAX ? NULL : mem_alloc(sizeof *d + n);
     if (d == NULL)
         return false;
@@ -379,6 +379,7 @@ static bool wait_for_place(struct local *l, const struct ipc_local_job *m, struc
     *d = (struct delivery){.job = *m, .pipe = pipe};
     d->root = keep(&at, root);
     d->job.maildir = keep(&at, m->maildir);
+    d->job.home = keep(&at, m->home);
     d->job.user_name = keep(&at, m->user_name);
     d->job.sender = keep(&at, m->sender);
     d->job.rcpts = keep(&at, m->rcpts);

@@ -26,7 +26,7 @@ static uint32_t make_rows(struct work *w, struct dsn_rcpt *rows, struct buf *tex
         if ((w->marks[i] & MARK_NEW) == 0 || r->state != ENVELOPE_FAILED)
             continue;
         rows[n++] = bounce_rcpt(r, (w->marks[i] & MARK_EXPIRED) != 0, text);
-        *out_utf8 = *out_utf8 || !str_is_ascii(r->address);
+        *out_utf8 = *out_utf8 || !str_is_ascii(r->rcpt.address);
     }
     return n;
 }
@@ -54,7 +54,7 @@ static struct fresh *make(struct work *w, struct str original)
     };
     b.n_rcpts = make_rows(w, rows, &text, &b.utf8);
     buf_init(&message, BOUNCE_MESSAGE_MAX);
-    buf_init(&rcpts, SMTP_PATH_MAX + 8);
+    buf_init(&rcpts, RCPT_RECORD_MAX);
     bool ok = bounce_format(&b, &message);
     while (!ok && b.n_rcpts > 1) { /* the first ones tell what is the matter */
         b.n_rcpts /= 2;

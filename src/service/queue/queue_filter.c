@@ -199,7 +199,7 @@ bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e
 static bool any_rcpt(const struct filter_term *t, const struct envelope_state *st)
 {
     for (uint32_t i = 0; i < st->n_rcpts; i++) {
-        struct str a = st->rcpts[i].address;
+        struct str a = st->rcpts[i].rcpt.address;
         if (!envelope_is_open(&st->rcpts[i]))
             continue;
         if (t->key == FILTER_DOMAIN) {

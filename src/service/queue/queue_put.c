@@ -265,10 +265,11 @@ static bool on_put(struct smtpd_link *l, const struct ipc_put *m, struct conn *p
 {
     struct early *early = l->n_early > 0 ? early_find(l, m->token) : NULL;
     struct envelope e = {
-        .flags = m->flags & (MAIL_FLAG_8BIT | MAIL_FLAG_UTF8),
+        .flags = m->flags & (MAIL_FLAG_8BIT | MAIL_FLAG_UTF8 | MAIL_FLAG_OURS | MAIL_FLAG_BINARY),
         .arrival_ms = world_wall_ms(l->q->world),
         .body_size = m->body.n,
         .sender = m->sender,
+        .params = m->params,
         .client = m->client,
         .helo = m->helo,
         .rcpts = m->rcpts,
@@ -278,12 +279,14 @@ static bool on_put(struct smtpd_link *l, const struct ipc_put *m, struct conn *p
             return false;
         e.rcpts = buf_str(&early->rcpts);
     }
-    e.n_rcpts = envelope_count_rcpts(e.rcpts);
+    e.n_rcpts = rcpt_count(e.rcpts);
     if (e.arrival_ms < 0)
         e.arrival_ms = 0;
-    bool ok = e.n_rcpts > 0 && e.sender.n <= SMTP_PATH_MAX && !str_has_ctl(e.sender) &&
-              envelope_encoded_size(&e) <= STORE_ENVELOPE_MAX && (m->is_piped != 0) == (pipe != NULL) &&
-              m->body.n <= IPC_BODY_INLINE_MAX && queue_take_id(l, m->id);
+    struct mail_params params;
+    bool ok = e.n_rcpts > 0 && mail_params_get(m->params, &params) && e.sender.n <= SMTP_PATH_MAX &&
+              !str_has_ctl(e.sender) && envelope_encoded_size(&e) <= STORE_ENVELOPE_MAX &&
+              (m->is_piped != 0) == (pipe != NULL) && m->body.n <= IPC_BODY_INLINE_MAX &&
+              queue_take_id(l, m->id);
     if (ok && pipe != NULL)
         intake_start(l, m, pipe, &e);
     else if (ok)

@@ -28,7 +28,7 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
                                                       [RESULT_PERMANENT] = ENVELOPE_FAILED};
     struct envelope_rcpt *rcpt = &w->state.rcpts[i];
     *rcpt = (struct envelope_rcpt){
-        .address = rcpt->address,
+        .rcpt = rcpt->rcpt,
         .state = states[r->kind],
         .stage = r->stage,
         .code = r->code,
@@ -43,7 +43,8 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
     if (r->kind != RESULT_OK)
         return;
     w->q->count.delivered++;
-    TELL(w->q, .kind = EVENT_DELIVERED, .id = w->id, .rcpt = rcpt->address, .host = r->host, .text = r->text);
+    TELL(w->q, .kind = EVENT_DELIVERED, .id = w->id, .rcpt = rcpt->rcpt.address, .host = r->host,
+         .text = r->text);
 }
 
 static bool count_results(struct str list, uint32_t n)
@@ -167,7 +168,7 @@ static void tell_results(struct work *w)
             q->count.expired++;
         else
             q->count.failed++;
-        TELL(q, .kind = kind, .id = w->id, .rcpt = r->address, .host = r->host, .text = r->text,
+        TELL(q, .kind = kind, .id = w->id, .rcpt = r->rcpt.address, .host = r->host, .text = r->text,
              .number = kind == EVENT_DEFERRED ? (uint64_t)w->next_ms : 0);
     }
 }

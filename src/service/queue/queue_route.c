@@ -54,9 +54,10 @@ void queue_place_mx(struct queue *q, struct schedule_entry *e, const struct mx *
 static bool share_site(struct queue *q, struct str rcpts, struct buf *text, struct str first)
 {
     struct reader r = reader_of(rcpts);
-    while (r.rest.n > 0) {
+    struct rcpt one;
+    while (rcpt_next(&r, &one)) {
         struct routed other;
-        route_rcpt(q, read_lstr(&r), text, &other);
+        route_rcpt(q, one.address, text, &other);
         if (!str_eq(first, other.site))
             return false;
     }
@@ -81,7 +82,9 @@ void queue_admit(struct queue *q, struct fresh *f)
     buf_init_fixed(&other, mem[1], ROUTE_TEXT);
     struct reader r = reader_of(env.rcpts);
     struct routed first;
-    route_rcpt(q, read_lstr(&r), &text, &first);
+    struct rcpt one;
+    must(rcpt_next(&r, &one));
+    route_rcpt(q, one.address, &text, &first);
     bool is_one = env.n_rcpts == 1 || share_site(q, r.rest, &other, first.site);
     cache_add(q, f); /* f may be gone now; env with it */
     if (!is_one) {
@@ -123,7 +126,7 @@ static bool find_groups(struct work *w, struct groups *g)
         if (!envelope_is_open(&w->state.rcpts[i]))
             continue;
         struct routed r;
-        route_rcpt(w->q, w->state.rcpts[i].address, &text, &r);
+        route_rcpt(w->q, w->state.rcpts[i].rcpt.address, &text, &r);
         uint64_t hash = schedule_site_hash(r.site);
         uint32_t k = 0;
         while (k < g->n && (g->all[k].hash != hash || !str_eq(g->all[k].site, r.site)))
@@ -150,7 +153,7 @@ static struct fresh *make_child(struct work *w, const struct groups *g, uint32_t
         const struct envelope_rcpt *r = &w->state.rcpts[i];
         if (!envelope_is_open(r) || g->all[g->of[i]].child != child)
             continue;
-        buf_put_lstr(rcpts, r->address);
+        rcpt_put(&r->rcpt, rcpts);
         e.n_rcpts++;
     }
     if (rcpts->failed)

@@ -127,7 +127,7 @@ void row_entry(struct buf *out, const struct row_facts *f, const struct envelope
             continue;
         if (n_shown++ > 0)
             buf_putc(out, ',');
-        log_quote(out, st->rcpts[i].address);
+        log_quote(out, st->rcpts[i].rcpt.address);
     }
     buf_putc(out, ']');
     row_number(out, "open", n);
@@ -141,9 +141,10 @@ static void put_rcpt(struct buf *out, const struct envelope_rcpt *r)
     static const char *const words[] = {[ENVELOPE_PENDING] = "waiting",
                                         [ENVELOPE_DEFERRED] = "deferred",
                                         [ENVELOPE_DELIVERED] = "delivered",
-                                        [ENVELOPE_FAILED] = "failed"};
+                                        [ENVELOPE_FAILED] = "failed",
+                                        [ENVELOPE_EXPANDED] = "expanded"};
     row_begin(out);
-    put_text(out, "address", r->address);
+    put_text(out, "address", r->rcpt.address);
     put_text(out, "state", str_from_c(words[r->state]));
     if (r->at_ms > 0)
         put_time(out, "at", r->at_ms);

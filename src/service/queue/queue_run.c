@@ -323,7 +323,7 @@ void work_prepare(struct work *w)
     while (!envelope_is_open(&w->state.rcpts[first]))
         first++;
     struct routed r;
-    route_rcpt(q, w->state.rcpts[first].address, &text, &r);
+    route_rcpt(q, w->state.rcpts[first].rcpt.address, &text, &r);
     const struct policy_route *via = &q->config->policy.smart_host;
     const struct deliver *d = r.route.deliver;
     bool ok = true;
@@ -391,7 +391,7 @@ static bool is_inline(const struct work *w)
 {
     size_t n = 0;
     for (uint32_t i = 0; w->route != ROUTE_MAILDIR && i < w->n_portion; i++)
-        n += w->state.rcpts[w->portion[i]].address.n + 4;
+        n += w->state.rcpts[w->portion[i]].rcpt.address.n + 4;
     return w->envelope.body_size <= IPC_BODY_INLINE_MAX && n <= QUEUE_JOB_RCPTS_OCTETS;
 }
 
@@ -465,17 +465,22 @@ static bool put_rcpts(struct work *w, uint32_t first, uint32_t n, struct buf *ou
     buf_init_fixed(&text, mem, sizeof mem);
     for (uint32_t i = first; i < first + n; i++) {
         struct routed r;
-        route_rcpt(w->q, w->state.rcpts[w->portion[i]].address, &text, &r);
-        list_put_str(out, r.route.rcpt);
+        route_rcpt(w->q, w->state.rcpts[w->portion[i]].rcpt.address, &text, &r);
+        struct rcpt one = w->state.rcpts[w->portion[i]].rcpt;
+        one.address = r.route.rcpt;
+        rcpt_put(&one, out);
     }
     return !out->failed;
 }
 
 static enum err send_relay(struct work *w, struct job *j, struct str body, bool piped, struct handle *pipe)
 {
-    char mem[QUEUE_RCPTS_PER_ATTEMPT_MAX * (SMTP_PATH_MAX + 8)] __attribute__((uninitialized));
     struct buf rcpts;
-    buf_init_fixed(&rcpts, mem, sizeof mem);
+    size_t max = (size_t)j->n * RCPT_RECORD_MAX;
+    char *mem = arena_alloc(&w->arena, max);
+    if (mem == NULL)
+        return ERR_NOMEM;
+    buf_init_fixed(&rcpts, mem, max);
     if (!put_rcpts(w, j->first, j->n, &rcpts))
         return ERR_TOO_BIG;
     struct ipc_relay_job m = {
@@ -486,6 +491,7 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .site = w->site,
         .hosts = w->hops,
         .sender = w->envelope.sender,
+        .params = w->envelope.params,
         .rcpts = buf_str(&rcpts),
         .size = w->envelope.body_size,
         .is_piped = piped,
@@ -497,17 +503,18 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
 static enum err send_local(struct work *w, struct job *j, struct str body, bool piped, struct handle *pipe)
 {
     char text_mem[ROUTE_TEXT] __attribute__((uninitialized)), path_mem[4096] __attribute__((uninitialized));
-    char rcpt_mem[SMTP_PATH_MAX * 2 + 8];
+    char rcpt_mem[RCPT_RECORD_MAX];
     struct buf text, path, rcpts;
     buf_init_fixed(&text, text_mem, sizeof text_mem);
     buf_init_fixed(&path, path_mem, sizeof path_mem);
     buf_init_fixed(&rcpts, rcpt_mem, sizeof rcpt_mem);
     struct routed r;
-    route_rcpt(w->q, w->state.rcpts[w->portion[j->first]].address, &text, &r);
+    route_rcpt(w->q, w->state.rcpts[w->portion[j->first]].rcpt.address, &text, &r);
     if (r.route.kind != ROUTE_MAILDIR)
         return ERR_STALE;
-    if (!policy_maildir(r.route.deliver, r.route.user, r.route.domain, &path) ||
-        !list_put_str(&rcpts, r.route.rcpt))
+    struct rcpt one = w->state.rcpts[w->portion[j->first]].rcpt;
+    one.address = r.route.rcpt;
+    if (!policy_maildir(r.route.deliver, r.route.user, r.route.domain, &path) || !rcpt_put(&one, &rcpts))
         return ERR_INVALID;
     struct ipc_local_job m = {
         .token = w->q->token + 1,
@@ -563,7 +570,7 @@ static void refuse_one(struct work *w, enum err err)
 {
     uint32_t i = w->portion[w->next_job++];
     struct envelope_rcpt *r = &w->state.rcpts[i];
-    struct envelope_rcpt o = {.address = r->address, .at_ms = world_wall_ms(w->q->world)};
+    struct envelope_rcpt o = {.rcpt = r->rcpt, .at_ms = world_wall_ms(w->q->world)};
     if (err == ERR_INVALID) {
         o.state = ENVELOPE_FAILED;
         o.esc = ESC(5, 1, 3);

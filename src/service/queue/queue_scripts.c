@@ -16,7 +16,7 @@
 
 uint32_t script_count(struct str list)
 {
-    return (uint32_t)list_count_str(list);
+    return rcpt_count(list);
 }
 
 /* ---- scripts ---- */

@@ -479,8 +479,8 @@ static void test_early_rcpts(void **state)
     struct buf list, b;
     buf_init(&list, 4096);
     buf_init(&b, 8192);
-    list_put_str(&list, STR("alice@example.org"));
-    list_put_str(&list, STR("bob@example.org"));
+    rcpt_put(&(struct rcpt){.address = STR("alice@example.org")}, &list);
+    rcpt_put(&(struct rcpt){.address = STR("bob@example.org")}, &list);
     struct ipc_put_rcpts m = {.token = 7, .rcpts = buf_str(&list)};
     assert_true(ipc_encode_put_rcpts(&m, &b));
     test_send(&w.smtpd, IPC_PUT_RCPTS, buf_str(&b), NULL);

@@ -715,7 +715,7 @@ void test_send_put(struct test_world *w, uint64_t token, uint64_t id, const char
     buf_init(&list, IPC_FRAME_MAX);
     struct str rest = str_from_c(rcpts);
     while (rest.n > 0)
-        list_put_str(&list, str_cut(&rest, ' '));
+        rcpt_put(&(struct rcpt){.address = str_cut(&rest, ' ')}, &list);
     struct ipc_put m = {
         .token = token,
         .id = id,

@@ -110,13 +110,13 @@ static void on_relay_job(struct relay *r, const struct ipc_relay_job *m, struct 
         job_start(j);
         return;
     }
-    size_t n = list_count_str(m->rcpts);
+    size_t n = rcpt_count(m->rcpts);
     struct job_result res = {
         .kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("memory budget used up")};
     char mem[16384];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
-    for (size_t i = 0; n != STR_NPOS && i < n && i < QUEUE_RCPTS_PER_ATTEMPT_MAX; i++)
+    for (size_t i = 0; i < n && i < QUEUE_RCPTS_PER_ATTEMPT_MAX; i++)
         (void)list_put_result(&b, &res);
     send_answer(r, m->token, buf_str(&b));
 }

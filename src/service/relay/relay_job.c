@@ -22,16 +22,16 @@ static bool copy(struct job *j, struct str s, struct str *out)
 
 static bool take_rcpts(struct job *j, struct str list)
 {
-    size_t n = list_count_str(list);
+    size_t n = rcpt_count(list);
     struct reader r = reader_of(list);
-    struct str s;
-    if (n == STR_NPOS || n == 0 || n > QUEUE_RCPTS_PER_ATTEMPT_MAX)
+    struct rcpt one;
+    if (n == 0 || n > QUEUE_RCPTS_PER_ATTEMPT_MAX)
         return false;
     j->rcpts = mem_alloc_array(n, sizeof *j->rcpts);
     if (j->rcpts == NULL)
         return false;
-    while (list_next_str(&r, &s)) {
-        if (!copy(j, s, &j->rcpts[j->n_rcpts++]))
+    while (rcpt_next(&r, &one)) {
+        if (!copy(j, one.address, &j->rcpts[j->n_rcpts++]))
             return false;
     }
     return !r.failed;

@@ -429,9 +429,9 @@ static void give(const struct order *o)
     buf_init_fixed(&b, mem, sizeof mem);
     put_hosts(&hosts, o);
     for (size_t i = 0; i < ARRAY_LEN(o->rcpts) && o->rcpts[i] != NULL; i++)
-        assert_true(list_put_str(&rcpts, str_from_c(o->rcpts[i])));
+        assert_true(rcpt_put(&(struct rcpt){.address = str_from_c(o->rcpts[i])}, &rcpts));
     if (rcpts.n == 0)
-        assert_true(list_put_str(&rcpts, STR("r@y.test")));
+        assert_true(rcpt_put(&(struct rcpt){.address = STR("r@y.test")}, &rcpts));
     struct str body = str_from_c(o->body == NULL ? "x\r\n" : o->body);
     struct ipc_relay_job m = {.token = o->token,
                               .is_lmtp = o->is_lmtp,

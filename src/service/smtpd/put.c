@@ -267,14 +267,14 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
     for (uint32_t i = 0; i < t->n_rcpts; i++) {
-        if (b->n + t->rcpts[i].to.text.n + 4 > b->max) {
+        if (b->n + RCPT_RECORD_MAX > b->max) {
             struct ipc_put_rcpts m = {.token = p->by_token.id, .rcpts = buf_str(b)};
             enum err e = ipc_send_put_rcpts(d->queue, &m, NULL);
             if (e != ERR_OK)
                 return e;
             buf_reset(b);
         }
-        if (!list_put_str(b, t->rcpts[i].to.text))
+        if (!rcpt_put(&(struct rcpt){.address = t->rcpts[i].to.text}, b))
             return ERR_TOO_BIG;
     }
     return ERR_OK;
