@@ -273,11 +273,12 @@ static void check_domains(struct loader *ld)
 
 static bool leads_nowhere(const struct policy_conf *p, struct str address)
 {
-    char mem[2048];
+    char mem[8192];
     struct buf text;
     struct route route;
     buf_init_fixed(&text, mem, sizeof mem);
-    policy_route(p, address, &text, &route);
+    struct rcpt rcpt = {.address = address};
+    policy_route(p, &(struct route_ask){.rcpt = &rcpt}, &text, &route);
     return route.kind == ROUTE_NOWHERE;
 }
 
@@ -405,8 +406,8 @@ void check(struct loader *ld)
     check_domains(ld);
     check_resolver(ld);
     check_retry(ld);
-    if (c->policy.has_smart_host && c->policy.hostname.n > 0 &&
-        str_ieq(c->policy.smart_host.via_host, c->policy.hostname))
+    if (c->policy.n_routes > 0 && c->policy.hostname.n > 0 &&
+        str_ieq(c->policy.routes[0].via.host, c->policy.hostname))
         report_error(ld->report, given_at(ld, "route"),
                      "via: this is the machine itself, mail would run in a circle");
     if (ld->report->n_errors == 0)

@@ -74,11 +74,10 @@ static void put_policy(struct buf *b, const struct policy_conf *p)
         put_addr(b, &p->relay_from[i].addr);
         buf_put_u8(b, p->relay_from[i].bits);
     }
-    buf_put_u8(b, p->has_smart_host);
-    if (p->has_smart_host) {
-        buf_put_lstr(b, p->smart_host.via_host);
-        put_addr(b, &p->smart_host.via_addr);
-        buf_put_u16(b, p->smart_host.via_port);
+    buf_put_u8(b, (uint8_t)p->n_routes);
+    if (p->n_routes > 0) {
+        buf_put_lstr(b, p->routes[0].via.host);
+        put_addr(b, &p->routes[0].via.addr);
     }
     buf_put_u32(b, (uint32_t)p->n_domains);
     for (size_t i = 0; i < p->n_domains; i++)
@@ -331,14 +330,14 @@ static void get_policy(struct decoder *d, struct policy_conf *p)
     for (size_t i = 0; i < p->n_relay_from && d->ok; i++)
         blocks[i] = get_block(d);
     p->relay_from = blocks;
-    p->has_smart_host = get_bool(d);
-    if (p->has_smart_host) {
-        struct policy_route *via = &p->smart_host;
-        via->via_host = read_lstr(&d->in);
-        via->via_addr = get_addr(d);
-        via->via_port = read_u16(&d->in);
-        want_host(d, via->via_host, &via->via_addr, false);
-        want(d, via->via_port != 0 && via->via_port == via->via_addr.port);
+    p->n_routes = get_bool(d);
+    struct route_rule *rule = d->ok ? arena_new(d->arena, struct route_rule) : NULL;
+    want(d, rule != NULL);
+    if (d->ok && p->n_routes > 0) {
+        rule->via.host = read_lstr(&d->in);
+        rule->via.addr = get_addr(d);
+        want_host(d, rule->via.host, &rule->via.addr, false);
+        p->routes = rule;
     }
     get_domains(d, p);
 }

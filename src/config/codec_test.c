@@ -24,6 +24,7 @@ struct setup {
     struct listener_conf listeners[4];
     struct netblock blocks[3];
     struct netaddr resolvers[2];
+    struct route_rule routes[1];
 };
 
 static void setup_init(struct setup *s)
@@ -48,6 +49,8 @@ static void setup_init(struct setup *s)
     s->c->policy.domains = s->domains;
     s->c->policy.relay_from = s->blocks;
     s->c->listeners = s->listeners;
+    memcpy(s->routes, c->policy.routes, sizeof s->routes);
+    s->c->policy.routes = s->routes;
     s->c->resolvers = s->resolvers;
 }
 
@@ -274,11 +277,11 @@ static void block_of_nothing(struct setup *s)
 }
 static void via_port_0(struct setup *s)
 {
-    s->c->policy.smart_host.via_port = 0;
+    s->routes[0].via.addr.port = 0;
 }
 static void via_nowhere(struct setup *s)
 {
-    s->c->policy.smart_host.via_host = STR_NIL;
+    s->routes[0].via.host = STR_NIL;
 }
 static void hostname_short(struct setup *s)
 {

@@ -55,10 +55,11 @@ static void dump(const struct config *c, struct buf *out)
     }
     for (size_t i = 0; i < c->policy.n_domains; i++)
         dump_domain(&c->policy.domains[i], out);
-    if (c->policy.has_smart_host) {
-        buf_printf(out, "via %.*s", STR_FMT(c->policy.smart_host.via_host));
-        dump_addr(&c->policy.smart_host.via_addr, out);
-        buf_printf(out, " port %u\n", (unsigned)c->policy.smart_host.via_port);
+    for (size_t i = 0; i < c->policy.n_routes; i++) {
+        const struct next_hop *via = &c->policy.routes[i].via;
+        buf_printf(out, "via %.*s", STR_FMT(via->host));
+        dump_addr(&via->addr, out);
+        buf_printf(out, " port %u\n", (unsigned)via->addr.port);
     }
     buf_printf(out, "resolver %d", (int)c->resolver);
     for (size_t i = 0; i < c->n_resolvers; i++) {
@@ -387,7 +388,7 @@ static void test_default(void **state)
         assert_non_null(d);
         assert_true(d->any_user);
         assert_int_equal(d->deliver.uid, is_root ? 5000 : UINT32_MAX);
-        assert_true(policy_maildir(&d->deliver, STR("joe"), d->name, &path));
+        assert_true(policy_maildir(&d->deliver, STR("joe"), d->name, STR_NIL, &path));
         assert_true(str_starts(buf_str(&path), dir) && str_ends(buf_str(&path), STR("/mail/joe")));
         buf_fini(&lua);
         buf_fini(&path);

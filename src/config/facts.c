@@ -521,10 +521,12 @@ static int fact_route(lua_State *L)
     const char *error = value_via(via, &host);
     if (error != NULL)
         facts_bad_text(L, &site, via, error);
-    else if (policy->has_smart_host)
+    else if (policy->n_routes > 0)
         report_error(loader_of(L)->report, at, "a second route is not in this version of Waxwing");
-    policy->has_smart_host = true;
-    policy->smart_host = (struct policy_route){host.name, host.addr, host.addr.port};
+    struct route_rule *rule = loader_alloc(loader_of(L), 1, sizeof *rule);
+    rule->via = (struct next_hop){.host = host.name, .addr = host.addr};
+    policy->routes = rule;
+    policy->n_routes = 1;
     return 0;
 }
 

@@ -182,7 +182,8 @@ static const struct rcpt_row friends[] = {
     {"<joe@example.org>", RCPT_LOCAL},
     {"<nobody@example.org>", RCPT_NO_SUCH_USER},
     {"<joe%elsewhere.example@example.org>", RCPT_NO_SUCH_USER},
-    {"<joe@[192.0.2.1]>", RCPT_BAD_ADDRESS},
+    {"<joe@[192.0.2.1]>", RCPT_RELAY},
+    {"<joe@[127.0.0.1]>", RCPT_BAD_ADDRESS},
     {"<joe>", RCPT_BAD_ADDRESS},
     {"<postmaster>", RCPT_LOCAL},
 };
@@ -198,7 +199,7 @@ static void check_rows(const struct rcpt_row *rows, size_t n, const char *client
         bool had_route;
         int class = NO_PATH;
         if (address_parse_path(str_from_c(rows[i].path), true, &to, &had_route, &rest) == NULL)
-            class = (int)policy_rcpt(&p, &client, &to);
+            class = (int)policy_rcpt(&p, policy_may_relay(&p, &client), &to);
         if (class != rows[i].class)
             fail_msg("%s from %s: %d, not %d", rows[i].path, client_text, class, rows[i].class);
     }
@@ -301,7 +302,8 @@ static const struct route_row routes[] = {
     {"joe", ROUTE_NOWHERE, "", "", "joe", "nowhere"},
     {"", ROUTE_NOWHERE, "", "", "", "nowhere"},
     {"joe@", ROUTE_NOWHERE, "", "", "joe@", "nowhere"},
-    {"joe@[192.0.2.1]", ROUTE_NOWHERE, "", "", "joe@[192.0.2.1]", "nowhere"},
+    {"joe@[192.0.2.1]", ROUTE_HOST, "", "", "joe@[192.0.2.1]", "host:192.0.2.1:25"},
+    {"joe@[127.0.0.1]", ROUTE_NOWHERE, "", "", "joe@[127.0.0.1]", "nowhere"},
 };
 static const struct route_row no_postmaster[] = {
     {"postmaster@any.example", ROUTE_MAILDIR, "postmaster", "any.example", "postmaster@any.example",
@@ -331,12 +333,13 @@ static void assert_text(struct str got, const char *wanted, const char *what, co
 static void check_routes(const struct policy_conf *p, const struct route_row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        char mem[1024], site_mem[256];
+        char mem[4096], site_mem[256];
         struct buf text, site;
         struct route r;
         buf_init_fixed(&text, mem, sizeof mem);
         buf_init_fixed(&site, site_mem, sizeof site_mem);
-        policy_route(p, str_from_c(rows[i].rcpt), &text, &r);
+        struct rcpt one = {.address = str_from_c(rows[i].rcpt)};
+        policy_route(p, &(struct route_ask){.rcpt = &one}, &text, &r);
         policy_site(p, &r, &site);
         if (r.kind != rows[i].kind)
             fail_msg("%s goes by %d, not %d", rows[i].rcpt, (int)r.kind, (int)rows[i].kind);
@@ -354,8 +357,9 @@ static void test_routes(void **state)
     check_routes(&p, routes, ARRAY_LEN(routes));
     p.postmaster = STR_NIL;
     check_routes(&p, no_postmaster, ARRAY_LEN(no_postmaster));
-    p.has_smart_host = true;
-    p.smart_host = (struct policy_route){.via_host = STR("hub.example"), .via_port = 587};
+    static const struct route_rule to_hub = {.via = {.host = NAME("hub.example"), .addr = {.port = 587}}};
+    p.routes = &to_hub;
+    p.n_routes = 1;
     check_routes(&p, smart_host, ARRAY_LEN(smart_host));
 }
 
@@ -400,15 +404,16 @@ static void test_accepted_is_routed(void **state)
         struct address to;
         struct str rest;
         bool had_route;
-        char mem[1024];
+        char mem[4096];
         struct buf text;
         struct route r;
         if (address_parse_path(str_from_c(strangers[i].path), true, &to, &had_route, &rest) != NULL ||
-            policy_rcpt(&p, &client, &to) != RCPT_LOCAL)
+            policy_rcpt(&p, policy_may_relay(&p, &client), &to) != RCPT_LOCAL)
             continue;
         n_local++;
         buf_init_fixed(&text, mem, sizeof mem);
-        policy_route(&p, str_eq(to.text, STR("\"postmaster\"")) ? STR("postmaster") : to.text, &text, &r);
+        struct rcpt one = {.address = to.kind == DOMAIN_NONE ? STR("postmaster") : to.text};
+        policy_route(&p, &(struct route_ask){.rcpt = &one}, &text, &r);
         if (r.kind == ROUTE_NOWHERE)
             fail_msg("%s was accepted and leads nowhere", strangers[i].path);
     }
@@ -428,8 +433,7 @@ static void test_sites(void **state)
     assert_text(buf_str(&site), "lmtp:dovecot.example:24", "site", "");
     buf_reset(&site);
     r.kind = ROUTE_HOST;
-    assert_true(netaddr_parse_ip(STR("2001:db8::25"), 0, &p.smart_host.via_addr));
-    p.smart_host.via_port = 2525;
+    assert_true(netaddr_parse_ip(STR("2001:db8::25"), 2525, &r.via.addr));
     policy_site(&p, &r, &site);
     assert_text(buf_str(&site), "host:[2001:db8::25]:2525", "site", "");
     buf_reset(&site);
@@ -474,19 +478,19 @@ static void test_maildir(void **state)
         struct deliver d = {.kind = DELIVER_MAILDIR, .maildir = str_from_c(rows[i].template)};
         buf_init_fixed(&path, mem, sizeof mem);
         buf_puts(&path, "before ");
-        bool ok = policy_maildir(&d, str_from_c(rows[i].user), str_from_c(rows[i].domain), &path);
+        bool ok = policy_maildir(&d, str_from_c(rows[i].user), str_from_c(rows[i].domain), STR_NIL, &path);
         if (ok != (rows[i].path != NULL))
             fail_msg("row %zu: %d", i, ok);
         assert_text(str_skip(buf_str(&path), 7), ok ? rows[i].path : "", "path", rows[i].template);
     }
     struct deliver d = {.kind = DELIVER_MAILDIR, .maildir = STR("/v/%u")};
-    assert_false(policy_maildir(&d, str_of("a\0b", 3), STR("b"), &(struct buf){0}));
+    assert_false(policy_maildir(&d, str_of("a\0b", 3), STR("b"), STR_NIL, &(struct buf){0}));
     char small[6];
     struct buf out;
     buf_init_fixed(&out, small, sizeof small);
-    assert_true(policy_maildir(&d, STR("abc"), STR("b"), &out));
+    assert_true(policy_maildir(&d, STR("abc"), STR("b"), STR_NIL, &out));
     buf_reset(&out);
-    assert_false(policy_maildir(&d, STR("abcd"), STR("b"), &out)); /* never a path cut short */
+    assert_false(policy_maildir(&d, STR("abcd"), STR("b"), STR_NIL, &out)); /* never a path cut short */
     assert_int_equal(out.n, 0);
 }
 

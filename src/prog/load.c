@@ -324,7 +324,7 @@ static void look_at_mailboxes(const char *name, const struct config *c, struct b
         struct buf why;
         buf_init_fixed(&why, mem, sizeof mem);
         bool is_other = d->deliver.uid != UINT32_MAX;
-        if (d->deliver.kind != DELIVER_MAILDIR || (is_other && geteuid() != 0))
+        if (d->deliver.kind != DELIVER_MAILDIR || d->n_system_users > 0 || (is_other && geteuid() != 0))
             continue; /* who is not root can't look everywhere */
         if (folder_is_open_to(maildir_root(d->deliver.maildir), is_other ? d->deliver.uid : geteuid(),
                               is_other ? d->deliver.gid : getegid(), false, &why))

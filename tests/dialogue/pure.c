@@ -119,9 +119,10 @@ int pure_kind(struct str word)
 
 static enum smtp_reply_id rcpt_verdict(const struct pure *p, const struct address *to)
 {
-    switch (policy_rcpt(&p->policy, &p->client, to)) {
+    switch (policy_rcpt(&p->policy, policy_may_relay(&p->policy, &p->client), to)) {
     case RCPT_LOCAL:
     case RCPT_RELAY:
+    case RCPT_CALLOUT:
         return R_RCPT_OK;
     case RCPT_RELAY_DENIED:
         return R_RELAY_DENIED;

@@ -286,9 +286,12 @@ static struct str root_of(const struct config *conf, const struct ipc_local_job 
     struct str best = STR_NIL;
     for (size_t i = 0; i < conf->policy.n_domains; i++) {
         const struct deliver *d = &conf->policy.domains[i].deliver;
-        if (d->kind != DELIVER_MAILDIR || d->uid != m->uid || d->gid != m->gid)
+        const struct system_user *su = policy_system_user(&conf->policy.domains[i], m->user_name);
+        if (d->kind != DELIVER_MAILDIR || (su != NULL ? su->uid : d->uid) != m->uid ||
+            (su != NULL ? su->gid : d->gid) != m->gid)
             continue;
-        struct str fixed = maildir_root(d->maildir);
+        bool is_home = su != NULL && str_starts(d->maildir, STR("%h"));
+        struct str fixed = is_home ? su->home : maildir_root(d->maildir);
         bool fits = fixed.n > 0 && str_starts(m->maildir, fixed) && m->maildir.n > fixed.n &&
                     (fixed.n == 1 || m->maildir.p[fixed.n] == '/');
         if (fits && fixed.n > best.n)

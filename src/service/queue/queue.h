@@ -342,7 +342,7 @@ void mx_on_lookup(struct queue *q); /* a new channel: ask again */
 void mx_clear(struct queue *q);
 
 /* ---- queue_route.c ---- */
-enum { ROUTE_TEXT = 2048 };
+enum { ROUTE_TEXT = 8192 };
 struct routed { /* slices borrow from the caller's buffers and the configuration */
     struct route route;
     struct str site; /* before roll-up */

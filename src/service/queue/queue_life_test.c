@@ -452,8 +452,9 @@ static void test_reload(void **state)
     w.on_relay_job = script_relay_defers;
     assert_int_equal(test_put(&w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, 1000);
-    w.config2.policy.has_smart_host = true;
-    w.config2.policy.smart_host = (struct policy_route){.via_host = STR("hub.test"), .via_port = 587};
+    static const struct route_rule to_hub = {.via = {.host = {"hub.test", 8}, .addr = {.port = 587}}};
+    w.config2.policy.routes = &to_hub;
+    w.config2.policy.n_routes = 1;
     w.env.config = &w.config2;
     queue_role.reload(w.q, &w.config);
     assert_int_equal(w.n_released, 1);

@@ -27,7 +27,8 @@ void route_rcpt(struct queue *q, struct str rcpt, struct buf *text, struct route
 {
     const struct policy_conf *p = &q->config->policy;
     buf_reset(text);
-    policy_route(p, rcpt, text, &out->route);
+    struct rcpt one = {.address = rcpt};
+    policy_route(p, &(struct route_ask){.rcpt = &one}, text, &out->route);
     size_t at = text->n;
     policy_site(p, &out->route, text);
     out->site = str_skip(buf_str(text), at);

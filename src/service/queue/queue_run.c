@@ -324,11 +324,11 @@ void work_prepare(struct work *w)
         first++;
     struct routed r;
     route_rcpt(q, w->state.rcpts[first].rcpt.address, &text, &r);
-    const struct policy_route *via = &q->config->policy.smart_host;
+    const struct next_hop *via = &r.route.via;
     const struct deliver *d = r.route.deliver;
     bool ok = true;
     w->route = r.route.kind;
-    w->is_lmtp = r.route.kind == ROUTE_LMTP;
+    w->is_lmtp = r.route.kind == ROUTE_LMTP || (r.route.kind == ROUTE_HOST && via->lmtp);
     if (r.route.kind == ROUTE_MX) {
         prepare_mx(w, r.route.domain);
         return;
@@ -339,10 +339,14 @@ void work_prepare(struct work *w)
         result_all(w, RESULT_PERMANENT, ESC(5, 1, 1), STR("there is no such user here any more"));
         return;
     }
+    if (r.route.kind == ROUTE_PIPE) {
+        result_all(w, RESULT_TEMPORARY, ESC(4, 3, 5), STR("no program is run for this address yet"));
+        return;
+    }
     if (r.route.kind == ROUTE_LMTP)
         ok = keep_hop(w, d->lmtp_host, &d->lmtp, d->lmtp.port);
     else if (r.route.kind == ROUTE_HOST)
-        ok = keep_hop(w, via->via_host, &via->via_addr, via->via_port);
+        ok = keep_hop(w, via->host, &via->addr, via->addr.port);
     if (ok)
         run(w);
     else
@@ -514,16 +518,17 @@ static enum err send_local(struct work *w, struct job *j, struct str body, bool 
         return ERR_STALE;
     struct rcpt one = w->state.rcpts[w->portion[j->first]].rcpt;
     one.address = r.route.rcpt;
-    if (!policy_maildir(r.route.deliver, r.route.user, r.route.domain, &path) || !rcpt_put(&one, &rcpts))
+    if (!policy_maildir(r.route.deliver, r.route.user, r.route.domain, r.route.home, &path) ||
+        !rcpt_put(&one, &rcpts))
         return ERR_INVALID;
     struct ipc_local_job m = {
         .token = w->q->token + 1,
         .id = w->id,
         .flags = w->envelope.flags,
         .maildir = buf_str(&path),
-        .user_name = r.route.deliver->user_name,
-        .uid = r.route.deliver->uid,
-        .gid = r.route.deliver->gid,
+        .user_name = r.route.login,
+        .uid = r.route.uid,
+        .gid = r.route.gid,
         .sender = w->envelope.sender,
         .rcpts = buf_str(&rcpts),
         .size = w->envelope.body_size,

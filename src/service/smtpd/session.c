@@ -84,9 +84,11 @@ static void tell(struct session *s, enum event_kind kind, uint64_t id, struct st
 static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
     enum smtp_reply_id id = R_RCPT_OK;
-    switch (policy_rcpt(&s->conf->config->policy, conn_peer(s->conn), ev->rcpt)) {
+    const struct policy_conf *p = &s->conf->config->policy;
+    switch (policy_rcpt(p, policy_may_relay(p, conn_peer(s->conn)), ev->rcpt)) {
     case RCPT_LOCAL:
     case RCPT_RELAY:
+    case RCPT_CALLOUT:
         break;
     case RCPT_RELAY_DENIED:
         id = R_RELAY_DENIED;

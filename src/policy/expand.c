@@ -1,0 +1,302 @@
+/* policy/expand.c: what a recipient becomes when aliases and lists are followed to their ends.
+ *
+ * A queue of addresses, each followed once: what was met before is dropped, so that lists which name each
+ * other end, as in Postfix (a duplicate filter per delivery) and Exim (no router twice for one ancestor).
+ * What differs: a circle that leads to nobody is an error of the configuration and is told so, where Exim
+ * would look for a mailbox of that name and Postfix would drop the mail.
+ *
+ * The hash needs no secret: all addresses but the first come from the configuration.
+ */
+#include "policy/lookup.h"
+
+#include <string.h>
+
+enum { SLOTS_FIRST = 64, KEY_MAX = 2 * SMTP_PATH_MAX };
+
+struct item { /* an address to follow */
+    struct str address, owner;
+    unsigned depth;
+};
+struct work {
+    const struct policy_conf *p;
+    struct arena *a;
+    struct item *items; /* a queue: [next, n_items) is still to do */
+    size_t n_items, next, cap_items;
+    struct expand_target *targets;
+    size_t n_targets, cap_targets;
+    struct str *slots; /* keys met so far, by hash; empty: free */
+    size_t n_keys, n_slots;
+    bool has_alias;   /* something else than redirections was followed */
+    bool has_failed;  /* no memory */
+    const char *over; /* a limit was reached */
+};
+
+/* ---- keys -------------------------------------------------------------------------------------- */
+
+static void put_key(const struct policy_conf *p, struct str address, uint8_t target, struct buf *out)
+{
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX], name_mem[LOOKUP_NAME_MAX];
+    struct buf local, name;
+    buf_init_fixed(&local, mem, sizeof mem);
+    buf_init_fixed(&name, name_mem, sizeof name_mem);
+    if (address_parse(address, true, &a) != NULL || !lookup_user(&a, &local)) {
+        buf_put(out, address);
+        return;
+    }
+    bool is_ours = lookup_domain(p, &a, &name, &o);
+    for (size_t i = 0; i < local.n; i++)
+        buf_putc(out, is_ours ? ascii_lower(local.p[i]) : local.p[i]);
+    buf_putc(out, '@');
+    if (is_ours)
+        buf_put(out, o.home == o.domain ? o.name : o.home->name);
+    else if (!lookup_ascii(p, a.domain, out))
+        buf_put(out, a.domain);
+    if (target != 0)
+        buf_printf(out, "|%u", (unsigned)target);
+}
+
+void policy_rcpt_key(const struct policy_conf *p, const struct rcpt *r, struct buf *out)
+{
+    put_key(p, r->address, r->target, out);
+}
+
+static size_t slot_of(const struct str *slots, size_t n, struct str key)
+{
+    size_t i = (size_t)str_ihash(key, 0) & (n - 1);
+    while (slots[i].n > 0 && !str_eq(slots[i], key))
+        i = (i + 1) & (n - 1);
+    return i;
+}
+
+static bool grow_slots(struct work *w)
+{
+    size_t n = w->n_slots == 0 ? SLOTS_FIRST : w->n_slots * 2;
+    struct str *slots = arena_alloc_array(w->a, n, sizeof *slots);
+    if (slots == NULL)
+        return false;
+    for (size_t i = 0; i < w->n_slots; i++) {
+        if (w->slots[i].n > 0)
+            slots[slot_of(slots, n, w->slots[i])] = w->slots[i];
+    }
+    w->slots = slots;
+    w->n_slots = n;
+    return true;
+}
+
+/* kind: '@' an address that was followed, '=' a final recipient. */
+static bool is_new(struct work *w, char kind, struct str address, uint8_t target)
+{
+    char mem[KEY_MAX];
+    struct buf key;
+    buf_init_fixed(&key, mem, sizeof mem);
+    buf_putc(&key, kind);
+    put_key(w->p, address, target, &key);
+    if (key.failed || (w->n_keys * 2 >= w->n_slots && !grow_slots(w))) {
+        w->has_failed = true;
+        return false;
+    }
+    size_t i = slot_of(w->slots, w->n_slots, buf_str(&key));
+    if (w->slots[i].n > 0)
+        return false;
+    if (!arena_str(w->a, buf_str(&key), &w->slots[i])) {
+        w->has_failed = true;
+        return false;
+    }
+    w->n_keys++;
+    return true;
+}
+
+/* ---- lists ------------------------------------------------------------------------------------- */
+
+/* Room for one more; NULL without memory. The old list stays in the arena: at most as much again. */
+static void *more(struct work *w, void *list, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return list;
+    size_t wider = *cap == 0 ? 16 : *cap * 2;
+    void *fresh = arena_alloc_array(w->a, wider, size);
+    if (fresh == NULL) {
+        w->has_failed = true;
+        return NULL;
+    }
+    if (n > 0)
+        memcpy(fresh, list, n * size);
+    *cap = wider;
+    return fresh;
+}
+
+static void follow(struct work *w, struct str address, struct str owner, unsigned depth)
+{
+    if (!is_new(w, '@', address, 0))
+        return;
+    if (depth > EXPAND_DEPTH_MAX)
+        w->over = "the alias leads on too often: more than 20 steps";
+    else if (w->n_items >= EXPAND_TARGETS_MAX)
+        w->over = "the alias leads to too many addresses: more than 10000";
+    struct item *items = w->over != NULL ? NULL : more(w, w->items, w->n_items, &w->cap_items, sizeof *items);
+    if (items == NULL)
+        return;
+    w->items = items;
+    items[w->n_items++] = (struct item){address, owner, depth};
+}
+
+static void add_target(struct work *w, struct str address, struct str owner, uint8_t target)
+{
+    if (!is_new(w, '=', address, target))
+        return;
+    if (w->n_targets >= EXPAND_TARGETS_MAX) {
+        w->over = "the alias leads to too many addresses: more than 10000";
+        return;
+    }
+    struct expand_target *list = more(w, w->targets, w->n_targets, &w->cap_targets, sizeof *list);
+    if (list == NULL)
+        return;
+    w->targets = list;
+    list[w->n_targets++] = (struct expand_target){
+        .address = address, .owner = owner, .target = target, .flags = RCPT_IS_EXPANDED};
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+static struct str full_address(struct work *w, struct str local, struct str domain)
+{
+    char mem[SMTP_PATH_MAX + SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf text;
+    struct str out = STR_NIL;
+    buf_init_fixed(&text, mem, sizeof mem);
+    address_format(local, domain, &text);
+    if (text.failed || !arena_str(w->a, buf_str(&text), &out))
+        w->has_failed = true;
+    return out;
+}
+
+/* "\joe" within the alias joe means the mailbox of the address that led here, with its plus part. */
+static struct str own_mailbox(const struct item *it, const struct alias *alias, struct str wanted)
+{
+    bool is_own = wanted.n > alias->name.n && wanted.p[alias->name.n] == '@' &&
+                  str_ieq(str_slice(wanted, 0, alias->name.n), alias->name);
+    return is_own ? it->address : wanted;
+}
+
+static void follow_alias(struct work *w, const struct item *it, const struct alias *alias)
+{
+    struct str owner = alias->owner.n > 0 ? alias->owner : it->owner;
+    unsigned n_pipes = 0;
+    w->has_alias = true;
+    for (size_t i = 0; i < alias->n_targets && !w->has_failed && w->over == NULL; i++) {
+        const struct alias_target *t = &alias->targets[i];
+        switch (t->kind) {
+        case ALIAS_ADDRESS:
+            follow(w, t->text, owner, it->depth + 1);
+            break;
+        case ALIAS_SELF:
+            add_target(w, own_mailbox(it, alias, t->text), owner, 0);
+            break;
+        case ALIAS_PIPE:
+            add_target(w, it->address, owner, (uint8_t)++n_pipes);
+            break;
+        }
+    }
+}
+
+static void redirect(struct work *w, const struct item *it, const struct ours *o, struct str to)
+{
+    if (str_chr(to, '@') == STR_NPOS)
+        to = full_address(w, to, o->home == o->domain ? o->name : o->home->name);
+    if (!w->has_failed)
+        follow(w, to, it->owner, it->depth + 1);
+}
+
+static bool is_postmaster_here(const struct work *w, const struct address *a, struct str local)
+{
+    return str_ieq(local, STR("postmaster")) &&
+           (a->kind == DOMAIN_NONE ||
+            (a->kind == DOMAIN_LITERAL && lookup_is_own_address(w->p, &a->literal)));
+}
+
+static void step(struct work *w, const struct item *it)
+{
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX], name_mem[LOOKUP_NAME_MAX];
+    struct buf local, name;
+    buf_init_fixed(&local, mem, sizeof mem);
+    buf_init_fixed(&name, name_mem, sizeof name_mem);
+    bool is_address = address_parse(it->address, true, &a) == NULL;
+    bool is_bare = !is_address && str_chr(it->address, '@') == STR_NPOS;
+    if (is_bare)
+        a = (struct address){.text = it->address, .local = it->address};
+    if ((!is_address && !is_bare) || !lookup_user(&a, &local)) {
+        add_target(w, it->address, it->owner, 0);
+        return;
+    }
+    if (!lookup_domain(w->p, &a, &name, &o)) {
+        const struct local_domain *d =
+            is_postmaster_here(w, &a, buf_str(&local)) ? lookup_postmaster_domain(w->p) : NULL;
+        if (d != NULL) {
+            o = (struct ours){d, d, str_eq(d->name, STR("*")) ? w->p->hostname : d->name};
+            redirect(w, it, &o, w->p->postmaster.n > 0 ? w->p->postmaster : STR("postmaster"));
+        } else if (is_postmaster_here(w, &a, buf_str(&local)) && w->p->postmaster.n > 0) {
+            follow(w, w->p->postmaster, it->owner, it->depth + 1);
+        } else {
+            add_target(w, it->address, it->owner, 0);
+        }
+        return;
+    }
+    struct found f = lookup_local(w->p, &o, buf_str(&local), it->address, LOOKUP_USE_ALIASES);
+    if (f.kind == FOUND_ALIAS)
+        follow_alias(w, it, f.alias);
+    else if (f.kind == FOUND_REDIRECT)
+        redirect(w, it, &o, f.redirect);
+    else /* a user; or nobody any more, which policy_route() will say */
+        add_target(w, it->address, it->owner, 0);
+}
+
+bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct arena *a, struct expansion *out)
+{
+    struct work w = {.p = p, .a = a};
+    *out = (struct expansion){.kind = EXPAND_NONE};
+    if ((in->flags & RCPT_IS_EXPANDED) != 0 || in->target != 0)
+        return true;
+    follow(&w, in->address, STR_NIL, 0);
+    while (w.next < w.n_items && !w.has_failed && w.over == NULL) {
+        struct item it = w.items[w.next++];
+        step(&w, &it);
+    }
+    if (w.has_failed)
+        return false;
+    if (w.over != NULL) {
+        *out = (struct expansion){.kind = EXPAND_FAILED, .esc = ESC(4, 3, 5), .phrase = w.over};
+    } else if (w.has_alias && w.n_targets == 0) {
+        *out = (struct expansion){.kind = EXPAND_FAILED,
+                                  .esc = ESC(5, 4, 6),
+                                  .phrase = "the alias leads in a circle and to nobody"};
+    } else if (w.has_alias) {
+        *out = (struct expansion){.kind = EXPAND_ALIAS, .targets = w.targets, .n_targets = w.n_targets};
+    }
+    return true;
+}
+
+const struct deliver *policy_pipe(const struct policy_conf *p, struct str address, uint8_t target)
+{
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX], name_mem[LOOKUP_NAME_MAX];
+    struct buf local, name;
+    buf_init_fixed(&local, mem, sizeof mem);
+    buf_init_fixed(&name, name_mem, sizeof name_mem);
+    if (target == 0 || address_parse(address, true, &a) != NULL || !lookup_user(&a, &local) ||
+        !lookup_domain(p, &a, &name, &o))
+        return NULL;
+    struct found f = lookup_local(p, &o, buf_str(&local), address, LOOKUP_USE_ALIASES);
+    if (f.kind != FOUND_ALIAS)
+        return NULL;
+    unsigned n = 0;
+    for (size_t i = 0; i < f.alias->n_targets; i++) {
+        if (f.alias->targets[i].kind == ALIAS_PIPE && ++n == target)
+            return f.alias->targets[i].pipe;
+    }
+    return NULL;
+}

@@ -1,0 +1,325 @@
+/* policy/route.c: where a recipient goes, and what its destination is called. */
+#include "policy/lookup.h"
+
+enum { REDIRECTIONS_MAX = 4, ROUTE_TEXT_MAX = 4096, SMTP_PORT = 25 };
+
+struct routing {
+    const struct policy_conf *p;
+    const struct route_ask *ask;
+    struct buf *text;
+    struct route *out;
+};
+
+/* ---- users of ours ----------------------------------------------------------------------------- */
+
+static struct str put_lower(struct buf *text, struct str s)
+{
+    size_t at = text->n;
+    for (size_t i = 0; i < s.n; i++)
+        buf_putc(text, ascii_lower(s.p[i]));
+    return str_skip(buf_str(text), at);
+}
+
+/* Who the process becomes that writes the mail of this user. */
+static void set_owner(const struct local_domain *home, struct route *out)
+{
+    const struct system_user *su = policy_system_user(home, out->user);
+    out->login = su != NULL ? su->name : out->deliver->user_name;
+    out->uid = su != NULL ? su->uid : out->deliver->uid;
+    out->gid = su != NULL ? su->gid : out->deliver->gid;
+    out->home = su != NULL ? su->home : STR_NIL;
+}
+
+static void pass_on(const struct ours *o, struct str rcpt, struct route *out)
+{
+    out->rcpt = rcpt;
+    out->domain = o->name;
+    out->kind = o->home->relay == DOMAIN_RELAY_MX ? ROUTE_MX : ROUTE_HOST;
+    out->is_backup = out->kind == ROUTE_MX;
+    out->via = o->home->via;
+}
+
+/* The user's mailbox has the name of its home domain: an address in a same_as domain is written anew. */
+static void route_to_user(struct routing *r, const struct ours *o, const struct found *f, struct str rcpt)
+{
+    struct route *out = r->out;
+    if (o->home->relay != DOMAIN_ENDS_HERE) {
+        pass_on(o, rcpt, out);
+        return;
+    }
+    out->deliver = &o->home->deliver;
+    out->domain = o->home == o->domain ? o->name : o->home->name;
+    out->user = put_lower(r->text, f->user);
+    out->detail = f->detail.n > 0 ? put_lower(r->text, f->detail) : STR_NIL;
+    out->rcpt = rcpt;
+    if (o->home != o->domain) {
+        char mem[SMTP_LOCAL_PART_TAKEN_MAX + 1];
+        struct buf local;
+        size_t at = r->text->n;
+        buf_init_fixed(&local, mem, sizeof mem);
+        buf_put(&local, out->user);
+        if (out->detail.n > 0) {
+            /* f's slices lie in the address: the octet between them is the one that parts them */
+            buf_putc(&local, f->user.p[f->user.n]);
+            buf_put(&local, out->detail);
+        }
+        address_format(buf_str(&local), out->domain, r->text);
+        out->rcpt = str_skip(buf_str(r->text), at);
+    }
+    set_owner(o->home, out);
+    switch (out->deliver->kind) {
+    case DELIVER_NONE:
+        out->kind = ROUTE_NOWHERE;
+        break;
+    case DELIVER_MAILDIR:
+        out->kind = ROUTE_MAILDIR;
+        break;
+    case DELIVER_LMTP:
+        out->kind = ROUTE_LMTP;
+        break;
+    case DELIVER_PIPE:
+        out->kind = ROUTE_PIPE;
+        break;
+    }
+}
+
+static struct str with_domain(struct routing *r, struct str user, struct str domain)
+{
+    size_t at = r->text->n;
+    address_format(user, domain, r->text);
+    return str_skip(buf_str(r->text), at);
+}
+
+/* One step for a name of ours. Returns an address to go on with, or the empty slice when *out is final (it is
+ * ROUTE_NOWHERE until something is found). */
+static struct str route_local(struct routing *r, const struct ours *o, struct str local, struct str rcpt)
+{
+    struct found f = lookup_local(r->p, o, local, rcpt, 0);
+    switch (f.kind) {
+    case FOUND_USER:
+        route_to_user(r, o, &f, rcpt);
+        return STR_NIL;
+    case FOUND_REDIRECT:
+        if (str_chr(f.redirect, '@') != STR_NPOS)
+            return f.redirect;
+        if (!str_ieq(f.redirect, local)) /* "*" has no name of its own: the address's domain is meant */
+            return with_domain(r, f.redirect, o->home == o->domain ? o->name : o->home->name);
+        return STR_NIL;
+    case FOUND_ALIAS: /* not asked for */
+    case FOUND_NOTHING:
+        break;
+    }
+    return STR_NIL;
+}
+
+/* A bare <postmaster>, or one at an address literal of ours. */
+static struct str route_postmaster(struct routing *r)
+{
+    const struct local_domain *d = lookup_postmaster_domain(r->p);
+    if (r->p->postmaster.n > 0)
+        return r->p->postmaster;
+    if (d == NULL)
+        return STR_NIL;
+    return with_domain(r, STR("postmaster"), str_eq(d->name, STR("*")) ? r->p->hostname : d->name);
+}
+
+/* ---- foreign domains --------------------------------------------------------------------------- */
+
+struct subject { /* an address that patterns are held against */
+    bool is_null;
+    struct str domain; /* A-labels; a literal as it is */
+    struct str local;
+};
+
+static bool matches(const struct pattern *pattern, const struct subject *s)
+{
+    switch (pattern->kind) {
+    case PATTERN_ANY:
+        return true;
+    case PATTERN_NULL:
+        return s->is_null;
+    case PATTERN_DOMAIN:
+        return !s->is_null && str_ieq(s->domain, pattern->domain);
+    case PATTERN_SUBDOMAINS:
+        return s->domain.n > pattern->domain.n + 1 && str_iends(s->domain, pattern->domain) &&
+               s->domain.p[s->domain.n - pattern->domain.n - 1] == '.';
+    case PATTERN_ADDRESS:
+        return !s->is_null && str_ieq(s->domain, pattern->domain) && str_ieq(s->local, pattern->local);
+    }
+    must_not_reach();
+}
+
+/* mem keeps what could not be borrowed. */
+static struct subject subject_of(const struct policy_conf *p, struct str address, struct buf *mem)
+{
+    struct subject s = {.is_null = address.n == 0};
+    struct address a;
+    if (s.is_null || address_parse(address, true, &a) != NULL)
+        return s;
+    size_t at = mem->n;
+    if (lookup_ascii(p, a.domain, mem))
+        s.domain = str_skip(buf_str(mem), at);
+    at = mem->n;
+    if (lookup_user(&a, mem))
+        s.local = str_skip(buf_str(mem), at);
+    return s;
+}
+
+static const struct route_rule *find_rule(const struct routing *r, struct str rcpt)
+{
+    char mem[2 * (LOOKUP_NAME_MAX + SMTP_LOCAL_PART_TAKEN_MAX)];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    if (r->p->n_routes == 0)
+        return NULL;
+    struct subject from = subject_of(r->p, r->ask->sender, &text);
+    struct subject to = subject_of(r->p, rcpt, &text);
+    for (size_t i = 0; i < r->p->n_routes; i++) {
+        const struct route_rule *rule = &r->p->routes[i];
+        if (matches(&rule->to, &to) && matches(&rule->from, &from) &&
+            (rule->tag.n == 0 || str_eq(rule->tag, r->ask->tag)))
+            return rule;
+    }
+    return NULL;
+}
+
+static void route_abroad(struct routing *r, const struct address *to)
+{
+    struct route *out = r->out;
+    const struct route_rule *rule = find_rule(r, to->text);
+    out->rcpt = to->text;
+    out->source = rule != NULL ? rule->source : NULL;
+    if (rule != NULL && !rule->is_mx) { /* a smart host takes literals too, as Postfix's relayhost does */
+        out->kind = ROUTE_HOST;
+        out->via = rule->via;
+        return;
+    }
+    size_t at = r->text->n;
+    if (to->kind == DOMAIN_NAME && lookup_ascii(r->p, to->domain, r->text)) {
+        out->kind = ROUTE_MX;
+        out->domain = str_skip(buf_str(r->text), at);
+    } else if (to->literal.kind != NETADDR_NONE && !netaddr_is_loopback(&to->literal) &&
+               !netaddr_is_any(&to->literal)) {
+        out->kind = ROUTE_HOST;
+        out->via.addr = to->literal;
+        out->via.addr.port = r->p->mx_port != 0 ? r->p->mx_port : SMTP_PORT;
+    }
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+static struct str route_step(struct routing *r, struct str rcpt)
+{
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf user;
+    if (str_chr(rcpt, '@') == STR_NPOS)
+        return str_ieq(rcpt, STR("postmaster")) ? route_postmaster(r) : STR_NIL;
+    if (address_parse(rcpt, true, &a) != NULL)
+        return STR_NIL;
+    buf_init_fixed(&user, mem, sizeof mem);
+    bool has_user = lookup_user(&a, &user);
+    if (lookup_domain(r->p, &a, r->text, &o))
+        return has_user ? route_local(r, &o, buf_str(&user), rcpt) : STR_NIL;
+    if (a.kind != DOMAIN_LITERAL || !lookup_is_own_address(r->p, &a.literal)) {
+        route_abroad(r, &a);
+        return STR_NIL;
+    }
+    return has_user && str_ieq(buf_str(&user), STR("postmaster")) ? route_postmaster(r) : STR_NIL;
+}
+
+static bool route_to_pipe(struct routing *r, const struct rcpt *rcpt)
+{
+    struct route *out = r->out;
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf user;
+    const struct deliver *pipe = policy_pipe(r->p, rcpt->address, rcpt->target);
+    buf_init_fixed(&user, mem, sizeof mem);
+    if (pipe == NULL || address_parse(rcpt->address, true, &a) != NULL || !lookup_user(&a, &user) ||
+        !lookup_domain(r->p, &a, r->text, &o))
+        return false;
+    struct found f = lookup_local(r->p, &o, buf_str(&user), a.text, LOOKUP_USE_ALIASES);
+    must(f.kind == FOUND_ALIAS); /* it has a pipe */
+    struct str name = f.alias->name;
+    out->kind = ROUTE_PIPE;
+    out->deliver = pipe;
+    out->domain = o.name;
+    out->user =
+        put_lower(r->text, str_slice(buf_str(&user), 0, name.n)); /* it begins with the alias's name */
+    out->detail = put_lower(r->text, str_skip(buf_str(&user), name.n + 1));
+    out->login = pipe->user_name;
+    out->uid = pipe->uid;
+    out->gid = pipe->gid;
+    return true;
+}
+
+void policy_route(const struct policy_conf *p, const struct route_ask *ask, struct buf *text,
+                  struct route *out)
+{
+    /* The room is made before the first slice, so that no later append moves it. */
+    must(buf_reserve(text, ROUTE_TEXT_MAX));
+    struct routing r = {p, ask, text, out};
+    struct str at = ask->rcpt->address;
+    *out = (struct route){.kind = ROUTE_NOWHERE, .rcpt = at, .uid = UINT32_MAX, .gid = UINT32_MAX};
+    if (ask->rcpt->target != 0) {
+        (void)route_to_pipe(&r, ask->rcpt);
+        return;
+    }
+    for (unsigned i = 0; i <= REDIRECTIONS_MAX && at.n > 0; i++)
+        at = route_step(&r, at);
+}
+
+/* ---- sites ------------------------------------------------------------------------------------- */
+
+static void put_host(struct str host, const struct netaddr *addr, struct buf *out)
+{
+    if (host.n == 0) {
+        netaddr_format(addr, out);
+        return;
+    }
+    buf_put(out, host);
+    buf_printf(out, ":%u", (unsigned)addr->port);
+}
+
+static void put_source(const struct route *r, struct buf *out)
+{
+    if (r->source == NULL)
+        return;
+    buf_puts(out, " from ");
+    buf_put(out, r->source->name);
+}
+
+void policy_site(const struct policy_conf *p, const struct route *r, struct buf *out)
+{
+    UNUSED(p);
+    switch (r->kind) {
+    case ROUTE_MAILDIR:
+        buf_puts(out, "maildir:");
+        buf_put(out, r->login.n > 0 ? r->login : r->deliver->maildir);
+        break;
+    case ROUTE_LMTP:
+        buf_puts(out, "lmtp:");
+        put_host(r->deliver->lmtp_host, &r->deliver->lmtp, out);
+        break;
+    case ROUTE_HOST:
+        buf_puts(out, r->via.lmtp ? "lmtp:" : "host:");
+        put_host(r->via.host, &r->via.addr, out);
+        put_source(r, out);
+        break;
+    case ROUTE_MX:
+        buf_puts(out, "mx:");
+        buf_put(out, r->domain);
+        put_source(r, out);
+        break;
+    case ROUTE_PIPE:
+        buf_puts(out, "pipe:");
+        buf_put(out, r->deliver->argv[0]);
+        break;
+    case ROUTE_NOWHERE:
+        buf_puts(out, "nowhere");
+        break;
+    }
+}
