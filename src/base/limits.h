@@ -77,6 +77,9 @@ enum limits {
     CONFIG_LISTENERS_MAX = 64,
     CONFIG_ROUTES_MAX = 10000,
     CONFIG_USERS_MAX = 1000000,
+    CONFIG_ALIASES_MAX = 1000000, /* targets of all aliases together */
+    CONFIG_SOURCES_MAX = 64,
+    CONFIG_SOURCE_ADDRESSES_MAX = 64, /* of one source */
 
     /* Processes */
     ROLE_SMTPD_MAX = 32,

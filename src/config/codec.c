@@ -4,18 +4,19 @@
  * users is mapped once and shared by all roles) and trusts nothing: what config_load() would refuse, it
  * refuses.
  */
+#include "config/codec.h"
 #include "base/limits.h"
-#include "config/config.h"
 #include "config/schema.h"
+#include "config/shared.h"
 #include "config/values.h"
 
 #include <string.h>
 
-enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 1, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
+enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 2, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
 /* ---- encode ------------------------------------------------------------------------------------ */
 
-static void put_addr(struct buf *b, const struct netaddr *a)
+void codec_put_addr(struct buf *b, const struct netaddr *a)
 {
     buf_put_u8(b, (uint8_t)a->kind);
     switch (a->kind) {
@@ -37,51 +38,69 @@ static void put_addr(struct buf *b, const struct netaddr *a)
     }
 }
 
-static void put_deliver(struct buf *b, const struct deliver *d)
+void codec_put_hop(struct buf *b, const struct next_hop *h)
 {
-    buf_put_u8(b, (uint8_t)d->kind);
-    if (d->kind == DELIVER_MAILDIR) {
-        buf_put_lstr(b, d->maildir);
-        buf_put_lstr(b, d->user_name);
-        buf_put_u32(b, d->uid);
-        buf_put_u32(b, d->gid);
-    } else {
-        put_addr(b, &d->lmtp);
-        buf_put_lstr(b, d->lmtp_host);
+    buf_put_u8(b, h->lmtp);
+    buf_put_lstr(b, h->host);
+    codec_put_addr(b, &h->addr);
+}
+
+static void put_blocks(struct buf *b, const struct netblock *list, size_t n)
+{
+    buf_put_u32(b, (uint32_t)n);
+    for (size_t i = 0; i < n; i++) {
+        codec_put_addr(b, &list[i].addr);
+        buf_put_u8(b, list[i].bits);
     }
 }
 
-static void put_domain(struct buf *b, const struct local_domain *d)
+static void put_pattern(struct buf *b, const struct pattern *p)
 {
-    buf_put_lstr(b, d->name);
-    buf_put_lstr(b, d->same_as);
-    if (d->same_as.n > 0)
-        return; /* the rest is the other domain's */
-    buf_put_u8(b, d->any_user);
-    buf_put_u32(b, (uint32_t)d->n_users);
-    for (size_t i = 0; i < d->n_users; i++)
-        buf_put_lstr(b, d->users[i]);
-    buf_put_lstr(b, d->catchall);
-    put_deliver(b, &d->deliver);
+    buf_put_u8(b, (uint8_t)p->kind);
+    buf_put_lstr(b, p->domain);
+    buf_put_lstr(b, p->local);
 }
 
 static void put_policy(struct buf *b, const struct policy_conf *p)
 {
     buf_put_lstr(b, p->hostname);
     buf_put_lstr(b, p->postmaster);
-    buf_put_u32(b, (uint32_t)p->n_relay_from);
-    for (size_t i = 0; i < p->n_relay_from; i++) {
-        put_addr(b, &p->relay_from[i].addr);
-        buf_put_u8(b, p->relay_from[i].bits);
+    put_blocks(b, p->relay_from, p->n_relay_from);
+    buf_put_u32(b, (uint32_t)p->n_sources);
+    for (size_t i = 0; i < p->n_sources; i++) {
+        const struct source_pool *s = &p->sources[i];
+        buf_put_lstr(b, s->name);
+        buf_put_lstr(b, s->helo);
+        buf_put_u32(b, (uint32_t)s->n_addrs);
+        for (size_t k = 0; k < s->n_addrs; k++)
+            codec_put_addr(b, &s->addrs[k]);
     }
-    buf_put_u8(b, (uint8_t)p->n_routes);
-    if (p->n_routes > 0) {
-        buf_put_lstr(b, p->routes[0].via.host);
-        put_addr(b, &p->routes[0].via.addr);
+    buf_put_u32(b, (uint32_t)p->n_routes);
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const struct route_rule *r = &p->routes[i];
+        put_pattern(b, &r->from);
+        put_pattern(b, &r->to);
+        buf_put_lstr(b, r->tag);
+        buf_put_lstr(b, r->source != NULL ? r->source->name : STR_NIL);
+        buf_put_u8(b, r->is_mx);
+        if (!r->is_mx)
+            codec_put_hop(b, &r->via);
     }
-    buf_put_u32(b, (uint32_t)p->n_domains);
-    for (size_t i = 0; i < p->n_domains; i++)
-        put_domain(b, &p->domains[i]);
+    codec_put_domains(b, p);
+}
+
+static void put_listener(struct buf *b, const struct listener_conf *l)
+{
+    codec_put_addr(b, &l->addr);
+    buf_put_u8(b, l->lmtp);
+    buf_put_u8(b, l->is_submit);
+    buf_put_u8(b, l->submission);
+    buf_put_u8(b, l->has_proxy);
+    put_blocks(b, l->proxy_from, l->n_proxy_from);
+    buf_put_lstr(b, l->tag);
+    buf_put_lstr(b, l->tag_header);
+    buf_put_u8(b, (uint8_t)l->greet_delay_s);
+    buf_put_u8(b, l->normalize);
 }
 
 bool config_encode(const struct config *c, struct buf *out)
@@ -99,42 +118,33 @@ bool config_encode(const struct config *c, struct buf *out)
     buf_put_u8(out, (uint8_t)c->resolver);
     buf_put_u32(out, (uint32_t)c->n_resolvers);
     for (size_t i = 0; i < c->n_resolvers; i++)
-        put_addr(out, &c->resolvers[i]);
+        codec_put_addr(out, &c->resolvers[i]);
     buf_put_lstr(out, c->trust_anchor);
     buf_put_lstr(out, c->root_hints);
     buf_put_u32(out, (uint32_t)c->n_listeners);
-    for (size_t i = 0; i < c->n_listeners; i++) {
-        put_addr(out, &c->listeners[i].addr);
-        buf_put_u8(out, c->listeners[i].lmtp);
-    }
+    for (size_t i = 0; i < c->n_listeners; i++)
+        put_listener(out, &c->listeners[i]);
+    put_blocks(out, c->xclient_from, c->n_xclient_from);
+    put_blocks(out, c->etrn_from, c->n_etrn_from);
+    buf_put_lstr(out, c->verp);
+    buf_put_lstr(out, c->arf);
     put_policy(out, &c->policy);
     return !out->failed;
 }
 
 /* ---- decode ------------------------------------------------------------------------------------ */
 
-struct decoder {
-    struct reader in;
-    struct arena *arena;
-    bool ok; /* what was read so far makes sense; the reader's own failure counts too */
-};
-
-static void want(struct decoder *d, bool cond)
-{
-    d->ok = d->ok && cond && !d->in.failed;
-}
-
-static bool get_bool(struct decoder *d)
+bool codec_get_bool(struct decoder *d)
 {
     uint8_t v = read_u8(&d->in);
-    want(d, v <= 1);
+    codec_want(d, v <= 1);
     return v == 1;
 }
 
-static struct str get_str(struct decoder *d, const char *(*error_of)(struct str))
+struct str codec_get_str(struct decoder *d, const char *(*error_of)(struct str))
 {
     struct str s = read_lstr(&d->in);
-    want(d, error_of(s) == NULL);
+    codec_want(d, error_of(s) == NULL);
     return s;
 }
 
@@ -153,12 +163,12 @@ static bool is_lower(struct str s)
     return true;
 }
 
-static const char *lower_domain_error(struct str s)
+const char *codec_lower_domain_error(struct str s)
 {
-    return is_lower(s) && domain_is_valid(s, true) ? NULL : "";
+    return is_lower(s) && domain_is_valid(s, false) ? NULL : "";
 }
 
-static const char *lower_user_error(struct str s)
+const char *codec_lower_user_error(struct str s)
 {
     return is_lower(s) ? value_user_error(s) : "";
 }
@@ -168,38 +178,57 @@ static const char *hostname_error(struct str s)
     return is_lower(s) ? value_hostname_error(s) : "";
 }
 
-static const char *mailbox_or_nothing_error(struct str s)
+static const char *hostname_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : hostname_error(s);
+}
+
+const char *codec_mailbox_or_nothing_error(struct str s)
 {
     return s.n == 0 ? NULL : value_mailbox_error(s);
 }
 
-static const char *catchall_error(struct str s)
+static const char *user_or_nothing_error(struct str s)
 {
-    return str_chr(s, '@') == STR_NPOS && s.n > 0 ? lower_user_error(s) : mailbox_or_nothing_error(s);
+    return s.n == 0 ? NULL : codec_lower_user_error(s);
 }
 
-static const char *login_error(struct str s)
+static const char *tag_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_tag_error(s);
+}
+
+static const char *lower_tag_error(struct str s)
+{
+    return is_lower(s) ? value_tag_error(s) : "";
+}
+
+static const char *field_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_field_error(s);
+}
+
+const char *codec_no_ctl_error(struct str s)
 {
     return str_has_ctl(s) ? "" : NULL;
 }
 
-/* A list of n elements of which each takes at least size_min octets; NULL when that can't be. */
-static void *get_list(struct decoder *d, size_t max, size_t size_min, size_t size, size_t *out_n)
+void *codec_get_list(struct decoder *d, size_t max, size_t size_min, size_t size, size_t *out_n)
 {
     uint32_t n = read_u32(&d->in);
-    want(d, n <= max && n <= d->in.rest.n / size_min);
+    codec_want(d, n <= max && n <= d->in.rest.n / size_min);
     void *list = d->ok ? arena_alloc_array(d->arena, n, size) : NULL;
-    want(d, list != NULL);
+    codec_want(d, list != NULL);
     *out_n = d->ok ? n : 0;
     return list;
 }
 
-static struct netaddr get_addr(struct decoder *d)
+struct netaddr codec_get_addr(struct decoder *d)
 {
     struct netaddr a = {.kind = NETADDR_NONE};
     uint8_t kind = read_u8(&d->in);
     struct str bytes;
-    want(d, kind <= NETADDR_UNIX);
+    codec_want(d, kind <= NETADDR_UNIX);
     if (!d->ok)
         return a;
     a.kind = (enum netaddr_kind)kind;
@@ -217,129 +246,114 @@ static struct netaddr get_addr(struct decoder *d)
         break;
     case NETADDR_UNIX:
         bytes = read_lstr(&d->in);
-        want(d, str_starts(bytes, STR("/")) && netaddr_parse(bytes, 0, &a));
+        codec_want(d, str_starts(bytes, STR("/")) && netaddr_parse(bytes, 0, &a));
         break;
     }
-    want(d, true);
+    codec_want(d, true);
     return a;
 }
 
-static bool is_ip(const struct netaddr *a)
+bool codec_is_ip(const struct netaddr *a)
 {
     return a->kind == NETADDR_IP4 || a->kind == NETADDR_IP6;
 }
 
 static struct netblock get_block(struct decoder *d)
 {
-    struct netblock b = {.addr = get_addr(d)};
+    struct netblock b = {.addr = codec_get_addr(d)};
     b.bits = read_u8(&d->in);
-    want(d, is_ip(&b.addr) && b.addr.port == 0 && b.addr.scope == 0 && b.bits > 0 &&
-                b.bits <= (b.addr.kind == NETADDR_IP4 ? 32 : 128));
+    codec_want(d, codec_is_ip(&b.addr) && b.addr.port == 0 && b.addr.scope == 0 && b.bits > 0 &&
+                      b.bits <= (b.addr.kind == NETADDR_IP4 ? 32 : 128));
     for (size_t i = b.bits; d->ok && i < 128; i++)
-        want(d, (b.addr.ip[i / 8] & (0x80u >> (i % 8))) == 0);
+        codec_want(d, (b.addr.ip[i / 8] & (0x80u >> (i % 8))) == 0);
     return b;
 }
 
 /* A host by name, then addr holds only the port; or by address, then name is empty. */
-static void want_host(struct decoder *d, struct str name, const struct netaddr *addr, bool may_be_unix)
+struct next_hop codec_get_hop(struct decoder *d)
 {
-    if (name.n > 0)
-        want(d, addr->kind == NETADDR_NONE && addr->port != 0 && domain_is_valid(name, false));
+    struct next_hop h = {.lmtp = codec_get_bool(d)};
+    h.host = read_lstr(&d->in);
+    h.addr = codec_get_addr(d);
+    if (h.host.n > 0)
+        codec_want(d, h.addr.kind == NETADDR_NONE && h.addr.port != 0 &&
+                          codec_lower_domain_error(h.host) == NULL);
     else
-        want(d, (is_ip(addr) && addr->port != 0) || (may_be_unix && addr->kind == NETADDR_UNIX));
+        codec_want(d, (codec_is_ip(&h.addr) && h.addr.port != 0) || h.addr.kind == NETADDR_UNIX);
+    return h;
 }
 
-static struct deliver get_deliver(struct decoder *d)
+static const struct netblock *get_blocks(struct decoder *d, size_t *out_n)
 {
-    struct deliver out = {.uid = UINT32_MAX, .gid = UINT32_MAX};
+    struct netblock *list = codec_get_list(d, BLOCKS_MAX, 8, sizeof *list, out_n);
+    for (size_t i = 0; i < *out_n && d->ok; i++)
+        list[i] = get_block(d);
+    return list;
+}
+
+static void get_sources(struct decoder *d, struct policy_conf *p)
+{
+    struct source_pool *list = codec_get_list(d, CONFIG_SOURCES_MAX, 12, sizeof *list, &p->n_sources);
+    for (size_t i = 0; i < p->n_sources && d->ok; i++) {
+        struct source_pool *s = &list[i];
+        s->name = codec_get_str(d, lower_tag_error);
+        s->helo = codec_get_str(d, hostname_or_nothing_error);
+        struct netaddr *addrs = codec_get_list(d, CONFIG_SOURCE_ADDRESSES_MAX, 7, sizeof *addrs, &s->n_addrs);
+        codec_want(d, s->n_addrs > 0 && (i == 0 || str_icmp(list[i - 1].name, s->name) < 0));
+        for (size_t k = 0; k < s->n_addrs && d->ok; k++) {
+            addrs[k] = codec_get_addr(d);
+            codec_want(d, codec_is_ip(&addrs[k]) && addrs[k].port == 0 && addrs[k].scope == 0 &&
+                              !netaddr_is_any(&addrs[k]));
+        }
+        s->addrs = addrs;
+    }
+    p->sources = list;
+}
+
+static struct pattern get_pattern(struct decoder *d, bool may_be_null)
+{
+    struct pattern p = {.kind = PATTERN_ANY};
     uint8_t kind = read_u8(&d->in);
-    want(d, kind == DELIVER_MAILDIR || kind == DELIVER_LMTP);
+    codec_want(d, kind <= PATTERN_NULL && (kind != PATTERN_NULL || may_be_null));
+    p.domain = read_lstr(&d->in);
+    p.local = read_lstr(&d->in);
     if (!d->ok)
-        return out;
-    out.kind = (enum deliver_kind)kind;
-    if (out.kind == DELIVER_MAILDIR) {
-        out.maildir = get_str(d, value_maildir_error);
-        out.user_name = get_str(d, login_error);
-        out.uid = read_u32(&d->in);
-        out.gid = read_u32(&d->in);
-        want(d, out.uid != 0 && (out.uid == UINT32_MAX) == (out.gid == UINT32_MAX));
-    } else {
-        out.lmtp = get_addr(d);
-        out.lmtp_host = read_lstr(&d->in);
-        want_host(d, out.lmtp_host, &out.lmtp, true);
-    }
-    return out;
+        return p;
+    p.kind = (enum pattern_kind)kind;
+    bool has_domain = p.kind != PATTERN_ANY && p.kind != PATTERN_NULL;
+    codec_want(d, has_domain ? codec_lower_domain_error(p.domain) == NULL : p.domain.n == 0);
+    codec_want(d, p.kind == PATTERN_ADDRESS
+                      ? p.local.n > 0 && p.local.n <= SMTP_LOCAL_PART_TAKEN_MAX && is_lower(p.local)
+                      : p.local.n == 0);
+    return p;
 }
 
-static struct local_domain get_domain(struct decoder *d, size_t *n_users)
+static void get_routes(struct decoder *d, struct policy_conf *p)
 {
-    struct local_domain out = {.name = get_str(d, lower_domain_error)};
-    out.same_as = read_lstr(&d->in);
-    if (out.same_as.n > 0) {
-        want(d, lower_domain_error(out.same_as) == NULL);
-        return out;
+    struct route_rule *list = codec_get_list(d, CONFIG_ROUTES_MAX, 27, sizeof *list, &p->n_routes);
+    for (size_t i = 0; i < p->n_routes && d->ok; i++) {
+        struct route_rule *r = &list[i];
+        r->from = get_pattern(d, true);
+        r->to = get_pattern(d, false);
+        r->tag = codec_get_str(d, tag_or_nothing_error);
+        struct str source = codec_get_str(d, tag_or_nothing_error);
+        r->is_mx = codec_get_bool(d);
+        if (d->ok && !r->is_mx)
+            r->via = codec_get_hop(d);
+        r->source = d->ok && source.n > 0 ? policy_source(p, source) : NULL;
+        codec_want(d, source.n == 0 || (r->source != NULL && str_eq(r->source->name, source)));
     }
-    out.any_user = get_bool(d);
-    struct str *users = get_list(d, CONFIG_USERS_MAX - *n_users, 5, sizeof *users, &out.n_users);
-    for (size_t i = 0; i < out.n_users && d->ok; i++) {
-        users[i] = get_str(d, lower_user_error);
-        want(d, i == 0 || str_icmp(users[i - 1], users[i]) < 0);
-    }
-    *n_users += out.n_users;
-    out.users = users;
-    out.catchall = get_str(d, catchall_error);
-    out.deliver = get_deliver(d);
-    want(d, !out.any_user || (out.n_users == 0 && out.catchall.n == 0));
-    return out;
-}
-
-static void resolve_same_as(struct decoder *d, const struct policy_conf *p, struct local_domain *list)
-{
-    for (size_t i = 0; i < p->n_domains && d->ok; i++) {
-        if (list[i].same_as.n == 0)
-            continue;
-        const struct local_domain *other = policy_domain(p, list[i].same_as);
-        want(d, other != NULL && other->same_as.n == 0);
-        if (!d->ok)
-            return;
-        list[i].any_user = other->any_user;
-        list[i].users = other->users;
-        list[i].n_users = other->n_users;
-        list[i].deliver = other->deliver;
-    }
-}
-
-static void get_domains(struct decoder *d, struct policy_conf *p)
-{
-    size_t n_users = 0;
-    struct local_domain *list = get_list(d, CONFIG_DOMAINS_MAX, 9, sizeof *list, &p->n_domains);
-    for (size_t i = 0; i < p->n_domains && d->ok; i++) {
-        list[i] = get_domain(d, &n_users);
-        want(d, i == 0 || str_icmp(list[i - 1].name, list[i].name) < 0);
-    }
-    p->domains = list;
-    if (d->ok)
-        resolve_same_as(d, p, list);
+    p->routes = list;
 }
 
 static void get_policy(struct decoder *d, struct policy_conf *p)
 {
-    p->hostname = get_str(d, hostname_error);
-    p->postmaster = get_str(d, mailbox_or_nothing_error);
-    struct netblock *blocks = get_list(d, BLOCKS_MAX, 8, sizeof *blocks, &p->n_relay_from);
-    for (size_t i = 0; i < p->n_relay_from && d->ok; i++)
-        blocks[i] = get_block(d);
-    p->relay_from = blocks;
-    p->n_routes = get_bool(d);
-    struct route_rule *rule = d->ok ? arena_new(d->arena, struct route_rule) : NULL;
-    want(d, rule != NULL);
-    if (d->ok && p->n_routes > 0) {
-        rule->via.host = read_lstr(&d->in);
-        rule->via.addr = get_addr(d);
-        want_host(d, rule->via.host, &rule->via.addr, false);
-        p->routes = rule;
-    }
-    get_domains(d, p);
+    p->hostname = codec_get_str(d, hostname_error);
+    p->postmaster = codec_get_str(d, codec_mailbox_or_nothing_error);
+    p->relay_from = get_blocks(d, &p->n_relay_from);
+    get_sources(d, p);
+    get_routes(d, p);
+    codec_get_domains(d, p);
 }
 
 static void get_numbers(struct decoder *d, struct config *c)
@@ -349,7 +363,7 @@ static void get_numbers(struct decoder *d, struct config *c)
         if (k->width == 0)
             continue;
         uint64_t v = read_u64(&d->in);
-        want(d, schema_in_range(k, v));
+        codec_want(d, schema_in_range(k, v));
         if (d->ok)
             schema_set(k, c, v);
     }
@@ -358,27 +372,43 @@ static void get_numbers(struct decoder *d, struct config *c)
 static void get_resolver(struct decoder *d, struct config *c)
 {
     uint8_t kind = read_u8(&d->in);
-    want(d, kind <= RESOLVER_ADDRESSES);
+    codec_want(d, kind <= RESOLVER_ADDRESSES);
     c->resolver = d->ok ? (enum resolver_kind)kind : RESOLVER_RECURSIVE;
-    struct netaddr *list = get_list(d, RESOLVERS_MAX, 7, sizeof *list, &c->n_resolvers);
+    struct netaddr *list = codec_get_list(d, RESOLVERS_MAX, 7, sizeof *list, &c->n_resolvers);
     for (size_t i = 0; i < c->n_resolvers && d->ok; i++) {
-        list[i] = get_addr(d);
-        want(d, is_ip(&list[i]) && list[i].port != 0);
+        list[i] = codec_get_addr(d);
+        codec_want(d, codec_is_ip(&list[i]) && list[i].port != 0);
     }
     c->resolvers = list;
-    want(d, (c->resolver == RESOLVER_RECURSIVE) == (c->n_resolvers == 0));
-    c->trust_anchor = get_str(d, anything);
-    c->root_hints = get_str(d, anything);
+    codec_want(d, (c->resolver == RESOLVER_RECURSIVE) == (c->n_resolvers == 0));
+    c->trust_anchor = codec_get_str(d, anything);
+    c->root_hints = codec_get_str(d, anything);
+}
+
+static struct listener_conf get_listener(struct decoder *d)
+{
+    struct listener_conf l = {.addr = codec_get_addr(d)};
+    l.lmtp = codec_get_bool(d);
+    l.is_submit = codec_get_bool(d);
+    l.submission = codec_get_bool(d);
+    l.has_proxy = codec_get_bool(d);
+    l.proxy_from = get_blocks(d, &l.n_proxy_from);
+    l.tag = codec_get_str(d, tag_or_nothing_error);
+    l.tag_header = codec_get_str(d, field_or_nothing_error);
+    l.greet_delay_s = read_u8(&d->in);
+    l.normalize = codec_get_bool(d);
+    codec_want(d, schema_in_range(schema_find(STR("listen"), STR("greet_delay")), l.greet_delay_s));
+    codec_want(d, l.addr.kind == NETADDR_UNIX || (codec_is_ip(&l.addr) && l.addr.port != 0));
+    codec_want(d, (l.n_proxy_from == 0 || l.has_proxy) && !(l.lmtp && l.submission));
+    codec_want(d, !l.is_submit || (l.addr.kind == NETADDR_UNIX && !l.lmtp && !l.has_proxy));
+    return l;
 }
 
 static void get_listeners(struct decoder *d, struct config *c)
 {
-    struct listener_conf *list = get_list(d, CONFIG_LISTENERS_MAX, 6, sizeof *list, &c->n_listeners);
-    for (size_t i = 0; i < c->n_listeners && d->ok; i++) {
-        list[i].addr = get_addr(d);
-        list[i].lmtp = get_bool(d);
-        want(d, list[i].addr.kind == NETADDR_UNIX || (is_ip(&list[i].addr) && list[i].addr.port != 0));
-    }
+    struct listener_conf *list = codec_get_list(d, CONFIG_LISTENERS_MAX, 24, sizeof *list, &c->n_listeners);
+    for (size_t i = 0; i < c->n_listeners && d->ok; i++)
+        list[i] = get_listener(d);
     c->listeners = list;
 }
 
@@ -390,12 +420,16 @@ const struct config *config_decode(struct str bytes, struct arena *a)
         return NULL;
     c->generation = read_u64(&d.in);
     get_numbers(&d, c);
-    c->spool = get_str(&d, value_path_error);
-    c->control = get_str(&d, value_path_error);
-    c->journal = get_str(&d, value_path_error);
-    want(&d, c->control.n <= NETADDR_PATH_MAX);
+    c->spool = codec_get_str(&d, value_path_error);
+    c->control = codec_get_str(&d, value_path_error);
+    c->journal = codec_get_str(&d, value_path_error);
+    codec_want(&d, c->control.n <= NETADDR_PATH_MAX);
     get_resolver(&d, c);
     get_listeners(&d, c);
+    c->xclient_from = get_blocks(&d, &c->n_xclient_from);
+    c->etrn_from = get_blocks(&d, &c->n_etrn_from);
+    c->verp = codec_get_str(&d, user_or_nothing_error);
+    c->arf = codec_get_str(&d, codec_mailbox_or_nothing_error);
     get_policy(&d, &c->policy);
-    return d.ok && reader_done(&d.in) ? c : NULL;
+    return d.ok && reader_done(&d.in) && config_derive(c, a) ? c : NULL;
 }

@@ -1,30 +1,48 @@
 #include "config/testing.h"
 
-static const char rich[] =
-    TEST_HEAD "listen { port = 25 } listen { address = \"[::1]:26\" } listen { address = \"unix:/run/ww\", "
-              "lmtp = true }\n"
-              "relay_from { \"127.0.0.0/8\", \"2001:db8::/33\", \"192.0.2.7\" }\n"
-              "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }\n"
-              "domain \"b.example\" { users = { \"ann\", \"joe\" }, catchall = \"joe\", deliver = lmtp "
-              "\"127.0.0.1:24\" }\n"
-              "domain \"c.example\" { users = { \"ann\" }, catchall = \"x@elsewhere.example\", deliver = "
-              "lmtp \"dovecot\" }\n"
-              "domain \"d.example\" { same_as = \"b.example\" }\n"
-              "domain \"e.example\" { users = any, deliver = lmtp \"unix:/run/lmtp\" }\n"
-              "route { to = \"*\", via = \"smtp://hub.example:587\" }\n"
-              "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = "
-              "\"lab.hints\" }\n"
-              "limits { message_size = \"10M\" } log { format = \"json\" }\n";
+static const char rich[] = TEST_HEAD
+    "listen { port = 25 } listen { address = \"[::1]:26\" } listen { address = \"unix:/run/ww\", "
+    "lmtp = true }\n"
+    "relay_from { \"127.0.0.0/8\", \"2001:db8::/33\", \"192.0.2.7\" }\n"
+    "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }\n"
+    "domain \"b.example\" { users = { \"ann\", \"joe\" }, catchall = \"joe\", deliver = lmtp "
+    "\"127.0.0.1:24\" }\n"
+    "domain \"c.example\" { users = { \"ann\" }, catchall = \"x@elsewhere.example\", deliver = "
+    "lmtp \"dovecot\" }\n"
+    "domain \"d.example\" { same_as = \"b.example\" }\n"
+    "domain \"e.example\" { users = any, deliver = lmtp \"unix:/run/lmtp\" }\n"
+    "domain \"f.example\" { users = system, user = \"vmail\", deliver = maildir \"%h/Maildir\", forward = "
+    "true, aliases = { list = { \"max\", \"|/bin/x %u -a\", \"x@elsewhere.example\" }, [\"owner-list\"] "
+    "= \"\\\\zoe\" } }\n"
+    "domain \"g.example\" { relay = \"smtp://inner.example\", recipients = \"callout\" }\n"
+    "domain \"h.example\" { relay = \"mx\", recipients = { \"ann\" }, plus = \"-\" }\n"
+    "domain \"i.example\" { users = any, user = \"vmail\", deliver = pipe { \"/bin/y\", \"%s\" } }\n"
+    "source \"bulk\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"bulk.example\" }\n"
+    "route { from = \"ann@b.example\", to = \"*.x.example\", tag = \"t\", source = \"bulk\" }\n"
+    "route { to = \"*\", via = \"smtp://hub.example:587\" }\n"
+    "listen { port = 27, address = \"192.0.2.1\", proxy = { \"10.0.0.0/8\" }, tag = \"t\", tag_header = "
+    "\"X-T\", greet_delay = 3 }\n"
+    "xclient_from { \"::1\" } commands { etrn = { \"10.0.0.0/8\" } } reports { verp = \"b\", arf = "
+    "\"f@b.example\" }\n"
+    "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = "
+    "\"lab.hints\" }\n"
+    "limits { message_size = \"10M\" } log { format = \"json\" }\n";
 
 struct setup {
     struct fixture f;
     struct buf bytes;
     struct config *c; /* a copy that may be changed */
-    struct local_domain domains[5];
-    struct listener_conf listeners[4];
+    struct local_domain domains[9];
+    struct listener_conf listeners[6];
     struct netblock blocks[3];
     struct netaddr resolvers[2];
-    struct route_rule routes[1];
+    struct route_rule routes[2];
+    struct alias aliases[2];
+    struct alias_target targets[3];
+    struct deliver program;
+    struct system_user system_users[2];
+    struct source_pool sources[1];
+    struct netaddr pool[2];
 };
 
 static void setup_init(struct setup *s)
@@ -51,6 +69,19 @@ static void setup_init(struct setup *s)
     s->c->listeners = s->listeners;
     memcpy(s->routes, c->policy.routes, sizeof s->routes);
     s->c->policy.routes = s->routes;
+    memcpy(s->sources, c->policy.sources, sizeof s->sources);
+    memcpy(s->pool, s->sources[0].addrs, sizeof s->pool);
+    s->sources[0].addrs = s->pool;
+    s->c->policy.sources = s->sources;
+    struct local_domain *f = &s->domains[5];
+    memcpy(s->aliases, f->aliases, sizeof s->aliases);
+    memcpy(s->targets, f->aliases[0].targets, sizeof s->targets);
+    s->program = *s->targets[1].pipe;
+    s->targets[1].pipe = &s->program;
+    s->aliases[0].targets = s->targets;
+    f->aliases = s->aliases;
+    memcpy(s->system_users, f->system_users, sizeof s->system_users);
+    f->system_users = s->system_users;
     s->c->resolvers = s->resolvers;
 }
 
@@ -90,6 +121,15 @@ static void test_round_trip(void **state)
     assert_false(policy_has_user(alias, STR("bob")));
     assert_int_equal(alias->deliver.kind, DELIVER_LMTP);
     assert_int_equal(policy_domain(&d->policy, STR("a.example"))->deliver.uid, 5000);
+    const struct deliver *program = policy_pipe(&d->policy, STR("list@f.example"), 1);
+    assert_non_null(program);
+    assert_true(program->uid == 5000 && program->n_argv == 3 && str_eq(program->argv[1], STR("%u")));
+    assert_true(str_eq(policy_alias(policy_domain(&d->policy, STR("f.example")), STR("LIST"))->owner,
+                       STR("owner-list@f.example")));
+    assert_ptr_equal(d->policy.routes[0].source, policy_source(&d->policy, STR("bulk")));
+    assert_int_equal(d->policy.n_addresses, 1);
+    assert_int_equal(d->policy.mx_port, 25);
+    assert_non_null(d->policy.to_ascii);
     struct buf small;
     char mem[100];
     buf_init_fixed(&small, mem, sizeof mem);
@@ -157,7 +197,7 @@ static void test_little_memory(void **state)
     bool was_enough = false;
     setup_init(&s);
     assert_true(survives(&s));
-    for (size_t limit = 0; limit < 16384; limit += 16) {
+    for (size_t limit = 0; limit < 65536; limit += 32) {
         struct arena a;
         arena_init(&a, &s.f.pool, limit);
         bool is_enough = config_decode(buf_str(&s.bytes), &a) != NULL;
@@ -277,11 +317,157 @@ static void block_of_nothing(struct setup *s)
 }
 static void via_port_0(struct setup *s)
 {
-    s->routes[0].via.addr.port = 0;
+    s->routes[1].via.addr.port = 0;
 }
 static void via_nowhere(struct setup *s)
 {
-    s->routes[0].via.host = STR_NIL;
+    s->routes[1].via.host = STR_NIL;
+}
+static void source_unknown(struct setup *s)
+{
+    static const struct source_pool other = {.name = {"other", 5}};
+    s->routes[0].source = &other;
+}
+static void source_of_nothing(struct setup *s)
+{
+    s->sources[0].n_addrs = 0;
+}
+static void source_port(struct setup *s)
+{
+    s->pool[0].port = 25;
+}
+static void source_upper(struct setup *s)
+{
+    s->sources[0].name = STR("Bulk");
+}
+static void helo_short(struct setup *s)
+{
+    s->sources[0].helo = STR("bulk");
+}
+static void to_nobody(struct setup *s)
+{
+    s->routes[1].to.kind = PATTERN_NULL;
+}
+static void pattern_without_domain(struct setup *s)
+{
+    s->routes[0].to.domain = STR_NIL;
+}
+static void pattern_without_local(struct setup *s)
+{
+    s->routes[0].from.local = STR_NIL;
+}
+static void tag_with_space(struct setup *s)
+{
+    s->routes[0].tag = STR("a b");
+}
+static void aliases_unsorted(struct setup *s)
+{
+    s->aliases[0].name = STR("z");
+}
+static void alias_upper(struct setup *s)
+{
+    s->aliases[0].name = STR("List");
+}
+static void alias_to_nobody(struct setup *s)
+{
+    s->aliases[1].n_targets = 0;
+}
+static void alias_to_a_name(struct setup *s)
+{
+    s->targets[0].text = STR("max");
+}
+static void owner_bare(struct setup *s)
+{
+    s->aliases[0].owner = STR("owner-list");
+}
+static void root_runs(struct setup *s)
+{
+    s->program.uid = 0;
+}
+static void program_is_maildir(struct setup *s)
+{
+    s->program = s->domains[0].deliver;
+}
+static void program_without_words(struct setup *s)
+{
+    s->program.n_argv = 0;
+}
+static void program_relative(struct setup *s)
+{
+    static const struct str argv[] = {{"bin/x", 5}};
+    s->program.argv = argv;
+    s->program.n_argv = 1;
+}
+static void word_unknown(struct setup *s)
+{
+    static const struct str argv[] = {{"/bin/x", 6}, {"%z", 2}};
+    s->program.argv = argv;
+    s->program.n_argv = 2;
+}
+static void root_is_user(struct setup *s)
+{
+    s->system_users[0].uid = 0;
+}
+static void home_relative(struct setup *s)
+{
+    s->system_users[0].home = STR("home/max");
+}
+static void system_users_unsorted(struct setup *s)
+{
+    s->system_users[0].name = STR("zzz");
+}
+static void relayed_with_delivery(struct setup *s)
+{
+    s->domains[6].deliver = s->domains[1].deliver;
+}
+static void relayed_with_catchall(struct setup *s)
+{
+    s->domains[7].catchall = STR("ann");
+}
+static void callout_without_relay(struct setup *s)
+{
+    s->domains[4].any_user = false;
+    s->domains[4].callout = true;
+}
+static void callout_and_any(struct setup *s)
+{
+    s->domains[6].any_user = true;
+}
+static void relayed_nowhere(struct setup *s)
+{
+    s->domains[6].via.host = STR_NIL;
+}
+static void plus_long(struct setup *s)
+{
+    s->domains[7].plus = STR("+-=_#");
+}
+static void shown_ascii(struct setup *s)
+{
+    s->domains[7].shown = STR("h.example");
+}
+static void proxy_from_without_proxy(struct setup *s)
+{
+    s->listeners[4].has_proxy = false;
+}
+static void delay_long(struct setup *s)
+{
+    s->listeners[4].greet_delay_s = 31;
+}
+static void submit_by_network(struct setup *s)
+{
+    s->listeners[4].is_submit = true;
+}
+static void field_bad(struct setup *s)
+{
+    s->listeners[4].tag_header = STR("X:T");
+}
+static void verp_bad(struct setup *s)
+{
+    s->c->verp = STR("a@b");
+}
+static void arf_bad(struct setup *s)
+{
+    s->c->arf = STR("a");
 }
 static void hostname_short(struct setup *s)
 {
@@ -338,56 +524,95 @@ static void level_unknown(struct setup *s)
     s->c->log_level = 4;
 }
 
+static const struct {
+    const char *name;
+    void (*change)(struct setup *);
+} changes[] = {
+#define ROW(f)                                                                                               \
+    {                                                                                                        \
+#f, f                                                                                                \
+    }
+    ROW(root_delivers),
+    ROW(half_a_user),
+    ROW(maildir_is_relative),
+    ROW(maildir_for_all),
+    ROW(maildir_climbs),
+    ROW(no_delivery),
+    ROW(lmtp_nowhere),
+    ROW(lmtp_port_0),
+    ROW(lmtp_host_and_address),
+    ROW(domains_unsorted),
+    ROW(domain_twice),
+    ROW(domain_upper),
+    ROW(domain_bad),
+    ROW(same_as_unknown),
+    ROW(same_as_itself),
+    ROW(users_unsorted),
+    ROW(user_twice),
+    ROW(user_path),
+    ROW(user_upper),
+    ROW(any_and_users),
+    ROW(catchall_bad),
+    ROW(open_relay),
+    ROW(host_bits),
+    ROW(too_many_bits),
+    ROW(block_of_nothing),
+    ROW(via_port_0),
+    ROW(via_nowhere),
+    ROW(source_unknown),
+    ROW(source_of_nothing),
+    ROW(source_port),
+    ROW(source_upper),
+    ROW(helo_short),
+    ROW(to_nobody),
+    ROW(pattern_without_domain),
+    ROW(pattern_without_local),
+    ROW(tag_with_space),
+    ROW(aliases_unsorted),
+    ROW(alias_upper),
+    ROW(alias_to_nobody),
+    ROW(alias_to_a_name),
+    ROW(owner_bare),
+    ROW(root_runs),
+    ROW(program_is_maildir),
+    ROW(program_without_words),
+    ROW(program_relative),
+    ROW(word_unknown),
+    ROW(root_is_user),
+    ROW(home_relative),
+    ROW(system_users_unsorted),
+    ROW(relayed_with_delivery),
+    ROW(relayed_with_catchall),
+    ROW(callout_without_relay),
+    ROW(callout_and_any),
+    ROW(relayed_nowhere),
+    ROW(plus_long),
+    ROW(shown_ascii),
+    ROW(proxy_from_without_proxy),
+    ROW(delay_long),
+    ROW(submit_by_network),
+    ROW(field_bad),
+    ROW(verp_bad),
+    ROW(arf_bad),
+    ROW(hostname_short),
+    ROW(hostname_upper),
+    ROW(postmaster_bare),
+    ROW(listener_none),
+    ROW(listener_port_0),
+    ROW(resolver_unix),
+    ROW(resolver_without_servers),
+    ROW(recursive_with_servers),
+    ROW(spool_empty),
+    ROW(control_long),
+    ROW(no_process),
+    ROW(too_many_rcpts),
+    ROW(level_unknown),
+#undef ROW
+};
+
 static void test_nonsense(void **state)
 {
     UNUSED(state);
-    static const struct {
-        const char *name;
-        void (*change)(struct setup *);
-    } changes[] = {
-#define ROW(f) {#f, f}
-        ROW(root_delivers),
-        ROW(half_a_user),
-        ROW(maildir_is_relative),
-        ROW(maildir_for_all),
-        ROW(maildir_climbs),
-        ROW(no_delivery),
-        ROW(lmtp_nowhere),
-        ROW(lmtp_port_0),
-        ROW(lmtp_host_and_address),
-        ROW(domains_unsorted),
-        ROW(domain_twice),
-        ROW(domain_upper),
-        ROW(domain_bad),
-        ROW(same_as_unknown),
-        ROW(same_as_itself),
-        ROW(users_unsorted),
-        ROW(user_twice),
-        ROW(user_path),
-        ROW(user_upper),
-        ROW(any_and_users),
-        ROW(catchall_bad),
-        ROW(open_relay),
-        ROW(host_bits),
-        ROW(too_many_bits),
-        ROW(block_of_nothing),
-        ROW(via_port_0),
-        ROW(via_nowhere),
-        ROW(hostname_short),
-        ROW(hostname_upper),
-        ROW(postmaster_bare),
-        ROW(listener_none),
-        ROW(listener_port_0),
-        ROW(resolver_unix),
-        ROW(resolver_without_servers),
-        ROW(recursive_with_servers),
-        ROW(spool_empty),
-        ROW(control_long),
-        ROW(no_process),
-        ROW(too_many_rcpts),
-        ROW(level_unknown),
-#undef ROW
-    };
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         struct setup s;
         setup_init(&s);

@@ -11,7 +11,20 @@
 
 struct listener_conf {
     struct netaddr addr;
-    bool lmtp; /* leaves the place for `submission` and TLS */
+    bool lmtp;
+    bool is_submit;  /* the unix socket of sendmail: who can connect is one of ours */
+    bool submission; /* for users of ours only */
+    bool has_proxy;  /* each connection begins with a PROXY header; others end there */
+    const struct netblock *proxy_from; /* from these addresses only; none: from any */
+    size_t n_proxy_from;
+    struct str tag;        /* of its mail, for routes; or empty */
+    struct str tag_header; /* the field whose value is the tag, when the message has it; or empty */
+    uint32_t greet_delay_s; /* who talks before the greeting is refused; 0: greets at once */
+    bool normalize;        /* bare CR and LF of our own clients become CRLF */
+};
+struct account { /* of this machine */
+    struct str name, home, shell;
+    uint32_t uid, gid;
 };
 enum resolver_kind { RESOLVER_RECURSIVE = 0, RESOLVER_SYSTEM, RESOLVER_ADDRESSES };
 /* A template longer or deeper than this is refused by the loader, so that no delivery fails for it. */
@@ -22,10 +35,14 @@ const char *config_file_problem(enum err e);
 
 struct config {
     uint64_t generation;
-    struct policy_conf policy; /* hostname, postmaster, domains, relay_from, smart host */
+    struct policy_conf policy; /* hostname, postmaster, domains, relay_from, routes, sources */
 
     const struct listener_conf *listeners;
     size_t n_listeners;
+    const struct netblock *xclient_from; /* who may use XCLIENT */
+    size_t n_xclient_from;
+    const struct netblock *etrn_from; /* who may use ETRN */
+    size_t n_etrn_from;
 
     enum resolver_kind resolver;
     const struct netaddr *resolvers; /* RESOLVER_ADDRESSES (with port), or what resolv.conf said for RESOLVER_SYSTEM */
@@ -47,6 +64,16 @@ struct config {
     uint32_t site_connections_max;
     uint32_t journal_keep_s;
     uint32_t smtp_port;        /* of MX hosts: 25; another one for tests and labs */
+    bool expn;                 /* clients of ours may use EXPN */
+    bool deliver_by;           /* RFC 2852 is offered */
+    uint32_t deliver_by_min_s; /* the shortest time taken; 0: any */
+    uint32_t future_release_s; /* RFC 4865: the longest wait; 0: not offered */
+    bool success_to_strangers; /* reports of success to senders that are not ours */
+    uint32_t delay_after_s;    /* a report of delay; 0: none */
+    bool suppress;             /* addresses that refused for good are kept in mind */
+    uint32_t suppress_keep_s;
+    struct str verp; /* local part that bounces of lists come back to, a detail behind it; or empty */
+    struct str arf;  /* who gets complaints (RFC 5965), or empty */
     bool log_json;
     uint8_t log_level;
 };
@@ -57,6 +84,8 @@ struct config_env {
     enum err (*read_file)(void *arg, struct str path, struct arena *a, struct str *out);
     /* false when there is no such user. */
     bool (*find_user)(void *arg, struct str name, uint32_t *out_uid, uint32_t *out_gid);
+    /* All accounts of this machine, memory in the arena. NULL: there are none to be had. */
+    enum err (*list_accounts)(void *arg, struct arena *a, const struct account **out, size_t *out_n);
     bool is_root;
     struct str home; /* folder that relative paths are relative to */
 };

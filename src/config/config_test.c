@@ -12,6 +12,51 @@ static void dump_addr(const struct netaddr *a, struct buf *out)
         netaddr_format(a, out);
 }
 
+static void dump_hop(const struct next_hop *h, struct buf *out)
+{
+    buf_puts(out, h->lmtp ? "lmtp://" : "smtp://");
+    buf_put(out, h->host);
+    dump_addr(&h->addr, out);
+}
+
+static void dump_deliver(const struct deliver *d, struct buf *out)
+{
+    bool has_owner = d->kind == DELIVER_MAILDIR || d->kind == DELIVER_PIPE;
+    if (d->kind == DELIVER_MAILDIR) {
+        buf_printf(out, " maildir=%.*s", STR_FMT(d->maildir));
+    } else if (d->kind == DELIVER_LMTP) {
+        buf_printf(out, " lmtp=%.*s", STR_FMT(d->lmtp_host));
+        dump_addr(&d->lmtp, out);
+    } else if (d->kind == DELIVER_PIPE) {
+        buf_puts(out, " pipe");
+        for (size_t i = 0; i < d->n_argv; i++)
+            buf_printf(out, " <%.*s>", STR_FMT(d->argv[i]));
+    }
+    if (has_owner)
+        buf_printf(out, " user=%.*s", STR_FMT(d->user_name));
+    if (has_owner && d->uid != UINT32_MAX)
+        buf_printf(out, " uid=%u gid=%u", d->uid, d->gid);
+    if (d->forward)
+        buf_puts(out, " forward");
+}
+
+static void dump_aliases(const struct local_domain *d, struct buf *out)
+{
+    static const char *const kinds[] = {"", "self:", ""};
+    for (size_t i = 0; i < d->n_aliases; i++) {
+        const struct alias *a = &d->aliases[i];
+        buf_printf(out, "\n  %.*s:", STR_FMT(a->name));
+        for (size_t k = 0; k < a->n_targets; k++) {
+            const struct alias_target *t = &a->targets[k];
+            buf_printf(out, " %s%.*s", kinds[t->kind], t->kind == ALIAS_PIPE ? 0 : (int)t->text.n, t->text.p);
+            if (t->kind == ALIAS_PIPE)
+                dump_deliver(t->pipe, out);
+        }
+        if (a->owner.n > 0)
+            buf_printf(out, " owner=%.*s", STR_FMT(a->owner));
+    }
+}
+
 static void dump_domain(const struct local_domain *d, struct buf *out)
 {
     buf_printf(out, "domain %.*s:", STR_FMT(d->name));
@@ -19,20 +64,91 @@ static void dump_domain(const struct local_domain *d, struct buf *out)
         buf_printf(out, " same_as=%.*s", STR_FMT(d->same_as));
     if (d->any_user)
         buf_puts(out, " any");
+    if (d->callout)
+        buf_puts(out, " callout");
     for (size_t i = 0; i < d->n_users; i++)
         buf_printf(out, " %.*s", STR_FMT(d->users[i]));
+    for (size_t i = 0; i < d->n_system_users; i++)
+        buf_printf(out, " %.*s(%.*s %d %d)", STR_FMT(d->system_users[i].name),
+                   STR_FMT(d->system_users[i].home), (int)d->system_users[i].uid,
+                   (int)d->system_users[i].gid);
     if (d->catchall.n > 0)
         buf_printf(out, " catchall=%.*s", STR_FMT(d->catchall));
-    if (d->deliver.kind == DELIVER_MAILDIR) {
-        buf_printf(out, " maildir=%.*s user=%.*s", STR_FMT(d->deliver.maildir),
-                   STR_FMT(d->deliver.user_name));
-        if (d->deliver.uid != UINT32_MAX)
-            buf_printf(out, " uid=%u gid=%u", d->deliver.uid, d->deliver.gid);
-    } else if (d->deliver.kind == DELIVER_LMTP) {
-        buf_printf(out, " lmtp=%.*s", STR_FMT(d->deliver.lmtp_host));
-        dump_addr(&d->deliver.lmtp, out);
+    if (!str_eq(d->plus, STR("+")))
+        buf_printf(out, " plus=%.*s", STR_FMT(d->plus));
+    if (d->relay == DOMAIN_RELAY_MX)
+        buf_puts(out, " relay=mx");
+    if (d->relay == DOMAIN_RELAY_HOST) {
+        buf_puts(out, " relay=");
+        dump_hop(&d->via, out);
     }
+    dump_deliver(&d->deliver, out);
+    dump_aliases(d, out);
     buf_putc(out, '\n');
+}
+
+static void dump_blocks(const char *what, const struct netblock *list, size_t n, struct buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_puts(out, what);
+        netaddr_format_ip(&list[i].addr, out);
+        buf_printf(out, "/%u\n", list[i].bits);
+    }
+}
+
+static void dump_listener(const struct listener_conf *l, struct buf *out)
+{
+    buf_puts(out, l->lmtp ? "lmtp " : l->is_submit ? "submit " : "smtp ");
+    dump_addr(&l->addr, out);
+    if (l->submission)
+        buf_puts(out, " submission");
+    if (l->has_proxy)
+        buf_printf(out, " proxy(%zu)", l->n_proxy_from);
+    if (l->tag.n > 0)
+        buf_printf(out, " tag=%.*s", STR_FMT(l->tag));
+    if (l->tag_header.n > 0)
+        buf_printf(out, " tag_header=%.*s", STR_FMT(l->tag_header));
+    if (l->greet_delay_s > 0)
+        buf_printf(out, " delay=%u", l->greet_delay_s);
+    if (l->normalize)
+        buf_puts(out, " normalize");
+    buf_putc(out, '\n');
+    dump_blocks("  proxy ", l->proxy_from, l->n_proxy_from, out);
+}
+
+static void dump_pattern(const char *what, const struct pattern *p, struct buf *out)
+{
+    static const char *const fronts[] = {"*", "", "*.", "", "<>"};
+    if (p->kind == PATTERN_ANY)
+        return;
+    buf_printf(out, "%s%s%.*s%s%.*s", what, fronts[p->kind], STR_FMT(p->local),
+               p->kind == PATTERN_ADDRESS ? "@" : "", STR_FMT(p->domain));
+}
+
+static void dump_routes(const struct policy_conf *p, struct buf *out)
+{
+    for (size_t i = 0; i < p->n_sources; i++) {
+        buf_printf(out, "source %.*s helo=%.*s", STR_FMT(p->sources[i].name), STR_FMT(p->sources[i].helo));
+        for (size_t k = 0; k < p->sources[i].n_addrs; k++) {
+            buf_putc(out, ' ');
+            netaddr_format_ip(&p->sources[i].addrs[k], out);
+        }
+        buf_putc(out, '\n');
+    }
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const struct route_rule *r = &p->routes[i];
+        buf_puts(out, "route");
+        dump_pattern(" from ", &r->from, out);
+        dump_pattern(" to ", &r->to, out);
+        if (r->tag.n > 0)
+            buf_printf(out, " tag %.*s", STR_FMT(r->tag));
+        buf_puts(out, r->is_mx ? " mx" : " via ");
+        if (!r->is_mx)
+            dump_hop(&r->via, out);
+        if (r->source != NULL)
+            buf_printf(out, " source %.*s", STR_FMT(r->source->name));
+        buf_putc(out, '\n');
+    }
 }
 
 /* What differs from run to run by configuration; numbers of the schema only where they are not the default.
@@ -43,24 +159,21 @@ static void dump(const struct config *c, struct buf *out)
     schema_presets(&presets);
     buf_printf(out, "host %.*s postmaster %.*s\n", STR_FMT(c->policy.hostname),
                STR_FMT(c->policy.postmaster));
-    for (size_t i = 0; i < c->n_listeners; i++) {
-        buf_puts(out, c->listeners[i].lmtp ? "lmtp " : "smtp ");
-        dump_addr(&c->listeners[i].addr, out);
-        buf_putc(out, '\n');
-    }
-    for (size_t i = 0; i < c->policy.n_relay_from; i++) {
-        buf_puts(out, "relay ");
-        netaddr_format_ip(&c->policy.relay_from[i].addr, out);
-        buf_printf(out, "/%u\n", c->policy.relay_from[i].bits);
-    }
+    for (size_t i = 0; i < c->n_listeners; i++)
+        dump_listener(&c->listeners[i], out);
+    dump_blocks("relay ", c->policy.relay_from, c->policy.n_relay_from, out);
+    dump_blocks("xclient ", c->xclient_from, c->n_xclient_from, out);
+    dump_blocks("etrn ", c->etrn_from, c->n_etrn_from, out);
     for (size_t i = 0; i < c->policy.n_domains; i++)
         dump_domain(&c->policy.domains[i], out);
-    for (size_t i = 0; i < c->policy.n_routes; i++) {
-        const struct next_hop *via = &c->policy.routes[i].via;
-        buf_printf(out, "via %.*s", STR_FMT(via->host));
-        dump_addr(&via->addr, out);
-        buf_printf(out, " port %u\n", (unsigned)via->addr.port);
+    dump_routes(&c->policy, out);
+    for (size_t i = 0; i < c->policy.n_addresses; i++) {
+        buf_puts(out, "address ");
+        netaddr_format_ip(&c->policy.addresses[i], out);
+        buf_putc(out, '\n');
     }
+    if (c->verp.n + c->arf.n > 0)
+        buf_printf(out, "verp %.*s arf %.*s\n", STR_FMT(c->verp), STR_FMT(c->arf));
     buf_printf(out, "resolver %d", (int)c->resolver);
     for (size_t i = 0; i < c->n_resolvers; i++) {
         buf_putc(out, ' ');
@@ -114,11 +227,20 @@ static void check_good(const struct good_row *row, bool is_root)
 #define RECURSIVE "resolver 0 anchor hints\n"
 #define FOLDERS "/var/spool/waxwing /run/waxwing/control /var/lib/waxwing\n"
 #define LISTEN25 "smtp 0.0.0.0:25\nsmtp [::]:25\n"
+#define SUBMIT "submit unix:/run/waxwing/submit\n"
 #define LOOPBACK "relay 127.0.0.0/8\nrelay ::1/128\n"
 #define HOST "host mail.example.org postmaster joe@elsewhere.example\n"
 #define NO_POSTMASTER "waxwing.lua: postmaster is missing: mail for <postmaster> has nobody to go to\n"
 
 /* clang-format off */
+#define ALIASES                                                                                                \
+    "  ann: self:zoe@a.example \"j o\"@elsewhere.example\n"                                                   \
+    "  box:  pipe </usr/bin/box> <-u> <%u> <a b> <c d> user= self:box@a.example\n"                              \
+    "  joe: self:joe@a.example joe@elsewhere.example\n"                                                        \
+    "  owner-team: joe@a.example\n"                                                                            \
+    "  postmaster: root@a.example ann@elsewhere.example zoe@a.example\n"                                        \
+    "  root: joe@a.example\n"                                                                                  \
+    "  team: joe@a.example zoe@elsewhere.example zoe@a.example ann@a.example owner=owner-team@a.example\n"
 static const struct good_row rows[] = {
     {"hostname \"mail.example.org\"", "host mail.example.org postmaster \n"
      "" LISTEN25 LOOPBACK RECURSIVE FOLDERS, NO_POSTMASTER},
@@ -140,13 +262,13 @@ static const struct good_row rows[] = {
      "domain example.com: same_as=example.org admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
      "domain example.net: abuse info postmaster catchall=info maildir=/var/vmail/%d/%u user=\n"
      "domain example.org: admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
-     "via hub.isp.example:587 port 587\n" RECURSIVE FOLDERS, ""},
+     "route via smtp://hub.isp.example:587\n" RECURSIVE FOLDERS, ""},
     /* listeners */
     {TEST_HEAD "listen { port = 2525, address = \"192.0.2.1\" }\nlisten { address = \"2001:db8::1\" }\n"
      "listen { address = \"[::1]:26\" }\nlisten { address = \"unix:/run/ww\", lmtp = true }\nlisten { lmtp "
      "= true, address = \"127.0.0.1\" }\n",
      HOST "smtp 192.0.2.1:2525\nsmtp [2001:db8::1]:25\nsmtp [::1]:26\nlmtp unix:/run/ww\nlmtp 127.0.0.1:24\n"
-     "" LOOPBACK RECURSIVE FOLDERS, ""},
+     "" LOOPBACK "address 192.0.2.1\naddress 2001:db8::1\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "listen { port = 465 }\nlisten { port = \"587\", address = \"::1\" }\n",
      HOST "smtp 0.0.0.0:465\nsmtp [::]:465\nsmtp [::1]:587\n" LOOPBACK RECURSIVE FOLDERS,
      "waxwing.lua:3: port 465 is where users log in, over TLS: both are not in this version of Waxwing\n"
@@ -158,11 +280,11 @@ static const struct good_row rows[] = {
      HOST LISTEN25 "relay 192.0.2.7/32\nrelay 2001:db8::/32\nrelay 10.0.0.0/8\n" RECURSIVE FOLDERS, ""},
     /* smart hosts */
     {TEST_HEAD "route { to = \"*\", via = \"SMTP://[2001:db8::25]\" }",
-     HOST LISTEN25 LOOPBACK "via [2001:db8::25]:25 port 25\n" RECURSIVE FOLDERS, ""},
+     HOST LISTEN25 LOOPBACK "route via smtp://[2001:db8::25]:25\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://192.0.2.25:2525/\" }",
-     HOST LISTEN25 LOOPBACK "via 192.0.2.25:2525 port 2525\n" RECURSIVE FOLDERS, ""},
+     HOST LISTEN25 LOOPBACK "route via smtp://192.0.2.25:2525\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://localhost:2525\" }",
-     HOST LISTEN25 LOOPBACK "via localhost:2525 port 2525\n" RECURSIVE FOLDERS, ""},
+     HOST LISTEN25 LOOPBACK "route via smtp://localhost:2525\n" RECURSIVE FOLDERS, ""},
     /* resolvers */
     {TEST_HEAD "resolver \"system\"", HOST LISTEN25 LOOPBACK "resolver 1 192.0.2.53:53 [2001:db8::53]:53\n"
      "" FOLDERS, ""},
@@ -194,8 +316,8 @@ static const struct good_row rows[] = {
      "\"j\xc3\xb6rg\" }, deliver = lmtp \"[::1]:2424\" }",
      HOST LISTEN25 LOOPBACK "domain example.org: a+b ann j\xc3\xb6rg o'hara zoe lmtp=[::1]:2424\n"
      "" RECURSIVE FOLDERS, ""},
-    {TEST_HEAD "domain \"b\xc3\xbc""cher.example\" { users = any, deliver = lmtp \"Dovecot.example\" }",
-     HOST LISTEN25 LOOPBACK "domain b\xc3\xbc""cher.example: any lmtp=dovecot.example:24\n"
+    {TEST_HEAD "domain \"XN--bcher-kva.example\" { users = any, deliver = lmtp \"Dovecot.example\" }",
+     HOST LISTEN25 LOOPBACK "domain xn--bcher-kva.example: any lmtp=dovecot.example:24\n"
      "" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "domain \"a.example\" { users = {}, catchall = \"Box@elsewhere.example\", deliver = lmtp "
      "\"h\" }",
@@ -207,6 +329,80 @@ static const struct good_row rows[] = {
      "lmtp \"h\" }",
      "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain a.example: abuse postmaster lmtp=h:24\n"
      "" RECURSIVE FOLDERS, ""},
+    /* listeners and clients */
+    {TEST_HEAD "listen { port = 587, address = \"192.0.2.1\", submission = true, tag = \"users\", tag_header = "
+     "\"X-Tag\", normalize = true }\n"
+     "listen { port = 26, address = \"127.0.0.1\", proxy = true, greet_delay = \"6s\" }\n"
+     "listen { port = 27, address = \"127.0.0.1\", proxy = { \"10.0.0.0/8\", \"::1\" } }\n"
+     "submit \"run/submit\" xclient_from { \"127.0.0.1\" } commands { expn = true, etrn = { \"10.0.0.0/8\" } }",
+     HOST "smtp 192.0.2.1:587 submission tag=users tag_header=X-Tag normalize\n"
+     "smtp 127.0.0.1:26 proxy(0) delay=6\nsmtp 127.0.0.1:27 proxy(2)\n  proxy 10.0.0.0/8\n  proxy ::1/128\n"
+     "submit unix:/etc/waxwing/run/submit\n" LOOPBACK "xclient 127.0.0.1/32\netrn 10.0.0.0/8\naddress 192.0.2.1\n"
+     "" RECURSIVE FOLDERS "commands.expn=1\n",
+     "waxwing.lua:3: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
+    {TEST_HEAD "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
+     "= \"1w\", verp = \"Bounce\", arf = \"fbl@a.example\" } limits { future_release = \"7d\", deliver_by = false, "
+     "deliver_by_min = 60 }",
+     HOST LISTEN25 LOOPBACK "verp bounce arf fbl@a.example\n" RECURSIVE FOLDERS
+     "limits.future_release=604800\nlimits.deliver_by=0\nlimits.deliver_by_min=60\n"
+     "reports.success_to_strangers=0\nreports.delay_after=0\nreports.suppress=1\nreports.suppress_keep=604800\n", ""},
+    /* routes */
+    {TEST_HEAD "source \"News\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"News.example.org\" }\n"
+     "route { to = \"direct.example\", via = \"mx\" }\nroute { to = \"*.Below.example\", via = "
+     "\"lmtp://inner.example\" }\nroute { from = \"*@shop.example\", source = \"news\" }\n"
+     "route { from = \"Joe@Shop.example\", to = \"ann@b.example\", tag = \"t\", via = "
+     "\"smtp://Hub.example\", source = \"NEWS\" }\n"
+     "route { from = \"<>\", via = \"lmtp:///run/x\" }\nroute { tag = \"bulk\", via = \"smtp://[::1]:26\" }\n"
+     "source \"a\" { address = \"192.0.2.8\" }\nroute { to = \"*\", source = \"a\" }",
+     HOST LISTEN25 LOOPBACK "source a helo= 192.0.2.8\nsource news helo=news.example.org 192.0.2.7 2001:db8::7\n"
+     "route to direct.example mx\nroute to *.below.example via lmtp://inner.example:24\n"
+     "route from shop.example mx source news\n"
+     "route from joe@shop.example to ann@b.example tag t via smtp://hub.example:25 source news\n"
+     "route from <> via lmtp://unix:/run/x\nroute tag bulk via smtp://[::1]:26\nroute mx source a\n"
+     "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "route { to = \"*\", via = \"smtp://a.example\" }\nroute { to = \"b.example\", via = \"mx\" }",
+     HOST LISTEN25 LOOPBACK "route via smtp://a.example:25\nroute to b.example mx\n" RECURSIVE FOLDERS,
+     "waxwing.lua:4: this route is never used: the one in waxwing.lua, line 3, takes all mail\n"},
+    /* aliases */
+    {TEST_HEAD "domain \"a.example\" { users = { \"zoe\", \"joe\", \"box\" }, aliases = file \"aliases\", deliver = "
+     "lmtp \"h\", plus = \"+-\" }\ndomain \"b.example\" { same_as = \"a.example\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: box joe zoe plus=+- lmtp=h:24\n" ALIASES
+     "domain b.example: same_as=a.example box joe zoe plus=+- lmtp=h:24\n" ALIASES RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = { \"zoe\" }, plus = \"\", catchall = \"all\", deliver = lmtp \"h\", "
+     "aliases = { all = { \"zoe\", \"x@elsewhere.example\" }, Sales = \"zoe, all\", [\"first.last\"] = "
+     "\"gone@a.example\" } }",
+     HOST LISTEN25 LOOPBACK "domain a.example: zoe catchall=all plus= lmtp=h:24\n  all: zoe@a.example "
+     "x@elsewhere.example\n  first.last: gone@a.example\n  sales: zoe@a.example all@a.example\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"a.example\" { users = { \"zoe\" }, deliver = lmtp \"h\", aliases = { x = "
+     "\"nosuch, zoe, nosuch2@b.example\", y = \"y\", z = \"|/bin/cat > /tmp/x\" } }\n"
+     "domain \"b.example\" { users = { \"ann\" }, deliver = lmtp \"h\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: zoe lmtp=h:24\n  x: nosuch@a.example zoe@a.example nosuch2@b.example\n"
+     "  y: self:y@a.example\n  z:  pipe </bin/cat> <>> </tmp/x> user=\ndomain b.example: ann lmtp=h:24\n"
+     "" RECURSIVE FOLDERS,
+     "waxwing.lua:3: alias \"z\": the program gets > as a word: no shell is run\n"
+     "waxwing.lua:3: alias \"x\": \"nosuch@a.example\" is no user or alias of its domain\n"
+     "waxwing.lua:3: alias \"x\": \"nosuch2@b.example\" is no user or alias of its domain\n"
+     "waxwing.lua:3: alias \"y\": \"y@a.example\" is no user or alias of its domain\n"},
+    /* relayed domains */
+    {TEST_HEAD "domain \"a.example\" { relay = \"mx\", recipients = any }\n"
+     "domain \"b.example\" { relay = \"smtp://Inner.example:2525\", recipients = \"callout\" }\n"
+     "domain \"c.example\" { relay = \"lmtp://unix:/run/x\", recipients = { \"joe\", \"Ann\" }, aliases = { x = "
+     "\"joe\" } }\ndomain \"d.example\" { relay = \"mx\", recipients = file \"net.users\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: any relay=mx\ndomain b.example: callout "
+     "relay=smtp://inner.example:2525\ndomain c.example: ann joe relay=lmtp://unix:/run/x\n  x: joe@c.example\n"
+     "domain d.example: abuse info postmaster relay=mx\n" RECURSIVE FOLDERS, ""},
+    /* the accounts of the machine, programs, every domain */
+    {TEST_HEAD "domain \"a.example\" { users = system, deliver = maildir \"%h/Maildir\", forward = true }",
+     HOST LISTEN25 LOOPBACK "domain a.example: max(/srv/max -1 -1) zoe(/home/zoe -1 -1) maildir=%h/Maildir user= forward\n"
+     "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"*\" { users = any, deliver = pipe { \"/bin/x\", \"-f\", \"%s\", \"\", \"100%%\" } }",
+     HOST LISTEN25 LOOPBACK "domain *: any pipe </bin/x> <-f> <%s> <> <100%%> user=\n" RECURSIVE FOLDERS, ""},
+    {"hostname \"mail.example.org\" domain \"*\" { users = any, deliver = lmtp \"h\" }",
+     "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain *: any lmtp=h:24\n" RECURSIVE FOLDERS, ""},
+    {"hostname \"mail.example.org\" domain \"a.example\" { users = {}, deliver = lmtp \"h\", aliases = { postmaster = "
+     "\"x@elsewhere.example\", abuse = \"postmaster\" } }",
+     "host mail.example.org postmaster \n" LISTEN25 LOOPBACK "domain a.example: lmtp=h:24\n  abuse: "
+     "postmaster@a.example\n  postmaster: x@elsewhere.example\n" RECURSIVE FOLDERS, ""},
     /* it is Lua */
     {TEST_HEAD "-- variables, conditions, loops, functions\n"
      "local list = {}\nfor i = 1, 3 do table.insert(list, string.format(\"u%02d\", i)) end\n"
@@ -226,14 +422,22 @@ static const struct good_row rows[] = {
 
 static const struct good_row root_rows[] = {
     {TEST_HEAD "domain \"a.example\" { users = any, user = \"vmail\", deliver = maildir \"/m/%d/%u\" }",
-     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
+     HOST LISTEN25 SUBMIT LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
      "" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir { path = \"/m/%d/%u\", user = "
      "\"vmail\" } }\n"
      "domain \"b.example\" { same_as = \"a.example\" }",
-     HOST LISTEN25 LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
+     HOST LISTEN25 SUBMIT LOOPBACK "domain a.example: any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
      "domain b.example: same_as=a.example any maildir=/m/%d/%u user=vmail uid=5000 gid=5001\n"
      "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "submit(false) domain \"a.example\" { users = system, user = \"vmail\", deliver = maildir \"/m/%d/%u\", "
+     "aliases = { x = \"|/bin/x\" } }",
+     HOST LISTEN25 LOOPBACK "domain a.example: max(/srv/max 1000 1000) zoe(/home/zoe 1001 1101) maildir=/m/%d/%u user="
+     "\n  x:  pipe </bin/x> user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "control \"/tmp/x/control\" domain \"a.example\" { users = any, deliver = pipe { \"/bin/x\", user = "
+     "\"vmail\" } }",
+     HOST LISTEN25 "submit unix:/tmp/x/submit\n" LOOPBACK "domain a.example: any pipe </bin/x> user=vmail uid=5000 "
+     "gid=5001\n" RECURSIVE "/var/spool/waxwing /tmp/x/control /var/lib/waxwing\n", ""},
 };
 /* clang-format on */
 
@@ -378,7 +582,8 @@ static void test_default(void **state)
             fail_msg("%.*s\n%.*s", STR_FMT(buf_str(&lua)), STR_FMT(buf_str(&f.report.errors)));
         assert_int_equal(f.report.n_warnings, 0);
         assert_str(c->policy.hostname, "localhost.localdomain");
-        assert_int_equal(c->n_listeners, 1);
+        assert_int_equal(c->n_listeners, 2);
+        assert_true(c->listeners[1].is_submit && str_starts(str_from_c(c->listeners[1].addr.path), dir));
         assert_true(netaddr_is_loopback(&c->listeners[0].addr));
         assert_int_equal(c->listeners[0].addr.port, 2525);
         assert_int_equal(c->policy.n_relay_from, 0);

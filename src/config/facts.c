@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ERRORS_EXACT_MAX = 20, UNKNOWN_SHOWN_MAX = 64, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
+enum { ERRORS_EXACT_MAX = 20, UNKNOWN_SHOWN_MAX = 64, RESOLVERS_MAX = 8 };
 
 /* ---- reading values ---------------------------------------------------------------------------- */
 
@@ -65,7 +65,7 @@ static const char *kind_of(lua_State *L, int i)
     }
 }
 
-static enum got wrong_kind(lua_State *L, int i, const struct site *site, const char *wanted)
+enum got facts_wrong_kind(lua_State *L, int i, const struct site *site, const char *wanted)
 {
     if (luaenv_is_unknown(L, i))
         return GOT_BAD;
@@ -80,7 +80,7 @@ enum got facts_text(lua_State *L, int i, const struct site *site, struct str *ou
 {
     size_t n;
     if (lua_type(L, i) != LUA_TSTRING)
-        return wrong_kind(L, i, site, "text in quotes");
+        return facts_wrong_kind(L, i, site, "text in quotes");
     const char *p = lua_tolstring(L, i, &n);
     if (n == 0 || str_has_ctl(str_of(p, n))) {
         facts_error(L, site, n == 0 ? "is empty" : "holds a control character");
@@ -93,7 +93,7 @@ enum got facts_text(lua_State *L, int i, const struct site *site, struct str *ou
 enum got facts_bool(lua_State *L, int i, const struct site *site, bool *out)
 {
     if (lua_type(L, i) != LUA_TBOOLEAN)
-        return wrong_kind(L, i, site, "true or false");
+        return facts_wrong_kind(L, i, site, "true or false");
     *out = lua_toboolean(L, i) != 0;
     return GOT_IT;
 }
@@ -115,12 +115,16 @@ static enum got wrong_number(lua_State *L, const struct schema_key *k, const str
     return GOT_BAD;
 }
 
-static enum got get_number(lua_State *L, int i, const struct schema_key *k, const struct site *site,
-                           uint64_t *out)
+enum got facts_number(lua_State *L, int i, const struct schema_key *k, const struct site *site, uint64_t *out)
 {
-    bool takes_text = k->type != SCHEMA_COUNT; /* smtp_port 25 is no Lua, smtp_port "25" is */
+    bool is_true, takes_text = k->type != SCHEMA_COUNT; /* smtp_port 25 is no Lua, smtp_port "25" is */
     if (luaenv_is_unknown(L, i))
         return GOT_BAD;
+    if (k->type == SCHEMA_BOOL) {
+        enum got got = facts_bool(L, i, site, &is_true);
+        *out = got == GOT_IT && is_true;
+        return got;
+    }
     if (lua_type(L, i) == LUA_TSTRING && takes_text) {
         size_t n;
         const char *p = lua_tolstring(L, i, &n);
@@ -217,7 +221,7 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
 
 /* Is argument 1 the table (or text) that this fact takes, and is it the first of its kind where only one may
  * be? */
-static bool begin_fact(lua_State *L, const char *name, bool may_repeat, struct place *out)
+bool facts_begin(lua_State *L, const char *name, bool may_repeat, struct place *out)
 {
     struct loader *ld = loader_of(L);
     luaenv_charge(L, LOADER_FACT_STEPS);
@@ -238,7 +242,7 @@ static bool begin_fact(lua_State *L, const char *name, bool may_repeat, struct p
     return lua_gettop(L) <= 1;
 }
 
-static bool want_table(lua_State *L, const char *name, struct place at)
+bool facts_want_table(lua_State *L, const char *name, struct place at)
 {
     struct site site = {at, "", name, 0};
     if (lua_type(L, 1) == LUA_TTABLE)
@@ -248,7 +252,7 @@ static bool want_table(lua_State *L, const char *name, struct place at)
     return false;
 }
 
-static void read_numbers(lua_State *L, const char *section, struct place at)
+void facts_numbers(lua_State *L, const char *section, struct place at)
 {
     for (size_t i = 0; schema_at(i) != NULL; i++) {
         const struct schema_key *k = schema_at(i);
@@ -256,18 +260,28 @@ static void read_numbers(lua_State *L, const char *section, struct place at)
         if (k->width == 0 || !str_eq(str_from_c(k->section), str_from_c(section)))
             continue;
         struct site site = facts_key(L, 1, at, section, k->name);
-        if (!lua_isnil(L, -1) && get_number(L, -1, k, &site, &v) == GOT_IT)
+        if (!lua_isnil(L, -1) && facts_number(L, -1, k, &site, &v) == GOT_IT)
             schema_set(k, loader_of(L)->conf, v);
         lua_pop(L, 1);
     }
 }
 
+struct site facts_text_key(lua_State *L, struct place at, const char *section, const char *key,
+                           struct str *out)
+{
+    struct site site = facts_key(L, 1, at, section, key);
+    if (!lua_isnil(L, -1))
+        (void)facts_text(L, -1, &site, out);
+    lua_pop(L, 1);
+    return site;
+}
+
 static int number_section(lua_State *L, const char *section)
 {
     struct place at;
-    if (begin_fact(L, section, false, &at) && want_table(L, section, at)) {
+    if (facts_begin(L, section, false, &at) && facts_want_table(L, section, at)) {
         (void)facts_check_keys(L, 1, at, section, false);
-        read_numbers(L, section, at);
+        facts_numbers(L, section, at);
         if (str_eq(str_from_c(section), STR("retry")))
             loader_of(L)->at_retry = at;
     }
@@ -294,12 +308,32 @@ static int fact_log(lua_State *L)
     return number_section(L, "log");
 }
 
+static int fact_reports(lua_State *L)
+{
+    struct config *c = loader_of(L)->conf;
+    struct place at;
+    if (!facts_begin(L, "reports", false, &at) || !facts_want_table(L, "reports", at))
+        return 0;
+    (void)facts_check_keys(L, 1, at, "reports", false);
+    facts_numbers(L, "reports", at);
+    struct site site = facts_text_key(L, at, "reports", "verp", &c->verp);
+    const char *error = c->verp.n > 0 ? value_user_error(c->verp) : NULL;
+    if (error != NULL)
+        facts_bad_text(L, &site, c->verp, error);
+    c->verp = loader_lower(loader_of(L), c->verp);
+    site = facts_text_key(L, at, "reports", "arf", &c->arf);
+    error = c->arf.n > 0 ? value_mailbox_error(c->arf) : NULL;
+    if (error != NULL)
+        facts_bad_text(L, &site, c->arf, error);
+    return 0;
+}
+
 static int fact_smtp_port(lua_State *L)
 {
     const struct schema_key *k = schema_find(STR(""), STR("smtp_port"));
     struct site site = {.section = "", .name = "smtp_port"};
     uint64_t v;
-    if (begin_fact(L, "smtp_port", false, &site.at) && get_number(L, 1, k, &site, &v) == GOT_IT)
+    if (facts_begin(L, "smtp_port", false, &site.at) && facts_number(L, 1, k, &site, &v) == GOT_IT)
         schema_set(k, loader_of(L)->conf, v);
     return 0;
 }
@@ -310,7 +344,7 @@ static int text_fact(lua_State *L, const char *name, const char *(*error_of)(str
 {
     struct site site = {.section = "", .name = name};
     struct str s;
-    if (!begin_fact(L, name, false, &site.at) || facts_text(L, 1, &site, &s) != GOT_IT)
+    if (!facts_begin(L, name, false, &site.at) || facts_text(L, 1, &site, &s) != GOT_IT)
         return 0;
     const char *error = error_of(s);
     if (error != NULL)
@@ -361,174 +395,17 @@ static int fact_journal(lua_State *L)
     struct place at;
     if (lua_type(L, 1) != LUA_TTABLE)
         return path_fact(L, "journal", out);
-    if (!begin_fact(L, "journal", false, &at))
+    if (!facts_begin(L, "journal", false, &at))
         return 0;
     (void)facts_check_keys(L, 1, at, "journal", false);
-    read_numbers(L, "journal", at);
+    facts_numbers(L, "journal", at);
     struct site site = facts_key(L, 1, at, "journal", "path");
     if (!lua_isnil(L, -1) && facts_text(L, -1, &site, out) == GOT_IT)
         *out = loader_path(loader_of(L), *out);
     return 0;
 }
 
-/* ---- listen ------------------------------------------------------------------------------------ */
-
-static void add_listener(struct loader *ld, struct place at, struct netaddr addr, bool lmtp)
-{
-    if (lmtp && addr.port == 25)
-        report_error(ld->report, at, "the port of LMTP must not be 25 (RFC 2033, section 5)");
-    if (ld->n_listeners == CONFIG_LISTENERS_MAX)
-        report_error(ld->report, at, "more than %d addresses to listen on", (int)CONFIG_LISTENERS_MAX);
-    if (ld->n_listeners++ >= CONFIG_LISTENERS_MAX)
-        return;
-    struct listener_fact *l = loader_alloc(ld, 1, sizeof *l);
-    *l = (struct listener_fact){.at = at, .conf = {.addr = addr, .lmtp = lmtp}};
-    *ld->listeners_end = l;
-    ld->listeners_end = &l->next;
-}
-
-static void add_all_addresses(struct loader *ld, struct place at, uint16_t port, bool lmtp)
-{
-    add_listener(ld, at, (struct netaddr){.kind = NETADDR_IP4, .port = port}, lmtp);
-    add_listener(ld, at, (struct netaddr){.kind = NETADDR_IP6, .port = port}, lmtp);
-}
-
-static void listen_at(lua_State *L, struct place at, const struct site *site, struct str text, uint16_t port,
-                      bool lmtp)
-{
-    struct netaddr addr;
-    lua_getfield(L, 1, "port");
-    bool has_port = !lua_isnil(L, -1);
-    lua_pop(L, 1);
-    if (!netaddr_parse(text, port, &addr))
-        facts_bad_text(L, site, text,
-                       "is no address of the form \"192.0.2.1\", \"2001:db8::1\" or \"unix:/path\"");
-    else if (addr.kind == NETADDR_UNIX && has_port)
-        facts_error(L, site, "is a path, which has no port: leave out the key 'port'");
-    else if (addr.kind != NETADDR_UNIX && addr.port != port && has_port)
-        facts_error(L, site, "holds a port, and so does the key 'port'");
-    else if (addr.kind != NETADDR_UNIX && addr.port == 0)
-        facts_error(L, site, "has port 0");
-    else
-        add_listener(loader_of(L), at, addr, lmtp);
-}
-
-static int fact_listen(lua_State *L)
-{
-    struct loader *ld = loader_of(L);
-    struct place at;
-    struct str address = STR_NIL;
-    bool lmtp = false, ok = true;
-    if (!begin_fact(L, "listen", true, &at) || !want_table(L, "listen", at) ||
-        !facts_check_keys(L, 1, at, "listen", false))
-        return 0;
-    struct site site = facts_key(L, 1, at, "listen", "lmtp");
-    if (!lua_isnil(L, -1))
-        ok = facts_bool(L, -1, &site, &lmtp) == GOT_IT;
-    uint64_t port = lmtp ? 24 : 25;
-    site = facts_key(L, 1, at, "listen", "port");
-    if (!lua_isnil(L, -1))
-        ok = get_number(L, -1, schema_find(STR("listen"), STR("port")), &site, &port) == GOT_IT && ok;
-    site = facts_key(L, 1, at, "listen", "address");
-    if (!lua_isnil(L, -1))
-        ok = facts_text(L, -1, &site, &address) == GOT_IT && ok;
-    if (ok && address.n > 0)
-        listen_at(L, at, &site, address, (uint16_t)port, lmtp);
-    else if (ok)
-        add_all_addresses(ld, at, (uint16_t)port, lmtp);
-    return 0;
-}
-
-/* ---- relay_from, route, resolver --------------------------------------------------------------- */
-
-static void add_block(lua_State *L, const struct site *site, struct str text)
-{
-    struct loader *ld = loader_of(L);
-    struct netblock block = {.bits = 0};
-    char mem[200];
-    struct buf problem;
-    const char *error = value_netblock(text, &block);
-    buf_init_fixed(&problem, mem, sizeof mem);
-    if (error != NULL && block.addr.kind != NETADDR_NONE) {
-        buf_puts(&problem, "has bits set behind the prefix: did you mean \"");
-        netaddr_format_ip(&block.addr, &problem);
-        buf_printf(&problem, "/%u\"?", (unsigned)block.bits);
-        buf_putc(&problem, '\0');
-        error = problem.failed ? "has bits set behind the prefix" : problem.p;
-    } else if (error == NULL && block.bits == 0) {
-        error = "is the whole Internet: this would be an open relay";
-    }
-    if (error != NULL) {
-        facts_bad_text(L, site, text, error);
-        return;
-    }
-    if (ld->n_blocks == BLOCKS_MAX)
-        (void)luaL_error(L, "more than %d blocks in relay_from", (int)BLOCKS_MAX);
-    struct block_fact *b = loader_alloc(ld, 1, sizeof *b);
-    b->block = block;
-    *ld->blocks_end = b;
-    ld->blocks_end = &b->next;
-    ld->n_blocks++;
-}
-
-static int fact_relay_from(lua_State *L)
-{
-    struct place at;
-    if (!begin_fact(L, "relay_from", false, &at))
-        return 0;
-    if (lua_type(L, 1) ==
-        LUA_TSTRING) { /* relay_from "10.0.0.0/8" is as clear as relay_from { "10.0.0.0/8" } */
-        lua_newtable(L);
-        lua_insert(L, 1);
-        lua_rawseti(L, 1, 1);
-    }
-    if (!want_table(L, "relay_from", at))
-        return 0;
-    (void)facts_check_keys(L, 1, at, "relay_from", true);
-    lua_Unsigned n = lua_rawlen(L, 1);
-    for (lua_Unsigned i = 1; i <= n; i++) {
-        struct site site = {at, "", "relay_from", (size_t)i};
-        struct str text;
-        luaenv_charge(L, 10);
-        (void)lua_rawgeti(L, 1, (lua_Integer)i);
-        if (facts_text(L, -1, &site, &text) == GOT_IT)
-            add_block(L, &site, text);
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-static int fact_route(lua_State *L)
-{
-    struct policy_conf *policy = &loader_of(L)->conf->policy;
-    struct place at;
-    struct str to = STR_NIL, via = STR_NIL;
-    struct value_host host;
-    if (!begin_fact(L, "route", true, &at) || !want_table(L, "route", at) ||
-        !facts_check_keys(L, 1, at, "route", false))
-        return 0;
-    struct site site = facts_key(L, 1, at, "route", "to");
-    if (facts_text(L, -1, &site, &to) != GOT_IT)
-        return 0;
-    if (!str_eq(to, STR("*"))) {
-        facts_bad_text(L, &site, to,
-                       "is not in this version of Waxwing: a route must be for all (to = \"*\")");
-        return 0;
-    }
-    site = facts_key(L, 1, at, "route", "via");
-    if (facts_text(L, -1, &site, &via) != GOT_IT)
-        return 0;
-    const char *error = value_via(via, &host);
-    if (error != NULL)
-        facts_bad_text(L, &site, via, error);
-    else if (policy->n_routes > 0)
-        report_error(loader_of(L)->report, at, "a second route is not in this version of Waxwing");
-    struct route_rule *rule = loader_alloc(loader_of(L), 1, sizeof *rule);
-    rule->via = (struct next_hop){.host = host.name, .addr = host.addr};
-    policy->routes = rule;
-    policy->n_routes = 1;
-    return 0;
-}
+/* ---- resolver ---------------------------------------------------------------------------------- */
 
 static void add_resolver(lua_State *L, const struct site *site, struct str text, struct netaddr *list)
 {
@@ -562,7 +439,7 @@ static int fact_resolver(lua_State *L)
 {
     struct config *c = loader_of(L)->conf;
     struct site site = {.section = "", .name = "resolver"};
-    if (!begin_fact(L, "resolver", false, &site.at))
+    if (!facts_begin(L, "resolver", false, &site.at))
         return 0;
     struct netaddr *list = loader_alloc(loader_of(L), RESOLVERS_MAX, sizeof *list);
     struct str text;
@@ -597,14 +474,27 @@ struct fact_function {
     lua_CFunction f;
 };
 static const struct fact_function functions[] = {
-    {"hostname", fact_hostname},     {"postmaster", fact_postmaster},
-    {"listen", fact_listen},         {"domain", fact_domain},
-    {"relay_from", fact_relay_from}, {"route", fact_route},
-    {"resolver", fact_resolver},     {"spool", fact_spool},
-    {"control", fact_control},       {"journal", fact_journal},
-    {"limits", fact_limits},         {"retry", fact_retry},
-    {"processes", fact_processes},   {"log", fact_log},
-    {"smtp_port", fact_smtp_port},   {"include", loader_include},
+    {"hostname", fact_hostname},
+    {"postmaster", fact_postmaster},
+    {"listen", fact_listen},
+    {"domain", fact_domain},
+    {"relay_from", fact_relay_from},
+    {"route", fact_route},
+    {"source", fact_source},
+    {"submit", fact_submit},
+    {"commands", fact_commands},
+    {"xclient_from", fact_xclient_from},
+    {"reports", fact_reports},
+    {"resolver", fact_resolver},
+    {"spool", fact_spool},
+    {"control", fact_control},
+    {"journal", fact_journal},
+    {"limits", fact_limits},
+    {"retry", fact_retry},
+    {"processes", fact_processes},
+    {"log", fact_log},
+    {"smtp_port", fact_smtp_port},
+    {"include", loader_include},
 };
 
 void facts_push(lua_State *L)

@@ -1,5 +1,4 @@
-/* config/facts_domain.c: domain "name" { ... } and the words that make its values: maildir, lmtp, passwd,
- * file, any. */
+/* config/facts_domain.c: domain "name" { ... }. */
 #include "config/loader.h"
 
 #include "base/limits.h"
@@ -7,166 +6,7 @@
 #include "config/values.h"
 
 #include <lauxlib.h>
-#include <string.h>
-
-enum { ERRORS_A_LIST_MAX = 5 };
-static const char value_type[] = "waxwing.value";
-
-/* ---- values ------------------------------------------------------------------------------------ */
-
-struct value *value_at(lua_State *L, int i)
-{
-    return luaL_testudata(L, i, value_type);
-}
-
-static struct value *push_value(lua_State *L, enum value_kind kind)
-{
-    luaenv_charge(L, LOADER_FACT_STEPS);
-    struct value *v = lua_newuserdatauv(L, sizeof *v, 0);
-    *v = (struct value){.kind = kind, .at = loader_place(L)};
-    (void)luaL_newmetatable(L, value_type);
-    lua_setmetatable(L, -2);
-    return v;
-}
-
-static void add_user(lua_State *L, struct value *v, const struct site *site, struct str name)
-{
-    struct loader *ld = loader_of(L);
-    const char *error = value_user_error(name);
-    if (error == NULL && ld->n_users == CONFIG_USERS_MAX)
-        error = "is one too many: a configuration holds at most a million users";
-    if (error != NULL) {
-        report_error(ld->report, facts_place(L, site), "user \"%.*s\" %s", STR_FMT(report_brief(name)),
-                     error);
-        v->is_bad = true;
-        return;
-    }
-    ld->n_users++;
-    v->users[v->n_users++] = loader_lower(ld, name);
-}
-
-static size_t count_lines(struct str text)
-{
-    size_t n = 0;
-    struct str line;
-    while (value_next_line(&text, &line))
-        n++;
-    return n;
-}
-
-/* separator: what ends the name in a line, or NUL. */
-static void read_users(lua_State *L, struct value *v, struct str name, struct str text, char separator)
-{
-    struct loader *ld = loader_of(L);
-    struct str line;
-    struct site site = {{name, 0}, "", "users", 0};
-    unsigned errors = ld->report->n_errors;
-    v->users = loader_alloc(ld, count_lines(text) + 1, sizeof *v->users);
-    while (value_next_line(&text, &line) && ld->report->n_errors < errors + ERRORS_A_LIST_MAX) {
-        site.at.line++;
-        line = str_trim(line);
-        if (line.n == 0 || line.p[0] == '#')
-            continue;
-        if (separator != '\0')
-            line = str_trim(str_cut(&line, separator));
-        add_user(L, v, &site, line);
-    }
-    v->n_users = loader_sort_users(v->users, v->n_users);
-}
-
-static int user_file(lua_State *L, const char *word, char separator)
-{
-    struct loader *ld = loader_of(L);
-    struct site site = {loader_place(L), "", word, 0};
-    struct str path = STR_NIL, text = STR_NIL;
-    struct value *v = push_value(L, VALUE_USERS);
-    v->is_bad = facts_text(L, 1, &site, &path) != GOT_IT || !loader_read(ld, site.at, path, &text);
-    if (!v->is_bad)
-        read_users(L, v, path, text, separator);
-    return 1;
-}
-
-static int value_passwd(lua_State *L)
-{
-    return user_file(L, "passwd", ':');
-}
-
-static int value_file(lua_State *L)
-{
-    return user_file(L, "file", '\0');
-}
-
-static void set_maildir(lua_State *L, struct value *v, const struct site *site, struct str path)
-{
-    const char *error = value_maildir_error(path);
-    v->text = path;
-    v->is_bad = v->is_bad || error != NULL;
-    if (error != NULL)
-        facts_bad_text(L, site, path, error);
-}
-
-static int value_maildir(lua_State *L)
-{
-    struct place at = loader_place(L);
-    struct site site = {at, "", "maildir", 0};
-    struct str path = STR_NIL;
-    struct value *v = push_value(L, VALUE_MAILDIR);
-    if (lua_type(L, 1) != LUA_TTABLE) {
-        if (facts_text(L, 1, &site, &path) == GOT_IT)
-            set_maildir(L, v, &site, path);
-        else
-            v->is_bad = true;
-        return 1;
-    }
-    v->is_bad = !facts_check_keys(L, 1, at, "maildir", false);
-    site = facts_key(L, 1, at, "maildir", "path");
-    if (facts_text(L, -1, &site, &path) == GOT_IT)
-        set_maildir(L, v, &site, path);
-    else
-        v->is_bad = true;
-    lua_pop(L, 1);
-    site = facts_key(L, 1, at, "maildir", "user");
-    if (!lua_isnil(L, -1) && facts_text(L, -1, &site, &v->user) != GOT_IT)
-        v->is_bad = true;
-    lua_pop(L, 1);
-    return 1;
-}
-
-static int value_lmtp(lua_State *L)
-{
-    struct site site = {loader_place(L), "", "lmtp", 0};
-    struct str text;
-    struct value_host host;
-    struct value *v = push_value(L, VALUE_LMTP);
-    v->is_bad = true;
-    if (facts_text(L, 1, &site, &text) != GOT_IT)
-        return 1;
-    const char *error = value_host(text, 24, true, &host);
-    if (error != NULL) {
-        facts_bad_text(L, &site, text, error);
-        return 1;
-    }
-    v->is_bad = false;
-    v->lmtp = (struct deliver){
-        .kind = DELIVER_LMTP, .lmtp = host.addr, .lmtp_host = loader_lower(loader_of(L), host.name)};
-    return 1;
-}
-
-void values_push(lua_State *L)
-{
-    lua_pushcfunction(L, value_maildir);
-    lua_setfield(L, -2, "maildir");
-    lua_pushcfunction(L, value_lmtp);
-    lua_setfield(L, -2, "lmtp");
-    lua_pushcfunction(L, value_passwd);
-    lua_setfield(L, -2, "passwd");
-    lua_pushcfunction(L, value_file);
-    lua_setfield(L, -2, "file");
-    (void)push_value(L, VALUE_ANY);
-    lua_setfield(L, -2, "any");
-}
-
-/* ---- domain ------------------------------------------------------------------------------------ */
+#include <stdlib.h>
 
 static struct domain_fact *add_domain(struct loader *ld, struct place at, struct str name)
 {
@@ -176,108 +16,216 @@ static struct domain_fact *add_domain(struct loader *ld, struct place at, struct
         return NULL;
     struct domain_fact *f = loader_alloc(ld, 1, sizeof *f);
     *f = (struct domain_fact){
-        .at = at, .d = {.name = loader_lower(ld, name), .deliver = {.uid = UINT32_MAX, .gid = UINT32_MAX}}};
+        .at = at, .d = {.name = name, .plus = STR("+"), .deliver = {.uid = UINT32_MAX, .gid = UINT32_MAX}}};
+    f->aliases_end = &f->aliases;
     *ld->domains_end = f;
     ld->domains_end = &f->next;
     return f;
 }
 
-static void list_users(lua_State *L, struct domain_fact *f, const struct site *site)
+/* users and recipients: what both may be. false: it is something else. */
+static bool set_names(lua_State *L, struct domain_fact *f, const struct site *site)
+{
+    struct value *v = value_at(L, -1);
+    if (v != NULL && v->kind == VALUE_ANY) {
+        f->d.any_user = true;
+    } else if (v != NULL && v->kind == VALUE_FILE) {
+        value_read_users(L, v);
+        f->is_bad = v->is_bad;
+        f->d.users = v->users;
+        f->d.n_users = v->n_users;
+    } else if (lua_type(L, -1) == LUA_TTABLE) {
+        value_list_users(L, site, &f->d.users, &f->d.n_users);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* false: an error about the value was reported already. */
+static bool is_usable(lua_State *L, struct domain_fact *f)
+{
+    const struct value *v = value_at(L, -1);
+    f->is_bad = f->is_bad || luaenv_is_unknown(L, -1) || (v != NULL && v->is_bad);
+    return !f->is_bad;
+}
+
+static bool is_login_shell(struct str shell)
+{
+    static const char *const none[] = {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false",
+                                       "/bin/sync"};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        if (str_eq(shell, str_from_c(none[i])))
+            return false;
+    }
+    return true;
+}
+
+static int compare_system_users(const void *pa, const void *pb)
+{
+    const struct system_user *a = pa, *b = pb;
+    int c = str_icmp(a->name, b->name);
+    return c != 0 ? c : a->uid < b->uid ? -1 : a->uid > b->uid ? 1 : 0;
+}
+
+/* login.defs(5): UID_MIN is 1000, and 65534 is nobody. Root is no user: his mail is an alias's. */
+enum { UID_FIRST = 1000, UID_NOBODY = 65534 };
+
+static void set_system_users(lua_State *L, struct domain_fact *f, const struct site *site)
 {
     struct loader *ld = loader_of(L);
-    struct value v = {.kind = VALUE_USERS};
-    lua_Unsigned n = lua_rawlen(L, -1);
-    unsigned errors = ld->report->n_errors;
-    v.users = loader_alloc(ld, (size_t)n + 1, sizeof *v.users);
-    luaenv_charge(L, n);
-    for (lua_Unsigned i = 1; i <= n && ld->report->n_errors < errors + ERRORS_A_LIST_MAX; i++) {
-        struct str name;
-        (void)lua_rawgeti(L, -1, (lua_Integer)i);
-        if (facts_text(L, -1, site, &name) == GOT_IT)
-            add_user(L, &v, site, name);
-        lua_pop(L, 1);
+    const struct config_env *env = ld->env;
+    if (!ld->has_accounts &&
+        (env->list_accounts == NULL ||
+         env->list_accounts(env->arg, ld->arena, &ld->accounts, &ld->n_accounts) != ERR_OK)) {
+        facts_error(L, site, "can't be the accounts of this machine: they can't be read");
+        return;
     }
-    f->d.n_users = loader_sort_users(v.users, v.n_users);
-    f->d.users = v.users;
+    ld->has_accounts = true;
+    struct system_user *list = loader_alloc(ld, ld->n_accounts + 1, sizeof *list);
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < ld->n_accounts; i++) {
+        const struct account *a = &ld->accounts[i];
+        if (a->uid < UID_FIRST || a->uid == UID_NOBODY || a->uid == UINT32_MAX || !is_login_shell(a->shell) ||
+            value_user_error(a->name) != NULL || value_path_error(a->home) != NULL || a->home.p[0] != '/')
+            continue;
+        list[n++] = (struct system_user){.name = loader_lower(ld, a->name),
+                                         .home = a->home,
+                                         .uid = env->is_root ? a->uid : UINT32_MAX,
+                                         .gid = env->is_root ? a->gid : UINT32_MAX};
+    }
+    if (n > 0)
+        qsort(list, n, sizeof *list, compare_system_users);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || !str_eq(list[i].name, list[kept - 1].name))
+            list[kept++] = list[i];
+    }
+    f->is_system = true;
+    f->d.system_users = list;
+    f->d.n_system_users = kept;
 }
 
 static void set_users(lua_State *L, struct domain_fact *f, const struct site *site)
 {
     const struct value *v = value_at(L, -1);
     f->has_users = true;
-    f->is_bad = f->is_bad || luaenv_is_unknown(L, -1) || (v != NULL && v->is_bad);
-    if (f->is_bad)
+    if (!is_usable(L, f) || set_names(L, f, site))
         return;
-    if (v != NULL && v->kind == VALUE_ANY) {
-        f->d.any_user = true;
-    } else if (v != NULL && v->kind == VALUE_USERS) {
-        f->d.users = v->users;
-        f->d.n_users = v->n_users;
-    } else if (lua_type(L, -1) == LUA_TTABLE) {
-        list_users(L, f, site);
-    } else if (lua_type(L, -1) == LUA_TSTRING) {
+    if (v != NULL && v->kind == VALUE_SYSTEM)
+        set_system_users(L, f, site);
+    else if (lua_type(L, -1) == LUA_TSTRING)
         facts_error(L, site, "must be a list: { \"%s\" }", lua_tostring(L, -1));
-    } else {
-        facts_error(L, site, "must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\" or any");
-    }
+    else
+        facts_error(L, site, "must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\", any or system");
+}
+
+static void set_recipients(lua_State *L, struct domain_fact *f, const struct site *site)
+{
+    f->has_recipients = true;
+    if (!is_usable(L, f) || set_names(L, f, site))
+        return;
+    if (lua_type(L, -1) == LUA_TSTRING && str_eq(str_from_c(lua_tostring(L, -1)), STR("callout")))
+        f->d.callout = true;
+    else
+        facts_error(L, site, "must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\", \"callout\" or any");
 }
 
 static void set_deliver(lua_State *L, struct domain_fact *f, const struct site *site)
 {
     const struct value *v = value_at(L, -1);
+    bool forward = f->d.deliver.forward;
     f->has_deliver = true;
-    f->is_bad = f->is_bad || luaenv_is_unknown(L, -1) || (v != NULL && v->is_bad);
-    if (f->is_bad)
+    if (!is_usable(L, f))
         return;
     if (v != NULL && v->kind == VALUE_MAILDIR) {
         f->d.deliver.kind = DELIVER_MAILDIR;
         f->d.deliver.maildir = v->text;
-        if (v->user.n > 0) {
-            f->user = v->user;
-            f->at_user = v->at;
-        }
-    } else if (v != NULL && v->kind == VALUE_LMTP) {
-        f->d.deliver = v->lmtp;
-        f->d.deliver.uid = UINT32_MAX;
-        f->d.deliver.gid = UINT32_MAX;
+    } else if (v != NULL && (v->kind == VALUE_LMTP || v->kind == VALUE_PIPE)) {
+        f->d.deliver = v->deliver;
     } else {
-        facts_error(L, site, "must be maildir \"PATH\" or lmtp \"HOST\"");
+        facts_error(L, site, "must be maildir \"PATH\", lmtp \"HOST\" or pipe { \"PATH\", ... }");
+        return;
+    }
+    f->d.deliver.forward = forward;
+    if (v->user.n > 0) {
+        f->user = v->user;
+        f->at_user = v->at;
     }
 }
 
-/* A key whose value is text. */
-static struct site get_text(lua_State *L, struct place at, const char *key, struct str *out)
+static void set_relay(lua_State *L, struct domain_fact *f)
 {
-    struct site site = facts_key(L, 1, at, "domain", key);
-    if (!lua_isnil(L, -1))
-        (void)facts_text(L, -1, &site, out);
+    struct str relay = STR_NIL;
+    struct site site = facts_text_key(L, f->at, "domain", "relay", &relay);
+    if (relay.n == 0)
+        return;
+    f->d.relay = str_eq(relay, STR("mx")) ? DOMAIN_RELAY_MX : DOMAIN_RELAY_HOST;
+    const char *error = f->d.relay == DOMAIN_RELAY_MX ? NULL : value_via(relay, &f->d.via);
+    if (error != NULL)
+        facts_bad_text(L, &site, relay, error);
+    f->d.via.host = loader_lower(loader_of(L), f->d.via.host);
+}
+
+/* "" is a value here. */
+static void set_plus(lua_State *L, struct domain_fact *f)
+{
+    struct site site = facts_key(L, 1, f->at, "domain", "plus");
+    size_t n;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        const char *p = lua_tolstring(L, -1, &n);
+        const char *error = value_plus_error(str_of(p, n));
+        f->d.plus = loader_copy(loader_of(L), str_of(p, n));
+        f->has_plus = true;
+        if (error != NULL)
+            facts_bad_text(L, &site, f->d.plus, error);
+    } else if (!lua_isnil(L, -1)) {
+        (void)facts_wrong_kind(L, -1, &site, "text in quotes");
+    }
     lua_pop(L, 1);
-    return site;
+}
+
+static void read_texts(lua_State *L, struct domain_fact *f)
+{
+    struct loader *ld = loader_of(L);
+    struct str same_as = STR_NIL, catchall = STR_NIL, user = STR_NIL;
+    struct site site = facts_text_key(L, f->at, "domain", "same_as", &same_as);
+    if (same_as.n > 0 && !loader_domain(ld, facts_place(L, &site), "same_as", same_as, &f->d.same_as))
+        f->is_bad = true;
+    (void)facts_text_key(L, f->at, "domain", "catchall", &catchall);
+    site = facts_text_key(L, f->at, "domain", "user", &user);
+    if (user.n > 0 && f->user.n > 0)
+        facts_error(L, &site, "is given twice: here and in %s",
+                    f->d.deliver.kind == DELIVER_PIPE ? "pipe" : "maildir");
+    if (user.n > 0)
+        f->user = user;
+    f->d.catchall = str_chr(catchall, '@') == STR_NPOS ? loader_lower(ld, catchall) : catchall;
 }
 
 static void read_domain(lua_State *L, struct domain_fact *f)
 {
+    static const struct {
+        const char *key;
+        void (*set)(lua_State *L, struct domain_fact *f, const struct site *site);
+    } keys[] = {{"users", set_users},
+                {"deliver", set_deliver},
+                {"recipients", set_recipients},
+                {"aliases", aliases_read}};
     struct loader *ld = loader_of(L);
-    struct str same_as = STR_NIL, catchall = STR_NIL, user = STR_NIL;
     unsigned errors = ld->report->n_errors;
     (void)facts_check_keys(L, 1, f->at, "domain", false);
-    struct site site = facts_key(L, 1, f->at, "domain", "users");
+    struct site site = facts_key(L, 1, f->at, "domain", "forward");
     if (!lua_isnil(L, -1))
-        set_users(L, f, &site);
+        (void)facts_bool(L, -1, &site, &f->d.deliver.forward);
     lua_pop(L, 1);
-    site = facts_key(L, 1, f->at, "domain", "deliver");
-    if (!lua_isnil(L, -1))
-        set_deliver(L, f, &site);
-    lua_pop(L, 1);
-    (void)get_text(L, f->at, "same_as", &same_as);
-    (void)get_text(L, f->at, "catchall", &catchall);
-    site = get_text(L, f->at, "user", &user);
-    if (user.n > 0 && f->user.n > 0)
-        facts_error(L, &site, "is given twice: here and in maildir");
-    if (user.n > 0)
-        f->user = user;
-    f->d.same_as = loader_lower(ld, same_as);
-    f->d.catchall = str_chr(catchall, '@') == STR_NPOS ? loader_lower(ld, catchall) : catchall;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        site = facts_key(L, 1, f->at, "domain", keys[i].key);
+        if (!lua_isnil(L, -1))
+            keys[i].set(L, f, &site);
+        lua_pop(L, 1);
+    }
+    set_relay(L, f);
+    set_plus(L, f);
+    read_texts(L, f);
     f->is_bad = f->is_bad || ld->report->n_errors != errors;
 }
 
@@ -312,10 +260,11 @@ int fact_domain(lua_State *L)
     if (lua_type(L, 1) == LUA_TTABLE) {
         report_error(ld->report, site.at, "domain is written domain \"NAME\" { key = value, ... }");
     } else if (facts_text(L, 1, &site, &name) == GOT_IT) {
-        if (!domain_is_valid(name, true))
-            facts_bad_text(L, &site, name, "is no domain name");
-        else
-            f = add_domain(ld, site.at, name);
+        struct str ascii = STR("*");
+        if (str_eq(name, STR("*")) || loader_domain(ld, site.at, "domain", name, &ascii))
+            f = add_domain(ld, site.at, ascii);
+        if (f != NULL && !str_is_ascii(name))
+            f->d.shown = name;
     }
     if (lua_gettop(L) > 1)
         report_error(ld->report, site.at, "domain is written domain \"NAME\" { key = value, ... }");

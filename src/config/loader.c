@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "config/luascan.h"
 #include "config/schema.h"
+#include "config/shared.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -89,6 +90,24 @@ struct str loader_lower(struct loader *ld, struct str s)
     for (size_t i = 0; i < s.n; i++)
         p[i] = ascii_lower(s.p[i]);
     return str_of(p, s.n);
+}
+
+bool loader_domain(struct loader *ld, struct place at, const char *what, struct str name, struct str *out)
+{
+    char mem[SMTP_DOMAIN_MAX + 1];
+    struct buf ascii;
+    buf_init_fixed(&ascii, mem, sizeof mem);
+    const char *problem = NULL;
+    if (!domain_is_valid(name, true))
+        problem = "is no domain name";
+    else if (!config_to_ascii(name, &ascii) || !domain_is_valid(buf_str(&ascii), false))
+        problem = "is no internationalized domain name";
+    if (problem != NULL) {
+        report_error(ld->report, at, "%s: \"%.*s\" %s", what, STR_FMT(report_brief(name)), problem);
+        return false;
+    }
+    *out = loader_copy(ld, buf_str(&ascii));
+    return true;
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -331,7 +350,8 @@ const struct config *config_load(struct str name, struct str lua, const struct c
     *ld = (struct loader){.env = env, .arena = a, .report = report, .conf = conf, .name = name};
     ld->domains_end = &ld->domains;
     ld->listeners_end = &ld->listeners;
-    ld->blocks_end = &ld->blocks;
+    ld->rules_end = &ld->rules;
+    ld->pools_end = &ld->pools;
     schema_presets(conf);
     ld->lua = lua_newstate(luaenv_alloc, ld);
     if (ld->lua == NULL) {

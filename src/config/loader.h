@@ -19,7 +19,8 @@ enum {
     LOADER_ERROR_STEPS = 2000,           /* and a word that is unknown: looking for a near one is work */
     LOADER_INCLUDES_MAX = 100,
     LOADER_INCLUDE_DEPTH_MAX = 8,
-    LOADER_FACTS_MAX = 32, /* rows of schema section "" */
+    LOADER_ALIAS_DEPTH_MAX = 8, /* :include: within :include: */
+    LOADER_FACTS_MAX = 48,      /* rows of schema section "" */
 };
 
 struct source { /* a file of Lua that was read */
@@ -27,15 +28,29 @@ struct source { /* a file of Lua that was read */
     struct str name, text;
 };
 
-enum value_kind { VALUE_ANY = 0, VALUE_USERS, VALUE_MAILDIR, VALUE_LMTP };
+enum value_kind { VALUE_ANY = 0, VALUE_SYSTEM, VALUE_FILE, VALUE_MAILDIR, VALUE_LMTP, VALUE_PIPE };
 struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata, memory in the arena */
     enum value_kind kind;
-    bool is_bad;       /* an error was reported */
-    struct str text;   /* maildir: template */
-    struct str user;   /* maildir{user=}: login, or empty */
-    struct str *users; /* sorted */
+    bool is_bad;     /* an error was reported */
+    struct str text; /* maildir: template; file, passwd: its octets */
+    struct str path; /* file, passwd */
+    struct str user; /* maildir{user=}, pipe{user=}: login, or empty */
+    bool is_passwd;
+    bool was_read;           /* as users: a list that several domains share is read once */
+    const struct str *users; /* sorted */
     size_t n_users;
-    struct deliver lmtp;
+    struct deliver deliver; /* lmtp, pipe */
+    struct place at;
+};
+
+struct alias_fact {
+    struct alias alias; /* first: sorted by its name */
+    struct place at;
+    struct alias_fact *next;
+};
+struct program_fact { /* of an alias */
+    struct program_fact *next;
+    struct deliver *deliver;
     struct place at;
 };
 
@@ -45,8 +60,12 @@ struct domain_fact {
     struct place at_user; /* of maildir { user = }, else line 0: it is a key of the domain */
     bool has_table;       /* the second half, { ... }, came */
     bool is_bad;          /* an error was reported: no follow-up errors */
-    bool has_users, has_deliver;
+    bool has_users, has_deliver, has_recipients;
     struct str user; /* login */
+    struct alias_fact *aliases, **aliases_end;
+    size_t n_aliases;
+    struct program_fact *programs;
+    bool has_plus, is_system; /* users = system */
     struct local_domain d;
 };
 struct listener_fact {
@@ -57,6 +76,22 @@ struct listener_fact {
 struct block_fact {
     struct block_fact *next;
     struct netblock block;
+};
+struct block_list {
+    struct block_fact *first, *last;
+    size_t n;
+};
+struct rule_fact {
+    struct rule_fact *next;
+    struct place at;
+    struct route_rule rule;
+    struct str source; /* its name, or empty */
+};
+struct source_fact {
+    struct source_fact *next;
+    struct place at;
+    bool has_table;
+    struct source_pool pool;
 };
 
 struct loader {
@@ -78,8 +113,14 @@ struct loader {
     struct place given[LOADER_FACTS_MAX]; /* where each fact that may stand once stood; line 0: not yet */
     struct domain_fact *domains, **domains_end;
     struct listener_fact *listeners, **listeners_end;
-    struct block_fact *blocks, **blocks_end;
-    size_t n_domains, n_listeners, n_blocks, n_users;
+    struct rule_fact *rules, **rules_end;
+    struct source_fact *pools, **pools_end;
+    struct block_list relay_from, xclient_from, etrn_from;
+    bool has_submit;                /* it was given, or refused */
+    const struct account *accounts; /* of users = system, once asked for */
+    size_t n_accounts;
+    bool has_accounts;
+    size_t n_domains, n_listeners, n_users, n_rules, n_sources, n_targets;
     struct place at_retry;
 };
 
@@ -111,7 +152,11 @@ void luaenv_charge(lua_State *L, uint64_t steps);
 void luaenv_push_unknown(lua_State *L);
 bool luaenv_is_unknown(lua_State *L, int i);
 
-/* ---- facts.c, facts_domain.c ------------------------------------------------------------------- */
+/* A domain as A-labels in lower case; an error was reported when false. */
+MUST_USE bool loader_domain(struct loader *ld, struct place at, const char *what, struct str name,
+                            struct str *out);
+
+/* ---- facts.c and its like ---------------------------------------------------------------------- */
 /* A table of all facts and value words. */
 void facts_push(lua_State *L);
 enum got { GOT_NOTHING = 0, GOT_IT, GOT_BAD };
@@ -134,9 +179,39 @@ struct site facts_key(lua_State *L, int t, struct place at, const char *section,
 /* Every key of the table at t is one of the section (and, with has_list, a place in its list): else errors.
  */
 bool facts_check_keys(lua_State *L, int t, struct place at, const char *section, bool has_list);
-int fact_domain(lua_State *L);
-void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any to the table on the stack */
+struct schema_key;
+enum got facts_number(lua_State *L, int i, const struct schema_key *k, const struct site *site,
+                      uint64_t *out);
+enum got facts_wrong_kind(lua_State *L, int i, const struct site *site, const char *wanted);
+/* Is argument 1 all there is, and is it the first of its kind where only one may be? */
+bool facts_begin(lua_State *L, const char *name, bool may_repeat, struct place *out);
+bool facts_want_table(lua_State *L, const char *name, struct place at);
+/* The numbers of a section into the configuration. */
+void facts_numbers(lua_State *L, const char *section, struct place at);
+/* A key of the table at 1 whose value is text; *out is left alone without it. */
+struct site facts_text_key(lua_State *L, struct place at, const char *section, const char *key,
+                           struct str *out);
+int fact_domain(lua_State *L); /* facts_domain.c */
+int fact_listen(lua_State *L); /* facts_listen.c */
+int fact_submit(lua_State *L);
+int fact_relay_from(lua_State *L);
+int fact_xclient_from(lua_State *L);
+int fact_commands(lua_State *L);
+int fact_route(lua_State *L); /* facts_route.c */
+int fact_source(lua_State *L);
+/* ---- facts_value.c ----------------------------------------------------------------------------- */
+void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any, ... to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */
+/* The users of a VALUE_FILE, read when first asked for. */
+void value_read_users(lua_State *L, struct value *v);
+/* A list of users on top of the stack. */
+void value_list_users(lua_State *L, const struct site *site, const struct str **out, size_t *out_n);
+
+/* ---- aliases.c --------------------------------------------------------------------------------- */
+/* What aliases = ... on top of the stack says, into f. */
+void aliases_read(lua_State *L, struct domain_fact *f, const struct site *site);
+/* In order of their names, with the owners of lists; doubles are reported. */
+void aliases_settle(struct loader *ld, struct domain_fact *f);
 
 /* ---- check.c ----------------------------------------------------------------------------------- */
 void check(struct loader *ld);

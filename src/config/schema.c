@@ -22,12 +22,26 @@ static const struct schema_key keys[] = {
     {"", "listen", SCHEMA_SECTION, false, "{ ... }", "{ port = 25 }", 0, 0, NOWHERE,
      "A place where mail is taken. May stand more than once."},
     {"", "domain", SCHEMA_SECTION, false, "\"NAME\" { ... }", NULL, 0, 0, NOWHERE,
-     "A domain whose mail ends here. May stand more than once."},
+     "A domain whose mail ends here, or is passed on by us; \"*\" is every domain that is not named, for a "
+     "server that catches all mail. May stand more than once."},
     {"", "relay_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", "{ \"127.0.0.0/8\", \"::1\" }", 0, 0,
      NOWHERE,
      "The addresses that may send anywhere without a login. The list given replaces the default."},
     {"", "route", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
-     "A smart host for all mail to other domains. Without it mail goes to the MX hosts of each domain."},
+     "Where mail to other domains goes: the first route that fits decides. Without one it goes to the MX hosts of "
+     "the domain. May stand more than once."},
+    {"", "source", SCHEMA_SECTION, false, "\"NAME\" { ... }", NULL, 0, 0, NOWHERE,
+     "Addresses that mail leaves from, for routes to name. May stand more than once."},
+    {"", "xclient_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
+     "The addresses of proxies and filters that may say by XCLIENT who their client is."},
+    {"", "submit", SCHEMA_PATH, false, "\"PATH\"", NULL, 0, 0, NOWHERE,
+     "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, the default "
+     "is submit in the folder of the control socket, so \"/run/waxwing/submit\"; else there is none. "
+     "submit(false) is none."},
+    {"", "commands", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Commands of SMTP that not everybody "
+     "may use."},
+    {"", "reports", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "What senders are told of the fate of their mail, and what is learned from refusals."},
     {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }",
      "\"recursive\"", 0, 0, NOWHERE,
      "Who answers questions to the DNS: this program itself from the root down, the servers of "
@@ -57,24 +71,76 @@ static const struct schema_key keys[] = {
      "An IPv4 or IPv6 address of this machine, or \"unix:/path\". Without it, all addresses."},
     {"listen", "lmtp", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Speak LMTP (RFC 2033), one answer for each recipient, and not SMTP."},
+    {"listen", "submission", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
+     "Only users of ours may send here: in this version the addresses of relay_from."},
+    {"listen", "proxy", SCHEMA_VALUE, false, "true | { \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
+     "A proxy stands before this port: each connection must begin with a PROXY header (version 1 or 2) that names "
+     "the client. With a list, connections from other addresses are closed; with true, nobody but the proxy may "
+     "reach the port."},
+    {"listen", "tag", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "What routes call the mail that comes "
+     "in here."},
+    {"listen", "tag_header", SCHEMA_TEXT, false, "\"FIELD\"", NULL, 0, 0, NOWHERE,
+     "A header field whose value is the tag of a message, in place of the key tag. It is believed of clients of "
+     "ours only."},
+    {"listen", "greet_delay", SCHEMA_DURATION, false, "TIME", "0", 0, 30, NOWHERE,
+     "How long the greeting waits. Who talks before it came is refused: programs that send junk often do."},
+    {"listen", "normalize", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
+     "Make CRLF of the bare CR and LF that clients of ours send. Others are refused with them either way."},
 
-    {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any",
+    {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,
      "Who has a mailbox in this domain. All other names are refused."},
-    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\"", NULL, 0, 0, NOWHERE,
+    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\" | pipe { ... }", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
-     "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when "
-     "Waxwing "
-     "is started by root; never root itself."},
+     "The user of this machine who owns the Maildirs and becomes the process that writes them, or that runs the "
+     "programs of aliases and of pipe. Needed when Waxwing is started by root; never root itself."},
     {"domain", "catchall", SCHEMA_TEXT, false, "\"NAME\" | \"ADDRESS\"", NULL, 0, 0, NOWHERE,
-     "Who gets the mail for names that are not among the users: a user of this domain, or a full address."},
+     "Who gets the mail for names that are not among the users: a user or alias of this domain, or a full "
+     "address."},
     {"domain", "same_as", SCHEMA_TEXT, false, "\"DOMAIN\"", NULL, 0, 0, NOWHERE,
-     "Another local domain: each of its users has an address here too. No other key may stand beside it."},
+     "Another local domain: each of its users and aliases has an address here too. No other key may stand beside "
+     "it."},
+    {"domain", "aliases", SCHEMA_VALUE, false, "file \"FILE\" | { NAME = \"TARGET\" | { ... }, ... }", NULL, 0, 0,
+     NOWHERE,
+     "Names that lead to other addresses, looked up before the users. See ALIASES."},
+    {"domain", "plus", SCHEMA_TEXT, false, "\"CHARACTERS\"", "\"+\"", 0, 0, NOWHERE,
+     "What parts a user and a detail: joe+shop is joe. Up to four characters, each of which does; \"\" for none. "
+     "A user or alias with the full name goes first."},
+    {"domain", "forward", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
+     "Read the file .forward in the home of each user. Needs users = system."},
+    {"domain", "relay", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"lmtp://HOST:PORT\"", NULL, 0, 0,
+     NOWHERE,
+     "Mail does not end here: it goes on to the MX hosts before us (we are a backup MX), or to a host. In place of "
+     "users and deliver."},
+    {"domain", "recipients", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | "
+     "\"callout\" | any", NULL, 0, 0, NOWHERE,
+     "Who exists in a domain with relay: a list, or \"callout\" to ask the host that takes the mail, or any. With "
+     "any, what the host refuses must be sent back, often to people who never wrote it."},
 
-    {"route", "to", SCHEMA_TEXT, true, "\"*\"", NULL, 0, 0, NOWHERE, "Which recipients: \"*\" for all."},
-    {"route", "via", SCHEMA_TEXT, true, "\"smtp://HOST:PORT\"", NULL, 0, 0, NOWHERE,
-     "The host that takes the mail; the port is 25 when none is given."},
+    {"route", "to", SCHEMA_TEXT, false, "\"PATTERN\"", "\"*\"", 0, 0, NOWHERE,
+     "Which recipients: \"*\", \"example.org\", \"*.example.org\" (what is below it), \"*@example.org\", "
+     "\"joe@example.org\"."},
+    {"route", "from", SCHEMA_TEXT, false, "\"PATTERN\"", "\"*\"", 0, 0, NOWHERE,
+     "Which envelope senders, likewise; \"<>\" is the sender of reports."},
+    {"route", "tag", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "Which mail: that of a listener with this tag, or with this value in its tag_header."},
+    {"route", "via", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"lmtp://HOST:PORT\"", "\"mx\"", 0, 0,
+     NOWHERE,
+     "The host that takes the mail (the port is 25, of LMTP 24, when none is given), or \"mx\": the MX hosts of "
+     "the recipient's domain."},
+    {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
+     "from."},
+
+    {"source", "address", SCHEMA_VALUE, true, "\"ADDRESS\" | { \"ADDRESS\", ... }", NULL, 0, 0, NOWHERE,
+     "IPv4 and IPv6 addresses of this machine, used in turn."},
+    {"source", "helo", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "What EHLO says from there, in place of hostname. The PTR records of the addresses must match."},
+
+    {"commands", "expn", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(expn),
+     "Tell clients of ours the members of a list (EXPN)."},
+    {"commands", "etrn", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
+     "The addresses that may ask for the mail that waits for a domain (ETRN, RFC 1985)."},
 
     {"resolver", "trust_anchor", SCHEMA_PATH, false, "\"FILE\"", "\"/usr/share/dns/root.key\"", 0, 0, NOWHERE,
      "The keys of the root zone. When the file is missing nothing is validated. Other servers than our own "
@@ -102,6 +168,13 @@ static const struct schema_key keys[] = {
      "Message bodies and transactions that one process holds in memory."},
     {"limits", "site_connections", SCHEMA_COUNT, false, "NUMBER", "20", 1, 1000, AT(site_connections_max),
      "Connections to one destination at a time."},
+    {"limits", "future_release", SCHEMA_DURATION, false, "TIME", "0", 0, 366 * DAY, AT(future_release_s),
+     "How long a client of ours may have a message held before it is sent (FUTURERELEASE, RFC 4865); 0 does not "
+     "offer it."},
+    {"limits", "deliver_by", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(deliver_by),
+     "Offer DELIVERBY (RFC 2852): a message says until when it is wanted."},
+    {"limits", "deliver_by_min", SCHEMA_DURATION, false, "TIME", "0", 0, DAY, AT(deliver_by_min_s),
+     "The shortest such time that is taken; 0 for any."},
 
     {"retry", "first", SCHEMA_DURATION, false, "TIME", "5m", 1, DAY, AT(retry_first_s),
      "The wait after the first failed attempt; each further wait is longer."},
@@ -114,6 +187,21 @@ static const struct schema_key keys[] = {
     {"retry", "give_up_bounce", SCHEMA_DURATION, false, "TIME", "2d", 1, 30 * DAY, AT(bounce_expire_s),
      "The same for reports, which have nobody to go back to."},
 
+    {"reports", "success_to_strangers", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(success_to_strangers),
+     "Send reports of success that a sender asked for (NOTIFY=SUCCESS) to senders outside too. They tell that an "
+     "address exists and is read here."},
+    {"reports", "delay_after", SCHEMA_DURATION, false, "TIME", "4h", 0, 30 * DAY, AT(delay_after_s),
+     "How long mail waits before its sender is told so, once; 0 for never."},
+    {"reports", "suppress", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(suppress),
+     "Keep in mind addresses that were refused as unknown, and give up mail of lists to them at once."},
+    {"reports", "suppress_keep", SCHEMA_DURATION, false, "TIME", "30d", HOUR, 3650 * DAY, AT(suppress_keep_s),
+     "How long they are kept in mind."},
+    {"reports", "verp", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "The local part that reports about list mail come back to, with the member's address behind a plus sign "
+     "(VERP). Without it lists use their owner's address as it is."},
+    {"reports", "arf", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
+     "Who gets the complaints of mailbox providers (ARF, RFC 5965): what comes for this address is read as such."},
+
     {"processes", "smtpd", SCHEMA_COUNT, false, "NUMBER", "2", 1, ROLE_SMTPD_MAX, AT(n_smtpd),
      "Processes that take mail from the network."},
     {"processes", "relay", SCHEMA_COUNT, false, "NUMBER", "2", 1, ROLE_RELAY_MAX, AT(n_relay),
@@ -125,21 +213,31 @@ static const struct schema_key keys[] = {
      "The least important kind of line that is written."},
 
     {"maildir", "path", SCHEMA_TEXT, true, "\"PATH\"", NULL, 0, 0, NOWHERE,
-     "Absolute; %u stands for the user, %d for the domain, %% for a percent sign."},
+     "Absolute; %u stands for the user, %d for the domain, %% for a percent sign. With users = system it may begin "
+     "with %h, the user's home."},
     {"maildir", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE, "As the key user of the "
      "domain."},
+
+    {"pipe", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE, "As the key user of the domain."},
 
     {"value", "maildir", SCHEMA_VALUE, false, "\"PATH\" | { ... }", NULL, 0, 0, NOWHERE,
      "For deliver: a Maildir for each user."},
     {"value", "lmtp", SCHEMA_VALUE, false, "\"unix:/PATH\" | \"HOST:PORT\"", NULL, 0, 0, NOWHERE,
      "For deliver: a server that speaks LMTP, such as Dovecot; the port is 24 when none is given."},
+    {"value", "pipe", SCHEMA_VALUE, false, "{ \"/PATH\", \"WORD\", ... }", NULL, 0, 0, NOWHERE,
+     "For deliver: a program that gets the message on its standard input. No shell is run. In its words %u stands "
+     "for the user, %d for the domain, %t for the detail behind the plus, %s for the envelope sender, %r for the "
+     "recipient, %% for a percent sign. An address that would make a word begin with \"-\" is refused."},
     {"value", "passwd", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
-     "For users: the first field of each line, fields are parted by colons; lines that begin with # are "
+     "For users and recipients: the first field of each line, fields are parted by colons; lines that begin with # are "
      "comments."},
     {"value", "file", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
-     "For users: one name a line; lines that begin with # are comments."},
+     "For users and recipients: one name a line; lines that begin with # are comments. For aliases: see ALIASES."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
-     "For users: every well-formed name is a user."},
+     "For users and recipients: every well-formed name is a user."},
+    {"value", "system", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
+     "For users: the accounts of this machine with a user id from 1000 and a shell to log in with. Each one's mail "
+     "is written by himself."},
 };
 
 struct future {
@@ -147,22 +245,13 @@ struct future {
 };
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
-     {"", "dnsbl"},
-    {"", "greylist"}, {"", "rate"}, {"", "alias"}, {"", "aliases"}, {"", "forward"}, {"", "pipe"}, {"",
-     "dashboard"},
-    {"", "metrics"}, {"", "http"}, {"", "sql"}, {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"},
-     {"", "arc"},
-    {"", "dane"}, {"", "mta_sts"}, {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"",
-     "accept"}, {"", "webhook"},
-    {"", "reports"}, {"", "store"}, {"", "geoip"}, {"", "source"},
-    {"listen", "tls"}, {"listen", "submission"}, {"listen", "proxy"}, {"listen", "auth"}, {"listen",
-     "pregreet"},
-    {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
-    {"domain", "aliases"}, {"domain", "dkim"}, {"domain", "relay"}, {"domain", "recipients"}, {"domain",
-     "tls"},
-    {"domain", "forward"}, {"domain", "srs"}, {"domain", "dmarc"}, {"domain", "quota"}, {"domain", "detail"},
-    {"route", "from"}, {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "source"},
-     {"route", "dane"},
+    {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
+    {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
+    {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},
+    {"", "geoip"},
+    {"listen", "tls"}, {"listen", "auth"}, {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
+    {"domain", "dkim"}, {"domain", "tls"}, {"domain", "srs"}, {"domain", "dmarc"}, {"domain", "quota"},
+    {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "dane"},
     {"limits", "rate"}, {"limits", "messages_per_hour"},
 };
 /* clang-format on */
@@ -263,9 +352,12 @@ bool schema_number(const struct schema_key *k, struct str text, uint64_t *out)
         *out = schema_choice(k, text);
         ok = true;
         break;
+    case SCHEMA_BOOL:
+        *out = str_eq(text, STR("true"));
+        ok = *out == 1 || str_eq(text, STR("false"));
+        break;
     case SCHEMA_TEXT:
     case SCHEMA_PATH:
-    case SCHEMA_BOOL:
     case SCHEMA_LIST:
     case SCHEMA_SECTION:
     case SCHEMA_VALUE:

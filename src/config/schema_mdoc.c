@@ -31,13 +31,17 @@ static const char *const section_intro[][2] = {
     {"listen", "Keys of listen"},
     {"domain", "Keys of domain"},
     {"route", "Keys of route"},
+    {"source", "Keys of source"},
+    {"commands", "Keys of commands"},
     {"resolver", "Keys of resolver, beside its list"},
     {"journal", "Keys of journal"},
     {"limits", "Keys of limits"},
     {"retry", "Keys of retry"},
+    {"reports", "Keys of reports"},
     {"processes", "Keys of processes"},
     {"log", "Keys of log"},
     {"maildir", "Keys of maildir"},
+    {"pipe", "Keys of pipe, beside its list"},
     {"value", "Words that make values"},
 };
 
@@ -140,6 +144,7 @@ void config_default_lua(struct str run_dir, uint16_t port, struct str user, stru
     put_path(out, "spool", run_dir, "spool");
     put_path(out, "journal", run_dir, "journal");
     put_path(out, "control", run_dir, "control");
+    put_path(out, "submit", run_dir, "submit");
     buf_puts(
         out,
         "limits { sessions_per_client = 0 }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");

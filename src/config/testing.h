@@ -21,6 +21,16 @@ static const struct fixture_file fixture_files[] = {
     {"/etc/waxwing/net.users", "info\n# a comment\npostmaster\nabuse\nInfo\n"},
     {"/etc/waxwing/bad.users", "# a comment\n\njoe:x:1:2\r\n ann \n:x\nbad name:x\n"},
     {"/etc/waxwing/secret.users", NULL},
+    {"/etc/waxwing/aliases", "# who gets what\n\nRoot: joe\npostmaster:   root,\n  ann@elsewhere.example\n"
+     "\t# more of it, as a comment\n\t\"zoe\"\nteam: :include:sub/team, ann\nowner-team: joe\n"
+     "\"box\": \"|/usr/bin/box -u %u 'a b' c\\\\ d\", \\box\njoe: joe, joe@elsewhere.example\n"
+     "ann: \\zoe, \"j o\"@elsewhere.example\n"},
+    {"/etc/waxwing/sub/team", "# members\njoe, zoe@elsewhere.example\n\n:include:sub/more\n"},
+    {"/etc/waxwing/sub/more", "zoe\r\n"},
+    {"/etc/waxwing/circle", ":include:circle\n"},
+    {"/etc/waxwing/program", "|/bin/x\n"},
+    {"/etc/waxwing/bad.aliases", "# a comment\njoe ann\n  zoe\nann: a b\nzoe:\nmax: /var/mail/max, x@, \\\n"},
+    {"/etc/waxwing/bad2.aliases", "  joe\nj/d: ann\neve: \"joe\nmax: :fail: no\nzoe: joe\nZoe: ann\n"},
     {"/etc/waxwing/more.lua", "hostname \"mail.example.org\"\nreturn { name = \"inc.example\" }\n"},
     {"/etc/waxwing/sub/deep.lua", "postmaster \"joe@elsewhere.example\"\ninclude \"more.lua\"\n"},
     {"/etc/waxwing/broken.lua", "listen { port = 25\nlmtp = true }\n"},
@@ -59,6 +69,26 @@ static bool fixture_find_user(void *arg, struct str name, uint32_t *out_uid, uin
     return str_eq(name, STR("root")) || str_eq(name, STR("toor")) || str_eq(name, STR("vmail"));
 }
 
+static enum err fixture_accounts(void *arg, struct arena *a, const struct account **out, size_t *out_n)
+{
+    static const struct account accounts[] = {
+        {{"root", 4}, {"/root", 5}, {"/bin/bash", 9}, 0, 0},
+        {{"zoe", 3}, {"/home/zoe", 9}, {"", 0}, 1001, 1101},
+        {{"daemon", 6}, {"/", 1}, {"/usr/sbin/nologin", 17}, 1, 1},
+        {{"toor", 4}, {"/root", 5}, {"/bin/sh", 7}, 0, 0},
+        {{"Max", 3}, {"/srv/max", 8}, {"/bin/zsh", 8}, 1000, 1000},
+        {{"web", 3}, {"/srv/www", 8}, {"/bin/false", 10}, 1002, 1002},
+        {{"nobody", 6}, {"/none", 5}, {"/bin/sh", 7}, 65534, 65534},
+        {{"homeless", 8}, {"", 0}, {"/bin/sh", 7}, 1003, 1003},
+        {{"sys", 3}, {"/sys", 4}, {"/bin/sh", 7}, 999, 999},
+    };
+    UNUSED(arg);
+    UNUSED(a);
+    *out = accounts;
+    *out_n = ARRAY_LEN(accounts);
+    return ERR_OK;
+}
+
 struct fixture {
     struct chunk_pool pool;
     struct arena arena;
@@ -70,6 +100,7 @@ static inline void fixture_init(struct fixture *f, bool is_root)
 {
     *f = (struct fixture){.env = {.read_file = fixture_read_file,
                                   .find_user = fixture_find_user,
+                                  .list_accounts = fixture_accounts,
                                   .is_root = is_root,
                                   .home = STR("/etc/waxwing")}};
     chunk_pool_init(&f->pool, 65536, 4096);

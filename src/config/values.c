@@ -5,7 +5,15 @@
 
 #include <string.h>
 
-enum { USER_MAX = 64, PATH_LENGTH_MAX = 4095, DNS_PORT = 53, SMTP_PORT = 25 };
+enum {
+    USER_MAX = 64,
+    PATH_LENGTH_MAX = 4095,
+    FIELD_NAME_MAX = 64,
+    PLUS_MAX = 4,
+    DNS_PORT = 53,
+    SMTP_PORT = 25,
+    LMTP_PORT = 24,
+};
 
 struct unit {
     char letter;
@@ -120,7 +128,7 @@ const char *value_path_error(struct str s)
 static const char *maildir_parts_error(struct str s)
 {
     unsigned depth = 0;
-    for (struct str rest = str_skip(s, 1); rest.n > 0; depth++) {
+    for (struct str rest = str_skip(s, str_starts(s, STR("%h/")) ? 3 : 1); rest.n > 0; depth++) {
         struct str part = str_cut(&rest, '/');
         if (str_eq(part, STR("..")))
             return "must not hold '..'";
@@ -137,15 +145,18 @@ const char *value_maildir_error(struct str s)
     const char *error = value_path_error(s);
     if (error != NULL)
         return error;
-    if (s.p[0] != '/')
+    bool has_home = str_starts(s, STR("%h/"));
+    if (s.p[0] != '/' && !has_home)
         return "must begin with '/'";
     if (s.n > MAILDIR_TEMPLATE_MAX)
         return "is longer than 400 octets";
-    bool has_user = false;
-    for (size_t i = 0; i < s.n; i++) {
+    bool has_user = has_home;
+    for (size_t i = has_home ? 2 : 0; i < s.n; i++) {
         if (s.p[i] != '%')
             continue;
         char letter = ++i < s.n ? s.p[i] : '\0';
+        if (letter == 'h')
+            return "has %h (the home) not at its front";
         if (letter != 'u' && letter != 'd' && letter != '%')
             return "has a '%' that is neither %u (the user), %d (the domain) nor %% (a percent sign)";
         has_user = has_user || letter == 'u';
@@ -212,18 +223,79 @@ const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, st
     return NULL;
 }
 
-const char *value_via(struct str s, struct value_host *out)
+const char *value_via(struct str s, struct next_hop *out)
 {
-    if (str_istarts(s, STR("smtps://")) || str_istarts(s, STR("lmtp://")))
+    struct value_host host;
+    bool lmtp = str_istarts(s, STR("lmtp://"));
+    if (str_istarts(s, STR("smtps://")))
         return "has a scheme that is not in this version of Waxwing: it must be \"smtp://HOST:PORT\"";
-    if (!str_istarts(s, STR("smtp://")))
-        return "must be \"smtp://HOST:PORT\"";
-    struct str host = str_skip(s, 7);
-    if (str_ends(host, STR("/")))
-        host.n--;
-    if (str_chr(host, '@') != STR_NPOS)
+    if (!lmtp && !str_istarts(s, STR("smtp://")))
+        return "must be \"smtp://HOST:PORT\" or \"lmtp://HOST:PORT\"";
+    s = str_skip(s, 7);
+    if (str_ends(s, STR("/")))
+        s.n--;
+    if (str_chr(s, '@') != STR_NPOS)
         return "names a user: logging in is not in this version of Waxwing";
-    return value_host(host, SMTP_PORT, false, out);
+    const char *error = value_host(s, lmtp ? LMTP_PORT : SMTP_PORT, true, &host);
+    *out = (struct next_hop){.host = host.name, .addr = host.addr, .lmtp = lmtp};
+    return error;
+}
+
+static bool is_visible(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '!' || s.p[i] > '~')
+            return false;
+    }
+    return true;
+}
+
+const char *value_tag_error(struct str s)
+{
+    if (s.n == 0 || s.n > MAIL_TAG_MAX)
+        return "has not 1 to 64 characters";
+    return is_visible(s) ? NULL : "holds a space or a character outside ASCII";
+}
+
+const char *value_field_error(struct str s)
+{
+    if (s.n == 0 || s.n > FIELD_NAME_MAX)
+        return "has not 1 to 64 characters";
+    return is_visible(s) && str_chr(s, ':') == STR_NPOS ? NULL : "is no name of a header field";
+}
+
+const char *value_program_error(struct str s)
+{
+    const char *error = value_path_error(s);
+    if (error != NULL)
+        return error;
+    return s.p[0] == '/' ? NULL : "must be an absolute path: no shell looks for it";
+}
+
+const char *value_word_error(struct str s)
+{
+    if (s.n > PATH_LENGTH_MAX)
+        return "is longer than 4095 octets";
+    if (str_has_ctl(s))
+        return "holds a control character";
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '%' && (++i == s.n || str_chr(STR("udsrt%"), s.p[i]) == STR_NPOS))
+            return "has a '%' that is none of %u (user), %d (domain), %t (detail), %s (sender), %r "
+                   "(recipient) and "
+                   "%% (a percent sign)";
+    }
+    return NULL;
+}
+
+const char *value_plus_error(struct str s)
+{
+    if (s.n > PLUS_MAX)
+        return "has more than 4 characters";
+    for (size_t i = 0; i < s.n; i++) {
+        if (str_chr(STR("+-_=#~^*$"), s.p[i]) == STR_NPOS)
+            return "has a character that can't part a name (these can: + - _ = # ~ ^ * $)";
+    }
+    return NULL;
 }
 
 bool value_next_line(struct str *rest, struct str *out)

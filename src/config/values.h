@@ -19,7 +19,7 @@ void value_put_size(uint64_t octets, struct buf *out);
 const char *value_hostname_error(struct str s);
 /* A user of a local domain: a dot-string as RFC 5321 has it (without quotes), no '/', not over 64 octets. */
 const char *value_user_error(struct str s);
-/* An absolute path with %u, %d and %% in it, at least one %u. */
+/* An absolute path with %u, %d and %% in it, at least one %u; or with %h at its front. */
 const char *value_maildir_error(struct str s);
 const char *value_path_error(struct str s);
 /* A mailbox at a domain name (not at an address literal). */
@@ -33,8 +33,16 @@ struct value_host {      /* a host by address, or by name and port */
 };
 /* "192.0.2.1", "[2001:db8::1]:24", "mail.example.org:24"; "unix:/path" when may_be_unix. */
 const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, struct value_host *out);
-/* "smtp://HOST:PORT". */
-const char *value_via(struct str s, struct value_host *out);
+/* "smtp://HOST:PORT", "lmtp://HOST:PORT". */
+const char *value_via(struct str s, struct next_hop *out);
+/* What a listener or a route calls mail: printable, without spaces, at most MAIL_TAG_MAX octets. */
+const char *value_tag_error(struct str s);
+/* The name of a header field, RFC 5322 2.2. */
+const char *value_field_error(struct str s);
+/* Of a pipe: the program, and a word behind it. */
+const char *value_program_error(struct str s);
+const char *value_word_error(struct str s);
+const char *value_plus_error(struct str s);
 
 /* The next line of *rest without its end (LF or CRLF); false at the end of the text. */
 MUST_USE bool value_next_line(struct str *rest, struct str *out);

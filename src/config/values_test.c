@@ -237,8 +237,12 @@ static void test_hosts(void **state)
         {"SMTP://192.0.2.1:26/", "192.0.2.1:26", true},
         {"smtp://[2001:db8::1]", "[2001:db8::1]:25", true},
         {"smtp://", NULL, true},
-        {"smtp:///x", NULL, true},
-        {"smtp://unix:/x", NULL, true},
+        {"smtp:///x", "unix:/x", true},
+        {"smtp://unix:/x", "unix:/x", true},
+        {"lmtp://dovecot", "lmtp dovecot 24", true},
+        {"LMTP://[::1]:25", "lmtp [::1]:25", true},
+        {"lmtp:///run/dovecot/lmtp", "lmtp unix:/run/dovecot/lmtp", true},
+        {"lmtp://", NULL, true},
         {"smtp://hub.example/x", NULL, true},
         {"smtp://a@hub.example", NULL, true},
         {"smtps://hub.example", NULL, true},
@@ -251,11 +255,15 @@ static void test_hosts(void **state)
         struct buf out;
         struct str s = str_from_c(rows[i].text);
         buf_init_fixed(&out, mem, sizeof mem);
-        const char *error = rows[i].is_via ? value_via(s, &h) : value_host(s, 24, true, &h);
+        struct next_hop hop = {.lmtp = false};
+        const char *error = rows[i].is_via ? value_via(s, &hop) : value_host(s, 24, true, &h);
+        if (rows[i].is_via)
+            h = (struct value_host){hop.host, hop.addr};
         if ((error == NULL) != (rows[i].wanted != NULL))
             fail_msg("\"%s\": %s", rows[i].text, error == NULL ? "taken" : error);
         if (error != NULL)
             continue;
+        buf_puts(&out, hop.lmtp ? "lmtp " : "");
         if (h.name.n > 0)
             buf_printf(&out, "%.*s %u", STR_FMT(h.name), (unsigned)h.addr.port);
         else

@@ -63,7 +63,7 @@ struct alias {
     struct str name; /* the local part */
     const struct alias_target *targets;
     size_t n_targets;
-    struct str owner; /* the full address owner-NAME when there is such an alias or user: this is a list then */
+    struct str owner; /* the full address owner-NAME when there is such an alias: this is a list then */
 };
 struct system_user {
     struct str name, home;

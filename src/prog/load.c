@@ -1,8 +1,9 @@
 /* prog/load.c: the configuration's own process.
  *
- * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path) or 'U' (a user's name)
- * and ends with 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8
- * enum err, octets) or 'u' (u8 found, u32 uid, u32 gid).
+ * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path), 'U' (a user's name) or
+ * 'L' (all accounts: each three lstr, name, home, shell, then u32 uid, gid; nothing behind the last) and ends
+ * with 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8 enum err,
+ * octets) or 'u' (u8 found, u32 uid, u32 gid).
  */
 #include "prog/load.h"
 
@@ -170,6 +171,32 @@ static bool ask_user(void *arg, struct str name, uint32_t *out_uid, uint32_t *ou
     return c->in.p[0] != 0;
 }
 
+static enum err ask_accounts(void *arg, struct arena *a, const struct account **out, size_t *out_n)
+{
+    enum { ACCOUNT_MIN = 20 };
+    struct child_env *c = arg;
+    char kind;
+    struct str bytes;
+    if (!frame_write(c->fd, 'L', STR_NIL, STR_NIL) ||
+        !frame_read(c->fd, &kind, &c->in, monotonic_ms() + LOAD_DEADLINE_MS) || kind != 'l')
+        return ERR_IO;
+    struct account *list = arena_alloc_array(a, c->in.n / ACCOUNT_MIN + 1, sizeof *list);
+    if (list == NULL || !arena_str(a, buf_str(&c->in), &bytes))
+        return ERR_NOMEM;
+    struct reader r = reader_of(bytes);
+    size_t n = 0;
+    while (r.rest.n > 0 && !r.failed) {
+        struct account u = {.name = read_lstr(&r), .home = read_lstr(&r), .shell = read_lstr(&r)};
+        u.uid = read_u32(&r);
+        u.gid = read_u32(&r);
+        if (!r.failed)
+            list[n++] = u;
+    }
+    *out = list;
+    *out_n = n;
+    return r.failed ? ERR_IO : ERR_OK;
+}
+
 /* Descriptor 0 is empty, 1 and 2 stay, 3 is ours to talk: a reload forks a supervisor that holds listeners
  * and the channels of all roles. */
 static int drop_descriptors(int fd)
@@ -217,8 +244,12 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
     buf_init(&report.warnings, 65536);
     chunk_pool_init(&pool, LOAD_CHUNK, LOAD_CHUNKS);
     arena_init(&arena, &pool, (size_t)LOAD_CHUNK * LOAD_CHUNKS);
-    struct config_env env = {
-        .arg = &c, .read_file = ask_file, .find_user = ask_user, .is_root = is_root, .home = home};
+    struct config_env env = {.arg = &c,
+                             .read_file = ask_file,
+                             .find_user = ask_user,
+                             .list_accounts = ask_accounts,
+                             .is_root = is_root,
+                             .home = home};
     const struct config *loaded = config_load(name, lua, &env, &arena, &report);
     bool ok = frame_write(fd, 'W', buf_str(&report.warnings), STR_NIL);
     if (loaded != NULL) {
@@ -258,6 +289,22 @@ static bool serve_user(int fd, struct str name)
     return frame_write(fd, 'u', str_of(answer, sizeof answer), STR_NIL);
 }
 
+static bool serve_accounts(int fd, struct buf *scratch)
+{
+    const struct passwd *pw;
+    buf_reset(scratch);
+    setpwent();
+    while ((pw = getpwent()) != NULL && !scratch->failed) {
+        const char *const texts[] = {pw->pw_name, pw->pw_dir, pw->pw_shell};
+        for (size_t i = 0; i < 3; i++)
+            buf_put_lstr(scratch, str_from_c(texts[i]));
+        buf_put_u32(scratch, pw->pw_uid);
+        buf_put_u32(scratch, pw->pw_gid);
+    }
+    endpwent();
+    return !scratch->failed && frame_write(fd, 'l', buf_str(scratch), STR_NIL);
+}
+
 /* false: the child ended or misbehaved before its last word. */
 static bool serve_child(int fd, struct loaded *out)
 {
@@ -277,6 +324,8 @@ static bool serve_child(int fd, struct loaded *out)
             ok = serve_file(fd, s, &scratch);
         else if (kind == 'U')
             ok = serve_user(fd, s);
+        else if (kind == 'L')
+            ok = serve_accounts(fd, &scratch);
         else if (kind == 'W')
             ok = buf_put(&out->warnings, s);
         else if (kind == 'C')

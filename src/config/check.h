@@ -1,0 +1,10 @@
+/* config/check.h: between check.c and check_domain.c only. */
+#pragma once
+#include "config/loader.h"
+
+struct place check_given_at(const struct loader *ld, const char *fact);
+struct place check_whole_file(const struct loader *ld);
+/* Domains by themselves and together. */
+void check_domains(struct loader *ld);
+/* Where mail for postmaster, abuse, catch-alls and aliases ends; only when all else is well. */
+void check_redirections(struct loader *ld);

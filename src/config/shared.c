@@ -1,0 +1,40 @@
+#include "config/shared.h"
+
+/* A stand-in until ext/idn.h is here: then idn_to_ascii() is called. A-labels pass, U-labels are refused. */
+bool config_to_ascii(struct str domain, struct buf *out)
+{
+    if (!str_is_ascii(domain))
+        return false;
+    for (size_t i = 0; i < domain.n; i++)
+        buf_putc(out, ascii_lower(domain.p[i]));
+    return !out->failed;
+}
+
+void config_share(struct local_domain *d, const struct local_domain *from)
+{
+    struct local_domain shared = *from;
+    shared.name = d->name;
+    shared.shown = d->shown;
+    shared.same_as = d->same_as;
+    shared.catchall = STR_NIL;
+    *d = shared;
+}
+
+bool config_derive(struct config *c, struct arena *a)
+{
+    struct netaddr *list = arena_alloc_array(a, c->n_listeners + 1, sizeof *list);
+    size_t n = 0;
+    if (list == NULL)
+        return false;
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        const struct netaddr *at = &c->listeners[i].addr;
+        bool is_ip = at->kind == NETADDR_IP4 || at->kind == NETADDR_IP6;
+        if (is_ip && !netaddr_is_any(at) && !netaddr_is_loopback(at))
+            list[n++] = *at;
+    }
+    c->policy.addresses = list;
+    c->policy.n_addresses = n;
+    c->policy.to_ascii = config_to_ascii;
+    c->policy.mx_port = (uint16_t)c->smtp_port;
+    return true;
+}

@@ -1,0 +1,11 @@
+/* config/shared.h: what the loader and the decoder both derive, within this folder only. */
+#pragma once
+#include "config/config.h"
+
+/* policy_conf's to_ascii. */
+bool config_to_ascii(struct str domain, struct buf *out);
+/* d is same_as `from`: users, aliases and delivery are shared. */
+void config_share(struct local_domain *d, const struct local_domain *from);
+/* Fills in what follows from the rest: the machine's addresses, the hook, the port of MX hosts. false: no
+ * memory. */
+MUST_USE bool config_derive(struct config *c, struct arena *a);
