@@ -219,3 +219,65 @@ bool date_parse_rfc5322(struct str s, int64_t *out_unix_s)
     *out_unix_s = day * DAY_S + second - (int64_t)zone * 60;
     return true;
 }
+
+/* ---- RFC 3339 ------------------------------------------------------------------------------------------ */
+
+/* n digits and then the character c (0: none). No comments and spaces here. */
+static bool take_fixed(struct str *s, size_t n, char c, unsigned *out)
+{
+    uint64_t v;
+    size_t all = n + (c != 0);
+    if (s->n < all || (c != 0 && ascii_lower(s->p[n]) != c) || !str_to_u64(str_slice(*s, 0, n), 9999, &v))
+        return false;
+    *out = (unsigned)v;
+    *s = str_skip(*s, all);
+    return true;
+}
+
+/* Seconds east of UTC; all of s. */
+static bool take_offset(struct str s, int64_t *out)
+{
+    unsigned hour, minute;
+    if (s.n == 1 && ascii_lower(s.p[0]) == 'z') {
+        *out = 0;
+        return true;
+    }
+    bool is_west = str_starts(s, STR("-"));
+    if (!is_west && !str_starts(s, STR("+")))
+        return false;
+    s = str_skip(s, 1);
+    if (!take_fixed(&s, 2, ':', &hour) || !take_fixed(&s, 2, 0, &minute) || s.n > 0 || hour > 23 ||
+        minute > 59)
+        return false;
+    *out = (int64_t)(hour * 60 + minute) * (is_west ? -60 : 60);
+    return true;
+}
+
+static bool skip_fraction(struct str *s)
+{
+    size_t n = 1;
+    if (!str_starts(*s, STR(".")))
+        return true;
+    while (n < s->n && ascii_is_digit(s->p[n]))
+        n++;
+    *s = str_skip(*s, n);
+    return n > 1;
+}
+
+bool date_parse_rfc3339(struct str s, int64_t *out_unix_s)
+{
+    unsigned year, month, day, hour, minute, second;
+    int64_t offset;
+    if (!take_fixed(&s, 4, '-', &year) || !take_fixed(&s, 2, '-', &month) || !take_fixed(&s, 2, 't', &day) ||
+        !take_fixed(&s, 2, ':', &hour) || !take_fixed(&s, 2, ':', &minute) ||
+        !take_fixed(&s, 2, 0, &second) || !skip_fraction(&s) || !take_offset(s, &offset))
+        return false;
+    if (month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 60)
+        return false;
+    int64_t on = day_of(year, month, day);
+    struct civil c = civil_of(on * DAY_S);
+    if (c.month != month || c.day != day) /* no 30 February */
+        return false;
+    *out_unix_s = on * DAY_S + (hour * 60 + minute) * 60 + second - offset;
+    return true;
+}

@@ -14,3 +14,6 @@ void date_format_rfc3339(int64_t unix_ms, bool with_ms, struct buf *out);
  * taken; a leap second counts as the second after it. The name of the day need not be the right one: too many
  * are not. False, and nothing written, when malformed or when something else follows. */
 bool date_parse_rfc5322(struct str s, int64_t *out_unix_s);
+/* Seconds since 1970 of an RFC 3339 date-time (5.6): "2026-11-24T01:02:03Z", "...03.5+01:00"; a fraction is
+ * dropped, a leap second counts as the second after it. False, and nothing written, when malformed. */
+bool date_parse_rfc3339(struct str s, int64_t *out_unix_s);
