@@ -31,18 +31,21 @@ static enum smtp_reply_id verdict(const struct owner *o, enum smtp_event_kind ki
     static const enum smtp_reply_id bad[] = {R_STORE_BUSY, R_NO_SUCH_USER, R_TOO_BIG, R_NO_MEMORY};
     if ((o->mood & 4) != 0)
         return bad[o->mood & 3];
-    return kind == SMTP_EV_MAIL   ? R_MAIL_OK
-           : kind == SMTP_EV_RCPT ? R_RCPT_OK
-           : kind == SMTP_EV_DATA ? R_DATA_GO
-                                  : R_QUEUED;
+    return kind == SMTP_EV_MAIL      ? R_MAIL_OK
+           : kind == SMTP_EV_RCPT    ? R_RCPT_OK
+           : kind == SMTP_EV_DATA    ? R_DATA_GO
+           : kind == SMTP_EV_EXPN    ? R_EXPN
+           : kind == SMTP_EV_ETRN    ? R_ETRN_STARTED
+           : kind == SMTP_EV_XCLIENT ? R_GREETING
+                                     : R_QUEUED;
 }
 
 static void answer(struct owner *o, const struct smtp_event *ev)
 {
-    const struct smtp_server_transaction *t = smtp_server_transaction(&o->s);
-    must(t != NULL);
+    must(ev->kind >= SMTP_EV_EXPN || smtp_server_transaction(&o->s) != NULL);
     enum smtp_reply_id id = verdict(o, ev->kind);
-    uint32_t n = ev->kind == SMTP_EV_MESSAGE && o->conf.lmtp ? t->n_rcpts : 1;
+    uint32_t n = ev->kind == SMTP_EV_MESSAGE ? smtp_server_answers_due(&o->s) : 1;
+    must(n >= 1 && n <= RCPTS + 1);
     if (ev->kind == SMTP_EV_DATA)
         o->is_granted = smtp_reply_row(id)->code < 400;
     if (ev->kind == SMTP_EV_MESSAGE)
@@ -57,10 +60,34 @@ static void check_address(const struct address *a)
     must(a->local.n <= a->text.n && a->domain.n <= a->text.n);
 }
 
+/* The records can be written and read again: what the queue keeps is what was said. */
+static void check_params(const struct smtp_server_transaction *t)
+{
+    char mem[1024];
+    struct buf b;
+    struct mail_params again;
+    buf_init_fixed(&b, mem, sizeof mem);
+    must(mail_params_put(&t->params, &b) && mail_params_get(buf_str(&b), &again));
+    for (uint32_t i = 0; i < t->n_rcpts; i++) {
+        const struct smtp_server_rcpt *r = &t->rcpts[i];
+        must(r->orcpt.n <= DSN_ORCPT_MAX && !str_has_ctl(r->orcpt) && r->notify <= NOTIFY_ALL);
+        must((r->notify & NOTIFY_NEVER) == 0 || r->notify == NOTIFY_NEVER);
+    }
+}
+
 static void on_event(struct owner *o, const struct smtp_event *ev)
 {
     must(!o->is_closed);
     switch (ev->kind) {
+    case SMTP_EV_EXPN:
+    case SMTP_EV_ETRN:
+        must(ev->text.n > 0 && !str_has_ctl(ev->text));
+        o->open = *ev;
+        break;
+    case SMTP_EV_XCLIENT:
+        must(ev->xclient->has != 0 && !str_has_ctl(ev->xclient->name));
+        o->open = *ev;
+        break;
     case SMTP_EV_BODY:
         must(o->is_granted && ev->body.n > 0);
         o->n_octets += ev->body.n;
@@ -88,6 +115,7 @@ static void on_event(struct owner *o, const struct smtp_event *ev)
         break;
     case SMTP_EV_MESSAGE:
         must(o->is_granted && smtp_server_transaction(&o->s)->size == o->n_octets);
+        check_params(smtp_server_transaction(&o->s));
         must(o->n_octets <= SIZE_MAX_OCTETS);
         o->open = *ev;
         break;
@@ -176,10 +204,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         .rcpt_max = RCPTS,
                                         .lmtp = (data[0] & 1) != 0,
                                         .no_chunking = (data[0] & 2) != 0,
-                                        .no_smtputf8 = (data[0] & 4) != 0};
+                                        .no_smtputf8 = (data[0] & 4) != 0,
+                                        .normalize_bare = (data[0] & 8) != 0,
+                                        .prdr = true,
+                                        .dsn = true,
+                                        .binarymime = true,
+                                        .deliverby = true,
+                                        .by_min_s = 60,
+                                        .mt_priority = true,
+                                        .hold_max_s = 100000,
+                                        .requiretls = true,
+                                        .limits = true,
+                                        .xclient = true,
+                                        .etrn = true,
+                                        .expn = true,
+                                        .greets_late = true};
     chunk_pool_init(&o->pool, 1024, data[1]);
     buf_init(&o->in, IN_MAX);
     smtp_server_init(&o->s, &o->conf, &o->pool, o->now_ms);
+    smtp_server_set_wall(&o->s, o->now_ms, INT64_C(1893456000000));
     smtp_server_greet(&o->s, R_GREETING);
     struct str rest = str_of(data + 2, size - 2);
     while (rest.n > 0 && !o->in.failed) {

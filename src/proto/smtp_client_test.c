@@ -750,6 +750,9 @@ static void server_event(struct peer *p, const struct smtp_event *ev)
     case SMTP_EV_MESSAGE:
         server_message(p, ev->question);
         break;
+    case SMTP_EV_EXPN:
+    case SMTP_EV_ETRN:
+    case SMTP_EV_XCLIENT:
     case SMTP_EV_ABORT:
         break;
     case SMTP_EV_CLOSE:

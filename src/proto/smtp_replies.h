@@ -1,6 +1,6 @@
 /* proto/smtp_replies.h: every reply the SMTP and LMTP server can give: the only place with reply texts.
  *
- * A row is {id, code, enhanced code (class 0: none, RFC 2034 4 leaves them off greeting, hello and 354),
+ * A row is {id, code, enhanced code (class 0: none, RFC 2034 4 leaves them off greeting, hello and 3yz),
  * text}. A text says what is wrong and what to do. At most one "{}" is filled with an argument; in rows of
  * code 221 and 421 that is always our host name (RFC 5321 4.2.3). Replies are RFC 5321 4.2 and RFC 3463;
  * choices of ours are said beside the row.
@@ -23,7 +23,15 @@
     X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                     \
     X(R_HELP,           214, 2, 0, 0, "{}")                                                               \
     X(R_VRFY,           252, 2, 0, 0, "VRFY looks no address up; send the mail and RCPT will tell")       \
+    X(R_EXPN,            250, 2, 1, 5, "{}")                                                              \
+    /* RFC 1985 5.3 */                                                                                    \
+    X(R_ETRN_STARTED,    250, 2, 0, 0, "queuing for {} has started")                                      \
+    X(R_ETRN_NOTHING,    251, 2, 0, 0, "no messages wait for {}")                                         \
+    X(R_ETRN_PENDING,    252, 2, 0, 0, "messages for {} wait and are tried now")                          \
+    X(R_ETRN_PENDING_N,  253, 2, 0, 0, "{} messages wait and are tried now")                              \
     X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                \
+    /* PRDR: a reply for each recipient follows, then one for the message; Exim has the same form */      \
+    X(R_PRDR_GO,         353, 0, 0, 0, "the message is judged for each recipient now")                    \
     /* not now: commands out of order */                                                                  \
     X(R_NEED_HELLO,     503, 5, 5, 1, "introduce yourself first with {}")                                 \
     X(R_NEED_MAIL,      503, 5, 5, 1, "give the sender first with MAIL FROM:<address>")                   \
@@ -33,6 +41,7 @@
     X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it or drop it with RSET")       \
     X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on so or drop it with RSET")   \
     X(R_BDAT_FAILED,    503, 5, 5, 1, "an earlier chunk was refused, so this is dropped; use RSET")       \
+    X(R_BINARY_NEEDS_BDAT, 503, 5, 5, 1, "a message with BODY=BINARYMIME is sent with BDAT and not DATA") \
     /* malformed */                                                                                       \
     X(R_BAD_SYNTAX,     500, 5, 5, 2, "a command begins with a word of letters, such as EHLO or MAIL")    \
     X(R_UNKNOWN_COMMAND, 500, 5, 5, 1, "this command is not known here; HELP lists those that are")       \
@@ -48,9 +57,19 @@
     X(R_BAD_PARAM,      501, 5, 5, 4, "{}")                                                               \
     X(R_UNKNOWN_PARAM,  555, 5, 5, 4, "{}")                                                               \
     X(R_NO_BINARYMIME,  555, 5, 5, 4, "BINARYMIME is not offered; encode the message as 8BITMIME")        \
+    /* RFC 4865 4; over what EHLO said */                                                                 \
+    X(R_HOLD_TOO_LONG,   501, 5, 5, 4, "a message may be held for {} seconds at most")                    \
+    X(R_HOLD_PAST,       501, 5, 5, 4, "HOLDUNTIL is not in the future")                                  \
+    /* RFC 2852 4 wants a refusal and names no code; this one is Sendmail's */                            \
+    X(R_BY_TOO_SOON,     555, 5, 5, 4, "BY with R needs {} seconds at least; give more or use N")         \
+    X(R_BAD_ETRN,        501, 5, 5, 4, "the form is: ETRN domain, @domain or #queue")                     \
+    X(R_BAD_XCLIENT,     501, 5, 5, 4, "XCLIENT: {}")                                                     \
     /* the session ends with it */                                                                        \
     X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; goodbye, for its end is unknown") \
     X(R_NOT_HTTP,       502, 5, 5, 1, "this port speaks SMTP and no HTTP; goodbye")                       \
+    X(R_NOT_TLS,         554, 5, 5, 1, "this port begins in plain text and TLS does not begin here; goodbye") \
+    /* Exim: 554, postscreen: 521 */                                                                      \
+    X(R_TALKS_EARLY,     554, 5, 5, 1, "you spoke before the greeting; wait for the 220 and try again")   \
     X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                               \
     X(R_DOMAIN_NEEDED,  501, 5, 1, 7, "the sender needs a domain: name@domain")                           \
     X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                            \
@@ -58,6 +77,26 @@
     /* refused for what it is */                                                                          \
     X(R_RELAY_DENIED,   550, 5, 7, 1, "this server takes no mail for that domain from you")               \
     X(R_NO_SUCH_USER,   550, 5, 1, 1, "there is no such mailbox here; check the spelling of the address") \
+    X(R_CALLOUT_UNKNOWN, 550, 5, 1, 1, "the server of that domain says that there is no such mailbox")    \
+    /* as Postfix says it of an address that is not verified yet */                                       \
+    X(R_CALLOUT_LATER,   450, 4, 1, 1, "whether the mailbox exists can't be asked now; try again later")  \
+    X(R_SYSTEM_USER,     550, 5, 2, 1, "this account of the system takes no mail")                        \
+    X(R_MAILBOX_FULL,    552, 5, 2, 2, "the mailbox is full; its owner must make room")                   \
+    X(R_MAILBOX_FULL_NOW, 452, 4, 2, 2, "the mailbox is full now; try again later")                       \
+    /* RFC 7505 4.1 and 4.2 */                                                                            \
+    X(R_RCPT_NULL_MX,    556, 5, 1, 10, "the recipient's domain takes no mail (null MX)")                 \
+    X(R_SENDER_NULL_MX,  550, 5, 7, 27, "the sender's domain takes no mail (null MX); give an address that can be answered") \
+    X(R_SENDER_UNKNOWN,  550, 5, 1, 8, "the sender's domain does not exist; give an address that can be answered") \
+    X(R_SENDER_LATER,    450, 4, 1, 8, "the sender's domain can't be looked up now; try again later")     \
+    X(R_SENDER_REFUSED,  550, 5, 7, 1, "mail from this sender is not taken here")                         \
+    /* RFC 8689 5 */                                                                                      \
+    X(R_REQUIRETLS_UNMET, 550, 5, 7, 30, "REQUIRETLS can't be kept on the way to this recipient")         \
+    X(R_NO_SUCH_LIST,    550, 5, 1, 1, "there is no such list here; check the spelling of its name")      \
+    X(R_EXPN_DENIED,     550, 5, 7, 2, "you may not see who is on this list")                             \
+    X(R_EXPN_TOO_LONG,   550, 5, 2, 4, "the list is too long to be told here")                            \
+    X(R_ETRN_UNABLE,     458, 4, 3, 0, "the queue can't be run for {} now; try again later")              \
+    X(R_ETRN_DENIED,     459, 4, 7, 0, "{} is not a node whose queue you may run")                        \
+    X(R_XCLIENT_DENIED,  550, 5, 7, 0, "XCLIENT is for the proxies of this server only")                  \
     X(R_BAD_MAILBOX,    550, 5, 1, 3, "this address names no mailbox here; use the form name@domain")     \
     X(R_TOO_MANY_RCPTS, 452, 4, 5, 3, "a message may have {} recipients; send another to the rest")       \
     X(R_TOO_BIG,        552, 5, 3, 4, "a message may have {} octets at most")                             \
@@ -66,6 +105,7 @@
     X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it goes in a circle")   \
     X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                     \
     /* trouble of ours */                                                                                 \
+    X(R_ALIAS_TROUBLE,   451, 4, 3, 5, "the aliases of this address can't be followed; try again later")  \
     X(R_STORE_BUSY,     451, 4, 3, 0, "the queue is busy; try again later")                               \
     X(R_STORE_FULL,     452, 4, 3, 1, "there is no room for the message now; try again later")            \
     X(R_STORE_DOWN,     451, 4, 3, 0, "the message can't be stored now; try again later")                 \

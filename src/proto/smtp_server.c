@@ -18,6 +18,7 @@ enum {
     P_MAIL = 1 << SMTP_SERVER_MAIL,
     P_RCPT = 1 << SMTP_SERVER_RCPT,
     P_BDAT = 1 << SMTP_SERVER_BDAT,
+    P_START = P_HELLO | P_READY,
     P_ENVELOPE = P_MAIL | P_RCPT,
     P_CHUNK = P_RCPT | P_BDAT,
     P_ANY = P_HELLO | P_READY | P_MAIL | P_RCPT | P_BDAT,
@@ -30,6 +31,14 @@ enum {
     SMTP = 1 << 4,        /* not in LMTP */
     LMTP = 1 << 5,        /* only there */
     NOT_OFFERED = 1 << 6, /* known, so 502 and not 500 (RFC 5321 4.2.4) */
+    IF_EXPN = 1 << 7,     /* offered where conf says so, otherwise as NOT_OFFERED */
+    IF_ETRN = 1 << 8,
+    IF_XCLIENT = 1 << 9, /* Postfix: 550 for others than its proxies */
+};
+enum {
+    EXPN_FLAGS = ENDS_GROUP | JUNK | UTF8 | IF_EXPN,
+    ETRN_FLAGS = ENDS_GROUP | JUNK | SMTP | IF_ETRN,
+    XCLIENT_FLAGS = ENDS_GROUP | JUNK | IF_XCLIENT,
 };
 enum arg_kind { ARG_NO = 0, ARG_MAY, ARG_MUST };
 
@@ -60,8 +69,9 @@ static const struct command commands[] = {
   { "HELP",     cmd_help, P_ANY,      JUNK,                     ARG_MAY,  R_NONE,        "HELP [verb]" },
   { "AUTH",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
   { "STARTTLS", NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
-  { "EXPN",     NULL,     P_ANY,      NOT_OFFERED | UTF8,       ARG_MAY,  R_NONE,        "" },
-  { "ETRN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "EXPN",     cmd_expn, P_ANY,      EXPN_FLAGS,               ARG_MUST, R_NONE,        "EXPN list" },
+  { "ETRN",     cmd_etrn, P_READY,    ETRN_FLAGS,               ARG_MUST, R_NESTED_MAIL, "ETRN domain" },
+  { "XCLIENT",  cmd_xclient, P_START, XCLIENT_FLAGS,            ARG_MUST, R_NESTED_MAIL, "XCLIENT ADDR=address" },
   { "ATRN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
   { "TURN",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
   { "SEND",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
@@ -85,6 +95,17 @@ static const struct command *find_command(struct str verb)
     return NULL;
 }
 
+/* Why a command can't be used here at all; R_NONE: it can. */
+static enum smtp_reply_id not_offered(const struct smtp_server *s, const struct command *c)
+{
+    const struct smtp_server_conf *conf = s->conf;
+    if ((c->flags & IF_XCLIENT) != 0)
+        return conf->xclient ? R_NONE : R_XCLIENT_DENIED;
+    bool is_off = (c->flags & NOT_OFFERED) != 0 || ((c->flags & IF_EXPN) != 0 && !conf->expn) ||
+                  ((c->flags & IF_ETRN) != 0 && (!conf->etrn || conf->lmtp));
+    return is_off ? R_NOT_IMPLEMENTED : R_NONE;
+}
+
 /* The verbs that can be used, for HELP. */
 void cmd_help(struct smtp_server *s, struct str arg)
 {
@@ -92,13 +113,13 @@ void cmd_help(struct smtp_server *s, struct str arg)
     struct buf text;
     const struct command *c = find_command(arg);
     buf_init_fixed(&text, mem, sizeof mem);
-    if (c != NULL && (c->flags & NOT_OFFERED) == 0) {
+    if (c != NULL && not_offered(s, c) == R_NONE) {
         (void)(buf_puts(&text, "the form is: ") && buf_puts(&text, c->form));
     } else {
         buf_puts(&text, "these commands are known:\n");
-        unsigned foreign = NOT_OFFERED | (s->conf->lmtp ? SMTP : LMTP);
+        unsigned foreign = s->conf->lmtp ? SMTP : LMTP;
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-            if ((commands[i].flags & foreign) == 0)
+            if ((commands[i].flags & foreign) == 0 && not_offered(s, &commands[i]) == R_NONE)
                 (void)(buf_puts(&text, commands[i].verb) && buf_putc(&text, ' '));
         }
         buf_puts(&text, "\nHELP with one of them tells its form");
@@ -114,9 +135,13 @@ void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to)
     enum { N = SMTP_SERVER_CLOSED + 1 };
     static const bool allowed[N][N] = {
         [SMTP_SERVER_GREETING] = {[SMTP_SERVER_HELLO] = true, [SMTP_SERVER_CLOSED] = true},
-        [SMTP_SERVER_HELLO] = {[SMTP_SERVER_READY] = true, [SMTP_SERVER_CLOSED] = true},
-        [SMTP_SERVER_READY] =
-            {[SMTP_SERVER_READY] = true, [SMTP_SERVER_MAIL] = true, [SMTP_SERVER_CLOSED] = true},
+        /* to HELLO after XCLIENT */
+        [SMTP_SERVER_HELLO] =
+            {[SMTP_SERVER_HELLO] = true, [SMTP_SERVER_READY] = true, [SMTP_SERVER_CLOSED] = true},
+        [SMTP_SERVER_READY] = {[SMTP_SERVER_HELLO] = true,
+                               [SMTP_SERVER_READY] = true,
+                               [SMTP_SERVER_MAIL] = true,
+                               [SMTP_SERVER_CLOSED] = true},
         [SMTP_SERVER_MAIL] =
             {[SMTP_SERVER_READY] = true, [SMTP_SERVER_RCPT] = true, [SMTP_SERVER_CLOSED] = true},
         [SMTP_SERVER_RCPT] = {[SMTP_SERVER_READY] = true,
@@ -188,13 +213,31 @@ void smtp_server_del(struct smtp_server **s)
     *s = NULL;
 }
 
+void smtp_server_set_wall(struct smtp_server *s, uint64_t now_ms, int64_t wall_ms)
+{
+    s->wall_ahead_ms = wall_ms - (int64_t)now_ms;
+    s->knows_wall = true;
+}
+
+int64_t smtp_server_wall_ms(const struct smtp_server *s)
+{
+    return s->wall_ahead_ms + (int64_t)s->now_ms;
+}
+
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id)
 {
-    must(s->phase == SMTP_SERVER_GREETING);
-    if (id != R_GREETING) {
-        smtp_server_end(s, id);
+    must(s->knows_wall || (!s->conf->deliverby && s->conf->hold_max_s == 0));
+    if (s->phase == SMTP_SERVER_CLOSED && s->conf->greets_late)
         return;
-    }
+    must(s->phase == SMTP_SERVER_GREETING);
+    if (id == R_GREETING)
+        smtp_server_begin(s);
+    else
+        smtp_server_end(s, id);
+}
+
+void smtp_server_begin(struct smtp_server *s)
+{
     char mem[SMTP_REPLY_LINE_MAX];
     struct buf text;
     buf_init_fixed(&text, mem, sizeof mem);
@@ -212,7 +255,7 @@ void smtp_server_end_transaction(struct smtp_server *s)
 {
     if (s->is_granted) {
         s->is_granted = false;
-        s->pending = (uint8_t)((s->pending & ~(1u << SMTP_EV_BODY)) | 1u << SMTP_EV_ABORT);
+        s->pending = (uint16_t)((s->pending & ~(1u << SMTP_EV_BODY)) | 1u << SMTP_EV_ABORT);
         s->abort_reply = R_NONE;
     }
     arena_reset(&s->arena);
@@ -223,6 +266,9 @@ void smtp_server_end_transaction(struct smtp_server *s)
     s->spare_size = 0;
     s->refused = R_NONE;
     s->chunk_last_cr = false;
+    s->newlines = (struct newlines){0};
+    s->text = STR_NIL;
+    s->xclient = NULL;
     if (s->phase > SMTP_SERVER_READY && s->phase != SMTP_SERVER_CLOSED)
         smtp_server_set_phase(s, SMTP_SERVER_READY);
 }
@@ -232,7 +278,7 @@ void smtp_server_end(struct smtp_server *s, enum smtp_reply_id id)
     if (s->phase == SMTP_SERVER_CLOSED)
         return;
     if (s->question != 0)
-        s->pending = (uint8_t)(s->pending & ~(1u << s->asked));
+        s->pending = (uint16_t)(s->pending & ~(1u << s->asked));
     s->question = 0;
     s->chunk.is_open = false;
     smtp_server_end_transaction(s);
@@ -279,6 +325,13 @@ void smtp_server_reply_number(struct smtp_server *s, enum smtp_reply_id id, uint
     smtp_server_reply(s, id, buf_str(&text));
 }
 
+void smtp_server_ask_message(struct smtp_server *s)
+{
+    smtp_server_ask(s, SMTP_EV_MESSAGE);
+    if (!s->conf->lmtp && smtp_server_answers_due(s) > 1)
+        smtp_server_reply(s, R_PRDR_GO, STR_NIL);
+}
+
 static void reply_maybe_number(struct smtp_server *s, enum smtp_reply_id id)
 {
     if (id == R_TOO_BIG)
@@ -317,19 +370,20 @@ void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind)
         s->n_questions = 1;
     s->question = s->n_questions;
     s->asked = kind;
-    s->pending |= (uint8_t)(1u << kind);
+    s->pending |= (uint16_t)(1u << kind);
 }
 
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
 {
-    static const enum smtp_event_kind order[] = {SMTP_EV_BODY, SMTP_EV_ABORT,   SMTP_EV_MAIL, SMTP_EV_RCPT,
-                                                 SMTP_EV_DATA, SMTP_EV_MESSAGE, SMTP_EV_CLOSE};
+    static const enum smtp_event_kind order[] = {SMTP_EV_BODY,    SMTP_EV_ABORT,   SMTP_EV_MAIL, SMTP_EV_RCPT,
+                                                 SMTP_EV_DATA,    SMTP_EV_MESSAGE, SMTP_EV_EXPN, SMTP_EV_ETRN,
+                                                 SMTP_EV_XCLIENT, SMTP_EV_CLOSE};
     if (s->pending == 0)
         return false;
     size_t i = 0;
     while ((s->pending & 1u << order[i]) == 0)
         i++;
-    s->pending = (uint8_t)(s->pending & ~(1u << order[i]));
+    s->pending = (uint16_t)(s->pending & ~(1u << order[i]));
     *out = (struct smtp_event){.kind = order[i]};
     switch (out->kind) {
     case SMTP_EV_RCPT:
@@ -341,8 +395,15 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
     case SMTP_EV_MESSAGE:
         out->question = s->question;
         break;
+    case SMTP_EV_EXPN:
+    case SMTP_EV_ETRN:
+    case SMTP_EV_XCLIENT:
+        out->text = s->text;
+        out->xclient = s->xclient;
+        out->question = s->question;
+        break;
     case SMTP_EV_BODY:
-        out->body = s->body;
+        out->body = smtp_server_next_body(s);
         break;
     case SMTP_EV_ABORT:
         out->reply = s->abort_reply;
@@ -360,6 +421,16 @@ static void close_if_too_many_errors(struct smtp_server *s)
         smtp_server_end(s, R_TOO_MANY_ERRORS);
 }
 
+uint32_t smtp_server_answers_due(const struct smtp_server *s)
+{
+    if (s->question == 0 || s->asked != SMTP_EV_MESSAGE)
+        return 0;
+    /* Exim too says one reply where there is one recipient; the draft leaves it open */
+    bool is_prdr = s->tx.is_prdr && s->tx.n_rcpts > 1;
+    uint32_t all = s->conf->lmtp ? s->tx.n_rcpts : is_prdr ? s->tx.n_rcpts + 1 : 1;
+    return all - s->n_answered;
+}
+
 static void message_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg)
 {
     bool is_first = s->n_answered++ == 0;
@@ -372,7 +443,7 @@ static void message_answered(struct smtp_server *s, enum smtp_reply_id id, struc
     } else if (!is_first) {
         s->n_errors = errors; /* one message is one error at most */
     }
-    if (s->conf->lmtp && s->n_answered < s->tx.n_rcpts)
+    if (smtp_server_answers_due(s) > 0)
         return; /* the question stays open for the other recipients */
     s->question = 0;
     s->is_granted = false;
@@ -401,6 +472,11 @@ void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp
         break;
     case SMTP_EV_MESSAGE:
         message_answered(s, id, arg);
+        break;
+    case SMTP_EV_EXPN:
+    case SMTP_EV_ETRN:
+    case SMTP_EV_XCLIENT:
+        smtp_server_extra_answered(s, asked, id, arg);
         break;
     case SMTP_EV_BODY:
     case SMTP_EV_ABORT:
@@ -444,11 +520,12 @@ static bool is_junk_over(struct smtp_server *s, const struct command *c)
 
 static void run_command(struct smtp_server *s, const struct command *c, struct str arg)
 {
+    enum smtp_reply_id off = not_offered(s, c);
     s->ends_group = (c->flags & ENDS_GROUP) != 0;
     if (is_junk_over(s, c))
         smtp_server_end(s, R_TOO_MUCH_JUNK);
-    else if ((c->flags & NOT_OFFERED) != 0)
-        smtp_server_reply(s, R_NOT_IMPLEMENTED, str_from_c(c->verb));
+    else if (off != R_NONE)
+        smtp_server_reply(s, off, str_from_c(c->verb));
     else if (s->conf->lmtp && (c->flags & SMTP) != 0)
         smtp_server_reply(s, R_LMTP_WANTS_LHLO, STR_NIL);
     else if (!s->conf->lmtp && (c->flags & LMTP) != 0)
@@ -508,7 +585,7 @@ static void handle_line(struct smtp_server *s, struct str line)
     struct str verb, arg;
     smtp_cmd_split(line, &verb, &arg);
     const struct command *c = find_command(verb);
-    if (c == NULL && is_http(verb))
+    if ((c == NULL && is_http(verb)) || str_istarts(line, STR("Host:")))
         smtp_server_end(s, R_NOT_HTTP);
     else if (is_bad_line(c, line))
         refuse_line(s, line, R_BAD_CHARS);
@@ -520,12 +597,26 @@ static void handle_line(struct smtp_server *s, struct str line)
         run_command(s, c, arg);
 }
 
+/* Octets of a TLS handshake record (RFC 8446 5.1: type 22, version 3.x) where a line should begin: a client
+ * that took this port for one with TLS. It waits for our hello and would hold the session until the time is
+ * up. */
+static bool is_tls(struct str in)
+{
+    return in.n >= 2 && in.p[0] == 0x16 && in.p[1] == 0x03;
+}
+
 /* One command line, or a part of one that is too long. A line that ends in LF alone is refused and not
  * obeyed, though RFC 5321 2.3.8 would let us be lenient and others were: commands that stand in a message
  * behind a bare LF (SMTP smuggling) then never act, whatever another server believed to be the end of the
  * message. */
 static size_t feed_line(struct smtp_server *s, struct str in)
 {
+    if (!s->skips_line && in.p[0] == 0x16 && in.n == 1)
+        return 0;
+    if (!s->skips_line && is_tls(in)) {
+        smtp_server_end(s, R_NOT_TLS);
+        return in.n;
+    }
     const char *lf = memchr(in.p, '\n', in.n);
     size_t n = lf == NULL ? in.n : (size_t)(lf - in.p) + 1;
     if (lf == NULL && !s->skips_line && n < SMTP_COMMAND_LINE_MAX)
@@ -557,29 +648,6 @@ void smtp_server_start_window(struct smtp_server *s)
         s->transaction_since_ms = s->now_ms;
 }
 
-void smtp_server_refuse_message(struct smtp_server *s, enum smtp_reply_id id)
-{
-    s->refused = id;
-    if (s->is_granted) { /* the owner need not keep what it has */
-        s->is_granted = false;
-        s->pending = (uint8_t)((s->pending & ~(1u << SMTP_EV_BODY)) | 1u << SMTP_EV_ABORT);
-        s->abort_reply = id;
-    }
-}
-
-void smtp_server_take_body(struct smtp_server *s, struct str octets)
-{
-    if (s->refused != R_NONE || octets.n == 0)
-        return;
-    if (octets.n > smtp_server_size_max(s) - s->tx.size) {
-        smtp_server_refuse_message(s, R_TOO_BIG);
-        return;
-    }
-    s->tx.size += octets.n;
-    s->body = octets;
-    s->pending |= 1u << SMTP_EV_BODY;
-}
-
 static bool takes_input(const struct smtp_server *s)
 {
     return s->question == 0 && s->pending == 0 && s->phase != SMTP_SERVER_CLOSED &&
@@ -601,6 +669,10 @@ size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms)
     size_t total = 0;
     s->now_ms = now_ms;
     s->ends_group = false;
+    if (s->phase == SMTP_SERVER_GREETING && s->conf->greets_late && in.n > 0) {
+        smtp_server_end(s, is_tls(in) ? R_NOT_TLS : R_TALKS_EARLY);
+        return in.n;
+    }
     while (total < in.n && !s->ends_group && takes_input(s)) {
         struct str rest = str_skip(in, total);
         bool is_octets = s->phase == SMTP_SERVER_DATA || s->chunk.is_open;
@@ -699,7 +771,9 @@ void smtp_server_invariants(const struct smtp_server *s)
     bool is_beyond_ready = s->phase >= SMTP_SERVER_MAIL && s->phase <= SMTP_SERVER_BDAT;
     bool asks_mail = s->question != 0 && s->asked == SMTP_EV_MAIL;
     must(s->in_transaction == (is_beyond_ready || asks_mail));
-    must(s->in_transaction || (s->arena.head == NULL && t->n_rcpts == 0 && !s->is_granted));
+    bool asks_more = s->question != 0 && s->asked >= SMTP_EV_EXPN;
+    must(s->in_transaction || asks_more || s->arena.head == NULL);
+    must(s->in_transaction || (t->n_rcpts == 0 && !s->is_granted));
     must(t->n_rcpts <= smtp_server_rcpt_max(s) && t->n_rcpts <= s->rcpts_cap && t->n_rcpts <= s->rcpts_tried);
     must((s->phase >= SMTP_SERVER_RCPT && s->phase <= SMTP_SERVER_BDAT) == (t->n_rcpts > 0));
     must(t->size <= smtp_server_size_max(s));

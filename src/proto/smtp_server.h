@@ -1,20 +1,23 @@
 /* proto/smtp_server.h: an inbound SMTP or LMTP session without I/O: bytes in, events and bytes out.
  *
- * Owns:     the transaction's arena (reset after each), an output buffer (freed when empty). Input stays the caller's:
- *           an incomplete command line is not consumed and must be fed again with more bytes behind it.
+ * Owns:     the transaction's arena (reset after each), an output buffer (freed when empty). Input stays the
+ * caller's: an incomplete command line is not consumed and must be fed again with more bytes behind it.
  * Limits:   base/limits.h through struct smtp_server_conf; one question open at a time.
  * Errors:   never fails: protocol trouble becomes a reply, memory trouble a 452 and the session goes on.
- * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP smuggling).
- * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531.
+ * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP
+ * smuggling). RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3461, 6533,
+ * 2852, 6710, 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
  *
- * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time, tick()
- * when deadline() has passed. While a question is open, an event waits in next(), or SMTP_SERVER_OUTPUT_HIGH octets
- * of output wait, feed() consumes nothing: pipelined input waits with the caller.
+ * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time,
+ * tick() when deadline() has passed. While a question is open, an event waits in next(), or
+ * SMTP_SERVER_OUTPUT_HIGH octets of output wait, feed() consumes nothing: pipelined input waits with the
+ * caller.
  */
 #pragma once
 #include "base/arena.h"
 #include "proto/smtp_replies.h" /* enum smtp_reply_id: the one table of replies */
 #include "wire/smtp_cmd.h"
+#include "wire/xclient.h"
 
 /* Octets of replies not yet sent before no further command is read. */
 enum { SMTP_SERVER_OUTPUT_HIGH = 64 * 1024 };
@@ -32,25 +35,45 @@ enum smtp_server_phase {
 
 struct smtp_server_conf { /* shared by sessions, outlives them */
     struct str hostname;
-    struct str banner;      /* what follows the host name in 220; may be empty */
-    uint64_t size_max;      /* octets of a message, 0: SMTP_SIZE_DEFAULT */
-    uint32_t rcpt_max;      /* 0: SMTP_RCPT_MAX */
+    struct str banner;             /* what follows the host name in 220; may be empty */
+    uint64_t size_max;             /* octets of a message, 0: SMTP_SIZE_DEFAULT */
+    uint32_t rcpt_max;             /* 0: SMTP_RCPT_MAX */
     uint32_t errors_max, junk_max; /* 0: the limits */
     uint32_t command_ms, data_ms, transaction_ms, rate_floor, rate_window_ms; /* 0: the limits */
     bool lmtp;
     bool no_chunking, no_smtputf8, no_pipelining; /* keywords switched off (tests, odd peers) */
+    /* What is offered beyond: false or 0 is not. */
+    bool dsn;            /* RFC 3461 */
+    bool binarymime;     /* RFC 3030; only with CHUNKING: such messages hold any octets */
+    bool deliverby;      /* RFC 2852 */
+    uint32_t by_min_s;   /* the shortest BY with R, advertised; 0: none is too short */
+    bool mt_priority;    /* RFC 6710 */
+    uint32_t hold_max_s; /* RFC 4865: the longest HOLDFOR, and HOLDUNTIL from now; at most 999999999 */
+    bool requiretls;     /* RFC 8689; for sessions over TLS */
+    bool prdr;           /* not in LMTP, which has it anyway */
+    bool limits;         /* RFC 9422 */
+    bool xclient;        /* the client is a trusted proxy; others hear R_XCLIENT_DENIED */
+    bool etrn, expn;
+    bool normalize_bare; /* for clients of one's own: a bare CR or LF is handed on as CRLF; it ends no data */
+    bool greets_late;    /* the owner delays greet(); who speaks before it is refused (R_TALKS_EARLY) */
 };
 
 struct smtp_server_rcpt {
     struct address to;
-    uint64_t user; /* the caller's, from smtp_server_answer_rcpt() */
+    uint8_t notify;   /* NOTIFY_* of wire/params.h, 0: not said */
+    struct str orcpt; /* "rfc822;joe@example.org", decoded; empty: not said */
+    uint64_t user;    /* the caller's, from smtp_server_answer_rcpt() */
 };
 struct smtp_server_transaction {
     struct address from; /* text.n == 0: null reverse-path */
     enum smtp_body body;
     bool smtputf8;
-    uint64_t size_declared; /* 0: not declared */
-    uint64_t size;          /* octets taken so far */
+    bool is_prdr; /* PRDR was said: see smtp_server_answers_due() */
+    /* Decoded, in the session's memory. Times are counted from MAIL by the wall clock of
+     * smtp_server_set_wall(). The session leaves params.tag to its owner. */
+    struct mail_params params;
+    uint64_t size_declared;         /* 0: not declared */
+    uint64_t size;                  /* octets taken so far */
     struct smtp_server_rcpt *rcpts; /* accepted ones, in order */
     uint32_t n_rcpts;
 };
@@ -58,45 +81,63 @@ struct smtp_server_transaction {
 enum smtp_event_kind {
     SMTP_EV_MAIL = 1, /* question: may this sender? transaction()->from is set */
     SMTP_EV_RCPT,     /* question: this recipient? ev.rcpt */
-    SMTP_EV_DATA,     /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO: yes */
-    SMTP_EV_BODY,     /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
-    SMTP_EV_MESSAGE,  /* question: the message is complete; answer when it is on disk */
-    SMTP_EV_ABORT,    /* after R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no answer any
-                         more: drop what you kept; no answer. The transaction may be gone already. ev.reply tells
-                         what its end will be answered with (R_TOO_BIG, R_BARE_NEWLINE); R_NONE: the client gave
-                         it up */
-    SMTP_EV_CLOSE,    /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE: the
-                         client went away) */
+    SMTP_EV_DATA, /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO: yes */
+    SMTP_EV_BODY, /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
+    SMTP_EV_MESSAGE, /* question: the message is complete; answer when it is on disk */
+    SMTP_EV_ABORT,   /* after R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no
+                        answer any   more: drop what you kept; no answer. The transaction may be gone already.
+                        ev.reply tells   what its end will be answered with (R_TOO_BIG, R_BARE_NEWLINE); R_NONE:
+                        the client gave   it up */
+    SMTP_EV_CLOSE,   /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE:
+                        the   client went away) */
+    SMTP_EV_EXPN,    /* question: who is on the list ev.text? R_EXPN with lines of addresses, or a refusal; a
+                        list longer    than a reply becomes R_EXPN_TOO_LONG */
+    SMTP_EV_ETRN,    /* question: run the queue for ev.text ("example.org", "@example.org", "#name")? R_ETRN_*
+                        with the    name or number its text wants */
+    SMTP_EV_XCLIENT, /* question: is ev.xclient believed? R_GREETING: yes, and the session begins again with a
+                        greeting */
 };
 struct smtp_event {
     enum smtp_event_kind kind;
     uint32_t question; /* not 0 for questions */
     struct str body;
+    struct str text;               /* of EXPN and ETRN; valid until answered */
+    const struct xclient *xclient; /* valid until answered */
     const struct address *rcpt;
     enum smtp_reply_id reply;
 };
 
 struct smtp_server; /* defined in proto/smtp_server_impl.h, for embedding only */
-struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool, uint64_t now_ms);
+struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, struct chunk_pool *pool,
+                                    uint64_t now_ms);
 void smtp_server_del(struct smtp_server **s);
 /* in memory of the caller; fini gives everything back. */
 void smtp_server_init(struct smtp_server *s, const struct smtp_server_conf *conf, struct chunk_pool *pool,
                       uint64_t now_ms);
 void smtp_server_fini(struct smtp_server *s);
 
-/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed. Once. */
+/* Tells what the wall clock says (milliseconds since 1970) when now_ms is the other clock. Needed before
+ * greet() where conf has deliverby or hold_max_s, and again whenever the clocks have moved apart; else
+ * without use. */
+void smtp_server_set_wall(struct smtp_server *s, uint64_t now_ms, int64_t wall_ms);
+/* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed.
+ * Once; nothing happens when the session has ended before it (greets_late). */
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
 /* Octets consumed, at most in.n. */
 size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms);
 /* Takes the next event. */
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out);
 /* Answers the open question with a row of the reply table. arg fills the row's one "{}" (may be empty). For
- * SMTP_EV_RCPT a 2xx row takes the recipient into the transaction with `user` beside it. In LMTP SMTP_EV_MESSAGE is
- * answered once for each accepted recipient, in order, with the same question. An answer to a question that is no
+ * SMTP_EV_RCPT a 2xx row takes the recipient into the transaction with `user` beside it. SMTP_EV_MESSAGE is
+ * answered smtp_server_answers_due() times with the same question. An answer to a question that is no
  * longer open (the session was closed meanwhile) is ignored. */
 void smtp_server_answer(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg);
 void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp_reply_id id, struct str arg,
                              uint64_t user);
+/* How many answers SMTP_EV_MESSAGE wants: 1; in LMTP one for each accepted recipient, in order; with PRDR and
+ * two recipients or more the same and then one for the message as a whole: a 2xx when anybody gets it. 0:
+ * none is open. */
+uint32_t smtp_server_answers_due(const struct smtp_server *s);
 /* Ends the session for a reason of ours: shutdown (R_SHUTDOWN), overload. Written after pending output. */
 void smtp_server_close(struct smtp_server *s, enum smtp_reply_id id);
 /* The peer closed or the connection broke: emits SMTP_EV_ABORT if need be, then SMTP_EV_CLOSE. */
@@ -106,20 +147,23 @@ struct str smtp_server_output(const struct smtp_server *s);
 void smtp_server_sent(struct smtp_server *s, size_t n);
 /* When to call tick(), in the clock of now_ms. */
 uint64_t smtp_server_deadline(const struct smtp_server *s);
-/* Closes a session that is too late (R_TIMEOUT) or too slow (R_TOO_SLOW). Harmless before the deadline. Time in which
- * a question was open is ours and not the client's: the first tick after an answer only starts the clock again. */
+/* Closes a session that is too late (R_TIMEOUT) or too slow (R_TOO_SLOW). Harmless before the deadline. Time
+ * in which a question was open is ours and not the client's: the first tick after an answer only starts the
+ * clock again. */
 void smtp_server_tick(struct smtp_server *s, uint64_t now_ms);
 
 enum smtp_server_phase smtp_server_phase(const struct smtp_server *s);
-/* Valid from SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered); else NULL. */
+/* Valid from SMTP_EV_MAIL to the end of the transaction (for SMTP_EV_MESSAGE: until it is answered); else
+ * NULL. */
 const struct smtp_server_transaction *smtp_server_transaction(const struct smtp_server *s);
-/* What the client said in EHLO, HELO or LHLO, empty before; lives to the end of the session or the next hello. */
+/* What the client said in EHLO, HELO or LHLO, empty before; lives to the end of the session or the next
+ * hello. */
 struct str smtp_server_helo(const struct smtp_server *s);
 bool smtp_server_is_esmtp(const struct smtp_server *s);
 /* Checks what must always hold; tests call it after every octet. */
 void smtp_server_invariants(const struct smtp_server *s);
 
-/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the command
- * table and the i-th keyword of EHLO; empty past the end. */
+/* What is implemented and offered, for the tests that compare it with the scripts: the i-th verb of the
+ * command table and the i-th keyword of EHLO; empty past the end. */
 struct str smtp_server_verb(size_t i);
 struct str smtp_server_keyword(size_t i);

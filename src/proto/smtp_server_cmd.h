@@ -15,6 +15,9 @@ void cmd_bdat(struct smtp_server *s, struct str arg);
 void cmd_rset(struct smtp_server *s, struct str arg);
 void cmd_noop(struct smtp_server *s, struct str arg);
 void cmd_vrfy(struct smtp_server *s, struct str arg);
+void cmd_expn(struct smtp_server *s, struct str arg);
+void cmd_etrn(struct smtp_server *s, struct str arg);
+void cmd_xclient(struct smtp_server *s, struct str arg);
 void cmd_help(struct smtp_server *s, struct str arg);
 void cmd_quit(struct smtp_server *s, struct str arg);
 
@@ -33,12 +36,24 @@ void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind);
 void smtp_server_end_transaction(struct smtp_server *s);
 /* From here on the octets of the message are dropped, its end will be answered with id. */
 void smtp_server_refuse_message(struct smtp_server *s, enum smtp_reply_id id);
+/* Asks whether the whole message is taken, with 353 before it where PRDR wants one. */
+void smtp_server_ask_message(struct smtp_server *s);
+/* Says the greeting; the phase becomes HELLO. */
+void smtp_server_begin(struct smtp_server *s);
+/* What the wall clock says now, milliseconds since 1970. */
+int64_t smtp_server_wall_ms(const struct smtp_server *s);
+/* Are messages with BODY=BINARYMIME taken? */
+bool smtp_server_has_binarymime(const struct smtp_server_conf *c);
 uint64_t smtp_server_size_max(const struct smtp_server *s);
 uint32_t smtp_server_rcpt_max(const struct smtp_server *s);
 /* Starts the clocks of the data phase. */
 void smtp_server_start_window(struct smtp_server *s);
 /* Hands n octets of the message to the owner, or refuses the message when it grows too big. */
 void smtp_server_take_body(struct smtp_server *s, struct str octets);
+/* The message's last octets were taken: hands out what was kept back to mend line ends. */
+void smtp_server_end_body(struct smtp_server *s);
+/* Takes a SMTP_EV_BODY's octets; the event stays pending while there are more. */
+struct str smtp_server_next_body(struct smtp_server *s);
 
 /* Replies to a MAIL or RCPT that the parser refused; bad_address is the row for a malformed mailbox. */
 void smtp_server_refuse_form(struct smtp_server *s, enum smtp_cmd_err err, const char *why,
@@ -55,5 +70,7 @@ void smtp_server_skip_chunk(struct smtp_server *s, struct str arg, enum smtp_rep
 /* Answers of the owner to the questions. */
 void smtp_server_mail_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
 void smtp_server_rcpt_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg, uint64_t user);
+void smtp_server_extra_answered(struct smtp_server *s, enum smtp_event_kind asked, enum smtp_reply_id id,
+                                struct str arg);
 void smtp_server_data_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
 void smtp_server_chunk_answered(struct smtp_server *s, enum smtp_reply_id id);

@@ -2,8 +2,9 @@
  *
  * The octets of a chunk are read whatever the command's fate, then it is answered. The first refused chunk
  * tells the reason, those behind it (a client may pipeline them) get R_BDAT_FAILED; a refused LAST chunk ends
- * the transaction. We do not offer BINARYMIME: a chunk with a bare CR or LF is refused like DATA, or such a
- * message could be smuggled out by whoever relays it with DATA.
+ * the transaction. Without BODY=BINARYMIME a chunk with a bare CR or LF is refused like DATA (or mended where
+ * conf.normalize_bare says so), or such a message could be smuggled out by whoever relays it with DATA. With
+ * it the octets are taken as they are.
  */
 #include "proto/smtp_server_cmd.h"
 
@@ -35,7 +36,7 @@ static bool has_only_crlf(bool *last_cr, struct str in)
 static void end_last(struct smtp_server *s, enum smtp_reply_id id)
 {
     if (id == R_NONE) {
-        smtp_server_ask(s, SMTP_EV_MESSAGE);
+        smtp_server_ask_message(s);
         return;
     }
     smtp_server_reply_end(s, id);
@@ -49,6 +50,8 @@ static void end_chunk(struct smtp_server *s)
     bool is_ours = s->phase == SMTP_SERVER_BDAT;
     if (is_ours && c->is_last && s->chunk_last_cr && s->refused == R_NONE)
         smtp_server_refuse_message(s, R_BARE_NEWLINE);
+    if (is_ours && c->is_last && c->refused == R_NONE)
+        smtp_server_end_body(s);
     enum smtp_reply_id id = c->refused != R_NONE ? c->refused : s->refused;
     if (is_ours && c->is_last)
         end_last(s, id);
@@ -123,7 +126,8 @@ size_t smtp_server_feed_chunk(struct smtp_server *s, struct str in)
     struct str octets = str_slice(in, 0, n);
     c->left -= n;
     if (c->refused == R_NONE && s->refused == R_NONE) {
-        if (has_only_crlf(&s->chunk_last_cr, octets))
+        bool is_any = s->conf->normalize_bare || s->tx.body == SMTP_BODY_BINARYMIME;
+        if (is_any || has_only_crlf(&s->chunk_last_cr, octets))
             smtp_server_take_body(s, octets);
         else
             smtp_server_refuse_message(s, R_BARE_NEWLINE);

@@ -9,7 +9,10 @@
 void cmd_data(struct smtp_server *s, struct str arg)
 {
     UNUSED(arg);
-    smtp_server_ask(s, SMTP_EV_DATA);
+    if (s->tx.body == SMTP_BODY_BINARYMIME) /* RFC 3030 3 */
+        smtp_server_reply(s, R_BINARY_NEEDS_BDAT, STR_NIL);
+    else
+        smtp_server_ask(s, SMTP_EV_DATA);
 }
 
 void smtp_server_data_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg)
@@ -31,7 +34,7 @@ void smtp_server_data_answered(struct smtp_server *s, enum smtp_reply_id id, str
 static void end_of_data(struct smtp_server *s)
 {
     if (s->refused == R_NONE) {
-        smtp_server_ask(s, SMTP_EV_MESSAGE);
+        smtp_server_ask_message(s);
         return;
     }
     smtp_server_reply_end(s, s->refused);
@@ -43,7 +46,8 @@ size_t smtp_server_feed_data(struct smtp_server *s, struct str in)
     struct str piece = STR_NIL;
     size_t n = dot_decode(&s->dots, in, &piece);
     /* of two reasons the bare newline is told: it may be an attempt to smuggle a second message in */
-    if ((s->dots.saw_bare_cr || s->dots.saw_bare_lf) && s->refused != R_BARE_NEWLINE)
+    bool is_bare = !s->conf->normalize_bare && (s->dots.saw_bare_cr || s->dots.saw_bare_lf);
+    if (is_bare && s->refused != R_BARE_NEWLINE)
         smtp_server_refuse_message(s, R_BARE_NEWLINE);
     smtp_server_take_body(s, piece);
     if (s->dots.done)

@@ -2,6 +2,7 @@
  * 2033 4.1). */
 #include "base/limits.h"
 #include "proto/smtp_server_cmd.h"
+#include "wire/date.h"
 
 #include <string.h>
 
@@ -40,22 +41,120 @@ static bool has_smtputf8(const struct smtp_server_conf *c)
     return !c->no_smtputf8;
 }
 
+static bool has_dsn(const struct smtp_server_conf *c)
+{
+    return c->dsn;
+}
+
+bool smtp_server_has_binarymime(const struct smtp_server_conf *c)
+{
+    return c->binarymime && !c->no_chunking; /* RFC 3030 3: a message with any octets has no other way */
+}
+
+static bool has_deliverby(const struct smtp_server_conf *c)
+{
+    return c->deliverby;
+}
+
+static bool has_mt_priority(const struct smtp_server_conf *c)
+{
+    return c->mt_priority;
+}
+
+static bool has_hold(const struct smtp_server_conf *c)
+{
+    return c->hold_max_s > 0;
+}
+
+static bool has_requiretls(const struct smtp_server_conf *c)
+{
+    return c->requiretls;
+}
+
+static bool has_prdr(const struct smtp_server_conf *c)
+{
+    return c->prdr && !c->lmtp;
+}
+
+static bool has_limits(const struct smtp_server_conf *c)
+{
+    return c->limits;
+}
+
+static bool has_etrn(const struct smtp_server_conf *c)
+{
+    return c->etrn && !c->lmtp;
+}
+
+static bool has_expn(const struct smtp_server_conf *c)
+{
+    return c->expn;
+}
+
+static bool has_xclient(const struct smtp_server_conf *c)
+{
+    return c->xclient;
+}
+
+static void put_size(const struct smtp_server *s, struct buf *text)
+{
+    buf_printf(text, " %llu", (unsigned long long)smtp_server_size_max(s));
+}
+
+static void put_by_min(const struct smtp_server *s, struct buf *text)
+{
+    if (s->conf->by_min_s > 0)
+        buf_printf(text, " %u", (unsigned)s->conf->by_min_s);
+}
+
+/* The longest interval, and the last date as of now. */
+static void put_hold(const struct smtp_server *s, struct buf *text)
+{
+    int64_t last_ms = smtp_server_wall_ms(s) + (int64_t)s->conf->hold_max_s * 1000;
+    buf_printf(text, " %u ", (unsigned)s->conf->hold_max_s);
+    date_format_rfc3339(last_ms, false, text);
+}
+
+static void put_limits(const struct smtp_server *s, struct buf *text)
+{
+    buf_printf(text, " RCPTMAX=%u MAILMAX=%u", (unsigned)smtp_server_rcpt_max(s),
+               (unsigned)SMTP_TRANSACTIONS_MAX);
+}
+
+static void put_attributes(const struct smtp_server *s, struct buf *text)
+{
+    UNUSED(s);
+    buf_puts(text, " " XCLIENT_ATTRIBUTES);
+}
+
 struct keyword {
     const char *name;
     bool (*is_offered)(const struct smtp_server_conf *c);
-    bool has_size; /* followed by the size limit */
+    void (*put_parameter)(const struct smtp_server *s,
+                          struct buf *text); /* with a space before it; or NULL */
 };
 
 /* clang-format off */
 static const struct keyword keywords[] = {
- /*  name                   offered when     parameter */
-  { "PIPELINING",          has_pipelining,  false }, /* RFC 2920 */
-  { "SIZE",                is_always,       true  }, /* RFC 1870 */
-  { "8BITMIME",            is_always,       false }, /* RFC 6152 */
-  { "ENHANCEDSTATUSCODES", is_always,       false }, /* RFC 2034 */
-  { "CHUNKING",            has_chunking,    false }, /* RFC 3030 */
-  { "SMTPUTF8",            has_smtputf8,    false }, /* RFC 6531 */
-  { "HELP",                is_always,       false }, /* RFC 5321 */
+ /*  name                   offered when                 parameter */
+  { "PIPELINING",          has_pipelining,              NULL },           /* RFC 2920 */
+  { "SIZE",                is_always,                   put_size },       /* RFC 1870 */
+  { "8BITMIME",            is_always,                   NULL },           /* RFC 6152 */
+  { "ENHANCEDSTATUSCODES", is_always,                   NULL },           /* RFC 2034 */
+  { "CHUNKING",            has_chunking,                NULL },           /* RFC 3030 */
+  { "BINARYMIME",          smtp_server_has_binarymime,  NULL },           /* RFC 3030 */
+  { "SMTPUTF8",            has_smtputf8,                NULL },           /* RFC 6531 */
+  { "DSN",                 has_dsn,                     NULL },           /* RFC 3461 */
+  { "DELIVERBY",           has_deliverby,               put_by_min },     /* RFC 2852 */
+  { "MT-PRIORITY",         has_mt_priority,             NULL },           /* RFC 6710 */
+  { "FUTURERELEASE",       has_hold,                    put_hold },       /* RFC 4865 */
+  { "REQUIRETLS",          has_requiretls,              NULL },           /* RFC 8689 */
+  { "LIMITS",              has_limits,                  put_limits },     /* RFC 9422 */
+  { "PRDR",                has_prdr,                    NULL },           /* draft-hall-prdr */
+  { "ETRN",                has_etrn,                    NULL },           /* RFC 1985 */
+  { "EXPN",                has_expn,                    NULL },           /* RFC 5321 */
+  { "XCLIENT",             has_xclient,                 put_attributes }, /* Postfix */
+  { "HELP",                is_always,                   NULL },           /* RFC 5321 */
 };
 /* clang-format on */
 
@@ -71,8 +170,8 @@ static void put_keywords(const struct smtp_server *s, struct buf *text)
             continue;
         buf_putc(text, '\n');
         buf_puts(text, keywords[i].name);
-        if (keywords[i].has_size)
-            buf_printf(text, " %llu", (unsigned long long)smtp_server_size_max(s));
+        if (keywords[i].put_parameter != NULL)
+            keywords[i].put_parameter(s, text);
     }
 }
 

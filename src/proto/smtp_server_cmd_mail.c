@@ -5,9 +5,16 @@
 /* What MAIL may carry: nothing after HELO, since extensions are agreed on by EHLO (RFC 5321 4.1.1.11). */
 static unsigned params_allowed(const struct smtp_server *s)
 {
+    const struct smtp_server_conf *c = s->conf;
     if (!s->is_esmtp)
         return 0;
-    return SMTP_PARAM_SIZE | SMTP_PARAM_BODY | (s->conf->no_smtputf8 ? 0u : (unsigned)SMTP_PARAM_SMTPUTF8);
+    return SMTP_PARAM_SIZE | SMTP_PARAM_BODY | (c->no_smtputf8 ? 0u : (unsigned)SMTP_PARAM_SMTPUTF8) |
+           (c->dsn ? (unsigned)(SMTP_PARAM_RET | SMTP_PARAM_ENVID) : 0u) |
+           (c->deliverby ? (unsigned)SMTP_PARAM_BY : 0u) |
+           (c->mt_priority ? (unsigned)SMTP_PARAM_PRIORITY : 0u) |
+           (c->hold_max_s > 0 ? (unsigned)(SMTP_PARAM_HOLDFOR | SMTP_PARAM_HOLDUNTIL) : 0u) |
+           (c->requiretls ? (unsigned)SMTP_PARAM_REQUIRETLS : 0u) |
+           (c->prdr && !c->lmtp ? (unsigned)SMTP_PARAM_PRDR : 0u);
 }
 
 void smtp_server_refuse_form(struct smtp_server *s, enum smtp_cmd_err err, const char *why,
@@ -50,6 +57,72 @@ void smtp_server_move_address(struct address *a, struct str copy)
     a->text = copy;
 }
 
+/* Milliseconds from now until the message may go, 0: at once; or the row that refuses it. */
+static enum smtp_reply_id judge_hold(const struct smtp_server *s, const struct smtp_mail_args *m,
+                                     int64_t *out_ms)
+{
+    *out_ms = (int64_t)m->hold_for_s * 1000;
+    if ((m->params & SMTP_PARAM_HOLDUNTIL) != 0) {
+        *out_ms = m->hold_until_s * 1000 - smtp_server_wall_ms(s);
+        if (*out_ms <= 0)
+            return R_HOLD_PAST;
+    }
+    return *out_ms > (int64_t)s->conf->hold_max_s * 1000 ? R_HOLD_TOO_LONG : R_NONE;
+}
+
+/* Takes what needs no memory. R_NONE, or the row that refuses the message, with its number. */
+static enum smtp_reply_id take_params(const struct smtp_server *s, const struct smtp_mail_args *m,
+                                      struct mail_params *out, uint64_t *out_number)
+{
+    int64_t wall_ms = smtp_server_wall_ms(s), hold_ms;
+    enum smtp_reply_id id = judge_hold(s, m, &hold_ms);
+    *out_number = s->conf->hold_max_s;
+    if (id != R_NONE)
+        return id;
+    if (m->by_mode == BY_RETURN && m->by_s < (int64_t)s->conf->by_min_s) {
+        *out_number = s->conf->by_min_s;
+        return R_BY_TOO_SOON;
+    }
+    *out = (struct mail_params){.ret = m->ret,
+                                .by_mode = m->by_mode,
+                                .by_trace = m->by_trace,
+                                .priority = m->priority,
+                                .has_priority = (m->params & SMTP_PARAM_PRIORITY) != 0,
+                                .requiretls = m->requiretls,
+                                .hold_until_ms = hold_ms == 0 ? 0 : wall_ms + hold_ms};
+    if (m->by_mode != BY_NONE && wall_ms + (int64_t)m->by_s * 1000 > 0)
+        out->by_ms = wall_ms + (int64_t)m->by_s * 1000;
+    return R_NONE;
+}
+
+/* The texts in the arena; false without memory. */
+static bool keep_texts(struct smtp_server *s, struct smtp_mail_args *m, struct mail_params *params)
+{
+    struct str text;
+    struct buf envid;
+    if (!arena_str(&s->arena, m->from.text, &text))
+        return false;
+    smtp_server_move_address(&m->from, text);
+    if (m->envid.n == 0)
+        return true;
+    char *mem = arena_alloc(&s->arena, m->envid.n);
+    if (mem == NULL)
+        return false;
+    buf_init_fixed(&envid, mem, m->envid.n);
+    must(xtext_decode(m->envid, &envid)); /* the parser has done so before */
+    params->envid = buf_str(&envid);
+    return true;
+}
+
+static enum smtp_reply_id judge_mail(const struct smtp_server *s, const struct smtp_mail_args *m)
+{
+    if (m->from.text.n > 0 && m->from.kind == DOMAIN_NONE)
+        return R_DOMAIN_NEEDED;
+    if (m->body == SMTP_BODY_BINARYMIME && !smtp_server_has_binarymime(s->conf))
+        return R_NO_BINARYMIME;
+    return R_NONE;
+}
+
 void cmd_mail(struct smtp_server *s, struct str arg)
 {
     struct smtp_mail_args m;
@@ -59,12 +132,9 @@ void cmd_mail(struct smtp_server *s, struct str arg)
         smtp_server_refuse_form(s, err, why, R_BAD_SENDER);
         return;
     }
-    if (m.from.text.n > 0 && m.from.kind == DOMAIN_NONE) {
-        smtp_server_reply(s, R_DOMAIN_NEEDED, STR_NIL);
-        return;
-    }
-    if (m.body == SMTP_BODY_BINARYMIME) {
-        smtp_server_reply(s, R_NO_BINARYMIME, STR_NIL);
+    enum smtp_reply_id id = judge_mail(s, &m);
+    if (id != R_NONE) {
+        smtp_server_reply(s, id, STR_NIL);
         return;
     }
     if (m.size > smtp_server_size_max(s)) {
@@ -75,19 +145,26 @@ void cmd_mail(struct smtp_server *s, struct str arg)
         smtp_server_end(s, R_TOO_MANY_TRANSACTIONS);
         return;
     }
-    struct str text;
-    if (!arena_str(&s->arena, m.from.text, &text)) {
+    struct mail_params params;
+    uint64_t number;
+    id = take_params(s, &m, &params, &number);
+    if (id != R_NONE) {
+        smtp_server_reply_number(s, id, number);
+        return;
+    }
+    if (!keep_texts(s, &m, &params)) {
         arena_reset(&s->arena);
         smtp_server_reply(s, R_NO_MEMORY, STR_NIL);
         return;
     }
-    smtp_server_move_address(&m.from, text);
     s->n_transactions++;
     s->in_transaction = true;
     s->transaction_since_ms = s->now_ms;
     s->tx.from = m.from;
     s->tx.body = m.body;
     s->tx.smtputf8 = m.smtputf8;
+    s->tx.is_prdr = m.prdr;
+    s->tx.params = params;
     s->tx.size_declared = m.size;
     smtp_server_ask(s, SMTP_EV_MAIL);
 }

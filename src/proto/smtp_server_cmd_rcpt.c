@@ -1,4 +1,4 @@
-/* proto/smtp_server_cmd_rcpt.c: RCPT (RFC 5321 4.1.1.3). */
+/* proto/smtp_server_cmd_rcpt.c: RCPT (RFC 5321 4.1.1.3; parameters RFC 3461). */
 #include "base/limits.h"
 #include "proto/smtp_server_cmd.h"
 
@@ -36,20 +36,35 @@ static bool has_slot(struct smtp_server *s)
     return true;
 }
 
-/* A copy in the arena. A refused recipient leaves its memory to the next: refusals do not use the arena up.
+/* Memory for n octets. A refused recipient leaves its memory to the next: refusals do not use the arena up.
  */
-static bool keep_text(struct smtp_server *s, struct str text, struct str *out)
+static bool has_spare(struct smtp_server *s, size_t n)
 {
-    if (text.n > s->spare_size) {
-        size_t size = (text.n + SPARE_STEP - 1) / SPARE_STEP * SPARE_STEP;
-        s->spare_size = 0;
-        s->spare = arena_alloc(&s->arena, size);
-        if (s->spare == NULL)
-            return false;
-        s->spare_size = size;
+    if (n <= s->spare_size)
+        return true;
+    size_t size = (n + SPARE_STEP - 1) / SPARE_STEP * SPARE_STEP;
+    s->spare = arena_alloc(&s->arena, size);
+    s->spare_size = s->spare == NULL ? 0 : size;
+    return s->spare != NULL;
+}
+
+/* The recipient with copies of its texts in the spare memory, in the slot behind the last. False: no memory.
+ */
+static bool keep_rcpt(struct smtp_server *s, struct smtp_rcpt_args *r)
+{
+    struct str address = r->to.text;
+    struct buf orcpt;
+    if (!has_slot(s) || !has_spare(s, address.n + r->orcpt.n))
+        return false;
+    memcpy(s->spare, address.p, address.n);
+    smtp_server_move_address(&r->to, str_of(s->spare, address.n));
+    struct smtp_server_rcpt *slot = &s->tx.rcpts[s->tx.n_rcpts];
+    *slot = (struct smtp_server_rcpt){.to = r->to, .notify = r->notify};
+    if (r->orcpt.n > 0) { /* decoded it is no longer than it was */
+        buf_init_fixed(&orcpt, s->spare + address.n, r->orcpt.n);
+        must(smtp_orcpt_decode(r->orcpt, &orcpt)); /* the parser has done so before */
+        slot->orcpt = buf_str(&orcpt);
     }
-    memcpy(s->spare, text.p, text.n);
-    *out = str_of(s->spare, text.n);
     return true;
 }
 
@@ -65,7 +80,9 @@ void cmd_rcpt(struct smtp_server *s, struct str arg)
 {
     struct smtp_rcpt_args r;
     const char *why = NULL;
-    enum smtp_cmd_err err = smtp_rcpt_parse(arg, s->tx.smtputf8, 0, &r, &why);
+    bool has_dsn = s->conf->dsn && s->is_esmtp;
+    unsigned allowed = has_dsn ? (unsigned)(SMTP_PARAM_NOTIFY | SMTP_PARAM_ORCPT) : 0u;
+    enum smtp_cmd_err err = smtp_rcpt_parse(arg, s->tx.smtputf8, allowed, &r, &why);
     if (s->rcpts_tried < UINT32_MAX)
         s->rcpts_tried++;
     if (err != SMTP_CMD_OK) {
@@ -77,13 +94,10 @@ void cmd_rcpt(struct smtp_server *s, struct str arg)
         refuse_count(s, max);
         return;
     }
-    struct str text;
-    if (!has_slot(s) || !keep_text(s, r.to.text, &text)) {
+    if (!keep_rcpt(s, &r)) {
         smtp_server_reply(s, R_NO_MEMORY, STR_NIL);
         return;
     }
-    smtp_server_move_address(&r.to, text);
-    s->tx.rcpts[s->tx.n_rcpts] = (struct smtp_server_rcpt){.to = r.to};
     smtp_server_ask(s, SMTP_EV_RCPT);
 }
 

@@ -9,9 +9,23 @@
 enum {
     /* recipients over the limit a transaction before each counts as an error */
     SMTP_SERVER_RCPT_OVERSHOOT_MAX = 1000,
-    /* octets of arena a recipient takes at most: the longest path and two table slots */
-    SMTP_SERVER_RCPT_MEMORY = 1024,
+    /* octets of arena a recipient takes at most: the longest path, ORCPT and two table slots */
+    SMTP_SERVER_RCPT_MEMORY = 1664,
 };
+
+/* Makes CRLF of bare CR and LF. A CR is kept back until the octet behind it has come, and a dot behind a bare
+ * newline until it is known whether the client stuffed it. */
+enum newlines_state { NEWLINES_TEXT = 0, NEWLINES_CR, NEWLINES_BARE, NEWLINES_BARE_DOT };
+struct newlines {
+    enum newlines_state state;
+    bool unstuffs; /* DATA, not BDAT */
+    bool at_end;   /* nothing comes behind the present octets */
+};
+/* The next octets of the mended form of *in, which loses what they stand for; empty when *in is used up. They
+ * are a slice of *in or a constant. */
+struct str newlines_next(struct newlines *n, struct str *in);
+/* How many octets the rest of the mended form has, given in; *n is not changed. */
+size_t newlines_size(struct newlines n, struct str in);
 
 struct smtp_server_chunk { /* BDAT: the octets that follow the command (RFC 3030 2) */
     bool is_open;          /* octets are to come, or SMTP_EV_DATA is asked for them */
@@ -30,27 +44,32 @@ struct smtp_server {
     bool in_transaction; /* from SMTP_EV_MAIL on */
     bool is_granted;     /* SMTP_EV_DATA was answered well; the message's end or SMTP_EV_ABORT is due */
     bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
+    bool knows_wall;     /* wall_ahead_ms was told */
     bool skips_line;     /* within an over-long command line */
     bool clock_restarts; /* a question was answered: the next tick starts the clock again */
 
     /* events */
-    uint8_t pending;   /* bits 1 << enum smtp_event_kind */
+    uint16_t pending;  /* bits 1 << enum smtp_event_kind */
     uint32_t question; /* the open one, 0: none */
     uint32_t n_questions;
     enum smtp_event_kind asked; /* kind of the open question */
     enum smtp_reply_id close_reply, abort_reply;
-    struct str body; /* of SMTP_EV_BODY */
+    struct str body;         /* of SMTP_EV_BODY: the next one */
+    struct str body_rest;    /* normalize_bare: what is behind it */
+    struct str text;         /* of SMTP_EV_EXPN and SMTP_EV_ETRN, in the arena */
+    struct xclient *xclient; /* of SMTP_EV_XCLIENT, in the arena */
 
     /* transaction */
     struct smtp_server_transaction tx;
     uint32_t rcpts_cap;   /* slots of tx.rcpts; the slot behind the last is the recipient being asked about */
     uint32_t rcpts_tried; /* in this transaction */
-    uint32_t n_answered;  /* LMTP: answers to SMTP_EV_MESSAGE so far */
+    uint32_t n_answered;  /* LMTP, PRDR: answers to SMTP_EV_MESSAGE so far */
     char *spare;          /* in the arena: text of a recipient that was refused, for the next one */
     size_t spare_size;
     /* the message is refused: its octets are dropped, its end is answered with this */
     enum smtp_reply_id refused;
     struct dot_decoder dots;
+    struct newlines newlines; /* conf.normalize_bare */
     struct smtp_server_chunk chunk;
     bool chunk_last_cr; /* BDAT: the octet before was CR */
 
@@ -58,12 +77,14 @@ struct smtp_server {
     uint32_t n_errors, n_junk, n_transactions;
 
     /* clock, milliseconds */
+    int64_t wall_ahead_ms; /* wall clock less now_ms */
     uint64_t now_ms, idle_since_ms, transaction_since_ms, window_since_ms;
     uint64_t window_octets; /* of the message since window_since_ms */
 
     uint16_t helo_n;
     char helo[SMTP_DOMAIN_MAX];
 };
-_Static_assert(SMTP_PATH_MAX + 64 + 2 * sizeof(struct smtp_server_rcpt) <= SMTP_SERVER_RCPT_MEMORY,
+_Static_assert(SMTP_PATH_MAX + DSN_ORCPT_MAX + 64 + 2 * sizeof(struct smtp_server_rcpt) <=
+                   SMTP_SERVER_RCPT_MEMORY,
                "see above");
-_Static_assert(sizeof(struct smtp_server) <= 1228, "20,000 idle sessions are held");
+_Static_assert(sizeof(struct smtp_server) <= 1344, "20,000 idle sessions are held");

@@ -6,6 +6,8 @@
 #include <string.h>
 
 enum { EVENTS_MAX = 64 * 1024 * 1024, CHUNK_SIZE = 4096, CHUNKS_MAX = 1024, START_MS = 1000, USER = 77 };
+/* 2030-01-01T00:00:00Z when the session begins */
+#define START_WALL_MS INT64_C(1893456000000)
 
 static bool set_number(struct pure *p, struct str name, uint64_t n)
 {
@@ -17,6 +19,7 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         {"junk_max", &p->conf.junk_max},     {"command_ms", &p->conf.command_ms},
         {"data_ms", &p->conf.data_ms},       {"transaction_ms", &p->conf.transaction_ms},
         {"rate_floor", &p->conf.rate_floor}, {"rate_window_ms", &p->conf.rate_window_ms},
+        {"by_min_s", &p->conf.by_min_s},     {"hold_max_s", &p->conf.hold_max_s},
     };
     const struct {
         const char *name;
@@ -25,6 +28,18 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         {"no_chunking", &p->conf.no_chunking},
         {"no_smtputf8", &p->conf.no_smtputf8},
         {"no_pipelining", &p->conf.no_pipelining},
+        {"dsn", &p->conf.dsn},
+        {"binarymime", &p->conf.binarymime},
+        {"deliverby", &p->conf.deliverby},
+        {"mt_priority", &p->conf.mt_priority},
+        {"requiretls", &p->conf.requiretls},
+        {"prdr", &p->conf.prdr},
+        {"limits", &p->conf.limits},
+        {"xclient", &p->conf.xclient},
+        {"etrn", &p->conf.etrn},
+        {"expn", &p->conf.expn},
+        {"normalize_bare", &p->conf.normalize_bare},
+        {"greets_late", &p->conf.greets_late},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (str_eq(name, str_from_c(numbers[i].name))) {
@@ -88,6 +103,7 @@ bool pure_init(struct pure *p, bool lmtp, bool relay, struct str conf)
     if (!configure(p, conf))
         return false;
     smtp_server_init(&p->server, &p->conf, &p->pool, p->now_ms);
+    smtp_server_set_wall(&p->server, p->now_ms, START_WALL_MS);
     return true;
 }
 
@@ -106,8 +122,9 @@ int pure_kind(struct str word)
     static const struct {
         const char *name;
         enum smtp_event_kind kind;
-    } kinds[] = {
-        {"mail", SMTP_EV_MAIL}, {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA}, {"message", SMTP_EV_MESSAGE}};
+    } kinds[] = {{"mail", SMTP_EV_MAIL},       {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA},
+                 {"message", SMTP_EV_MESSAGE}, {"expn", SMTP_EV_EXPN}, {"etrn", SMTP_EV_ETRN},
+                 {"xclient", SMTP_EV_XCLIENT}};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (str_eq(word, str_from_c(kinds[i].name)))
             return (int)kinds[i].kind;
@@ -156,6 +173,71 @@ static void put_event(struct pure *p, const char *kind, struct str what)
     (void)(buf_puts(&p->events, kind) && buf_put(&p->events, what) && buf_putc(&p->events, '\n'));
 }
 
+/* What MAIL said beside the address, as it would go to the queue; no line for plain mail. */
+static void put_params(struct pure *p, const struct smtp_server_transaction *t)
+{
+    const struct mail_params *m = &t->params;
+    static const char *const rets[] = {"", " ret=full", " ret=hdrs"};
+    if (m->ret == DSN_RET_NONE && m->envid.n == 0 && m->by_mode == BY_NONE && !m->has_priority &&
+        m->hold_until_ms == 0 && !m->requiretls)
+        return;
+    (void)(buf_puts(&p->events, "params") && buf_puts(&p->events, rets[m->ret]));
+    if (m->envid.n > 0)
+        (void)(buf_puts(&p->events, " envid=") && buf_put(&p->events, m->envid));
+    if (m->by_mode != BY_NONE)
+        buf_printf(&p->events, " by=%lld;%s%s", (long long)(m->by_ms - START_WALL_MS),
+                   m->by_mode == BY_RETURN ? "r" : "n", m->by_trace ? "t" : "");
+    if (m->has_priority)
+        buf_printf(&p->events, " priority=%d", m->priority);
+    if (m->hold_until_ms > 0)
+        buf_printf(&p->events, " hold=%lld", (long long)(m->hold_until_ms - START_WALL_MS));
+    if (m->requiretls)
+        buf_puts(&p->events, " requiretls");
+    buf_putc(&p->events, '\n');
+}
+
+static void put_rcpt_params(struct pure *p, const struct smtp_server_rcpt *r)
+{
+    if (r->notify == 0 && r->orcpt.n == 0)
+        return;
+    buf_printf(&p->events, "dsn notify=%u orcpt=", r->notify);
+    (void)(buf_put(&p->events, r->orcpt) && buf_putc(&p->events, '\n'));
+}
+
+static void put_ip(struct pure *p, const char *name, const struct netaddr *a)
+{
+    (void)(buf_puts(&p->events, name));
+    netaddr_format(a, &p->events);
+}
+
+/* Every attribute that was given. */
+static void put_xclient(struct pure *p, const struct xclient *x)
+{
+    const struct {
+        unsigned flag;
+        const char *name;
+        struct str text;
+    } texts[] = {{XCLIENT_NAME, " name=", x->name},
+                 {XCLIENT_HELO, " helo=", x->helo},
+                 {XCLIENT_LOGIN, " login=", x->login}};
+    buf_puts(&p->events, "xclient");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if ((x->has & texts[i].flag) != 0)
+            (void)(buf_puts(&p->events, texts[i].name) && buf_put(&p->events, texts[i].text));
+    }
+    if ((x->has & XCLIENT_ADDR) != 0)
+        put_ip(p, " addr=", &x->addr);
+    if ((x->has & XCLIENT_DESTADDR) != 0)
+        put_ip(p, " dest=", &x->dest_addr);
+    if ((x->has & XCLIENT_PROTO) != 0)
+        buf_puts(&p->events, x->is_esmtp ? " esmtp" : " smtp");
+    if (x->unavailable != 0)
+        buf_printf(&p->events, " unavailable=%u", x->unavailable);
+    if (x->tempunavail != 0)
+        buf_printf(&p->events, " tempunavail=%u", x->tempunavail);
+    buf_putc(&p->events, '\n');
+}
+
 static void message_ends(struct pure *p, const struct smtp_event *ev)
 {
     buf_puts(&p->events, "message ");
@@ -164,11 +246,13 @@ static void message_ends(struct pure *p, const struct smtp_event *ev)
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->server);
     must(t != NULL && t->n_rcpts > 0 && t->size == p->message.n);
     put_event(p, "from ", t->from.text);
+    put_params(p, t);
     for (uint32_t i = 0; i < t->n_rcpts; i++) {
         must(t->rcpts[i].user == USER);
         put_event(p, "to ", t->rcpts[i].to.text);
+        put_rcpt_params(p, &t->rcpts[i]);
     }
-    for (uint32_t n = p->conf.lmtp ? t->n_rcpts : 1; n > 0; n--)
+    for (uint32_t n = smtp_server_answers_due(&p->server); n > 0; n--)
         answer(p, ev, R_QUEUED, STR("3F8KZ0Q1M2X4C"));
     buf_reset(&p->message);
 }
@@ -195,6 +279,18 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
         break;
     case SMTP_EV_MESSAGE:
         message_ends(p, ev);
+        break;
+    case SMTP_EV_EXPN:
+        put_event(p, "expn ", ev->text);
+        answer(p, ev, R_NO_SUCH_LIST, STR_NIL);
+        break;
+    case SMTP_EV_ETRN:
+        put_event(p, "etrn ", ev->text);
+        answer(p, ev, R_ETRN_STARTED, ev->text);
+        break;
+    case SMTP_EV_XCLIENT:
+        put_xclient(p, ev->xclient);
+        answer(p, ev, R_GREETING, STR_NIL);
         break;
     case SMTP_EV_ABORT:
         buf_reset(&p->message);

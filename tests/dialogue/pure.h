@@ -37,5 +37,5 @@ void pure_feed(struct pure *p, struct str octets);
 void pure_tick(struct pure *p, uint64_t ms);
 void pure_eof(struct pure *p);
 void pure_close(struct pure *p, enum smtp_reply_id id);
-/* "mail", "rcpt", "data", "message": the kind, or 0. */
+/* "mail", "rcpt", "data", "message", "expn", "etrn", "xclient": the kind, or 0. */
 int pure_kind(struct str word);

@@ -230,6 +230,11 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         if (ev->reply != R_NONE)
             tell_refused(s, ev->reply);
         break;
+    case SMTP_EV_EXPN: /* not offered by conf_new() */
+    case SMTP_EV_ETRN:
+    case SMTP_EV_XCLIENT:
+        smtp_server_answer(&s->server, ev->question, R_STORE_BUSY, STR_NIL);
+        break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
         s->close_reply = ev->reply;
