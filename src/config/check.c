@@ -51,18 +51,12 @@ static void add_default_listeners(struct loader *ld)
     add_listener(ld, &(struct listener_conf){.addr = {.kind = NETADDR_IP6, .port = 25}});
 }
 
-/* Where root starts us there is a folder for it: that of the control socket. */
+/* Where sendmail looks for it. Beside a control socket elsewhere it would be found by nobody. */
 static void add_submit(struct loader *ld)
 {
     struct listener_conf conf = {.is_submit = true};
-    struct str control = ld->conf->control;
-    char mem[NETADDR_PATH_MAX + 1];
-    struct buf path;
-    buf_init_fixed(&path, mem, sizeof mem);
-    buf_put(&path, str_slice(control, 0, str_rchr(control, '/') + 1));
-    buf_puts(&path, "submit");
-    if (!path.failed && str_starts(buf_str(&path), STR("/")) && netaddr_parse(buf_str(&path), 0, &conf.addr))
-        add_listener(ld, &conf);
+    must(netaddr_parse(STR("/run/waxwing/submit"), 0, &conf.addr));
+    add_listener(ld, &conf);
 }
 
 /* An address that another one covers ("0.0.0.0:25" and "192.0.2.1:25") can't be bound beside it. */
@@ -99,7 +93,7 @@ static void check_listeners(struct loader *ld)
     struct config *c = ld->conf;
     if (!is_given(ld, "listen"))
         add_default_listeners(ld);
-    if (!ld->has_submit && ld->conf->control.n > 0 && ld->env->is_root &&
+    if (!ld->has_submit && !is_given(ld, "control") && ld->env->is_root &&
         ld->n_listeners < CONFIG_LISTENERS_MAX)
         add_submit(ld);
     struct listener_conf *list = loader_alloc(ld, ld->n_listeners, sizeof *list);

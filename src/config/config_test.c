@@ -436,7 +436,7 @@ static const struct good_row root_rows[] = {
      "\n  x:  pipe </bin/x> user=vmail uid=5000 gid=5001\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "control \"/tmp/x/control\" domain \"a.example\" { users = any, deliver = pipe { \"/bin/x\", user = "
      "\"vmail\" } }",
-     HOST LISTEN25 "submit unix:/tmp/x/submit\n" LOOPBACK "domain a.example: any pipe </bin/x> user=vmail uid=5000 "
+     HOST LISTEN25 LOOPBACK "domain a.example: any pipe </bin/x> user=vmail uid=5000 "
      "gid=5001\n" RECURSIVE "/var/spool/waxwing /tmp/x/control /var/lib/waxwing\n", ""},
 };
 /* clang-format on */
@@ -554,6 +554,27 @@ static void test_large(void **state)
     assert_non_null(d);
     assert_true(policy_has_user(d, STR("User77777")));
     assert_false(policy_has_user(d, STR("user100001")));
+    fixture_fini(&f);
+    fixture_init(&f, false);
+    c = fixture_load(
+        &f, STR(TEST_HEAD
+                "local t, list = {}, {} for i = 1, 100000 do t[\"a\" .. i] = \"u\" .. i .. \", x\" end\n"
+                "for i = 1, 50000 do list[i] = \"a\" .. i end t.list = list\n"
+                "domain \"big.example\" { users = any, aliases = t, deliver = lmtp \"h\" }\n"
+                "for i = 1, 5000 do route { from = i .. \".example\", via = \"smtp://h\" } end"));
+    if (c == NULL)
+        fail_msg("%.*s", STR_FMT(buf_str(&f.report.errors)));
+    assert_int_equal(c->policy.domains[0].n_aliases, 100001);
+    assert_int_equal(policy_alias(&c->policy.domains[0], STR("List"))->n_targets, 50000);
+    assert_int_equal(c->policy.n_routes, 5000);
+    fixture_fini(&f);
+    fixture_init(&f, false);
+    assert_null(fixture_load(
+        &f, STR(TEST_HEAD
+                "local t = {} for i = 1, 1000 do t[i] = \"u\" .. i end\n"
+                "for i = 1, 1001 do domain(i .. \".example\") { users = any, aliases = { x = t }, deliver = "
+                "lmtp \"h\" } end")));
+    assert_str(buf_str(&f.report.errors), "waxwing.lua:4: more than a million targets of aliases\n");
     fixture_fini(&f);
     fixture_init(&f, false);
     assert_null(fixture_load(

@@ -35,9 +35,9 @@ static const struct schema_key keys[] = {
     {"", "xclient_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
      "The addresses of proxies and filters that may say by XCLIENT who their client is."},
     {"", "submit", SCHEMA_PATH, false, "\"PATH\"", NULL, 0, 0, NOWHERE,
-     "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, the default "
-     "is submit in the folder of the control socket, so \"/run/waxwing/submit\"; else there is none. "
-     "submit(false) is none."},
+     "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, and with the "
+     "default control socket, it is \"/run/waxwing/submit\"; else there is none when none is named. submit(false) "
+     "is none."},
     {"", "commands", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Commands of SMTP that not everybody "
      "may use."},
     {"", "reports", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
@@ -103,7 +103,7 @@ static const struct schema_key keys[] = {
      "it."},
     {"domain", "aliases", SCHEMA_VALUE, false, "file \"FILE\" | { NAME = \"TARGET\" | { ... }, ... }", NULL, 0, 0,
      NOWHERE,
-     "Names that lead to other addresses, looked up before the users. See ALIASES."},
+     "Names that lead to other addresses, looked up before the users. See Aliases."},
     {"domain", "plus", SCHEMA_TEXT, false, "\"CHARACTERS\"", "\"+\"", 0, 0, NOWHERE,
      "What parts a user and a detail: joe+shop is joe. Up to four characters, each of which does; \"\" for none. "
      "A user or alias with the full name goes first."},
@@ -232,7 +232,7 @@ static const struct schema_key keys[] = {
      "For users and recipients: the first field of each line, fields are parted by colons; lines that begin with # are "
      "comments."},
     {"value", "file", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
-     "For users and recipients: one name a line; lines that begin with # are comments. For aliases: see ALIASES."},
+     "For users and recipients: one name a line; lines that begin with # are comments. For aliases: see Aliases."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
      "For users and recipients: every well-formed name is a user."},
     {"value", "system", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
