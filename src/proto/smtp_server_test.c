@@ -770,7 +770,7 @@ static void random_event(struct smtp_server *s, struct rng *r, struct watch *w, 
         assert_true(w->is_granted);
         assert_int_equal(smtp_server_transaction(s)->size, w->n_octets);
         w->is_granted = false;
-        for (uint32_t n = s->conf->lmtp ? smtp_server_transaction(s)->n_rcpts : 1; n > 1; n--)
+        for (uint32_t n = smtp_server_answers_due(s); n > 1; n--)
             smtp_server_answer(s, ev->question, R_QUEUED, STR("x"));
         break;
     case SMTP_EV_ABORT:
@@ -783,9 +783,78 @@ static void random_event(struct smtp_server *s, struct rng *r, struct watch *w, 
         return;
     case SMTP_EV_MAIL:
     case SMTP_EV_RCPT:
+    case SMTP_EV_EXPN:
+    case SMTP_EV_ETRN:
+    case SMTP_EV_XCLIENT:
         break;
     }
     smtp_server_answer(s, ev->question, id, STR("x"));
+}
+
+/* Who speaks before a late greeting is refused; the owner's greeting comes too late then. */
+static void early_talkers(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        struct str says;
+        enum smtp_reply_id by;
+    } rows[] = {
+        {STR_INIT("E"), R_TALKS_EARLY},
+        {STR_INIT("EHLO x\r\n"), R_TALKS_EARLY},
+        {STR_INIT("\x16\x03\x01"), R_NOT_TLS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct owner *o = owner_new();
+        o->conf.greets_late = true;
+        assert_int_equal(feed(o, STR("")), 0);
+        assert_int_equal(smtp_server_phase(&o->s), SMTP_SERVER_GREETING);
+        assert_int_equal(feed(o, rows[i].says), 0);
+        assert_int_equal(o->closed_by, rows[i].by);
+        assert_int_equal(last_code(o), 554);
+        smtp_server_greet(&o->s, R_GREETING);
+        assert_int_equal(smtp_server_output(&o->s).n, 0);
+        owner_del(o);
+    }
+    struct owner *o = owner_new(); /* without the switch the octets wait */
+    assert_int_equal(feed(o, STR("EHLO x\r\n")), 8);
+    greet(o);
+    say(o, "EHLO x\r\n");
+    assert_int_equal(last_code(o), 250);
+    owner_del(o);
+}
+
+/* In one pass, octet by octet, and by newlines_size(): the same mended form. */
+static void newlines_are_mended(void **state)
+{
+    UNUSED(state);
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"a\r\nb", "a\r\nb"},
+        {"a\nb\n", "a\r\nb\r\n"},
+        {"a\rb\r", "a\r\nb\r\n"},
+        {"\r\r\n\n\r", "\r\n\r\n\r\n\r\n"},
+        {"\n.\n..\n.a\n..b\n...", "\r\n.\r\n.\r\n.a\r\n.b\r\n.."},
+        {"a\r\n..b", "a\r\n..b"}, /* stuffed dots of true lines are taken off before */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct str in = str_from_c(rows[i][0]), want = str_from_c(rows[i][1]);
+        for (size_t step = 1; step <= in.n + 1; step++) {
+            char mem[100];
+            struct buf out;
+            struct newlines n = {.unstuffs = true};
+            size_t size = 0;
+            buf_init_fixed(&out, mem, sizeof mem);
+            for (size_t at = 0; at < in.n; at += step) {
+                struct str part = str_slice(in, at, at + step), piece;
+                n.at_end = at + step >= in.n;
+                size += newlines_size(n, part);
+                while ((piece = newlines_next(&n, &part)).n > 0)
+                    buf_put(&out, piece);
+            }
+            assert_true(str_eq(buf_str(&out), want));
+            assert_int_equal(size, want.n);
+        }
+    }
 }
 
 static void random_input(void **state)
@@ -848,6 +917,8 @@ int main(void)
         cmocka_unit_test(questions_stop_the_clock),
         cmocka_unit_test(on_the_heap),
         cmocka_unit_test(longest_names),
+        cmocka_unit_test(early_talkers),
+        cmocka_unit_test(newlines_are_mended),
         cmocka_unit_test(random_input),
     };
     return cmocka_run_group_tests_name("smtp_server", tests, NULL, NULL);
