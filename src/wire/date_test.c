@@ -198,12 +198,56 @@ static void refuses(void **state)
     }
 }
 
+static void parses_rfc3339(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *text;
+        int64_t s;
+    } good[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2026-11-24t01:02:03z", 1795482123},
+        {"2026-11-24T01:02:03.987654321+01:30", 1795476723},
+        {"2026-11-24T01:02:03-00:30", 1795483923},
+        {"2024-02-29T23:59:60Z", 1709251200},
+    };
+    static const char *const bad[] = {
+        "",
+        "2026-11-24",
+        "2026-11-24T01:02:03",
+        "2026-11-24 01:02:03Z",
+        "2026-11-24T01:02:03ZZ",
+        "26-11-24T01:02:03Z",
+        "2026-02-29T01:02:03Z",
+        "2026-00-01T01:02:03Z",
+        "2026-13-01T01:02:03Z",
+        "2026-01-00T01:02:03Z",
+        "2026-01-32T01:02:03Z",
+        "2026-11-24T24:02:03Z",
+        "2026-11-24T01:60:03Z",
+        "2026-11-24T01:02:61Z",
+        "2026-11-24T01:02:03.Z",
+        "2026-11-24T01:02:03+0100",
+        "2026-11-24T01:02:03+24:00",
+        "2026-11-24T01:02:03+01:60",
+        "2026-11-24T1:02:03Z",
+        "+026-11-24T01:02:03Z",
+    };
+    int64_t s;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_true(date_parse_rfc3339(str_from_c(good[i].text), &s));
+        assert_int_equal(s, good[i].s);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(date_parse_rfc3339(str_from_c(bad[i]), &s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats),          cmocka_unit_test(formats_milliseconds_and_extremes),
         cmocka_unit_test(counts_every_day), cmocka_unit_test(parses),
-        cmocka_unit_test(refuses),
+        cmocka_unit_test(refuses),          cmocka_unit_test(parses_rfc3339),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "wire/smtp_cmd.h"
 
 #include <string.h>
@@ -195,6 +196,56 @@ static void survives_cuts(void **state)
     }
 }
 
+/* The forms are tried one by one in tests/dialogue; here what a form becomes. */
+static void parses_extensions(void **state)
+{
+    UNUSED(state);
+    struct smtp_mail_args a;
+    const char *why;
+    struct str line =
+        STR("FROM:<a@b> RET=hdrs ENVID=x+20y BY=-5;nt MT-PRIORITY=-9 HOLDFOR=999999999 REQUIRETLS PRDR");
+    assert_int_equal(smtp_mail_parse(line, SMTP_PARAMS_ALL, &a, &why), SMTP_CMD_OK);
+    assert_true(a.ret == DSN_RET_HDRS && str_eq(a.envid, STR("x+20y")));
+    assert_true(a.by_mode == BY_NOTIFY && a.by_trace && a.by_s == -5);
+    assert_true(a.priority == -9 && a.requiretls && a.prdr);
+    assert_true(a.hold_for_s == 999999999 && a.hold_until_s == 0);
+    line = STR("FROM:<a@b> HOLDUNTIL=2026-11-24T01:02:03.9+01:00 BY=+999999999;R RET=FULL MT-PRIORITY=0");
+    assert_int_equal(smtp_mail_parse(line, SMTP_PARAMS_ALL, &a, &why), SMTP_CMD_OK);
+    assert_true(a.hold_until_s == 1795478523 && a.by_s == 999999999 && a.by_mode == BY_RETURN && !a.by_trace);
+    assert_true((a.params & SMTP_PARAM_PRIORITY) != 0 && a.priority == 0 && a.ret == DSN_RET_FULL);
+    for (unsigned bit = 1; bit <= SMTP_PARAM_PRDR; bit <<= 1) { /* each needs its leave */
+        struct str all =
+            STR("FROM:<a@b> SIZE=1 BODY=7BIT SMTPUTF8 RET=FULL ENVID=x BY=1;R MT-PRIORITY=1 HOLDFOR=1 "
+                "REQUIRETLS PRDR");
+        if (bit != SMTP_PARAM_HOLDUNTIL)
+            assert_int_equal(smtp_mail_parse(all, SMTP_PARAMS_ALL & ~bit, &a, &why), SMTP_CMD_UNKNOWN_PARAM);
+    }
+}
+
+static void decodes_orcpt(void **state)
+{
+    UNUSED(state);
+    static const char *const rows[][2] = {
+        {"rfc822;joe@example.org", "rfc822;joe@example.org"},
+        {"RFC822;a+2Bb+3Dc@d", "RFC822;a+b=c@d"},
+        {"x400;/a+20b", "x400;/a b"},
+        {"utf-8;\\x{F6}@c", "utf-8;\xc3\xb6@c"},
+        {"utf-8;\xc3\xb6\\x{2B}\\x{20}\\x{3D}\\x{5C}@c", "utf-8;\xc3\xb6+ =\\@c"},
+        {"UTF-8;\\x{80}\\x{7FF}\\x{800}\\x{FFFF}\\x{10000}\\x{10FFFF}",
+         "UTF-8;\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char mem[DSN_ORCPT_MAX];
+        struct buf b;
+        buf_init_fixed(&b, mem, sizeof mem);
+        assert_true(smtp_orcpt_decode(str_from_c(rows[i][0]), &b));
+        assert_true(str_eq(buf_str(&b), str_from_c(rows[i][1])));
+        buf_init_fixed(&b, mem, str_from_c(rows[i][1]).n - 1); /* no room: nothing at all */
+        assert_false(smtp_orcpt_decode(str_from_c(rows[i][0]), &b));
+        assert_int_equal(b.n, 0);
+    }
+}
+
 static void parses_bdat(void **state)
 {
     UNUSED(state);
@@ -241,7 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits),        cmocka_unit_test(parses_mail), cmocka_unit_test(parses_rcpt),
-        cmocka_unit_test(survives_cuts), cmocka_unit_test(parses_bdat),
+        cmocka_unit_test(survives_cuts), cmocka_unit_test(parses_bdat), cmocka_unit_test(parses_extensions),
+        cmocka_unit_test(decodes_orcpt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
