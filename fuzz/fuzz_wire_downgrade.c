@@ -1,5 +1,6 @@
-/* Messages, converted for each need: whole and in parts give the same; nothing goes out that may not; every leaf
- * decodes to what it was; what is converted needs no conversion. The first octet says how long the parts are. */
+/* Messages, converted for each need: whole and in parts give the same; nothing goes out that may not; every
+ * leaf decodes to what it was; what is converted needs no conversion. The first octet says how long the parts
+ * are. */
 #include "wire/downgrade_testing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

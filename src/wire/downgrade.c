@@ -66,7 +66,7 @@ struct downgrade {
     enum region region;
     struct tally tally;
     struct record records[MIME_PARTS_MAX + 1]; /* and one for what is over the limit */
-    char name_mem[WHY_MAX]; /* "part 2.1: text/plain", the present one */
+    char name_mem[WHY_MAX];                    /* "part 2.1: text/plain", the present one */
     struct buf name;
     char why_mem[WHY_MAX + WHY_MAX];
     struct buf why;
@@ -218,7 +218,7 @@ static void scan_header(struct downgrade *d, struct str section)
     d->here = p->index;
     must(p->index <= MIME_PARTS_MAX);
     d->records[p->index] = (struct record){
-            .bits = (uint16_t)kind_bits(p), .encoding = (uint8_t)p->encoding, .root = (uint16_t)p->root};
+        .bits = (uint16_t)kind_bits(p), .encoding = (uint8_t)p->encoding, .root = (uint16_t)p->root};
     struct header_walk w;
     struct header_field f;
     header_walk_init(&w, p->index == 0 ? section : STR_NIL);
@@ -473,6 +473,10 @@ static void convert_header(struct downgrade *d, struct str section)
     d->fix_column = 0;
     if (r.label == KEEP && !r.adds_version && !r.adds_type) {
         buf_put(out, section);
+        if (r.action != PASS && !str_ends(section, STR("\n\r\n")) && !str_eq(section, STR("\r\n")) &&
+            !str_ends(section, STR("\n\n")) &&
+            !str_eq(section, STR("\n"))) /* it ended at a line that is no field */
+            buf_puts(out, "\r\n");
         return;
     }
     struct header_walk w;

@@ -1,4 +1,5 @@
-/* For tests and fuzz targets of wire/downgrade.h: a conversion in one call, and the leaves of a message decoded. */
+/* For tests and fuzz targets of wire/downgrade.h: a conversion in one call, and the leaves of a message
+ * decoded. */
 #pragma once
 #include "base/mem.h"
 #include "wire/downgrade.h"
@@ -13,7 +14,8 @@ struct conversion {
 };
 
 /* In pieces of step octets, written through a buffer of room octets. */
-static inline void conversion_run(struct conversion *c, unsigned need, struct str message, size_t step, size_t room)
+static inline void conversion_run(struct conversion *c, unsigned need, struct str message, size_t step,
+                                  size_t room)
 {
     struct downgrade *d = downgrade_new(need);
     must(d != NULL && room > 0 && step > 0);

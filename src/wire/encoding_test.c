@@ -88,7 +88,8 @@ static void base64_has_its_form(void **state)
         {STR_INIT("foo"), STR_INIT("Zm9v"), false},
         {STR_INIT("\xff\xfe\x00\r\n"), STR_INIT("//4ADQo="), false},
         {STR_INIT("012345678901234567890123456789012345678901234567890123456x"),
-         STR_INIT("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2\r\neA=="), false},
+         STR_INIT("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2\r\neA=="),
+         false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         for (size_t split = 0; split <= rows[i].in.n; split++) {
@@ -111,7 +112,9 @@ static void decoding_is_lenient(void **state)
         bool is_qp;
         struct str in, want;
     } rows[] = {
-        {true, STR_INIT("a=c3=\r\nb=  \r\nc=\nd"), STR_INIT("a\xc3" "bcd")},
+        {true, STR_INIT("a=c3=\r\nb=  \r\nc=\nd"),
+         STR_INIT("a\xc3"
+                  "bcd")},
         {true, STR_INIT("50=% =zz ="), STR_INIT("50=% =zz ")},
         {true, STR_INIT("x \t\r\n  y  "), STR_INIT("x\r\n  y")},
         {true, STR_INIT("raw \xc3\xa9"), STR_INIT("raw \xc3\xa9")},
@@ -159,7 +162,10 @@ static void fixing_keeps_what_is_escaped(void **state)
     struct buf out;
     size_t column = 0;
     buf_init_fixed(&out, mem, sizeof mem);
-    base64_fix(&column, STR("Zm\xff" "9v\r\nZm9v"), &out);
+    base64_fix(&column,
+               STR("Zm\xff"
+                   "9v\r\nZm9v"),
+               &out);
     base64_fix_end(column, true, &out);
     assert_text(&out, STR("Zm9vZm9v\r\n"));
 }
@@ -197,10 +203,8 @@ static void round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(qp_has_its_form),
-        cmocka_unit_test(base64_has_its_form),
-        cmocka_unit_test(decoding_is_lenient),
-        cmocka_unit_test(fixing_keeps_what_is_escaped),
+        cmocka_unit_test(qp_has_its_form),     cmocka_unit_test(base64_has_its_form),
+        cmocka_unit_test(decoding_is_lenient), cmocka_unit_test(fixing_keeps_what_is_escaped),
         cmocka_unit_test(round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@
 enum { OUT_MAX = 4096 };
 
 /* Events as text: "H<..>" a header section, "B<..>" a body, "-<..>" between, "D<..>" a delimiter. */
-static void put_event(const struct mime *m, const struct mime_event *e, enum mime_event_kind *last, struct buf *out)
+static void put_event(const struct mime *m, const struct mime_event *e, enum mime_event_kind *last,
+                      struct buf *out)
 {
     static const char letters[] = ".HB-D";
     if (e->kind == MIME_MORE)
@@ -64,8 +65,11 @@ static const struct {
     {"no message", STR_INIT(""), STR_INIT("H!text/plain|")},
     {"a header section alone", STR_INIT("A: b\r\n c"), STR_INIT("H!text/plain|")},
     {"no header section", STR_INIT("x y\r\nz\r\n"), STR_INIT("H!text/plain|B|x y\r\nz\r\n")},
-    {"two parts", STR_INIT(MULTI("b") "pre\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: A/B;x\r\n\r\ntwo\r\n\r\n--b--\r\npost\r\n"),
-     STR_INIT("H!multipart/mixed|-|preD|\r\n--b\r\nH1text/plain|B|oneD|\r\n--b\r\nH2A/B|B|two\r\nD|\r\n--b--\r\n-|post\r\n")},
+    {"two parts",
+     STR_INIT(MULTI(
+         "b") "pre\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: A/B;x\r\n\r\ntwo\r\n\r\n--b--\r\npost\r\n"),
+     STR_INIT("H!multipart/mixed|-|preD|\r\n--b\r\nH1text/plain|B|oneD|\r\n--b\r\nH2A/"
+              "B|B|two\r\nD|\r\n--b--\r\n-|post\r\n")},
     {"an end without CRLF", STR_INIT(MULTI("b") "--b\r\n\r\none\r\n--b--"),
      STR_INIT("H!multipart/mixed|D|--b\r\nH1text/plain|B|oneD|\r\n--b--")},
     {"line ends LF", STR_INIT("Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n"),
@@ -76,16 +80,19 @@ static const struct {
               "H2text/plain|B|out\r\n--iD|\r\n--o--\r\n")},
     {"a boundary that begins with the outer one",
      STR_INIT(MULTI("o") "--o\r\n" MULTI("o1") "--o1\r\n\r\nin\r\n--o1--\r\n--o--\r\n"),
-     STR_INIT("H!multipart/mixed|D|--o\r\nH1multipart/mixed|D|--o1\r\nH1.1text/plain|B|inD|\r\n--o1--\r\n--o--\r\n")},
+     STR_INIT("H!multipart/mixed|D|--o\r\nH1multipart/mixed|D|--o1\r\nH1.1text/"
+              "plain|B|inD|\r\n--o1--\r\n--o--\r\n")},
     {"an outer boundary that begins with the inner one",
      STR_INIT(MULTI("o1") "--o1\r\n" MULTI("o") "--o\r\n\r\nin\r\n--o1--\r\nx"),
-     STR_INIT("H!multipart/mixed|D|--o1\r\nH1multipart/mixed|D|--o\r\nH1.1text/plain|B|inD|\r\n--o1--\r\n-|x")},
+     STR_INIT(
+         "H!multipart/mixed|D|--o1\r\nH1multipart/mixed|D|--o\r\nH1.1text/plain|B|inD|\r\n--o1--\r\n-|x")},
     {"a delimiter with more on its line", STR_INIT(MULTI("b") "--b junk\r\n\r\none\r\n--b-- \t\r\n"),
      STR_INIT("H!multipart/mixed|D|--b junk\r\nH1text/plain|B|oneD|\r\n--b-- \t\r\n")},
     {"a part without an empty line", STR_INIT(MULTI("b") "--b\r\nA: b\r\n--b\r\nno field\r\n--b--\r\n"),
      STR_INIT("H!multipart/mixed|D|--b\r\nH1text/plain|D|--b\r\nH2text/plain|B|no fieldD|\r\n--b--\r\n")},
-    {"a message within", STR_INIT(MULTI("b") "--b\r\nContent-Type: message/rfc822\r\n\r\nS: x\r\n" MULTI("c")
-                                  "--c\r\n\r\nin\r\n--b--\r\n"),
+    {"a message within",
+     STR_INIT(MULTI("b") "--b\r\nContent-Type: message/rfc822\r\n\r\nS: x\r\n" MULTI(
+         "c") "--c\r\n\r\nin\r\n--b--\r\n"),
      STR_INIT("H!multipart/mixed|D|--b\r\nH1message/rfc822|H1.1!multipart/mixed|D|--c\r\n"
               "H1.1.1text/plain|B|inD|\r\n--b--\r\n")},
     {"a message within that has no header", STR_INIT("Content-Type: message/rfc822\r\n\r\n--x\r\ny"),
@@ -93,12 +100,14 @@ static const struct {
     {"a base64 message is a leaf",
      STR_INIT("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nUzog\r\n"),
      STR_INIT("H!message/rfc822|B|Uzog\r\n")},
-    {"a digest's parts are messages", STR_INIT("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nS: x\r\n\r\ny\r\n--b--\r\n"),
+    {"a digest's parts are messages",
+     STR_INIT("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nS: x\r\n\r\ny\r\n--b--\r\n"),
      STR_INIT("H!multipart/digest|D|--b\r\nH1message/rfc822|H1.1!text/plain|B|yD|\r\n--b--\r\n")},
     {"signed parts are protected",
      STR_INIT("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n"),
      STR_INIT("H!multipart/signed|D|--b\r\nH1*text/plain|B|oneD|\r\n--b--\r\n")},
-    {"no boundary", STR_INIT("Content-Type: multipart/mixed\r\n\r\n--b\r\n"), STR_INIT("H!multipart/mixed|B|--b\r\n")},
+    {"no boundary", STR_INIT("Content-Type: multipart/mixed\r\n\r\n--b\r\n"),
+     STR_INIT("H!multipart/mixed|B|--b\r\n")},
     {"CRs at the wrong place", STR_INIT(MULTI("b") "--b\r\n\r\na\r\r\n\r--b\r\n--b--\r"),
      STR_INIT("H!multipart/mixed|D|--b\r\nH1text/plain|B|a\r\r\n\r--bD|\r\n--b--\r")},
 };
@@ -182,8 +191,10 @@ static void fields_are_read(void **state)
         const char *type, *subtype, *boundary;
     } types[] = {
         {STR_INIT(" text/plain"), "text", "plain", NULL},
-        {STR_INIT(" Multipart / Mixed (a (b) \\) ; boundary=no) ;\r\n\tBoundary = \"a \\\"b\""), "Multipart", "Mixed", "a \"b"},
-        {STR_INIT(" multipart/mixed; x=\"; boundary=no\"; boundary=y(z)q; boundary=no"), "multipart", "mixed", "y(z)q"},
+        {STR_INIT(" Multipart / Mixed (a (b) \\) ; boundary=no) ;\r\n\tBoundary = \"a \\\"b\""), "Multipart",
+         "Mixed", "a \"b"},
+        {STR_INIT(" multipart/mixed; x=\"; boundary=no\"; boundary=y(z)q; boundary=no"), "multipart", "mixed",
+         "y(z)q"},
         {STR_INIT(" multipart/mixed boundary=b; charset=x"), "multipart", "mixed", NULL},
         {STR_INIT(" multipart/mixed;;; boundary"), "multipart", "mixed", NULL},
         {STR_INIT(" multipart/mixed; boundary=\"open"), "multipart", "mixed", "open"},
