@@ -41,7 +41,11 @@ enum {
     /* An alias or list led here: it is not looked up again as an alias (a user who forwards to himself and
      * keeps a copy would be a circle). */
     RCPT_IS_EXPANDED = 1 << 0,
-    RCPT_FLAGS_ALL = 1,
+    /* How many .forward files led here, counted in steps of RCPT_FORWARD_STEP; all bits set: the copy that a
+     * user keeps for himself, his .forward is not read again. */
+    RCPT_FORWARD_STEP = 1 << 1,
+    RCPT_FORWARD_MASK = 7 << 1,
+    RCPT_FLAGS_ALL = 15,
 };
 struct rcpt {
     struct str address;

@@ -5,6 +5,7 @@
  *   queue_intake.c   large bodies, by pipe
  *   queue_body.c     the cache of fresh messages; feeding bodies into pipes
  *   queue_site.c     MX answers: hops, roll-up to sites, cache
+ *   queue_expand.c   recipients that become others: aliases, lists, .forward
  *   queue_route.c    where an entry belongs; splitting by destination
  *   queue_run.c      one attempt: claim, load, route, jobs
  *   queue_result.c   what came of it: results, retry, expiry, the unit that records it
@@ -144,7 +145,12 @@ enum work_phase {
     WORK_RECORDING,
     WORK_ENDED,
 };
-enum { MARK_TRIED = 1 << 0, MARK_NEW = 1 << 1, MARK_EXPIRED = 1 << 2 };
+enum {
+    MARK_TRIED = 1 << 0,
+    MARK_NEW = 1 << 1,
+    MARK_EXPIRED = 1 << 2,
+    MARK_QUIET = 1 << 3, /* EXPANDED to one address that got all parameters: no report (RFC 3461 5.2.7.1) */
+};
 struct job {
     struct idmap_node by_token;
     struct list link; /* worker */
@@ -175,7 +181,7 @@ struct work {
     /* route */
     uint64_t config_generation;
     enum route_kind route;
-    struct str site, hops; /* name of the site; encoded hops for relay */
+    struct str site, hops, source; /* name of the site; encoded hops for relay; pool or empty */
     bool is_lmtp;
     /* jobs */
     struct worker *worker;
@@ -196,6 +202,9 @@ struct work {
     struct fresh *bounce;
     struct fresh **children;
     size_t n_children;
+    struct expand *expand; /* queue_expand.c: what recipients became, not yet in children */
+    bool is_expanding;     /* the unit is an expansion: routing follows it */
+    bool has_children;     /* they share the body */
 };
 
 enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING, QUEUE_CLOSED };
@@ -206,8 +215,8 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(accepted_octets)                                                                                       \
     X(refused)                                                                                               \
     X(split)                                                                                                 \
-    X(attempts) X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped) X(lost)   \
-        X(trouble)
+    X(attempts)                                                                                              \
+    X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped) X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -347,7 +356,9 @@ struct routed { /* slices borrow from the caller's buffers and the configuration
     struct route route;
     struct str site; /* before roll-up */
 };
-void route_rcpt(struct queue *q, struct str rcpt, struct buf *text, struct routed *out);
+/* e: whose sender and tag the routes ask for. */
+void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rcpt, struct buf *text,
+                struct routed *out);
 /* Is it delivered on this machine? */
 bool route_is_local(const struct route *r);
 /* A durable message gets its entry and its place. Takes the reference. */
@@ -358,6 +369,27 @@ void queue_place(struct queue *q, struct schedule_entry *e, struct str site, boo
 /* The open recipients by destination: true when they are at one, w->route and w->site are set then; false: w
  * is being split or was given up. */
 bool work_route(struct work *w);
+
+/* Is the recipient still to be tried by this work? */
+static inline bool work_is_due(const struct work *w, uint32_t i)
+{
+    return envelope_is_open(&w->state.rcpts[i]) && (w->marks[i] & MARK_TRIED) == 0;
+}
+
+/* ---- queue_expand.c ---- */
+/* Does any of the recipients (rcpt_put() records) become others, or fail to? */
+bool expand_is_wanted(struct queue *q, struct str rcpts);
+/* Expands the open recipients. true: none was; false: w is being recorded or was given up. */
+bool work_expand(struct work *w);
+/* The unit of an expansion is on disk: on with the recipients that are left. */
+void work_expanded(struct work *w);
+/* The local role found a .forward: r->targets take the place of recipient i. */
+void expand_take_result(struct work *w, uint32_t i, const struct job_result *r);
+/* Children of what was expanded since the last call, into w->children; without memory the recipients are
+ * deferred. */
+void expand_make_children(struct work *w);
+/* Their operations, n_children of them at most. false: no memory. */
+bool expand_put_ops(struct work *w);
 
 /* ---- queue_run.c ---- */
 void work_set_phase(struct work *w, enum work_phase to);

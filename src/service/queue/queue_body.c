@@ -31,7 +31,13 @@ struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const st
     f->id = id;
     f->body_id = body_id;
     f->body_size = e->body_size;
-    f->created_s = (uint32_t)(e->arrival_ms / 1000);
+    /* Mail that its sender holds back (RFC 4865) begins its life when it is let go: age and expiry count from
+     * there. */
+    struct mail_params params;
+    int64_t created_ms = e->arrival_ms;
+    if (mail_params_get(e->params, &params) && params.hold_until_ms > created_ms)
+        created_ms = params.hold_until_ms;
+    f->created_s = created_ms / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(created_ms / 1000);
     f->is_bounce = e->kind == ENVELOPE_BOUNCE;
     f->n_refs = 1;
     f->n_record = (uint32_t)n_record;

@@ -27,6 +27,10 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
                                                       [RESULT_TEMPORARY] = ENVELOPE_DEFERRED,
                                                       [RESULT_PERMANENT] = ENVELOPE_FAILED};
     struct envelope_rcpt *rcpt = &w->state.rcpts[i];
+    if (r->kind == RESULT_EXPANDED) {
+        expand_take_result(w, i, r);
+        return;
+    }
     *rcpt = (struct envelope_rcpt){
         .rcpt = rcpt->rcpt,
         .state = states[r->kind],
@@ -157,7 +161,7 @@ static void tell_results(struct work *w)
     struct queue *q = w->q;
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         const struct envelope_rcpt *r = &w->state.rcpts[i];
-        if ((w->marks[i] & MARK_NEW) == 0 || r->state == ENVELOPE_DELIVERED)
+        if ((w->marks[i] & MARK_NEW) == 0 || r->state == ENVELOPE_DELIVERED || r->state == ENVELOPE_EXPANDED)
             continue;
         enum event_kind kind = EVENT_DEFERRED;
         if (r->state == ENVELOPE_FAILED)
@@ -315,8 +319,8 @@ static bool build(struct work *w)
 {
     struct tally t = count(w);
     w->n_ops = 0;
-    w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + 8, sizeof *w->ops);
-    bool ok = w->ops != NULL && (w->bounce == NULL || put_bounce(w));
+    w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8, sizeof *w->ops);
+    bool ok = w->ops != NULL && (w->bounce == NULL || put_bounce(w)) && expand_put_ops(w);
     if (ok && w->is_drop)
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};
     else if (ok)
@@ -339,6 +343,7 @@ static void free_place(struct work *w)
 
 void work_record(struct work *w)
 {
+    expand_make_children(w);
     if (w->is_lost)
         w->is_last = true;
     else if (w->outcome == SCHEDULE_SITE_DOWN && !w->is_last)
@@ -384,8 +389,10 @@ static void admit_made(struct work *w)
         w->bounce = NULL;
         queue_admit(q, f);
     }
-    if (w->n_children > 0)
+    if (w->n_children > 0) {
         q->count.split++;
+        w->has_children = true;
+    }
     for (size_t i = 0; i < w->n_children; i++)
         queue_admit(q, w->children[i]);
     w->n_children = 0;
@@ -395,12 +402,12 @@ static void settled(struct work *w)
 {
     struct queue *q = w->q;
     uint64_t id = w->id;
-    if (w->is_split) {
-        cache_remove_record(q, id);
-    } else {
+    if (!w->is_split)
         TELL(q, .kind = EVENT_DONE, .id = id);
+    if (w->has_children)
+        cache_remove_record(q, id);
+    else
         cache_remove(q, id);
-    }
     schedule_remove(&q->schedule, work_end(w));
 }
 
@@ -425,7 +432,10 @@ static void on_recorded(struct store_ticket *ticket, enum err err)
     for (uint32_t i = 0; i < w->state.n_rcpts; i++)
         w->marks[i] &= (uint8_t)~MARK_NEW;
     if (!w->is_last) {
-        work_next_portion(w);
+        if (w->is_expanding)
+            work_expanded(w);
+        else
+            work_next_portion(w);
         return;
     }
     cache_remove_record(q, w->id); /* the store has more than the record now */

@@ -23,12 +23,16 @@ bool route_is_local(const struct route *r)
            (r->kind == ROUTE_LMTP && r->deliver->lmtp_host.n == 0 && r->deliver->lmtp.kind == NETADDR_UNIX);
 }
 
-void route_rcpt(struct queue *q, struct str rcpt, struct buf *text, struct routed *out)
+void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rcpt, struct buf *text,
+                struct routed *out)
 {
     const struct policy_conf *p = &q->config->policy;
     buf_reset(text);
-    struct rcpt one = {.address = rcpt};
-    policy_route(p, &(struct route_ask){.rcpt = &one}, text, &out->route);
+    struct mail_params params;
+    struct route_ask ask = {.sender = e->sender, .rcpt = rcpt};
+    if (mail_params_get(e->params, &params))
+        ask.tag = params.tag;
+    policy_route(p, &ask, text, &out->route);
     size_t at = text->n;
     policy_site(p, &out->route, text);
     out->site = str_skip(buf_str(text), at);
@@ -52,16 +56,29 @@ void queue_place_mx(struct queue *q, struct schedule_entry *e, const struct mx *
 }
 
 /* Do all recipients share the site that is in first? */
-static bool share_site(struct queue *q, struct str rcpts, struct buf *text, struct str first)
+static bool share_site(struct queue *q, const struct envelope *e, struct str rcpts, struct buf *text,
+                       struct str first)
 {
     struct reader r = reader_of(rcpts);
     struct rcpt one;
     while (rcpt_next(&r, &one)) {
         struct routed other;
-        route_rcpt(q, one.address, text, &other);
+        route_rcpt(q, e, &one, text, &other);
         if (!str_eq(first, other.site))
             return false;
     }
+    return true;
+}
+
+/* The sender asked for a release later (RFC 4865): aliases, routes and splits are looked at when it comes. */
+static bool admit_later(struct queue *q, struct schedule_entry *e, const struct envelope *env)
+{
+    struct mail_params params;
+    int64_t wall_ms = world_wall_ms(q->world);
+    if (!mail_params_get(env->params, &params) || params.hold_until_ms <= wall_ms)
+        return false;
+    queue_place(q, e, STR("unrouted"), true,
+                world_now_ms(q->world) + (uint64_t)(params.hold_until_ms - wall_ms));
     return true;
 }
 
@@ -77,6 +94,15 @@ void queue_admit(struct queue *q, struct fresh *f)
         e->flags |= ENTRY_IS_BOUNCE;
     struct envelope env;
     must(envelope_decode(fresh_record(f), &env)); /* we wrote it in this process life */
+    if (admit_later(q, e, &env)) {
+        cache_add(q, f);
+        return;
+    }
+    if (expand_is_wanted(q, env.rcpts)) {
+        cache_add(q, f);
+        work_start(q, e);
+        return;
+    }
     char mem[2][ROUTE_TEXT] __attribute__((uninitialized));
     struct buf text, other;
     buf_init_fixed(&text, mem[0], ROUTE_TEXT);
@@ -85,8 +111,8 @@ void queue_admit(struct queue *q, struct fresh *f)
     struct routed first;
     struct rcpt one;
     must(rcpt_next(&r, &one));
-    route_rcpt(q, one.address, &text, &first);
-    bool is_one = env.n_rcpts == 1 || share_site(q, r.rest, &other, first.site);
+    route_rcpt(q, &env, &one, &text, &first);
+    bool is_one = env.n_rcpts == 1 || share_site(q, &env, r.rest, &other, first.site);
     cache_add(q, f); /* f may be gone now; env with it */
     if (!is_one) {
         work_start(q, e);
@@ -124,10 +150,10 @@ static bool find_groups(struct work *w, struct groups *g)
     if (g->all == NULL || g->of == NULL)
         return false;
     for (uint32_t i = 0; i < n; i++) {
-        if (!envelope_is_open(&w->state.rcpts[i]))
+        if (!work_is_due(w, i)) /* one whose expansion was deferred goes with the first group */
             continue;
         struct routed r;
-        route_rcpt(w->q, w->state.rcpts[i].rcpt.address, &text, &r);
+        route_rcpt(w->q, &w->envelope, &w->state.rcpts[i].rcpt, &text, &r);
         uint64_t hash = schedule_site_hash(r.site);
         uint32_t k = 0;
         while (k < g->n && (g->all[k].hash != hash || !str_eq(g->all[k].site, r.site)))

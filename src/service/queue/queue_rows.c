@@ -96,6 +96,17 @@ static void put_facts(struct buf *out, const struct row_facts *f, const struct e
         put_time(out, "next", f->wall_ms + (due_ms > f->now_ms ? (int64_t)(due_ms - f->now_ms) : 0));
     }
     put_time(out, "expires", ((int64_t)s->created_s + f->expire_s) * 1000);
+    struct mail_params params;
+    if (!mail_params_get(e->params, &params))
+        return;
+    if (params.hold_until_ms > f->wall_ms)
+        put_time(out, "released_at", params.hold_until_ms); /* the sender wants it so (RFC 4865) */
+    if (params.tag.n > 0)
+        put_text(out, "tag", params.tag);
+    if (params.has_priority) {
+        put_key(out, "priority");
+        buf_printf(out, "%d", (int)params.priority);
+    }
 }
 
 static void put_reason(struct buf *out, const struct schedule_entry *e, const struct envelope_state *st)

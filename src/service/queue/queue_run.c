@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "service/queue/queue.h"
 
-enum { WORK_MEMORY_MAX = 8 * 1024 * 1024, WORK_PHASES = WORK_ENDED + 1 };
+enum { WORK_MEMORY_MAX = 16 * 1024 * 1024, WORK_PHASES = WORK_ENDED + 1 };
 
 void work_set_phase(struct work *w, enum work_phase to)
 {
@@ -261,6 +261,12 @@ static bool moves(struct work *w, struct str site, bool is_local)
     return true;
 }
 
+/* By the local role, a job for each recipient. */
+static bool is_local(const struct work *w)
+{
+    return w->route == ROUTE_MAILDIR || w->route == ROUTE_PIPE;
+}
+
 static void run(struct work *w)
 {
     struct queue *q = w->q;
@@ -270,7 +276,7 @@ static void run(struct work *w)
         return;
     }
     w->worker =
-        w->route == ROUTE_MAILDIR
+        is_local(w)
             ? &q->local
             : &q->relays[schedule_site_hash(w->site) % (q->config->n_relay < 1 ? 1 : q->config->n_relay)];
     q->count.attempts++;
@@ -278,15 +284,32 @@ static void run(struct work *w)
     work_next_portion(w);
 }
 
+/* The site of the MX set, by way of the source pool: each pool has a fate of its own there. */
+static struct str mx_site(const struct work *w, const struct mx *mx, struct buf *text)
+{
+    if (w->source.n == 0)
+        return mx->site;
+    buf_put(text, str_slice(mx->site, 0, ENVELOPE_SITE_MAX - 80));
+    buf_puts(text, " from ");
+    buf_put(text, str_slice(w->source, 0, 64));
+    return buf_str(text);
+}
+
 static void prepare_mx(struct work *w, struct str domain)
 {
+    char mem[ENVELOPE_SITE_MAX + 1];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
     const struct mx *mx = mx_get(w->q, domain, NULL, w);
-    if (mx == NULL || moves(w, mx->site, false))
+    if (mx == NULL)
+        return;
+    struct str site = mx_site(w, mx, &text);
+    if (moves(w, site, false))
         return;
     if (mx->verdict != RESULT_OK) {
         w->outcome = SCHEDULE_NEUTRAL;
         result_all(w, mx->verdict, mx->esc, mx->why);
-    } else if (!keep_hops(w, mx->hops) || !arena_str(&w->arena, mx->site, &w->site)) {
+    } else if (!keep_hops(w, mx->hops) || !arena_str(&w->arena, site, &w->site)) {
         work_postpone(w, QUEUE_LOST_MS);
     } else {
         run(w);
@@ -310,7 +333,7 @@ void work_prepare(struct work *w)
 {
     struct queue *q = w->q;
     w->n_portion = w->next_portion = 0;
-    if (!work_route(w))
+    if (!work_expand(w) || !work_route(w))
         return;
     if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0) {
         give_up_expired(w);
@@ -320,15 +343,19 @@ void work_prepare(struct work *w)
     struct buf text;
     buf_init_fixed(&text, mem, sizeof mem);
     uint32_t first = 0;
-    while (!envelope_is_open(&w->state.rcpts[first]))
+    while (!work_is_due(w, first))
         first++;
     struct routed r;
-    route_rcpt(q, w->state.rcpts[first].rcpt.address, &text, &r);
+    route_rcpt(q, &w->envelope, &w->state.rcpts[first].rcpt, &text, &r);
     const struct next_hop *via = &r.route.via;
     const struct deliver *d = r.route.deliver;
     bool ok = true;
     w->route = r.route.kind;
     w->is_lmtp = r.route.kind == ROUTE_LMTP || (r.route.kind == ROUTE_HOST && via->lmtp);
+    if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source)) {
+        work_postpone(w, QUEUE_LOST_MS);
+        return;
+    }
     if (r.route.kind == ROUTE_MX) {
         prepare_mx(w, r.route.domain);
         return;
@@ -337,10 +364,6 @@ void work_prepare(struct work *w)
         return;
     if (r.route.kind == ROUTE_NOWHERE) {
         result_all(w, RESULT_PERMANENT, ESC(5, 1, 1), STR("there is no such user here any more"));
-        return;
-    }
-    if (r.route.kind == ROUTE_PIPE) {
-        result_all(w, RESULT_TEMPORARY, ESC(4, 3, 5), STR("no program is run for this address yet"));
         return;
     }
     if (r.route.kind == ROUTE_LMTP)
@@ -394,7 +417,7 @@ static void enqueue(struct work *w)
 static bool is_inline(const struct work *w)
 {
     size_t n = 0;
-    for (uint32_t i = 0; w->route != ROUTE_MAILDIR && i < w->n_portion; i++)
+    for (uint32_t i = 0; !is_local(w) && i < w->n_portion; i++)
         n += w->state.rcpts[w->portion[i]].rcpt.address.n + 4;
     return w->envelope.body_size <= IPC_BODY_INLINE_MAX && n <= QUEUE_JOB_RCPTS_OCTETS;
 }
@@ -469,7 +492,7 @@ static bool put_rcpts(struct work *w, uint32_t first, uint32_t n, struct buf *ou
     buf_init_fixed(&text, mem, sizeof mem);
     for (uint32_t i = first; i < first + n; i++) {
         struct routed r;
-        route_rcpt(w->q, w->state.rcpts[w->portion[i]].rcpt.address, &text, &r);
+        route_rcpt(w->q, &w->envelope, &w->state.rcpts[w->portion[i]].rcpt, &text, &r);
         struct rcpt one = w->state.rcpts[w->portion[i]].rcpt;
         one.address = r.route.rcpt;
         rcpt_put(&one, out);
@@ -493,6 +516,7 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .flags = w->envelope.flags,
         .is_lmtp = w->is_lmtp,
         .site = w->site,
+        .source = w->source,
         .hosts = w->hops,
         .sender = w->envelope.sender,
         .params = w->envelope.params,
@@ -513,19 +537,24 @@ static enum err send_local(struct work *w, struct job *j, struct str body, bool 
     buf_init_fixed(&path, path_mem, sizeof path_mem);
     buf_init_fixed(&rcpts, rcpt_mem, sizeof rcpt_mem);
     struct routed r;
-    route_rcpt(w->q, w->state.rcpts[w->portion[j->first]].rcpt.address, &text, &r);
-    if (r.route.kind != ROUTE_MAILDIR)
-        return ERR_STALE;
     struct rcpt one = w->state.rcpts[w->portion[j->first]].rcpt;
+    route_rcpt(w->q, &w->envelope, &one, &text, &r);
+    if (r.route.kind != w->route)
+        return ERR_STALE;
     one.address = r.route.rcpt;
-    if (!policy_maildir(r.route.deliver, r.route.user, r.route.domain, r.route.home, &path) ||
-        !rcpt_put(&one, &rcpts))
+    bool is_pipe = r.route.kind == ROUTE_PIPE; /* local finds the program by address and target */
+    bool forwards =
+        !is_pipe && r.route.deliver->forward && (one.flags & RCPT_FORWARD_MASK) != RCPT_FORWARD_MASK;
+    if (is_pipe ? !rcpt_put(&one, &rcpts)
+                : !policy_maildir(r.route.deliver, r.route.user, r.route.domain, r.route.home, &path) ||
+                      !rcpt_put(&one, &rcpts))
         return ERR_INVALID;
     struct ipc_local_job m = {
         .token = w->q->token + 1,
         .id = w->id,
         .flags = w->envelope.flags,
         .maildir = buf_str(&path),
+        .home = forwards ? r.route.home : STR_NIL,
         .user_name = r.route.login,
         .uid = r.route.uid,
         .gid = r.route.gid,

@@ -1,0 +1,473 @@
+/* service/queue/queue_expand.c: recipients that become others: aliases and lists of the configuration, and
+ * what a user's .forward names.
+ *
+ * Who became what is one unit of the store: children that share the body, and with them the state EXPANDED of
+ * the recipients (or the parent's drop). So a crash before it repeats the expansion, and none after it does.
+ * Children are grouped by envelope sender: members of a list get mail from its owner, without what the sender
+ * asked for (RFC 5321 3.9.2, RFC 3461 5.2.7.3); others keep the sender and, by the number of targets, his
+ * wishes (5.2.7.1, 5.2.7.2).
+ *
+ * One copy goes to each final recipient, whatever led there: keys of what the message goes to anyway and of
+ * all targets so far. Limits: a unit begins no further alias beyond EXPAND_UNIT_MAX addresses; the next unit
+ * takes it.
+ */
+#include "base/limits.h"
+#include "base/mem.h"
+#include "service/queue/queue.h"
+
+enum {
+    EXPAND_UNIT_MAX = 2000,
+    EXPAND_SENDERS_MAX = 64,
+    EXPAND_RECORDS_MAX = 6 * 1024 * 1024, /* of a unit: a batch of the store takes more */
+    EXPAND_CHILD_OCTETS = STORE_ENVELOPE_MAX / 2,
+    EXPAND_SLOTS_FIRST = 256,
+    EXPAND_KEY_MAX = 2 * SMTP_PATH_MAX + 16,
+    EXPAND_NONE_MEMORY = 256 * 1024,
+};
+
+struct target {
+    struct rcpt rcpt;
+    struct str sender;
+    bool is_list, is_taken; /* is_taken: it is in a child */
+};
+struct expand {
+    struct target *all;
+    size_t n, cap, octets;
+    struct str *slots; /* keys by hash; empty: free */
+    size_t n_keys, n_slots;
+    bool is_seeded;
+};
+
+/* ---- keys ---- */
+
+static size_t slot_of(const struct expand *x, struct str key, uint64_t seed)
+{
+    size_t i = (size_t)str_ihash(key, seed) & (x->n_slots - 1);
+    while (x->slots[i].n > 0 && !str_eq(x->slots[i], key))
+        i = (i + 1) & (x->n_slots - 1);
+    return i;
+}
+
+static bool grow_slots(struct work *w)
+{
+    struct expand *x = w->expand;
+    struct expand old = *x;
+    x->n_slots = old.n_slots == 0 ? EXPAND_SLOTS_FIRST : old.n_slots * 2;
+    x->slots = arena_alloc_array(&w->arena, x->n_slots, sizeof *x->slots);
+    if (x->slots == NULL) {
+        *x = old;
+        return false;
+    }
+    for (size_t i = 0; i < old.n_slots; i++) {
+        if (old.slots[i].n > 0)
+            x->slots[slot_of(x, old.slots[i], w->q->seed)] = old.slots[i];
+    }
+    return true;
+}
+
+static bool add_key(struct work *w, struct str key, bool *out_is_new)
+{
+    struct expand *x = w->expand;
+    if (x->n_keys * 2 >= x->n_slots && !grow_slots(w))
+        return false;
+    size_t i = slot_of(x, key, w->q->seed);
+    *out_is_new = x->slots[i].n == 0;
+    if (!*out_is_new)
+        return true;
+    x->n_keys++;
+    return arena_str(&w->arena, key, &x->slots[i]);
+}
+
+static struct str key_of(struct work *w, const struct rcpt *r, struct buf *mem)
+{
+    buf_reset(mem);
+    policy_rcpt_key(&w->q->config->policy, r, mem);
+    return mem->failed || mem->n == 0 ? r->address : buf_str(mem);
+}
+
+static struct expand *get_expand(struct work *w)
+{
+    if (w->expand == NULL)
+        w->expand = arena_new(&w->arena, struct expand);
+    return w->expand;
+}
+
+/* What the message goes to, or went to, by itself. kinds: of each recipient, or NULL. */
+static bool seed(struct work *w, const struct expansion *of)
+{
+    char mem[EXPAND_KEY_MAX];
+    struct buf text;
+    bool is_new;
+    buf_init_fixed(&text, mem, sizeof mem);
+    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
+        const struct envelope_rcpt *r = &w->state.rcpts[i];
+        bool goes = envelope_is_open(r) && (of == NULL || of[i].kind == EXPAND_NONE);
+        if ((goes || r->state == ENVELOPE_DELIVERED) && !add_key(w, key_of(w, &r->rcpt, &text), &is_new))
+            return false;
+    }
+    w->expand->is_seeded = true;
+    return true;
+}
+
+/* ---- targets ---- */
+
+/* RFC 3461 5.2.7.2: of several copies none tells of success; the alias itself is reported as expanded. */
+static uint8_t notify_of_many(uint8_t notify)
+{
+    if ((notify & NOTIFY_SUCCESS) == 0)
+        return notify;
+    notify &= (uint8_t)~NOTIFY_SUCCESS;
+    return notify == 0 ? NOTIFY_NEVER : notify;
+}
+
+/* The wishes of the sender for `from`, as they go on to a target that is no member of a list. */
+static bool inherit(struct work *w, const struct rcpt *from, size_t n_targets, struct rcpt *out)
+{
+    out->notify = n_targets > 1 ? notify_of_many(from->notify) : from->notify;
+    out->shown = from->shown.n > 0 ? from->shown : from->address;
+    out->orcpt = from->orcpt;
+    if (out->orcpt.n > 0 || from->address.n + 7 > DSN_ORCPT_MAX)
+        return true;
+    char mem[DSN_ORCPT_MAX]; /* so that the last host's report names what the sender wrote */
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_puts(&b, str_is_ascii(from->address) ? "rfc822;" : "utf-8;");
+    buf_put(&b, from->address);
+    return arena_str(&w->arena, buf_str(&b), &out->orcpt);
+}
+
+static bool push(struct work *w, const struct target *t)
+{
+    struct expand *x = w->expand;
+    if (x->n == x->cap) {
+        size_t cap = x->cap == 0 ? 16 : x->cap * 2;
+        struct target *all = arena_alloc_array(&w->arena, cap, sizeof *all);
+        if (all == NULL)
+            return false;
+        for (size_t i = 0; i < x->n; i++)
+            all[i] = x->all[i];
+        x->all = all;
+        x->cap = cap;
+    }
+    x->all[x->n++] = *t;
+    x->octets += t->rcpt.address.n + t->rcpt.orcpt.n + t->rcpt.shown.n + 32;
+    return true;
+}
+
+static void set_outcome(struct work *w, uint32_t i, enum envelope_rcpt_state state, struct esc esc,
+                        struct str text)
+{
+    struct envelope_rcpt *r = &w->state.rcpts[i];
+    int64_t wall_ms = world_wall_ms(w->q->world);
+    *r = (struct envelope_rcpt){
+        .rcpt = r->rcpt, .state = state, .esc = esc, .at_ms = wall_ms < 0 ? 0 : wall_ms, .text = text};
+    w->marks[i] |= MARK_TRIED | MARK_NEW;
+}
+
+static bool set_expanded(struct work *w, uint32_t i, size_t n, const char *what, bool is_quiet)
+{
+    char mem[80];
+    struct buf b;
+    struct str text;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_printf(&b, "%s of %zu address%s", what, n, n == 1 ? "" : "es");
+    if (!arena_str(&w->arena, buf_str(&b), &text))
+        return false;
+    set_outcome(w, i, ENVELOPE_EXPANDED, ESC(2, 1, 5), text);
+    if (is_quiet)
+        w->marks[i] |= MARK_QUIET;
+    TELL(w->q, .kind = EVENT_EXPANDED, .id = w->id, .rcpt = w->state.rcpts[i].rcpt.address, .text = text);
+    return true;
+}
+
+/* ---- aliases ---- */
+
+bool expand_is_wanted(struct queue *q, struct str rcpts)
+{
+    struct arena a;
+    struct reader r = reader_of(rcpts);
+    struct rcpt one;
+    bool is_wanted = false;
+    arena_init(&a, &q->pool, EXPAND_NONE_MEMORY);
+    while (!is_wanted && rcpt_next(&r, &one)) {
+        struct expansion x;
+        is_wanted = !policy_expand(&q->config->policy, &one, &a, &x) || x.kind != EXPAND_NONE;
+        arena_reset(&a);
+    }
+    return is_wanted;
+}
+
+static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
+{
+    char mem[EXPAND_KEY_MAX];
+    struct buf text;
+    const struct rcpt *from = &w->state.rcpts[i].rcpt;
+    bool has_list = false;
+    buf_init_fixed(&text, mem, sizeof mem);
+    for (size_t k = 0; k < x->n_targets; k++) {
+        const struct expand_target *e = &x->targets[k];
+        struct target t = {.rcpt = {.address = e->address, .target = e->target},
+                           .sender = e->owner.n > 0 ? e->owner : w->envelope.sender,
+                           .is_list = e->owner.n > 0};
+        t.rcpt.flags = (uint8_t)(e->flags | (from->flags & RCPT_FORWARD_MASK));
+        has_list = has_list || t.is_list;
+        bool is_new;
+        if (!add_key(w, key_of(w, &t.rcpt, &text), &is_new))
+            return false;
+        if (!is_new)
+            continue;
+        /* Who answers for a list must see which member failed: nothing is hidden from him. */
+        if ((!t.is_list && !inherit(w, from, x->n_targets, &t.rcpt)) || !push(w, &t))
+            return false;
+    }
+    return set_expanded(w, i, x->n_targets, has_list ? "list" : "alias", !has_list && x->n_targets == 1);
+}
+
+static size_t n_senders(const struct expand *x)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->n && n <= EXPAND_SENDERS_MAX; i++)
+        n += i == 0 || !str_eq(x->all[i].sender, x->all[i - 1].sender);
+    return n;
+}
+
+/* false: no memory. *out_n_left: recipients that are still to be routed or expanded. */
+static bool expand_all(struct work *w, uint32_t *out_n_done, uint32_t *out_n_left)
+{
+    struct queue *q = w->q;
+    uint32_t n = w->state.n_rcpts, n_aliases = 0;
+    struct expansion *of = arena_alloc_array(&w->arena, n, sizeof *of);
+    size_t n_targets = 0;
+    if (of == NULL)
+        return false;
+    *out_n_done = *out_n_left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!work_is_due(w, i))
+            continue;
+        if (n_targets >= EXPAND_UNIT_MAX) { /* the next unit's */
+            ++*out_n_left;
+            of[i].kind = EXPAND_FAILED;
+            of[i].phrase = NULL;
+            continue;
+        }
+        if (!policy_expand(&q->config->policy, &w->state.rcpts[i].rcpt, &w->arena, &of[i]))
+            return false;
+        n_targets += of[i].kind == EXPAND_ALIAS ? of[i].n_targets : 0;
+        *out_n_left += of[i].kind == EXPAND_NONE;
+        *out_n_done += of[i].kind != EXPAND_NONE;
+        n_aliases += of[i].kind == EXPAND_ALIAS;
+    }
+    if (n_aliases > 0 && (get_expand(w) == NULL || !seed(w, of)))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!work_is_due(w, i) || of[i].kind == EXPAND_NONE)
+            continue;
+        if (of[i].kind == EXPAND_ALIAS && n_senders(w->expand) >= EXPAND_SENDERS_MAX) {
+            ++*out_n_left;
+        } else if (of[i].kind == EXPAND_ALIAS) {
+            if (!add_alias(w, i, &of[i]))
+                return false;
+        } else if (of[i].phrase != NULL) {
+            /* What an operator may set right (4.x.x) is tried again until it expires. */
+            set_outcome(w, i, of[i].esc.class == 4 ? ENVELOPE_DEFERRED : ENVELOPE_FAILED, of[i].esc,
+                        str_from_c(of[i].phrase));
+        }
+    }
+    return true;
+}
+
+bool work_expand(struct work *w)
+{
+    uint32_t n_done = 0, n_left = 0;
+    w->config_generation = w->q->config->generation;
+    if (!expand_all(w, &n_done, &n_left)) {
+        queue_trouble(w->q, ERR_NOMEM, "no memory to expand the recipients of a message");
+        work_postpone(w, QUEUE_LOST_MS);
+        return false;
+    }
+    if (n_done == 0)
+        return true;
+    w->outcome = SCHEDULE_NEUTRAL;
+    w->is_expanding = true;
+    w->is_last = n_left == 0;
+    work_record(w);
+    return false;
+}
+
+void work_expanded(struct work *w)
+{
+    w->is_expanding = false;
+    /* A report may have read the beginning of the body only. */
+    if (w->has_body && w->body_read.bytes.n != w->envelope.body_size) {
+        store_read_release(&w->body_read);
+        w->has_body = false;
+    }
+    work_set_phase(w, WORK_ROUTING);
+    work_prepare(w);
+}
+
+/* ---- .forward ---- */
+
+static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t n)
+{
+    char mem[2][EXPAND_KEY_MAX];
+    struct buf text, own_text;
+    const struct rcpt *from = &w->state.rcpts[i].rcpt;
+    struct reader r = reader_of(targets);
+    struct rcpt one;
+    buf_init_fixed(&text, mem[0], sizeof mem[0]);
+    buf_init_fixed(&own_text, mem[1], sizeof mem[1]);
+    struct str own = key_of(w, from, &own_text);
+    if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL)))
+        return false;
+    while (rcpt_next(&r, &one)) {
+        struct target t = {.rcpt = {.address = one.address}, .sender = w->envelope.sender};
+        struct str key = key_of(w, &t.rcpt, &text);
+        bool is_own = str_eq(key, own), is_new;
+        if (!add_key(w, key, &is_new))
+            return false;
+        if (!is_new && !is_own)
+            continue;
+        t.rcpt.flags = is_own ? RCPT_IS_EXPANDED | RCPT_FORWARD_MASK
+                              : (uint8_t)((from->flags & RCPT_FORWARD_MASK) + RCPT_FORWARD_STEP);
+        if (!inherit(w, from, n, &t.rcpt) || !push(w, &t))
+            return false;
+    }
+    return set_expanded(w, i, n, ".forward", n == 1);
+}
+
+void expand_take_result(struct work *w, uint32_t i, const struct job_result *r)
+{
+    uint32_t n = rcpt_count(r->targets);
+    uint8_t steps = w->state.rcpts[i].rcpt.flags & RCPT_FORWARD_MASK;
+    if (w->worker->role != ROLE_LOCAL || n == 0 || steps == RCPT_FORWARD_MASK) {
+        set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0), STR("the answer of the delivery makes no sense"));
+    } else if (steps + RCPT_FORWARD_STEP == RCPT_FORWARD_MASK) {
+        set_outcome(w, i, ENVELOPE_FAILED, ESC(5, 4, 6), STR("too many users forward this to each other"));
+    } else if (!add_forward(w, i, r->targets, n)) {
+        queue_trouble(w->q, ERR_NOMEM, "no memory to forward a message");
+        set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0), STR("no memory to forward the message"));
+    }
+}
+
+/* ---- children ---- */
+
+static bool list_params(struct work *w, struct str *out)
+{
+    struct mail_params p;
+    char mem[1024];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (!mail_params_get(w->envelope.params, &p))
+        return false;
+    p.ret = DSN_RET_NONE;
+    p.envid = STR_NIL;
+    p.by_mode = BY_NONE;
+    p.by_trace = false;
+    p.by_ms = 0;
+    return mail_params_put(&p, &b) && arena_str(&w->arena, buf_str(&b), out);
+}
+
+/* A child with the targets that share a sender with the first that is in none, as many as it takes. */
+static struct fresh *make_child(struct work *w, size_t first, struct str params_of_lists, struct buf *rcpts)
+{
+    struct expand *x = w->expand;
+    const struct target *model = &x->all[first];
+    struct envelope e = w->envelope;
+    buf_reset(rcpts);
+    e.n_rcpts = 0;
+    for (size_t i = first; i < x->n && e.n_rcpts < SMTP_RCPT_MAX && rcpts->n < EXPAND_CHILD_OCTETS; i++) {
+        struct target *t = &x->all[i];
+        if (t->is_taken || t->is_list != model->is_list || !str_eq(t->sender, model->sender))
+            continue;
+        rcpt_put(&t->rcpt, rcpts);
+        t->is_taken = true;
+        e.n_rcpts++;
+        if (!str_is_ascii(t->rcpt.address))
+            e.flags |= MAIL_FLAG_UTF8;
+    }
+    if (rcpts->failed)
+        return NULL;
+    if (model->is_list) {
+        e.kind = ENVELOPE_MAIL;
+        e.flags &= ~(uint32_t)MAIL_FLAG_BOUNCE;
+        e.params = params_of_lists;
+    }
+    e.sender = model->sender;
+    e.rcpts = buf_str(rcpts);
+    e.parent_id = w->id;
+    return fresh_new(w->q, store_new_id(w->q->store), w->body_id, &e, STR_NIL);
+}
+
+static bool make_children(struct work *w)
+{
+    struct expand *x = w->expand;
+    size_t max = x->n / SMTP_RCPT_MAX + x->octets / (EXPAND_CHILD_OCTETS / 2) + 2 * EXPAND_SENDERS_MAX + 8;
+    struct str params;
+    if (max > x->n)
+        max = x->n;
+    w->children = arena_alloc_array(&w->arena, max, sizeof(struct fresh *));
+    if (w->children == NULL || !list_params(w, &params) || x->octets > EXPAND_RECORDS_MAX)
+        return false;
+    struct buf rcpts;
+    bool ok = true;
+    buf_init(&rcpts, STORE_ENVELOPE_MAX);
+    for (size_t i = 0; ok && i < x->n; i++) {
+        if (x->all[i].is_taken)
+            continue;
+        struct fresh *f = w->n_children == max ? NULL : make_child(w, i, params, &rcpts);
+        ok = f != NULL;
+        if (ok)
+            w->children[w->n_children++] = f;
+    }
+    buf_fini(&rcpts);
+    return ok;
+}
+
+void expand_make_children(struct work *w)
+{
+    struct expand *x = w->expand;
+    if (x == NULL || x->n == 0)
+        return;
+    bool ok = make_children(w);
+    x->n = x->octets = 0;
+    for (size_t i = 0; ok && i < w->n_children; i++)
+        TELL(w->q, .kind = EVENT_SPLIT, .id = w->id, .other_id = w->children[i]->id);
+    if (ok)
+        return;
+    for (size_t i = 0; i < w->n_children; i++)
+        fresh_unref(w->children[i]);
+    w->n_children = 0;
+    queue_trouble(w->q, ERR_NOMEM, "no memory for the copies of a message");
+    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
+        if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_EXPANDED)
+            set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0),
+                        STR("no memory for the copies of the message"));
+    }
+}
+
+bool expand_put_ops(struct work *w)
+{
+    if (w->n_children == 0)
+        return true;
+    struct str *records = arena_alloc_array(&w->arena, w->n_children, sizeof *records);
+    unsigned char *hints = arena_alloc_array(&w->arena, w->n_children, STORE_HINT);
+    if (records == NULL || hints == NULL)
+        return false;
+    int64_t wall_ms = world_wall_ms(w->q->world);
+    for (size_t i = 0; i < w->n_children; i++) {
+        const struct fresh *f = w->children[i];
+        struct envelope_hint h = {.flags = f->is_bounce ? HINT_BOUNCE : 0,
+                                  .created_s = f->created_s,
+                                  .next_ms = wall_ms < 0 ? 0 : wall_ms};
+        hint_encode(&h, hints + i * STORE_HINT);
+        records[i] = fresh_record(f);
+        w->ops[w->n_ops++] = (struct store_op){.kind = STORE_PUT_ENVELOPE,
+                                               .id = f->id,
+                                               .body_id = w->body_id,
+                                               .pieces = &records[i],
+                                               .n_pieces = 1,
+                                               .hint = hints + i * STORE_HINT};
+    }
+    return true;
+}
