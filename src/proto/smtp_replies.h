@@ -60,7 +60,7 @@
     /* RFC 4865 4; over what EHLO said */                                                                 \
     X(R_HOLD_TOO_LONG,   501, 5, 5, 4, "a message may be held for {} seconds at most")                    \
     X(R_HOLD_PAST,       501, 5, 5, 4, "HOLDUNTIL is not in the future")                                  \
-    /* RFC 2852 4 wants a refusal and names no code; this one is Sendmail's */                            \
+    /* the code of Sendmail, which has DELIVERBY; Postfix and Exim have not */                            \
     X(R_BY_TOO_SOON,     555, 5, 5, 4, "BY with R needs {} seconds at least; give more or use N")         \
     X(R_BAD_ETRN,        501, 5, 5, 4, "the form is: ETRN domain, @domain or #queue")                     \
     X(R_BAD_XCLIENT,     501, 5, 5, 4, "XCLIENT: {}")                                                     \
@@ -89,7 +89,7 @@
     X(R_SENDER_UNKNOWN,  550, 5, 1, 8, "the sender's domain does not exist; give an address that can be answered") \
     X(R_SENDER_LATER,    450, 4, 1, 8, "the sender's domain can't be looked up now; try again later")     \
     X(R_SENDER_REFUSED,  550, 5, 7, 1, "mail from this sender is not taken here")                         \
-    /* RFC 8689 5 */                                                                                      \
+    /* X.7.30 is of RFC 8689 */                                                                           \
     X(R_REQUIRETLS_UNMET, 550, 5, 7, 30, "REQUIRETLS can't be kept on the way to this recipient")         \
     X(R_NO_SUCH_LIST,    550, 5, 1, 1, "there is no such list here; check the spelling of its name")      \
     X(R_EXPN_DENIED,     550, 5, 7, 2, "you may not see who is on this list")                             \
