@@ -2,7 +2,7 @@
 # Sees to it that this Debian 12 has what Waxwing is built from and tested with. As root, or with sudo that asks nothing,
 # missing packages are installed; otherwise the command to type is printed and the build stops.
 set -eu
-packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev
+packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev libidn2-dev
 libjansson-dev libcmocka-dev dns-root-data python3"
 # what the tests talk to; a missing one only means skipped tests, said and counted
 peers="nsd swaks dovecot-core dovecot-lmtpd strace mandoc iproute2 util-linux"
