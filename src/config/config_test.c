@@ -319,6 +319,8 @@ static const struct good_row rows[] = {
     {TEST_HEAD "domain \"XN--bcher-kva.example\" { users = any, deliver = lmtp \"Dovecot.example\" }",
      HOST LISTEN25 LOOPBACK "domain xn--bcher-kva.example: any lmtp=dovecot.example:24\n"
      "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "domain \"B\xc3\x9c" "cher.example\" { users = any, deliver = lmtp \"h\" }",
+     HOST LISTEN25 LOOPBACK "domain xn--bcher-kva.example: any lmtp=h:24\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "domain \"a.example\" { users = {}, catchall = \"Box@elsewhere.example\", deliver = lmtp "
      "\"h\" }",
      HOST LISTEN25 LOOPBACK "domain a.example: catchall=Box@elsewhere.example lmtp=h:24\n" RECURSIVE FOLDERS,

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "config/luascan.h"
 #include "config/schema.h"
-#include "config/shared.h"
+#include "ext/idn.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -100,7 +100,7 @@ bool loader_domain(struct loader *ld, struct place at, const char *what, struct 
     const char *problem = NULL;
     if (!domain_is_valid(name, true))
         problem = "is no domain name";
-    else if (!config_to_ascii(name, &ascii) || !domain_is_valid(buf_str(&ascii), false))
+    else if (!idn_to_ascii(name, &ascii) || !domain_is_valid(buf_str(&ascii), false))
         problem = "is no internationalized domain name";
     if (problem != NULL) {
         report_error(ld->report, at, "%s: \"%.*s\" %s", what, STR_FMT(report_brief(name)), problem);

@@ -1,14 +1,6 @@
 #include "config/shared.h"
 
-/* A stand-in until ext/idn.h is here: then idn_to_ascii() is called. A-labels pass, U-labels are refused. */
-bool config_to_ascii(struct str domain, struct buf *out)
-{
-    if (!str_is_ascii(domain))
-        return false;
-    for (size_t i = 0; i < domain.n; i++)
-        buf_putc(out, ascii_lower(domain.p[i]));
-    return !out->failed;
-}
+#include "ext/idn.h"
 
 void config_share(struct local_domain *d, const struct local_domain *from)
 {
@@ -34,7 +26,7 @@ bool config_derive(struct config *c, struct arena *a)
     }
     c->policy.addresses = list;
     c->policy.n_addresses = n;
-    c->policy.to_ascii = config_to_ascii;
+    c->policy.to_ascii = idn_to_ascii;
     c->policy.mx_port = (uint16_t)c->smtp_port;
     return true;
 }

@@ -2,8 +2,6 @@
 #pragma once
 #include "config/config.h"
 
-/* policy_conf's to_ascii. */
-bool config_to_ascii(struct str domain, struct buf *out);
 /* d is same_as `from`: users, aliases and delivery are shared. */
 void config_share(struct local_domain *d, const struct local_domain *from);
 /* Fills in what follows from the rest: the machine's addresses, the hook, the port of MX hosts. false: no
