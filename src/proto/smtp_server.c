@@ -224,6 +224,14 @@ int64_t smtp_server_wall_ms(const struct smtp_server *s)
     return s->wall_ahead_ms + (int64_t)s->now_ms;
 }
 
+void smtp_server_set_conf(struct smtp_server *s, const struct smtp_server_conf *conf)
+{
+    must(s->phase == SMTP_SERVER_GREETING || s->phase == SMTP_SERVER_CLOSED ||
+         (s->question != 0 && s->asked == SMTP_EV_XCLIENT));
+    must(conf->lmtp == s->conf->lmtp);
+    s->conf = conf;
+}
+
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id)
 {
     must(s->knows_wall || (!s->conf->deliverby && s->conf->hold_max_s == 0));

@@ -123,6 +123,9 @@ void smtp_server_set_wall(struct smtp_server *s, uint64_t now_ms, int64_t wall_m
 /* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed.
  * Once; nothing happens when the session has ended before it (greets_late). */
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
+/* Other switches from here on, for a client that turns out to be somebody else: before greet(), or while
+ * SMTP_EV_XCLIENT is open. conf->lmtp must stay. */
+void smtp_server_set_conf(struct smtp_server *s, const struct smtp_server_conf *conf);
 /* Octets consumed, at most in.n. */
 size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms);
 /* Takes the next event. */

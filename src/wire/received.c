@@ -127,6 +127,17 @@ static void put_client(struct field *f, const struct received *r, bool utf8)
     put_word(f, buf_str(&b), false);
 }
 
+/* "(uid 1000)": no name, since names change hands. */
+static void put_local(struct field *f, const struct received *r)
+{
+    char mem[32];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (r->has_uid)
+        buf_printf(&b, "(uid %u)", (unsigned)r->uid);
+    put_word(f, r->has_uid ? buf_str(&b) : STR("(local)"), false);
+}
+
 static void put_from(struct field *f, const struct received *r, bool utf8)
 {
     char mem[SMTP_DOMAIN_MAX];
@@ -138,7 +149,7 @@ static void put_from(struct field *f, const struct received *r, bool utf8)
     if (has_ip)
         put_client(f, r, utf8);
     else
-        put_word(f, STR("(local)"), false);
+        put_local(f, r);
 }
 
 /* "for <a@b>;". False, and the ";" is owed by the caller, when there is no recipient that may stand there. */

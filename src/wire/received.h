@@ -6,8 +6,10 @@ struct received {
     struct str helo;              /* as the client said it; what is not of a name or literal becomes '?' */
     const struct netaddr *client; /* NULL or without an IP address: came from this machine */
     struct str client_name;       /* verified PTR name or empty */
-    struct str by;                /* our host name */
-    struct str with;              /* SMTP ESMTP ESMTPS ESMTPA ESMTPSA LMTP ... UTF8SMTP ... */
+    bool has_uid;                 /* a user of this machine by a unix socket */
+    uint32_t uid;
+    struct str by;   /* our host name */
+    struct str with; /* SMTP ESMTP ESMTPS ESMTPA ESMTPSA LMTP ... UTF8SMTP ... */
     uint64_t queue_id;
     struct str for_rcpt; /* the one recipient, or empty when there is more than one */
     int64_t unix_s;

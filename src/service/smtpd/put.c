@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+/* A record of struct mail_params. */
+enum { SMTPD_PARAMS_MAX = DSN_ENVID_MAX + MAIL_TAG_MAX + 64 };
+
 static void put_set_state(struct put *p, enum put_state to)
 {
     enum { N = PUT_SENT + 1 };
@@ -57,24 +60,47 @@ static void keep(struct put *p, struct str octets)
 
 static const char received_name[] = "received";
 
+/* One more octet of a field's name. */
+static void match_names(const struct put *p, struct header_scan *h, char c)
+{
+    struct str tag = p->session->listener->tag_header;
+    h->is_received =
+        h->is_received && h->n_name < sizeof received_name - 1 && ascii_lower(c) == received_name[h->n_name];
+    h->is_tag = h->is_tag && h->n_name < tag.n && ascii_lower(c) == ascii_lower(tag.p[h->n_name]);
+    if (h->is_received || h->is_tag)
+        h->n_name++;
+}
+
+/* The first field of that name counts; what can't stand in a tag, and what is too long, is left out. */
+static void take_tag(struct put *p, char c)
+{
+    if (c > ' ' && c <= '~' && p->n_tag < MAIL_TAG_MAX)
+        p->tag[p->n_tag++] = c;
+}
+
 /* A field's name is complete. */
-static void scan_name(struct header_scan *h)
+static void scan_name(struct put *p, struct header_scan *h)
 {
     h->at = SCAN_REST;
     h->has_field = true;
+    struct str tag = p->session->listener->tag_header;
     if (h->is_received && h->n_name == sizeof received_name - 1)
         h->n_received++;
+    h->takes_tag = h->is_tag && h->n_name == tag.n && p->n_tag == 0;
 }
 
 /* One octet of the header section (RFC 5322 2.2, 4.5.8). Counts Received fields (loops, RFC 5321 6.3) and
  * finds its end: the empty line, or a line that is no field (a message may come without a header). */
-static void scan_octet(struct header_scan *h, char c)
+static void scan_octet(struct put *p, struct header_scan *h, char c)
 {
     bool is_blank = c == ' ' || c == '\t';
     switch (h->at) {
     case SCAN_START:
         h->n_name = 0;
         h->is_received = true;
+        h->is_tag = p->session->is_ours && p->session->listener->tag_header.n > 0;
+        if (!is_blank)
+            h->takes_tag = false;
         if (c == '\r')
             h->at = SCAN_EMPTY;
         else if (is_blank && h->has_field)
@@ -87,7 +113,7 @@ static void scan_octet(struct header_scan *h, char c)
     case SCAN_NAME:
     case SCAN_BLANK:
         if (c == ':')
-            scan_name(h);
+            scan_name(p, h);
         else if (is_blank)
             h->at = SCAN_BLANK;
         else if (c < ' ' || c > '~' || h->at == SCAN_BLANK)
@@ -96,23 +122,22 @@ static void scan_octet(struct header_scan *h, char c)
     case SCAN_REST:
         if (c == '\n')
             h->at = SCAN_START;
+        else if (h->takes_tag)
+            take_tag(p, c);
         break;
     case SCAN_EMPTY:
         h->in_body = true;
         break;
     }
-    if (h->at == SCAN_NAME && !h->in_body) {
-        h->is_received = h->is_received && h->n_name < sizeof received_name - 1 &&
-                         ascii_lower(c) == received_name[h->n_name];
-        h->n_name += h->is_received;
-    }
+    if (h->at == SCAN_NAME && !h->in_body)
+        match_names(p, h, c);
 }
 
 static void scan(struct put *p, struct str octets)
 {
     struct header_scan *h = &p->scan;
     for (size_t i = 0; i < octets.n && !h->in_body && !p->is_refused; i++) {
-        if (h->at == SCAN_REST) { /* holds nothing of interest */
+        if (h->at == SCAN_REST && !h->takes_tag) { /* holds nothing of interest */
             const char *nl = memchr(octets.p + i, '\n', octets.n - i);
             size_t skip = nl == NULL ? octets.n - i : (size_t)(nl - (octets.p + i));
             h->n_octets += skip;
@@ -120,7 +145,7 @@ static void scan(struct put *p, struct str octets)
             if (nl == NULL)
                 break;
         }
-        scan_octet(h, octets.p[i]);
+        scan_octet(p, h, octets.p[i]);
         h->n_octets++;
         if (h->n_received > HEADER_RECEIVED_MAX)
             refuse(p, R_LOOP);
@@ -187,7 +212,10 @@ static void add_trace(struct session *s, struct put *p)
     buf_init_fixed(&b, mem, sizeof mem);
     struct received r = {
         .helo = smtp_server_helo(&s->server),
-        .client = conn_peer(s->conn),
+        .client = session_peer(s),
+        .client_name = session_client_name(s),
+        .has_uid = s->has_uid,
+        .uid = s->uid,
         .by = s->conf->config->policy.hostname,
         .with = received_with(smtp_server_is_esmtp(&s->server), s->is_lmtp, false, false, t->smtputf8),
         .queue_id = p->id,
@@ -255,7 +283,8 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     p->id = id;
     p->queue_life = d->queue_life;
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
-    p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u);
+    p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u) |
+               (s->is_ours ? MAIL_FLAG_OURS : 0u) | (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u);
     add_trace(s, p);
     return p;
 }
@@ -274,7 +303,9 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
                 return e;
             buf_reset(b);
         }
-        if (!rcpt_put(&(struct rcpt){.address = t->rcpts[i].to.text}, b))
+        struct rcpt one = {
+            .address = t->rcpts[i].to.text, .notify = t->rcpts[i].notify, .orcpt = t->rcpts[i].orcpt};
+        if (!rcpt_put(&one, b))
             return ERR_TOO_BIG;
     }
     return ERR_OK;
@@ -286,7 +317,7 @@ static bool has_room(const struct put *p, bool is_piped)
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
     size_t n = (is_piped ? 0 : p->body.n) + SMTP_COMMAND_LINE_MAX;
     for (uint32_t i = 0; i < t->n_rcpts; i++)
-        n += t->rcpts[i].to.text.n + 8;
+        n += t->rcpts[i].to.text.n + t->rcpts[i].orcpt.n + 16;
     return channel_backlog(p->session->d->queue) + n <= IPC_QUEUE_MAX;
 }
 
@@ -295,6 +326,16 @@ static bool has_queue(const struct put *p)
 {
     const struct smtpd *d = p->session->d;
     return d->queue != NULL && p->queue_life == d->queue_life;
+}
+
+static bool put_params(const struct put *p, struct buf *out)
+{
+    const struct session *s = p->session;
+    struct mail_params params = smtp_server_transaction(&s->server)->params;
+    params.tag = p->n_tag > 0 ? str_of(p->tag, p->n_tag) : s->listener->tag;
+    if (!s->is_ours && params.priority > 0) /* RFC 6710 4.1: a stranger's wish is not ours */
+        params.priority = 0;
+    return mail_params_put(&params, out);
 }
 
 static enum err send_parts(struct put *p, struct handle *pipe)
@@ -310,11 +351,17 @@ static enum err send_parts(struct put *p, struct handle *pipe)
     char client_mem[NETADDR_TEXT_MAX];
     struct buf client;
     buf_init_fixed(&client, client_mem, sizeof client_mem);
-    netaddr_format_ip(conn_peer(s->conn), &client);
+    netaddr_format_ip(session_peer(s), &client);
+    char params_mem[SMTPD_PARAMS_MAX];
+    struct buf params;
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    if (!put_params(p, &params))
+        return ERR_TOO_BIG;
     struct ipc_put m = {
         .token = p->by_token.id,
         .id = p->id,
         .flags = p->flags,
+        .params = buf_str(&params),
         .sender = smtp_server_transaction(&s->server)->from.text,
         .rcpts = buf_str(&b),
         .client = buf_str(&client),
@@ -537,7 +584,7 @@ static void leave_note(struct put *p, const struct session *s)
     char mem[NETADDR_TEXT_MAX];
     struct buf who;
     buf_init_fixed(&who, mem, sizeof mem);
-    netaddr_format(conn_peer(s->conn), &who);
+    netaddr_format(session_peer(s), &who);
     size_t before = p->body.cap;
     buf_reset(&p->body);
     if (t != NULL)

@@ -18,6 +18,9 @@
 enum { CLIENT_IP6_PREFIX = 64 };
 
 static const struct conn_user conn_user;
+static bool pump_proxy(struct session *s);
+static void greet_late(struct session *s);
+static void refuse_proxy(struct session *s, const char *why);
 
 /* ---- clients: how many sessions an address has ---------------- */
 
@@ -58,7 +61,7 @@ static void client_give(struct client *c)
 
 static void client_text(const struct session *s, struct buf *out)
 {
-    netaddr_format(conn_peer(s->conn), out);
+    netaddr_format(session_peer(s), out);
 }
 
 static void tell(struct session *s, enum event_kind kind, uint64_t id, struct str rcpt, struct str text,
@@ -85,7 +88,7 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
     enum smtp_reply_id id = R_RCPT_OK;
     const struct policy_conf *p = &s->conf->config->policy;
-    switch (policy_rcpt(p, policy_may_relay(p, conn_peer(s->conn)), ev->rcpt)) {
+    switch (policy_rcpt(p, s->is_ours, ev->rcpt)) {
     case RCPT_LOCAL:
     case RCPT_RELAY:
     case RCPT_CALLOUT:
@@ -160,9 +163,8 @@ static void tell_refused(struct session *s, enum smtp_reply_id id)
 
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg)
 {
-    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     uint32_t question = s->question;
-    uint32_t n = s->is_lmtp && t != NULL ? t->n_rcpts : 1;
+    uint32_t n = smtp_server_answers_due(&s->server);
     s->question = 0;
     if (smtp_reply_row(id)->code >= 400)
         tell_refused(s, id);
@@ -203,7 +205,8 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 {
     switch (ev->kind) {
     case SMTP_EV_MAIL:
-        smtp_server_answer(&s->server, ev->question, R_MAIL_OK, STR_NIL);
+        smtp_server_answer(&s->server, ev->question,
+                           s->listener->submission && !s->is_ours ? R_SENDER_REFUSED : R_MAIL_OK, STR_NIL);
         break;
     case SMTP_EV_RCPT:
         answer_rcpt(s, ev);
@@ -230,10 +233,14 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         if (ev->reply != R_NONE)
             tell_refused(s, ev->reply);
         break;
-    case SMTP_EV_EXPN: /* not offered by conf_new() */
-    case SMTP_EV_ETRN:
+    case SMTP_EV_EXPN:
+        identity_on_expn(s, ev);
+        break;
     case SMTP_EV_XCLIENT:
-        smtp_server_answer(&s->server, ev->question, R_STORE_BUSY, STR_NIL);
+        identity_on_xclient(s, ev);
+        break;
+    case SMTP_EV_ETRN: /* not offered by identity.c yet */
+        smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
@@ -255,7 +262,7 @@ static void want(struct session *s, unsigned mask)
 /* May more input be fed now? */
 static bool may_feed(const struct session *s)
 {
-    return !s->is_closing && s->question == 0 && s->data_question == 0 &&
+    return !s->is_closing && !s->waits_proxy && s->question == 0 && s->data_question == 0 &&
            (s->put == NULL || !put_is_full(s->put)) && smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
 }
 
@@ -403,6 +410,8 @@ void session_pump(struct session *s)
         pump_lingering(s);
         return;
     }
+    if (s->waits_proxy && !pump_proxy(s))
+        return;
     s->in_pump = true;
     bool was_closing = s->is_closing;
     feed_kept(s);
@@ -475,6 +484,14 @@ static void on_timer(struct timer *t)
         session_del(s);
         return;
     }
+    if (s->waits_proxy) {
+        refuse_proxy(s, "the header did not come in time");
+        return;
+    }
+    if (s->waits_to_greet) {
+        greet_late(s);
+        return;
+    }
     bool is_asking = s->question != 0 || s->data_question != 0;
     if (is_asking && now >= s->asked_ms + SMTPD_ANSWER_MS)
         answer_for_queue(s);
@@ -512,8 +529,92 @@ static size_t listener_index(const struct smtpd *d, const struct listener *l)
     return 0;
 }
 
+bool session_move_client(struct session *s)
+{
+    struct client *to = client_take(s->d, session_peer(s));
+    if (to == NULL)
+        return false;
+    client_give(s->client);
+    s->client = to;
+    return true;
+}
+
+/* The client is known: it is greeted, or has to wait for that. */
+static void begin(struct session *s)
+{
+    struct smtpd *d = s->d;
+    uint64_t now = world_now_ms(d->world);
+    smtp_server_set_conf(&s->server, identity_settle(s));
+    smtp_server_set_wall(&s->server, now, world_wall_ms(d->world));
+    enum smtp_reply_id id = greeting_for(d, s);
+    if (id != R_GREETING)
+        d->count.overload++;
+    uint32_t delay_s = s->is_ours || id != R_GREETING ? 0 : s->listener->greet_delay_s;
+    s->waits_to_greet = delay_s > 0;
+    if (!s->waits_to_greet)
+        smtp_server_greet(&s->server, id);
+    world_timer_set(d->world, &s->timer,
+                    s->waits_to_greet ? now + (uint64_t)delay_s * 1000 : smtp_server_deadline(&s->server));
+}
+
+static void greet_late(struct session *s)
+{
+    s->waits_to_greet = false;
+    smtp_server_greet(&s->server, greeting_for(s->d, s));
+    world_timer_set(s->d->world, &s->timer, smtp_server_deadline(&s->server));
+    session_pump(s);
+}
+
+/* Who may speak for others and does not do it well is not spoken to (proxy-protocol.txt 2). */
+static void refuse_proxy(struct session *s, const char *why)
+{
+    s->d->count.bad_proxy++;
+    char mem[NETADDR_TEXT_MAX];
+    struct buf who;
+    buf_init_fixed(&who, mem, sizeof mem);
+    netaddr_format(conn_peer(s->conn), &who);
+    log_warn(s->d->world->log, "smtpd.bad-proxy-header", LS("from", buf_str(&who)), LC("why", why));
+    session_del(s);
+}
+
+/* true: the header is there and the session goes on; false: not yet, or the session is gone. */
+static bool pump_proxy(struct session *s)
+{
+    char octets[PROXY_V2_MAX];
+    size_t n;
+    enum err e = conn_read(s->conn, octets, sizeof octets, &n);
+    if (e == ERR_AGAIN)
+        return false;
+    if (e != ERR_OK || !hold(s, str_of(octets, n))) {
+        refuse_proxy(s, e != ERR_OK ? "the connection ended before the header" : "no memory");
+        return false;
+    }
+    enum proxy_status st = identity_take_proxy(s);
+    if (st == PROXY_BAD)
+        refuse_proxy(s, "no header, or a malformed one");
+    if (st != PROXY_OK)
+        return false;
+    begin(s);
+    return true;
+}
+
+static void take_listener(struct session *s, const struct listener *l)
+{
+    const struct config *c = s->conf->config;
+    size_t i = listener_index(s->d, l);
+    must(i < c->n_listeners);
+    s->listener = &c->listeners[i];
+    s->is_lmtp = s->listener->lmtp;
+    s->waits_proxy = s->listener->has_proxy;
+    s->has_uid = conn_peer_uid(s->conn, &s->uid);
+}
+
 void session_start(struct smtpd *d, struct listener *l, struct conn *c)
 {
+    if (listener_index(d, l) >= d->conf->config->n_listeners) { /* no longer in the configuration */
+        conn_close(c);
+        return;
+    }
     struct session *s = mem_new(struct session);
     struct client *client = s == NULL ? NULL : client_take(d, conn_peer(c));
     if (client == NULL) { /* no memory even to say so */
@@ -522,26 +623,28 @@ void session_start(struct smtpd *d, struct listener *l, struct conn *c)
         d->count.overload++;
         return;
     }
-    size_t i = listener_index(d, l);
     s->d = d;
     s->conf = d->conf;
     s->conf->n_users++;
     s->conn = c;
     s->client = client;
-    s->is_lmtp = i < s->conf->config->n_listeners && s->conf->config->listeners[i].lmtp;
+    take_listener(s, l);
     s->timer.fire = on_timer;
     buf_init(&s->in, (size_t)SMTPD_SCRATCH * 2);
     list_push_back(&d->sessions, &s->link);
     d->n_sessions++;
     d->count.sessions++;
     uint64_t now = world_now_ms(d->world);
-    smtp_server_init(&s->server, s->is_lmtp ? &s->conf->lmtp : &s->conf->server, &d->pool, now);
+    smtp_server_init(&s->server, identity_settle(s), &d->pool, now);
     conn_set_user(c, &conn_user, s);
-    enum smtp_reply_id id = greeting_for(d, s);
-    if (id != R_GREETING)
-        d->count.overload++;
-    smtp_server_greet(&s->server, id);
-    world_timer_set(d->world, &s->timer, smtp_server_deadline(&s->server));
+    if (s->waits_proxy && !identity_may_proxy(s)) {
+        refuse_proxy(s, "this address is no proxy of ours");
+        return;
+    }
+    if (s->waits_proxy)
+        world_timer_set(d->world, &s->timer, now + SMTPD_PROXY_MS);
+    else
+        begin(s);
     session_pump(s);
 }
 
@@ -564,6 +667,7 @@ void session_del(struct session *s)
     d->memory_used -= s->in.cap;
     buf_fini(&s->in);
     conn_close(s->conn);
+    mem_free(s->claim);
     client_give(s->client);
     list_remove(&s->link);
     d->n_sessions--;

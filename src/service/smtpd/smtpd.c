@@ -17,10 +17,11 @@ static struct smtpd_conf *conf_new(struct smtpd *d, const struct config *c)
     if (conf == NULL)
         return NULL;
     conf->config = c;
-    conf->server = (struct smtp_server_conf){
-        .hostname = c->policy.hostname, .size_max = c->size_max, .rcpt_max = c->rcpt_max};
-    conf->lmtp = conf->server;
-    conf->lmtp.lmtp = true;
+    conf->server = identity_offers(c);
+    if (conf->server == NULL) {
+        mem_free(conf);
+        return NULL;
+    }
     conf->n_users = 1;
     list_push_back(&d->confs, &conf->link);
     return conf;
@@ -33,6 +34,7 @@ void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c)
         return;
     list_remove(&c->link);
     role_config_release(d->env, c->config);
+    mem_free(c->server);
     mem_free(c);
 }
 
@@ -172,6 +174,7 @@ static void on_count(struct timer *t)
     count(&b, "smtpd_refused_recipients", d->count.refused_rcpt);
     count(&b, "smtpd_refused_messages", d->count.refused_message);
     count(&b, "smtpd_overload", d->count.overload);
+    count(&b, "smtpd_bad_proxy_headers", d->count.bad_proxy);
     count(&b, "smtpd_trouble", d->count.trouble);
     count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
@@ -268,6 +271,7 @@ static void del(void *self)
     while (!list_is_empty(&d->confs)) {
         struct smtpd_conf *c = list_entry(d->confs.next, struct smtpd_conf, link);
         list_remove(&c->link);
+        mem_free(c->server);
         mem_free(c);
     }
     chunk_pool_fini(&d->pool);

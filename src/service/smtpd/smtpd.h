@@ -3,6 +3,7 @@
  *
  * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
  * session.c one connection: bytes between conn and smtp_server, answers to its questions
+ * identity.c who the client is: PROXY, XCLIENT, users of this machine; and what it is offered
  * put.c    one message on its way to the queue: trace field, header checks, inline or by pipe
  */
 #pragma once
@@ -10,6 +11,7 @@
 #include "base/limits.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
+#include "wire/proxy.h"
 
 enum {
     SMTPD_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
@@ -28,7 +30,9 @@ enum {
     SMTPD_GOODBYE_MS = 10 * 1000, /* for the client to take the last reply */
     SMTPD_LINGER_MS = 5 * 1000,   /* and for what it still sends to be read, see session.c */
     SMTPD_LINGER_OCTETS = 4 * 1024 * 1024,
-    SMTPD_LINGER_MAX = 256, /* sessions that linger at a time */
+    SMTPD_LINGER_MAX = 256,    /* sessions that linger at a time */
+    SMTPD_PROXY_MS = 5 * 1000, /* for the PROXY header to come whole */
+    SMTPD_EXPN_MEMORY = 1024 * 1024,
 };
 
 enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
@@ -36,6 +40,8 @@ struct header_scan { /* watches the header section go by */
     enum scan_at at;
     bool in_body, has_field;
     bool is_received; /* this line's name may yet be "received", its octets so far in n_name */
+    bool is_tag;      /* likewise, the field that tells the tag; its value is taken while takes_tag */
+    bool takes_tag;
     uint8_t n_name;
     uint32_t n_received;
     uint64_t n_octets;
@@ -62,6 +68,8 @@ struct put { /* one message on its way */
     bool is_told;        /* the queue knows of it, and its id is used */
     bool is_whole;       /* WAITING_PIPE: nothing more will come */
     enum smtp_reply_id refuse_id;
+    uint8_t n_tag;
+    char tag[MAIL_TAG_MAX];
 };
 
 struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */
@@ -74,8 +82,20 @@ struct client { /* sessions of one address; of IPv6 one /64, which is what a hos
 struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs over a reload */
     struct list link;
     const struct config *config;
-    struct smtp_server_conf server, lmtp;
-    uint32_t n_users; /* sessions that have it, plus one while it is the present one */
+    struct smtp_server_conf *server; /* OFFER_N for each listener */
+    uint32_t n_users;                /* sessions that have it, plus one while it is the present one */
+};
+
+enum { /* what distinguishes clients of one listener, for what they are offered */
+       OFFER_OURS = 1 << 0,
+       OFFER_XCLIENT = 1 << 1,
+       OFFER_ETRN = 1 << 2,
+       OFFER_N = 1 << 3,
+};
+struct claim { /* what a trusted proxy said of its client */
+    struct netaddr addr;
+    uint16_t name_n, login_n;
+    char name[SMTP_DOMAIN_MAX], login[SMTP_DOMAIN_MAX];
 };
 
 struct smtpd {
@@ -103,7 +123,7 @@ struct smtpd {
     struct list clients[SMTPD_CLIENT_BUCKETS];
     uint64_t hash_seed;
     struct {
-        uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble;
+        uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble, bad_proxy;
     } count;
     struct timer count_timer, room_timer;
     bool is_trouble_told;
@@ -116,6 +136,9 @@ struct session {
     struct smtpd_conf *conf;
     struct conn *conn;
     struct client *client;
+    struct claim *claim; /* NULL: the connection's own address is the client's */
+    const struct listener_conf *listener;
+    uint32_t uid;            /* has_uid: the user at the other end of the unix socket */
     struct put *put;         /* the message being taken, or waiting for its put_done */
     uint32_t question;       /* of SMTP_EV_MESSAGE while waiting */
     int64_t message_wall_ms; /* when it came to its end: before anything the queue tells of it */
@@ -127,6 +150,10 @@ struct session {
     unsigned want;
     enum smtp_reply_id close_reply;
     bool is_lmtp, is_closing, is_lingering, is_dead, in_pump, peer_eof;
+    bool is_ours; /* may send anywhere */
+    bool has_uid;
+    bool waits_proxy; /* the PROXY header has not come yet */
+    bool waits_to_greet;
     struct smtp_server server;
 };
 
@@ -138,10 +165,26 @@ void session_message_done(struct session *s, enum err err, uint64_t id);
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg);
 /* Output room or pipe room came back, or an answer was given: go on. */
 void session_pump(struct session *s);
+/* The client is another from here on: sessions are counted by address. false: no memory. */
+MUST_USE bool session_move_client(struct session *s);
 /* Queue ids were granted, or the queue was lost: whoever waited for them goes on. */
 void session_ids_came(struct smtpd *d);
 void session_shutdown(struct session *s); /* 421 now, unless a message is being made durable */
 void session_del(struct session *s);
+
+/* identity.c */
+/* The client: the connection's other end, or whom a trusted proxy named. */
+const struct netaddr *session_peer(const struct session *s);
+struct str session_client_name(const struct session *s); /* as a proxy told it, or empty */
+struct smtp_server_conf *identity_offers(const struct config *c);
+/* What s is offered, by who it is; sets s->is_ours. */
+const struct smtp_server_conf *identity_settle(struct session *s);
+/* Is the other end one that may send a PROXY header here? */
+bool identity_may_proxy(const struct session *s);
+/* Takes the PROXY header from the octets kept; on PROXY_OK they are consumed and the client is known. */
+enum proxy_status identity_take_proxy(struct session *s);
+void identity_on_xclient(struct session *s, const struct smtp_event *ev);
+void identity_on_expn(struct session *s, const struct smtp_event *ev);
 
 /* put.c */
 /* NULL: no memory, no queue: *out_reply says which 4xx; R_NONE: ids are on their way. */

@@ -31,6 +31,8 @@ struct channel { /* the queue */
 };
 struct conn {
     struct world_object object;
+    bool has_uid;
+    uint32_t uid;
     struct netaddr peer;
     const struct conn_user *user;
     void *arg;
@@ -252,6 +254,12 @@ static void close_conn(struct conn *c)
     the->n_closed++;
 }
 
+static bool uid_of(const struct conn *c, uint32_t *out_uid)
+{
+    *out_uid = c->uid;
+    return c->has_uid;
+}
+
 static const struct netaddr *peer_of(const struct conn *c)
 {
     return &c->peer;
@@ -307,6 +315,7 @@ static const struct world_ops ops = {.now_ms = now_ms,
                                      .conn_shutdown_write = shut_conn,
                                      .conn_close = close_conn,
                                      .conn_peer = peer_of,
+                                     .conn_peer_uid = uid_of,
                                      .pipe = make_pipe,
                                      .handle_of_conn = handle_of,
                                      .listener_set_user = set_listener_user};
