@@ -14,7 +14,12 @@ enum ctl_verb {
     CTL_RETRY,    /* due now; the site's back-off ends */
     CTL_HOLD,
     CTL_RELEASE,
-    CTL_DROP,  /* without a report to the sender */
-    CTL_STATS, /* a row with totals, then a row a site, those with most waiting first */
+    CTL_DROP,    /* without a report to the sender */
+    CTL_STATS,   /* a row with totals, then a row a site, those with most waiting first */
+    CTL_SUSPEND, /* filter (site, source, sender, rcpt, domain, tag, kind): nothing that matches is attempted
+                    until it is resumed, also after a restart; new mail is accepted. One row
+                    {"changed":n,"rules":n} when it is on disk */
+    CTL_RESUME,  /* filter as it was given to SUSPEND; empty: all. Row as above */
+    CTL_SUSPENDED, /* a row {"filter":"..."} a rule */
 };
-enum { CTL_VERBS = 7, CTL_ROWS_DEFAULT = 1000, CTL_ROWS_MAX = 100000 };
+enum { CTL_VERBS = 10, CTL_ROWS_DEFAULT = 1000, CTL_ROWS_MAX = 100000 };

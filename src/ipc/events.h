@@ -25,7 +25,9 @@
     X(RELEASED, "released")       /* queue: id */                                                            \
     X(DROPPED, "dropped")         /* queue: id, text=by whom */                                              \
     X(DONE, "done")               /* queue: id: the last recipient is settled, the body may go */            \
-    X(TROUBLE, "trouble")         /* any: text: a failure of ours, such as a full disk */
+    X(TROUBLE, "trouble")         /* any: text: a failure of ours, such as a full disk */                    \
+    X(SUSPENDED, "suspended")     /* queue: text=the filter: what matches is not attempted */                \
+    X(RESUMED, "resumed")         /* queue: text=the filter */
 
 enum event_kind {
     EVENT_NONE = 0,

@@ -173,7 +173,7 @@ static void on_live(void *arg, const struct store_live *e)
     recover_on_live(arg, e);
 }
 
-static void fail(struct queue *q, const char *what, enum err err)
+void queue_fail(struct queue *q, const char *what, enum err err)
 {
     char mem[256];
     struct buf b;
@@ -187,13 +187,19 @@ static void on_open(void *arg, enum err err, uint64_t n_live, uint64_t n_damaged
     struct queue *q = arg;
     if (err != ERR_OK) {
         set_phase(q, QUEUE_CLOSED);
-        fail(q, err == ERR_EXISTS ? "another server uses this spool" : "the spool can't be opened", err);
+        queue_fail(q, err == ERR_EXISTS ? "another server uses this spool" : "the spool can't be opened",
+                   err);
         return;
     }
-    set_phase(q, QUEUE_OPEN);
     log_info(q->world->log, "queue.opened", LU("entries", n_live), LU("damaged", n_damaged));
     if (n_damaged > 0)
         queue_trouble(q, ERR_CORRUPT, "records of the spool were damaged and left out");
+    suspend_load(q); /* goes on with queue_begin() */
+}
+
+void queue_begin(struct queue *q)
+{
+    set_phase(q, QUEUE_OPEN);
     for (size_t i = 0; i < ARRAY_LEN(q->smtpd); i++) {
         struct smtpd_link *l = &q->smtpd[i];
         if (l->channel != NULL && l->is_paused)
@@ -248,7 +254,7 @@ static bool init(struct queue *q)
     init_lists(q);
     chunk_pool_init(&q->pool, QUEUE_CHUNK, QUEUE_CHUNKS_MAX);
     q->seed = queue_random(q);
-    bool ok = schedule_init(&q->schedule, &sc);
+    bool ok = schedule_init(&q->schedule, &sc) && callout_init(q);
     for (size_t i = 0; i < ARRAY_LEN(maps); i++)
         ok = idmap_init(maps[i]) && ok;
     q->due.fire = on_due;
@@ -266,14 +272,14 @@ static bool open_store(struct queue *q)
 {
     enum err err = q->env->root == NULL ? ERR_INVALID : world_disk(q->world, q->env->root, &q->disk);
     if (err != ERR_OK) {
-        fail(q, "the spool folder can't be used", err);
+        queue_fail(q, "the spool folder can't be used", err);
         return false;
     }
     struct store_conf conf = {.segment_size = STORE_SEGMENT_SIZE, .body_segment_max = STORE_BODY_SEGMENT_MAX};
     struct store_user user = {.on_live = on_live, .on_open = on_open, .arg = q};
     q->store = store_open(q->world, q->disk, &conf, &user);
     if (q->store == NULL)
-        fail(q, "the spool can't be opened", ERR_NOMEM);
+        queue_fail(q, "the spool can't be opened", ERR_NOMEM);
     return q->store != NULL;
 }
 
@@ -408,6 +414,7 @@ static void reload(void *self, const struct config *old)
     q->config = q->env->config;
     struct schedule_conf sc = schedule_conf(q->config);
     schedule_reconfigure(&q->schedule, &sc, world_now_ms(q->world));
+    callout_forget(q);
     role_config_release(q->env, old); /* nothing borrows from it: see queue.h */
     queue_wake(q);
 }
@@ -436,8 +443,10 @@ static void del(void *self)
     work_free_all(q);
     feed_free_all(q);
     mark_free_all(q);
+    suspend_fini(q);
     ctl_free_all(q);
     naming_free_all(q);
+    callout_fini(q);
     mx_clear(q);
     cache_clear(q);
     if (q->store != NULL)

@@ -13,6 +13,8 @@
  *   queue_recover.c  start: hints into the schedule; later: names of sites, expiry behind a blocked site
  *   queue_mark.c     hold, release, drop, retry of one entry
  *   queue_ctl.c      the operator's questions; queue_filter.c their language; queue_rows.c the answers
+ *   queue_callout.c  does the next hop take a recipient? asked for smtpd, remembered
+ *   queue_suspend.c  what operators let nobody attempt for a while
  *   queue_event.c    events, counters, trouble
  *
  * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE
@@ -58,7 +60,9 @@ enum {
     QUEUE_MX_OPEN_MAX = 256, /* questions open */
     QUEUE_MX_TTL_MIN_S = 60,
     QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
-    QUEUE_CTL_MAX = 16, /* questions of operators at a time */
+    QUEUE_CTL_MAX = 16,                /* questions of operators at a time */
+    QUEUE_ETRN_MAX = 4,                /* of them ETRN: each looks at the whole queue */
+    QUEUE_SUSPEND_MS = 60 * 60 * 1000, /* a suspended entry is looked at again, at twice this the latest */
 };
 
 enum { /* struct schedule_entry.flags */
@@ -66,7 +70,8 @@ enum { /* struct schedule_entry.flags */
        ENTRY_WANT_HOLD = 1 << 1, /* when the work under way ends */
        ENTRY_WANT_DROP = 1 << 2,
        ENTRY_WANT_RETRY = 1 << 3,
-       ENTRY_IS_EXPIRED = 1 << 4, /* behind a blocked site for too long: give up without an attempt */
+       ENTRY_IS_SUSPENDED = 1 << 5, /* waits for an operator's word about all of its kind */
+       ENTRY_IS_EXPIRED = 1 << 4,   /* behind a blocked site for too long: give up without an attempt */
 };
 
 struct queue;
@@ -125,7 +130,7 @@ struct mx {
     struct list link;    /* by use */
     struct list asking;  /* questions that wait for their turn */
     struct list entries; /* fresh entries that wait for the answer */
-    struct list works;
+    struct list works, callouts;
     enum mx_state state;
     uint64_t expires_ms;
     enum result_kind verdict; /* of routing by it */
@@ -262,6 +267,8 @@ struct queue {
     size_t n_marks;
     struct list asks; /* of operators */
     size_t n_asks;
+    struct callouts *callouts;
+    struct suspension *suspension;
     struct list namings;
     size_t n_naming;
     uint64_t *names; /* hashes of sites whose names are to be learnt */
@@ -279,6 +286,10 @@ struct queue {
 /* ---- queue.c ---- */
 void queue_wake(struct queue *q); /* the turn's end is run again soon */
 bool queue_may_start(const struct queue *q);
+/* The store is open and what is suspended is known: the role is ready. */
+void queue_begin(struct queue *q);
+/* It can't be: the reason goes to the supervisor. */
+void queue_fail(struct queue *q, const char *what, enum err err);
 void queue_store_busy(struct queue *q);
 void queue_store_idle(struct queue *q);
 uint64_t queue_random(struct queue *q);
@@ -346,6 +357,8 @@ void feed_free_all(struct queue *q);
 /* What is known of the domain's mail exchangers; NULL: asked, and the entry or work (one of them given) is
  * told later. */
 const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entry *e, struct work *w);
+/* Likewise for a callout's node. */
+const struct mx *mx_get_callout(struct queue *q, struct str domain, struct list *node);
 void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m);
 void mx_on_lookup(struct queue *q); /* a new channel: ask again */
 void mx_clear(struct queue *q);
@@ -361,6 +374,8 @@ void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rc
                 struct routed *out);
 /* Is it delivered on this machine? */
 bool route_is_local(const struct route *r);
+/* The site of an MX set by way of a source pool (or none): each pool has a fate of its own there. */
+struct str route_mx_site(const struct mx *mx, struct str source, struct buf *text);
 /* A durable message gets its entry and its place. Takes the reference. */
 void queue_admit(struct queue *q, struct fresh *f);
 /* The entry (ASIDE, in no list) waits at the site that mx leads to. */
@@ -440,7 +455,33 @@ void mark_start(struct queue *q, struct schedule_entry *e, enum mark_verb verb,
                 void (*done)(void *arg, enum err err), void *arg);
 void mark_free_all(struct queue *q);
 
+/* ---- queue_callout.c ---- */
+MUST_USE bool callout_init(struct queue *q);
+void callout_fini(struct queue *q);
+/* false: smtpd is broken. */
+MUST_USE bool callout_on_ask(struct smtpd_link *l, const struct ipc_callout_ask *m);
+/* Is the answer of a relay that of a callout? It was taken then. */
+bool callout_on_done(struct worker *k, const struct ipc_job_done *m);
+void callout_worker_lost(struct worker *k);
+void callout_on_mx(struct queue *q, struct list *node); /* the question to lookup is answered */
+void callout_forget(struct queue *q);                   /* what was learnt, under another configuration */
+
+/* ---- queue_suspend.c ---- */
+/* Reads the rules, then queue_begin() or queue_fail(). */
+void suspend_load(struct queue *q);
+void suspend_fini(struct queue *q);
+/* Must w not be attempted now? Its entry stands at its site. */
+bool suspend_matches(struct queue *q, const struct work *w);
+/* Adds or (is_resume; empty text: all) removes a rule. done is called when it is on disk; it may be called at
+ * once. ERR_INVALID: why in error, and done is not called. ERR_AGAIN: another change is being written. */
+MUST_USE enum err suspend_change(struct queue *q, struct str text, bool is_resume, struct buf *error,
+                                 void (*done)(void *arg, enum err err, size_t n_changed), void *arg);
+size_t suspend_count(const struct queue *q);
+struct str suspend_rule(const struct queue *q, size_t i);
+
 /* ---- queue_ctl.c ---- */
+/* ETRN. false: smtpd is broken. */
+MUST_USE bool ctl_on_etrn(struct smtpd_link *l, const struct ipc_etrn_ask *m);
 void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m);
 void ctl_step(struct queue *q);     /* at the end of each turn */
 void ctl_drop_all(struct queue *q); /* the admin's channel is gone: reads under way end unheard */

@@ -4,6 +4,7 @@
  * can't tell is read from the store, CTL_READS_MAX at a time. Rows go out in pages; a full channel stops the
  * walk. Entries that come or move during a walk may be missed.
  */
+#include "base/limits.h"
 #include "base/mem.h"
 #include "service/queue/queue.h"
 #include "service/queue/queue_filter.h"
@@ -29,7 +30,10 @@ struct ask {
     char *text; /* of the filter */
     size_t cursor;
     bool has_walked, is_unheard, failed;
-    unsigned n_open; /* looks and marks under way */
+    bool is_etrn;
+    uint32_t smtpd, life; /* ETRN: who asked */
+    size_t n_changed;     /* rules of suspension */
+    unsigned n_open;      /* looks and marks under way */
     struct list looks;
     struct buf rows;
 };
@@ -162,6 +166,9 @@ static void act(struct ask *a, struct schedule_entry *e)
     case CTL_LIST:
     case CTL_SHOW:
     case CTL_STATS:
+    case CTL_SUSPEND:
+    case CTL_RESUME:
+    case CTL_SUSPENDED:
         return;
     }
     a->n_open++;
@@ -171,6 +178,13 @@ static void act(struct ask *a, struct schedule_entry *e)
 static uint32_t expire_s(const struct queue *q, const struct envelope *e)
 {
     return e->kind == ENVELOPE_BOUNCE ? q->config->bounce_expire_s : q->config->expire_s;
+}
+
+/* What its sender holds back no ETRN lets go. */
+static bool is_held_back(const struct ask *a, const struct envelope *e)
+{
+    struct mail_params p;
+    return mail_params_get(e->params, &p) && p.hold_until_ms > world_wall_ms(a->q->world);
 }
 
 /* The envelope is there: row or act. */
@@ -188,7 +202,8 @@ static void take_envelope(struct ask *a, struct schedule_entry *e, const struct 
         envelope_state_init(&st, &env, rcpts);
         for (size_t i = 0; i < r->n_results; i++)
             (void)(envelope_apply(r->results[i], &st) || (a->failed = true));
-        if (filter_matches_envelope(&a->filter, &env, &st)) {
+        env.body_size = r->body_size;
+        if (filter_matches_envelope(&a->filter, &env, &st) && !(a->is_etrn && is_held_back(a, &env))) {
             struct row_facts f = {
                 .id = e->id,
                 .body_size = r->body_size,
@@ -196,6 +211,7 @@ static void take_envelope(struct ask *a, struct schedule_entry *e, const struct 
                 .wall_ms = world_wall_ms(q->world),
                 .now_ms = world_now_ms(q->world),
                 .expire_s = expire_s(q, &env),
+                .is_suspended = (e->flags & ENTRY_IS_SUSPENDED) != 0,
             };
             if (a->verb == CTL_LIST)
                 row_entry(&a->rows, &f, &env, &st);
@@ -273,13 +289,26 @@ static bool walk(struct ask *a)
     return false;
 }
 
+static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint32_t n)
+{
+    struct smtpd_link *l = &q->smtpd[smtpd];
+    struct ipc_etrn_answer m = {.token = token, .n = n};
+    if (l->channel != NULL && l->life == life && ipc_send_etrn_answer(l->channel, &m, NULL) != ERR_OK)
+        log_warn(q->world->log, "queue.etrn-unheard", LU("entries", n));
+}
+
 static void finish(struct ask *a)
 {
+    if (a->is_etrn) {
+        answer_etrn(a->q, a->smtpd, a->life, a->token, a->n_done);
+        ask_free(a);
+        return;
+    }
     enum err err = a->failed ? ERR_IO : ERR_OK;
     if (a->verb == CTL_SHOW && a->n_matched == 0 && err == ERR_OK) {
         row_error(&a->rows, STR("no such entry is in the queue"));
         err = ERR_NOTFOUND;
-    } else if (a->verb != CTL_LIST && a->verb != CTL_SHOW && a->verb != CTL_STATS && a->rows.n == 0) {
+    } else if (a->verb != CTL_LIST && a->verb != CTL_SHOW && a->verb < CTL_STATS && a->rows.n == 0) {
         row_begin(&a->rows);
         row_number(&a->rows, "matched", a->n_matched);
         row_number(&a->rows, "done", a->n_done);
@@ -294,6 +323,8 @@ static void step(struct ask *a)
 {
     if (a->is_unheard) {
         a->has_walked = true;
+    } else if (a->is_etrn) {
+        ; /* no rows */
     } else if (a->rows.n >= CTL_PAGE && !flush(a, false, ERR_OK)) {
         return; /* on_room of the channel wakes us */
     }
@@ -394,6 +425,79 @@ static struct ask *ask_new(struct queue *q, const struct ipc_ctl_ask *m, struct 
     return a;
 }
 
+/* ---- suspension ---- */
+
+static void on_suspended(void *arg, enum err err, size_t n_changed)
+{
+    struct ask *a = arg;
+    a->n_open--;
+    a->failed = err != ERR_OK;
+    row_begin(&a->rows);
+    row_number(&a->rows, "changed", n_changed);
+    row_number(&a->rows, "rules", suspend_count(a->q));
+    row_end(&a->rows);
+    queue_wake(a->q);
+}
+
+static void ask_suspension(struct ask *a, struct str text)
+{
+    struct queue *q = a->q;
+    char mem[512];
+    struct buf error;
+    buf_init_fixed(&error, mem, sizeof mem);
+    a->has_walked = true;
+    if (a->verb == CTL_SUSPENDED) {
+        for (size_t i = 0; i < suspend_count(q); i++)
+            row_rule(&a->rows, suspend_rule(q, i));
+        return;
+    }
+    a->n_open++;
+    enum err err = suspend_change(q, text, a->verb == CTL_RESUME, &error, on_suspended, a);
+    if (err == ERR_OK)
+        return;
+    a->n_open--;
+    answer_error(q, a->token, err, buf_str(&error));
+    ask_free(a);
+}
+
+/* ---- ETRN ---- */
+
+static bool etrn_domain(struct str *s, char *out_op)
+{
+    *out_op = '=';
+    if (s->n > 0 && s->p[0] == '@') {
+        *out_op = '@';
+        *s = str_skip(*s, 1);
+    }
+    return s->n > 0 && s->n <= SMTP_DOMAIN_MAX && !str_has_ctl(*s) && str_chr(*s, '*') == STR_NPOS;
+}
+
+bool ctl_on_etrn(struct smtpd_link *l, const struct ipc_etrn_ask *m)
+{
+    struct queue *q = l->q;
+    struct str domain = m->domain;
+    char op;
+    if (!etrn_domain(&domain, &op))
+        return false;
+    size_t n_open = 0;
+    list_each (i, &q->asks)
+        n_open += list_entry(i, struct ask, link)->is_etrn;
+    struct ipc_ctl_ask ask = {.token = m->token, .verb = CTL_RETRY};
+    struct ask *a = NULL;
+    if (n_open < QUEUE_ETRN_MAX && q->n_asks < QUEUE_CTL_MAX && q->phase == QUEUE_OPEN)
+        a = ask_new(q, &ask, domain);
+    if (a == NULL) { /* a later ETRN, or the schedule, will do it */
+        answer_etrn(q, l->index, l->life, m->token, 0);
+        return true;
+    }
+    a->is_etrn = true;
+    a->smtpd = l->index;
+    a->life = l->life;
+    filter_for_domain(&a->filter, str_of(a->text, domain.n), op == '@');
+    queue_wake(q);
+    return true;
+}
+
 static void ask_one(struct ask *a, struct schedule_entry *e)
 {
     a->has_walked = true;
@@ -414,7 +518,10 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
         answer_error(q, m->token, ERR_INVALID, STR("unknown command"));
         return;
     }
-    if (!filter_parse(text, &parsed, &error)) {
+    bool is_rule = m->verb >= CTL_SUSPEND; /* queue_suspend.c reads those */
+    if (is_rule)
+        text = m->id != 0 ? STR_NIL : m->filter;
+    if (text.n > FILTER_TEXT_MAX || (!is_rule && !filter_parse(text, &parsed, &error))) {
         answer_error(q, m->token, ERR_INVALID, buf_str(&error));
         return;
     }
@@ -423,6 +530,11 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
         a = ask_new(q, m, text);
     if (a == NULL) {
         answer_error(q, m->token, ERR_AGAIN, STR("the queue has too many questions open, or is stopping"));
+        return;
+    }
+    if (is_rule) {
+        ask_suspension(a, str_of(a->text, text.n));
+        queue_wake(q);
         return;
     }
     must(filter_parse(str_of(a->text, text.n), &a->filter, &error)); /* values borrow from its own copy */
@@ -443,8 +555,10 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
 
 void ctl_drop_all(struct queue *q)
 {
-    list_each (l, &q->asks)
-        list_entry(l, struct ask, link)->is_unheard = true;
+    list_each (l, &q->asks) {
+        struct ask *a = list_entry(l, struct ask, link);
+        a->is_unheard = !a->is_etrn || q->phase != QUEUE_OPEN;
+    }
     queue_wake(q);
 }
 

@@ -20,6 +20,11 @@ static const struct {
     {"sender",   FILTER_SENDER,   "=",  true},
     {"rcpt",     FILTER_RCPT,     "=",  true},
     {"domain",   FILTER_DOMAIN,   "=",  true},
+    {"source",   FILTER_SOURCE,   "=",  false},
+    {"tag",      FILTER_TAG,      "=",  true},
+    {"size",     FILTER_SIZE,     "<>", true},
+    {"priority", FILTER_PRIORITY, "<>=", true},
+    {"reason",   FILTER_REASON,   "~",  true},
 };
 static const struct {
     const char *word;
@@ -73,6 +78,33 @@ static bool parse_age(struct str s, uint64_t *out)
     return false;
 }
 
+static bool parse_size(struct str s, uint64_t *out)
+{
+    static const struct {
+        char unit;
+        unsigned shift;
+    } units[] = {{'k', 10}, {'m', 20}, {'g', 30}};
+    unsigned shift = 0;
+    for (size_t i = 0; s.n > 0 && shift == 0 && i < ARRAY_LEN(units); i++) {
+        if (ascii_lower(s.p[s.n - 1]) == units[i].unit)
+            shift = units[i].shift;
+    }
+    if (!str_to_u64(str_slice(s, 0, s.n - (shift > 0)), UINT32_MAX, out))
+        return false;
+    *out <<= shift;
+    return true;
+}
+
+static bool parse_priority(struct str s, uint64_t *out)
+{
+    bool is_negative = s.n > 0 && s.p[0] == '-';
+    if (!str_to_u64(str_skip(s, is_negative), MT_PRIORITY_MAX, out))
+        return false;
+    int64_t v = is_negative ? -(int64_t)*out : (int64_t)*out;
+    *out = (uint64_t)(v - MT_PRIORITY_MIN);
+    return true;
+}
+
 static bool parse_word(enum filter_key key, struct str value, uint64_t *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
@@ -112,6 +144,15 @@ static bool parse_value(struct filter_term *t, struct str term, struct buf *erro
     case FILTER_ATTEMPTS:
         return str_to_u64(t->value, 100000, &t->number) ||
                complain(error, "not a number in", term, "such as attempts>3");
+    case FILTER_SIZE:
+        return parse_size(t->value, &t->number) ||
+               complain(error, "not a size in", term, "octets, or a number and k, M or G, such as size>1M");
+    case FILTER_PRIORITY:
+        return parse_priority(t->value, &t->number) ||
+               complain(error, "not a priority in", term, "-9 to 9, such as priority>0");
+    case FILTER_SOURCE:
+    case FILTER_TAG:
+    case FILTER_REASON:
     case FILTER_SITE:
     case FILTER_SENDER:
     case FILTER_RCPT:
@@ -124,7 +165,7 @@ static bool parse_value(struct filter_term *t, struct str term, struct buf *erro
 static bool parse_term(struct str term, struct filter *f, struct buf *error)
 {
     size_t at = 0;
-    while (at < term.n && term.p[at] != '=' && term.p[at] != '<' && term.p[at] != '>')
+    while (at < term.n && str_chr(STR("=<>~"), term.p[at]) == STR_NPOS)
         at++;
     if (at == term.n)
         return complain(error, "not a condition:", term, "write key=value, such as domain=example.com");
@@ -133,7 +174,9 @@ static bool parse_term(struct str term, struct filter *f, struct buf *error)
             continue;
         if (str_chr(str_from_c(keys[i].ops), term.p[at]) == STR_NPOS)
             return complain(error, "wrong comparison in", term,
-                            keys[i].key == FILTER_AGE ? "write age>2h or age<2h" : "write key=value");
+                            keys[i].ops[0] == '<'   ? "write > or <, such as age>2h or size<1M"
+                            : keys[i].ops[0] == '~' ? "write reason~text"
+                                                    : "write key=value");
         if (f->n == FILTER_TERMS_MAX)
             return complain(error, "too many conditions at", term, "16 at most");
         f->terms[f->n] =
@@ -141,8 +184,9 @@ static bool parse_term(struct str term, struct filter *f, struct buf *error)
         f->needs_envelope = f->needs_envelope || keys[i].needs_envelope;
         return parse_value(&f->terms[f->n++], term, error);
     }
-    return complain(error, "unknown key in", term,
-                    "id, state, kind, site, age, attempts, sender, rcpt or domain");
+    return complain(
+        error, "unknown key in", term,
+        "id, state, kind, site, source, tag, age, attempts, size, priority, sender, rcpt, domain or reason");
 }
 
 bool filter_parse(struct str text, struct filter *out, struct buf *error)
@@ -157,6 +201,22 @@ bool filter_parse(struct str text, struct filter *out, struct buf *error)
             return false;
     }
     return true;
+}
+
+void filter_for_domain(struct filter *out, struct str domain, bool with_subdomains)
+{
+    *out = (struct filter){.n = 2, .needs_envelope = true};
+    out->terms[0] = (struct filter_term){.key = FILTER_STATE, .op = '=', .number = STATE_DEFERRED};
+    out->terms[1] =
+        (struct filter_term){.key = FILTER_DOMAIN, .op = with_subdomains ? '@' : '=', .value = domain};
+}
+
+/* "mx:a.example from POOL": the pool. */
+static struct str source_of(const struct schedule_entry *e)
+{
+    struct str site = e->site == NULL ? STR_NIL : schedule_site_name(e->site);
+    size_t at = str_find(site, STR(" from "));
+    return at == STR_NPOS ? STR_NIL : str_skip(site, at + 6);
 }
 
 static bool compare(const struct filter_term *t, uint64_t value)
@@ -190,10 +250,32 @@ bool filter_matches_entry(const struct filter *f, const struct schedule_entry *e
             ok = compare(t, e->n_attempts);
         else if (t->key == FILTER_SITE)
             ok = filter_glob(t->value, e->site == NULL ? STR_NIL : schedule_site_name(e->site));
+        else if (t->key == FILTER_SOURCE)
+            ok = filter_glob(t->value, source_of(e));
         if (!ok)
             return false;
     }
     return true;
+}
+
+static bool is_below(struct str domain, struct str name)
+{
+    return str_ieq(domain, name) ||
+           (name.n > domain.n && name.p[name.n - domain.n - 1] == '.' && str_iends(name, domain));
+}
+
+static bool glob_anywhere(struct str pattern, struct str text)
+{
+    for (size_t i = 0; i <= text.n; i++) { /* texts are short: ENVELOPE_TEXT_MAX */
+        char mem[FILTER_TEXT_MAX + 1];
+        struct buf b;
+        buf_init_fixed(&b, mem, sizeof mem);
+        buf_put(&b, pattern);
+        buf_putc(&b, '*');
+        if (!b.failed && filter_glob(buf_str(&b), str_skip(text, i)))
+            return true;
+    }
+    return false;
 }
 
 static bool any_rcpt(const struct filter_term *t, const struct envelope_state *st)
@@ -206,7 +288,9 @@ static bool any_rcpt(const struct filter_term *t, const struct envelope_state *s
             size_t at = str_rchr(a, '@');
             a = at == STR_NPOS ? STR_NIL : str_skip(a, at + 1);
         }
-        if (filter_glob(t->value, a))
+        if (t->key == FILTER_REASON ? glob_anywhere(t->value, st->rcpts[i].text)
+            : t->op == '@'          ? is_below(t->value, a)
+                                    : filter_glob(t->value, a))
             return true;
     }
     return false;
@@ -215,12 +299,21 @@ static bool any_rcpt(const struct filter_term *t, const struct envelope_state *s
 bool filter_matches_envelope(const struct filter *f, const struct envelope *e,
                              const struct envelope_state *st)
 {
+    struct mail_params p;
+    if (!mail_params_get(e->params, &p))
+        p = (struct mail_params){.priority = 0};
     for (size_t i = 0; i < f->n; i++) {
         const struct filter_term *t = &f->terms[i];
         bool ok = true;
-        if (t->key == FILTER_SENDER)
+        if (t->key == FILTER_TAG)
+            ok = filter_glob(t->value, p.tag);
+        else if (t->key == FILTER_SIZE)
+            ok = compare(t, e->body_size);
+        else if (t->key == FILTER_PRIORITY)
+            ok = compare(t, (uint64_t)(p.priority - MT_PRIORITY_MIN));
+        else if (t->key == FILTER_SENDER)
             ok = str_eq(t->value, STR("<>")) ? e->sender.n == 0 : filter_glob(t->value, e->sender);
-        else if (t->key == FILTER_RCPT || t->key == FILTER_DOMAIN)
+        else if (t->key == FILTER_RCPT || t->key == FILTER_DOMAIN || t->key == FILTER_REASON)
             ok = any_rcpt(t, st);
         if (!ok)
             return false;

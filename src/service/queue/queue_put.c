@@ -323,6 +323,8 @@ static bool handle_message(struct smtpd_link *l, uint16_t type, struct str paylo
     struct ipc_put_rcpts rcpts;
     struct ipc_put_commit commit;
     struct ipc_put_abort abort;
+    struct ipc_callout_ask callout;
+    struct ipc_etrn_ask etrn;
     switch (type) {
     case IPC_ID_WANT:
         if (!ipc_decode_id_want(payload, &want))
@@ -331,6 +333,10 @@ static bool handle_message(struct smtpd_link *l, uint16_t type, struct str paylo
         return true;
     case IPC_PUT_RCPTS:
         return ipc_decode_put_rcpts(payload, &rcpts) && on_put_rcpts(l, &rcpts);
+    case IPC_CALLOUT_ASK:
+        return ipc_decode_callout_ask(payload, &callout) && callout_on_ask(l, &callout);
+    case IPC_ETRN_ASK:
+        return ipc_decode_etrn_ask(payload, &etrn) && ctl_on_etrn(l, &etrn);
     case IPC_PUT_COMMIT:
         if (!ipc_decode_put_commit(payload, &commit))
             return false;

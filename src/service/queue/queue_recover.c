@@ -124,7 +124,7 @@ void recover_sweep(struct queue *q)
     while (q->n_works < QUEUE_WORKS_MAX &&
            (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
         uint32_t expire_s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
-        if (e->state != ENTRY_WAITING || e->site->block_ms == 0 ||
+        if (e->state != ENTRY_WAITING || (e->flags & ENTRY_IS_SUSPENDED) != 0 || e->site->block_ms == 0 ||
             !schedule_is_expired(e->created_s, wall_ms, expire_s))
             continue;
         schedule_take(&q->schedule, e, world_now_ms(q->world));

@@ -429,6 +429,7 @@ static void on_recorded(struct store_ticket *ticket, enum err err)
         settled(w);
         return;
     }
+    cache_remove_record(q, w->id); /* the store has more than the record now */
     for (uint32_t i = 0; i < w->state.n_rcpts; i++)
         w->marks[i] &= (uint8_t)~MARK_NEW;
     if (!w->is_last) {
@@ -438,7 +439,6 @@ static void on_recorded(struct store_ticket *ticket, enum err err)
             work_next_portion(w);
         return;
     }
-    cache_remove_record(q, w->id); /* the store has more than the record now */
     w->entry->n_attempts = w->state.n_attempts > UINT16_MAX ? UINT16_MAX : (uint16_t)w->state.n_attempts;
     int64_t wait_ms = w->next_ms - world_wall_ms(q->world);
     struct schedule_entry *e = work_end(w);

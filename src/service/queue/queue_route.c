@@ -23,6 +23,16 @@ bool route_is_local(const struct route *r)
            (r->kind == ROUTE_LMTP && r->deliver->lmtp_host.n == 0 && r->deliver->lmtp.kind == NETADDR_UNIX);
 }
 
+struct str route_mx_site(const struct mx *mx, struct str source, struct buf *text)
+{
+    if (source.n == 0)
+        return mx->site;
+    buf_put(text, str_slice(mx->site, 0, ENVELOPE_SITE_MAX - 80));
+    buf_puts(text, " from ");
+    buf_put(text, str_slice(source, 0, 64));
+    return buf_str(text);
+}
+
 void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rcpt, struct buf *text,
                 struct routed *out)
 {

@@ -58,6 +58,13 @@ void row_error(struct buf *out, struct str text)
     row_end(out);
 }
 
+void row_rule(struct buf *out, struct str filter)
+{
+    row_begin(out);
+    put_text(out, "filter", filter);
+    row_end(out);
+}
+
 static const char *state_word(const struct schedule_entry *e)
 {
     switch ((enum schedule_entry_state)e->state) {
@@ -96,6 +103,8 @@ static void put_facts(struct buf *out, const struct row_facts *f, const struct e
         put_time(out, "next", f->wall_ms + (due_ms > f->now_ms ? (int64_t)(due_ms - f->now_ms) : 0));
     }
     put_time(out, "expires", ((int64_t)s->created_s + f->expire_s) * 1000);
+    if (f->is_suspended)
+        row_number(out, "suspended", 1);
     struct mail_params params;
     if (!mail_params_get(e->params, &params))
         return;

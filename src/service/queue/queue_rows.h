@@ -9,6 +9,7 @@ struct row_facts {
     int64_t wall_ms;
     uint64_t now_ms;
     uint32_t expire_s;
+    bool is_suspended;
 };
 enum { ROW_MAX = 16 * 1024, ROW_SHOW_MAX = 96 * 1024, ROW_RCPTS_MAX = 20 };
 
@@ -20,6 +21,7 @@ void row_show(struct buf *out, const struct row_facts *f, const struct envelope 
               const struct envelope_state *st);
 void row_site(struct buf *out, const struct schedule_site *site, uint64_t now_ms);
 void row_error(struct buf *out, struct str text);
+void row_rule(struct buf *out, struct str filter);
 void row_number(struct buf *out, const char *key,
                 uint64_t v); /* "key":v, with a comma in front unless first */
 void row_begin(struct buf *out);

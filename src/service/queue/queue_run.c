@@ -66,6 +66,7 @@ void work_start(struct queue *q, struct schedule_entry *e)
     w->q = q;
     w->entry = e;
     w->id = e->id;
+    e->flags &= (uint8_t)~ENTRY_IS_SUSPENDED;
     w->started_ms = world_now_ms(q->world);
     e->work = w;
     list_init(&w->wait);
@@ -275,6 +276,11 @@ static void run(struct work *w)
         work_postpone(w, 0);
         return;
     }
+    if (suspend_matches(q, w)) {
+        w->entry->flags |= ENTRY_IS_SUSPENDED;
+        work_postpone(w, QUEUE_SUSPEND_MS + world_random_below(q->world, QUEUE_SUSPEND_MS));
+        return;
+    }
     w->worker =
         is_local(w)
             ? &q->local
@@ -282,17 +288,6 @@ static void run(struct work *w)
     q->count.attempts++;
     TELL(q, .kind = EVENT_ATTEMPT, .id = w->id, .host = w->site, .number = w->state.n_attempts + 1u);
     work_next_portion(w);
-}
-
-/* The site of the MX set, by way of the source pool: each pool has a fate of its own there. */
-static struct str mx_site(const struct work *w, const struct mx *mx, struct buf *text)
-{
-    if (w->source.n == 0)
-        return mx->site;
-    buf_put(text, str_slice(mx->site, 0, ENVELOPE_SITE_MAX - 80));
-    buf_puts(text, " from ");
-    buf_put(text, str_slice(w->source, 0, 64));
-    return buf_str(text);
 }
 
 static void prepare_mx(struct work *w, struct str domain)
@@ -303,7 +298,7 @@ static void prepare_mx(struct work *w, struct str domain)
     const struct mx *mx = mx_get(w->q, domain, NULL, w);
     if (mx == NULL)
         return;
-    struct str site = mx_site(w, mx, &text);
+    struct str site = route_mx_site(mx, w->source, &text);
     if (moves(w, site, false))
         return;
     if (mx->verdict != RESULT_OK) {
@@ -692,7 +687,7 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     bool allowed = role_message_allowed(env, k->role, c, type);
     struct ipc_job_done m;
     bool malformed = !allowed || type != IPC_JOB_DONE || !ipc_decode_job_done(payload, &m);
-    if (!malformed)
+    if (!malformed && !callout_on_done(k, &m))
         result_on_job_done(k, &m, &malformed);
     if (!malformed)
         return;
@@ -746,6 +741,7 @@ void worker_room(struct worker *k)
 void worker_lost(struct worker *k)
 {
     k->is_full = false;
+    callout_worker_lost(k);
     while (!list_is_empty(&k->jobs))
         result_job_lost(list_entry(k->jobs.next, struct job, link));
 }

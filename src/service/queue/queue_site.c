@@ -26,7 +26,7 @@ static void mx_set_state(struct mx *mx, enum mx_state to)
 
 static bool has_waiters(const struct mx *mx)
 {
-    return !list_is_empty(&mx->entries) || !list_is_empty(&mx->works);
+    return !list_is_empty(&mx->entries) || !list_is_empty(&mx->works) || !list_is_empty(&mx->callouts);
 }
 
 static void mx_free(struct queue *q, struct mx *mx)
@@ -80,6 +80,7 @@ static struct mx *mx_new(struct queue *q, struct str domain, uint64_t hash)
     list_init(&mx->asking);
     list_init(&mx->entries);
     list_init(&mx->works);
+    list_init(&mx->callouts);
     list_push_back(&q->mx_by_use, &mx->link);
     idmap_insert(&q->mx, &mx->by_domain, hash);
     return mx;
@@ -100,7 +101,9 @@ static struct mx *find(struct queue *q, struct str domain)
     return mx_new(q, domain, hash);
 }
 
-const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entry *e, struct work *w)
+enum waiter { WAITER_ENTRY = 0, WAITER_WORK, WAITER_CALLOUT };
+
+static const struct mx *get(struct queue *q, struct str domain, enum waiter kind, struct list *node)
 {
     static const struct mx busy = {
         .state = MX_KNOWN,
@@ -119,15 +122,24 @@ const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entr
             return mx;
         mx_set_state(mx, MX_NEW);
     }
-    if (e != NULL)
-        list_push_back(&mx->entries, &e->link);
-    else
-        list_push_back(&mx->works, &w->wait);
+    struct list *const lists[] = {
+        [WAITER_ENTRY] = &mx->entries, [WAITER_WORK] = &mx->works, [WAITER_CALLOUT] = &mx->callouts};
+    list_push_back(lists[kind], node);
     if (mx->state == MX_NEW && list_is_empty(&mx->asking)) {
         list_push_back(&q->mx_asking, &mx->asking);
         ask_waiting(q);
     }
     return NULL;
+}
+
+const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entry *e, struct work *w)
+{
+    return e != NULL ? get(q, domain, WAITER_ENTRY, &e->link) : get(q, domain, WAITER_WORK, &w->wait);
+}
+
+const struct mx *mx_get_callout(struct queue *q, struct str domain, struct list *node)
+{
+    return get(q, domain, WAITER_CALLOUT, node);
 }
 
 /* ---- an answer ---- */
@@ -284,6 +296,8 @@ static void tell_waiters(struct queue *q, struct mx *mx)
         queue_place_mx(q, list_entry(l, struct schedule_entry, link), mx);
     while ((l = list_pop_front(&mx->works)) != NULL)
         work_prepare(list_entry(l, struct work, wait));
+    while ((l = list_pop_front(&mx->callouts)) != NULL)
+        callout_on_mx(q, l);
 }
 
 void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)

@@ -1,0 +1,716 @@
+/* What recipients become, what waits for a word or a time, and what smtpd asks: expansion, release,
+ * suspension, ETRN, callouts. */
+#include "service/queue/queue_scripts.h"
+
+#include "base/mem.h"
+#include "proto/smtp_client.h"
+#include "service/queue/queue_filter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- a domain with aliases ---- */
+
+#define ADDRESS(literal)                                                                                     \
+    {                                                                                                        \
+        .kind = ALIAS_ADDRESS, .text = STR_INIT(literal)                                                     \
+    }
+static const struct alias_target to_info[] = {ADDRESS("alice@example.org")};
+static const struct alias_target to_loop[] = {ADDRESS("loop2@example.org")};
+static const struct alias_target to_loop2[] = {ADDRESS("loop@example.org")};
+static const struct alias_target to_news[] = {ADDRESS("x@one.two"), ADDRESS("alice@example.org")};
+static const struct alias_target to_staff[] = {ADDRESS("alice@example.org"), ADDRESS("bob@example.org"),
+                                               ADDRESS("x@one.two")};
+static const struct str argv_ticket[] = {STR_INIT("/usr/bin/ticket"), STR_INIT("%u")};
+static const struct deliver run_ticket = {.kind = DELIVER_PIPE,
+                                          .argv = argv_ticket,
+                                          .n_argv = 2,
+                                          .user_name = STR_INIT("vmail"),
+                                          .uid = UINT32_MAX,
+                                          .gid = UINT32_MAX};
+static const struct alias_target to_ticket[] = {
+    {.kind = ALIAS_PIPE, .text = STR_INIT("|/usr/bin/ticket %u"), .pipe = &run_ticket}};
+static const struct alias aliases[] = {
+    {.name = STR_INIT("info"), .targets = to_info, .n_targets = 1},
+    {.name = STR_INIT("loop"), .targets = to_loop, .n_targets = 1},
+    {.name = STR_INIT("loop2"), .targets = to_loop2, .n_targets = 1},
+    {.name = STR_INIT("news"), .targets = to_news, .n_targets = 2, .owner = STR_INIT("carol@example.org")},
+    {.name = STR_INIT("staff"), .targets = to_staff, .n_targets = 3},
+    {.name = STR_INIT("ticket"), .targets = to_ticket, .n_targets = 1},
+};
+
+struct seen {            /* what the peers got */
+    struct test_world w; /* first */
+    struct local_domain domains[2];
+    struct buf log;       /* "sender>rcpt notify orcpt shown target\n" */
+    const char *forwards; /* alice's .forward */
+};
+
+static void note(struct seen *s, struct str sender, struct str rcpts)
+{
+    struct reader r = reader_of(rcpts);
+    struct rcpt one;
+    while (rcpt_next(&r, &one)) {
+        buf_put(&s->log, sender);
+        buf_putc(&s->log, '>');
+        buf_put(&s->log, one.address);
+        buf_printf(&s->log, " %u %.*s %.*s %u\n", one.notify, STR_FMT(one.orcpt), STR_FMT(one.shown),
+                   one.target);
+    }
+}
+
+static void relay_notes(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    note((struct seen *)w, m->sender, m->rcpts);
+    script_relay_takes(w, m, given);
+}
+
+static void send_results(struct test_world *w, uint64_t token, const struct job_result *r)
+{
+    char mem[4096], payload[8192];
+    struct buf b, p;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_init_fixed(&p, payload, sizeof payload);
+    assert_true(list_put_result(&b, r));
+    assert_true(ipc_encode_job_done(&(struct ipc_job_done){.token = token, .results = buf_str(&b)}, &p));
+    test_send(&w->local, IPC_JOB_DONE, buf_str(&p), NULL);
+}
+
+/* Alice has a .forward where the test gives her one and the job says that it is to be read. */
+static void local_notes(struct test_world *w, const struct ipc_local_job *m, struct handle *given)
+{
+    struct seen *s = (struct seen *)w;
+    struct reader r = reader_of(m->rcpts);
+    struct rcpt one;
+    assert_true(rcpt_next(&r, &one));
+    if (s->forwards == NULL || m->home.n == 0) {
+        note(s, m->sender, m->rcpts);
+        script_local_takes(w, m, given);
+        return;
+    }
+    char mem[2048];
+    struct buf targets;
+    buf_init_fixed(&targets, mem, sizeof mem);
+    struct str rest = str_from_c(s->forwards);
+    while (rest.n > 0)
+        rcpt_put(&(struct rcpt){.address = str_cut(&rest, ' ')}, &targets);
+    send_results(w, m->token, &(struct job_result){.kind = RESULT_EXPANDED, .targets = buf_str(&targets)});
+}
+
+static struct seen *begin(uint64_t seed)
+{
+    struct seen *s = mem_must_new(struct seen);
+    struct test_world *w = &s->w;
+    test_world_init(w, seed);
+    buf_init(&s->log, 65536);
+    s->domains[0] = w->config.policy.domains[0];
+    s->domains[1] = w->config.policy.domains[1];
+    s->domains[1].aliases = aliases;
+    s->domains[1].n_aliases = ARRAY_LEN(aliases);
+    w->config.policy.domains = s->domains;
+    w->on_relay_job = relay_notes;
+    w->on_local_job = local_notes;
+    w->on_mx_ask = script_mx;
+    test_start(w);
+    return s;
+}
+
+static void end(struct seen *s)
+{
+    test_world_fini(&s->w);
+    buf_fini(&s->log);
+    mem_free(s);
+}
+
+static unsigned count(const struct seen *s, const char *line)
+{
+    struct str rest = buf_str(&s->log);
+    unsigned n = 0;
+    while (rest.n > 0)
+        n += str_eq(str_cut(&rest, '\n'), str_from_c(line));
+    return n;
+}
+
+static void put_with(struct test_world *w, const char *sender, const struct mail_params *p,
+                     const struct rcpt *rcpts, size_t n, uint64_t *out_id)
+{
+    char mem[2048], params_mem[1024], payload[8192];
+    struct buf list, params, b;
+    buf_init_fixed(&list, mem, sizeof mem);
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    buf_init_fixed(&b, payload, sizeof payload);
+    for (size_t i = 0; i < n; i++)
+        assert_true(rcpt_put(&rcpts[i], &list));
+    assert_true(mail_params_put(p, &params));
+    *out_id = test_new_id(w);
+    struct ipc_put m = {.token = *out_id,
+                        .id = *out_id,
+                        .sender = str_from_c(sender),
+                        .params = buf_str(&params),
+                        .rcpts = buf_str(&list),
+                        .client = STR("198.51.100.7"),
+                        .helo = STR("client.example"),
+                        .body = STR(MAIL)};
+    assert_true(ipc_encode_put(&m, &b));
+    test_send(&w->smtpd, IPC_PUT, buf_str(&b), NULL);
+    struct test_message *t = NULL;
+    for (unsigned i = 0; i < 1000 && t == NULL; i++) {
+        test_run(w, 1);
+        t = test_take(&w->smtpd, IPC_PUT_DONE);
+    }
+    assert_non_null(t);
+    struct ipc_put_done done;
+    assert_true(ipc_decode_put_done(test_payload(t), &done));
+    assert_int_equal(done.err, ERR_OK);
+    test_message_free(t);
+}
+
+/* ---- expansion ---- */
+
+static void test_one_copy_each(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(1);
+    assert_int_equal(test_put(&s->w, "a@example.com",
+                              "info@example.org bob@example.org staff@example.org x@one.two", STR(MAIL),
+                              NULL),
+                     ERR_OK);
+    script_expect_empty(&s->w);
+    assert_int_equal(s->w.n_local_jobs, 2);
+    assert_int_equal(s->w.n_relay_jobs, 1);
+    assert_int_equal(test_count(&s->w, EVENT_EXPANDED), 2);
+    assert_int_equal(test_count(&s->w, EVENT_DELIVERED), 3);
+    assert_int_equal(count(s, "a@example.com>alice@example.org 0 rfc822;info@example.org info@example.org 0"),
+                     1);
+    assert_int_equal(count(s, "a@example.com>bob@example.org 0   0"), 1);
+    end(s);
+}
+
+static void test_wishes_of_the_sender(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(2);
+    uint64_t id;
+    const struct rcpt rcpts[] = {
+        {.address = STR("info@example.org"),
+         .notify = NOTIFY_SUCCESS | NOTIFY_FAILURE,
+         .orcpt = STR("rfc822;i@o")},
+        {.address = STR("staff@example.org"), .notify = NOTIFY_SUCCESS},
+    };
+    put_with(&s->w, "a@example.com", &(struct mail_params){.ret = DSN_RET_HDRS, .envid = STR("e1")}, rcpts, 2,
+             &id);
+    test_run(&s->w, 1000);
+    /* one target: all goes on; several: none tells of success, and nothing is left to tell of */
+    assert_int_equal(count(s, "a@example.com>alice@example.org 6 rfc822;i@o info@example.org 0"), 1);
+    assert_int_equal(count(s, "a@example.com>bob@example.org 1 rfc822;staff@example.org staff@example.org 0"),
+                     1);
+    assert_int_equal(count(s, "a@example.com>x@one.two 1 rfc822;staff@example.org staff@example.org 0"), 1);
+    end(s);
+}
+
+static void check_list_params(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    struct mail_params p;
+    assert_true(mail_params_get(m->params, &p));
+    assert_true(p.ret == DSN_RET_NONE && p.envid.n == 0 && str_eq(p.tag, STR("t")));
+    relay_notes(w, m, given);
+}
+
+static void test_list(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(3);
+    uint64_t id;
+    const struct rcpt rcpt = {.address = STR("news@example.org"), .notify = NOTIFY_ALL & ~NOTIFY_NEVER};
+    s->w.on_relay_job = check_list_params;
+    put_with(&s->w, "a@example.com",
+             &(struct mail_params){.ret = DSN_RET_FULL, .envid = STR("e1"), .tag = STR("t")}, &rcpt, 1, &id);
+    test_run(&s->w, 1000);
+    assert_int_equal(count(s, "carol@example.org>x@one.two 0   0"), 1);
+    assert_int_equal(count(s, "carol@example.org>alice@example.org 0   0"), 1);
+    end(s);
+}
+
+static void test_circle_fails(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(4);
+    assert_int_equal(test_put(&s->w, "a@one.two", "loop@example.org bob@example.org", STR(MAIL), NULL),
+                     ERR_OK);
+    script_expect_empty(&s->w);
+    assert_int_equal(test_count(&s->w, EVENT_FAILED), 1);
+    assert_int_equal(test_count(&s->w, EVENT_BOUNCED), 1);
+    assert_int_equal(count(s, "a@one.two>bob@example.org 0   0"), 1);
+    assert_int_equal(count(s, ">a@one.two 1   0") + count(s, ">a@one.two 0   0"), 1); /* the report */
+    end(s);
+}
+
+static void test_program(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(5);
+    assert_int_equal(test_put(&s->w, "a@example.com", "ticket@example.org", STR(MAIL), NULL), ERR_OK);
+    script_expect_empty(&s->w);
+    assert_int_equal(s->w.n_local_jobs, 1);
+    assert_int_equal(
+        count(s, "a@example.com>ticket@example.org 0 rfc822;ticket@example.org ticket@example.org 1"), 1);
+    end(s);
+}
+
+/* Whenever it dies: each final recipient gets one copy. */
+static void test_expansion_restarts(void **state)
+{
+    UNUSED(state);
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct seen *s = begin(100 + seed);
+        s->w.on_local_job = NULL;
+        s->w.on_relay_job = NULL;
+        assert_int_equal(
+            test_put(&s->w, "a@example.com", "info@example.org staff@example.org", STR(MAIL), NULL), ERR_OK);
+        test_run(&s->w, seed / 2 % 12);
+        if (seed % 2 == 0)
+            test_power_cut(&s->w);
+        else
+            test_kill(&s->w);
+        s->w.on_local_job = local_notes;
+        s->w.on_relay_job = relay_notes;
+        test_start(&s->w);
+        test_run(&s->w, 10 * 1000);
+        script_expect_empty(&s->w);
+        assert_int_equal(s->w.n_local_jobs, 2);
+        assert_int_equal(s->w.n_relay_jobs, 1);
+        end(s);
+    }
+}
+
+static const struct system_user alices[] = {
+    {.name = STR_INIT("alice"), .home = STR_INIT("/home/alice"), .uid = UINT32_MAX, .gid = UINT32_MAX},
+    {.name = STR_INIT("bob"), .home = STR_INIT("/home/bob"), .uid = UINT32_MAX, .gid = UINT32_MAX},
+};
+
+static struct seen *begin_forward(uint64_t seed, const char *forwards)
+{
+    struct seen *s = begin(seed);
+    s->domains[1].users = NULL;
+    s->domains[1].n_users = 0;
+    s->domains[1].system_users = alices;
+    s->domains[1].n_system_users = 2;
+    s->domains[1].deliver.forward = true;
+    s->domains[1].deliver.maildir = STR("%h/Maildir");
+    s->forwards = forwards;
+    return s;
+}
+
+static void test_forward(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin_forward(6, "alice@example.org x@one.two");
+    assert_int_equal(test_put(&s->w, "a@example.com", "alice@example.org x@one.two", STR(MAIL), NULL),
+                     ERR_OK);
+    script_expect_empty(&s->w);
+    /* her own copy, not forwarded again. x was split off before her file was read: two of his. */
+    assert_int_equal(
+        count(s, "a@example.com>alice@example.org 0 rfc822;alice@example.org alice@example.org 0"), 1);
+    assert_int_equal(s->w.n_relay_jobs, 2);
+    assert_int_equal(test_count(&s->w, EVENT_EXPANDED), 1);
+    end(s);
+}
+
+static void test_forward_circle_ends(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin_forward(7, "alice@example.org bob@example.org"); /* both have it */
+    assert_int_equal(test_put(&s->w, "", "alice@example.org", STR(MAIL), NULL), ERR_OK);
+    script_expect_empty(&s->w);
+    assert_in_range(s->w.n_local_jobs, 3, 40);
+    assert_true(test_count(&s->w, EVENT_FAILED) >= 1);
+    end(s);
+}
+
+static void test_forward_restarts(void **state)
+{
+    UNUSED(state);
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct seen *s = begin_forward(200 + seed, "x@one.two");
+        s->w.on_relay_job = NULL;
+        assert_int_equal(test_put(&s->w, "a@example.com", "alice@example.org", STR(MAIL), NULL), ERR_OK);
+        test_run(&s->w, seed * 3); /* the unit is lazy: up to 50 ms */
+        test_power_cut(&s->w);
+        s->w.on_relay_job = relay_notes;
+        test_start(&s->w);
+        test_run(&s->w, 10 * 1000);
+        script_expect_empty(&s->w);
+        assert_int_equal(s->w.n_relay_jobs, 1);
+        end(s);
+    }
+}
+
+/* ---- a later release ---- */
+
+static void test_release_later(void **state)
+{
+    UNUSED(state);
+    for (unsigned restarts = 0; restarts < 2; restarts++) {
+        struct seen *s = begin(10 + restarts);
+        struct buf rows;
+        uint64_t id;
+        buf_init(&rows, 65536);
+        const struct rcpt rcpt = {.address = STR("info@example.org")};
+        int64_t until_ms = s->w.wall_ms + 2 * HOUR;
+        put_with(&s->w, "a@example.com", &(struct mail_params){.hold_until_ms = until_ms}, &rcpt, 1, &id);
+        test_run(&s->w, HOUR);
+        if (restarts == 1) {
+            test_power_cut(&s->w);
+            test_start(&s->w);
+        }
+        assert_int_equal(test_ask(&s->w, CTL_SHOW, id, "", 0, &rows), ERR_OK);
+        assert_true(str_find(buf_str(&rows), STR("\"released_at\":\"")) != STR_NPOS);
+        test_run(&s->w, HOUR - 5 * MINUTE);
+        assert_int_equal(s->w.n_local_jobs, 0);
+        test_run(&s->w, 6 * MINUTE);
+        assert_int_equal(s->w.n_local_jobs, 1);
+        script_expect_empty(&s->w);
+        buf_fini(&rows);
+        end(s);
+    }
+}
+
+/* ---- suspension ---- */
+
+static void test_suspend(void **state)
+{
+    UNUSED(state);
+    for (unsigned power = 0; power < 2; power++) {
+        struct seen *s = begin(20 + power);
+        struct test_world *w = &s->w;
+        struct buf rows;
+        buf_init(&rows, 65536);
+        assert_int_equal(test_ask(w, CTL_SUSPEND, 0, "domain=one.two", 0, &rows), ERR_OK);
+        assert_true(str_eq(buf_str(&rows), STR("{\"changed\":1,\"rules\":1}\n")));
+        assert_int_equal(test_ask(w, CTL_SUSPEND, 0, "domain=one.two", 0, &rows), ERR_OK);
+        assert_true(str_eq(buf_str(&rows), STR("{\"changed\":0,\"rules\":1}\n")));
+        assert_int_equal(
+            test_put(w, "a@example.com", "x@one.two alice@example.org y@else.two", STR(MAIL), NULL), ERR_OK);
+        test_run(w, 3 * HOUR);
+        assert_int_equal(w->n_relay_jobs, 1);
+        assert_int_equal(w->n_local_jobs, 1);
+        if (power == 1)
+            test_power_cut(w);
+        else
+            test_kill(w);
+        test_start(w);
+        test_run(w, HOUR);
+        assert_int_equal(w->n_relay_jobs, 1);
+        assert_int_equal(test_put(w, "a@example.com", "z@one.two", STR(MAIL), NULL), ERR_OK);
+        assert_int_equal(test_ask(w, CTL_SUSPENDED, 0, "", 0, &rows), ERR_OK);
+        assert_true(str_eq(buf_str(&rows), STR("{\"filter\":\"domain=one.two\"}\n")));
+        assert_int_equal(test_ask(w, CTL_LIST, 0, "", 0, &rows), ERR_OK);
+        assert_true(str_find(buf_str(&rows), STR("\"suspended\":1")) != STR_NPOS);
+        assert_int_equal(test_ask(w, CTL_RESUME, 0, "domain=other", 0, &rows), ERR_OK);
+        assert_true(str_eq(buf_str(&rows), STR("{\"changed\":0,\"rules\":1}\n")));
+        assert_int_equal(test_ask(w, CTL_RESUME, 0, "", 0, &rows), ERR_OK);
+        assert_true(str_eq(buf_str(&rows), STR("{\"changed\":1,\"rules\":0}\n")));
+        test_run(w, 1000);
+        script_expect_empty(w);
+        assert_int_equal(w->n_relay_jobs, 3);
+        assert_int_equal(test_count(w, EVENT_SUSPENDED), 1);
+        assert_int_equal(test_count(w, EVENT_RESUMED), 1);
+        test_kill(w);
+        test_start(w);
+        assert_int_equal(suspend_count(w->q), 0);
+        buf_fini(&rows);
+        end(s);
+    }
+}
+
+/* A rule that was answered is there after any crash; one that was not is there or not. */
+static void test_suspend_crash(void **state)
+{
+    UNUSED(state);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct seen *s = begin(300 + seed);
+        struct test_world *w = &s->w;
+        struct buf rows, payload;
+        char mem[256];
+        buf_init(&rows, 65536);
+        buf_init_fixed(&payload, mem, sizeof mem);
+        assert_int_equal(test_ask(w, CTL_SUSPEND, 0, "sender=a@example.com", 0, &rows), ERR_OK);
+        struct ipc_ctl_ask m = {.token = 5, .verb = CTL_SUSPEND, .filter = STR("kind=bounce")};
+        assert_true(ipc_encode_ctl_ask(&m, &payload));
+        test_send(&w->admin, IPC_CTL_ASK, buf_str(&payload), NULL);
+        test_run(w, seed % 10);
+        test_power_cut(w);
+        test_start(w);
+        assert_in_range(suspend_count(w->q), 1, 2);
+        assert_true(str_eq(suspend_rule(w->q, 0), STR("sender=a@example.com")));
+        buf_fini(&rows);
+        end(s);
+    }
+}
+
+static void test_suspend_refuses(void **state)
+{
+    UNUSED(state);
+    static const char *const bad[] = {"", "age>2h", "id=1", "nonsense", "domain="};
+    struct seen *s = begin(22);
+    struct buf rows;
+    buf_init(&rows, 65536);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(test_ask(&s->w, CTL_SUSPEND, 0, bad[i], 0, &rows), ERR_INVALID);
+        assert_true(str_starts(buf_str(&rows), STR("{\"error\":")));
+    }
+    assert_int_equal(suspend_count(s->w.q), 0);
+    buf_fini(&rows);
+    end(s);
+}
+
+/* ---- ETRN ---- */
+
+static uint32_t etrn(struct test_world *w, const char *domain)
+{
+    char mem[512];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_etrn_ask(&(struct ipc_etrn_ask){.token = 7, .domain = str_from_c(domain)}, &b));
+    test_send(&w->smtpd, IPC_ETRN_ASK, buf_str(&b), NULL);
+    struct test_message *t = NULL;
+    for (unsigned i = 0; i < 1000 && t == NULL; i++) {
+        test_run(w, 1);
+        t = test_take(&w->smtpd, IPC_ETRN_ANSWER);
+    }
+    struct ipc_etrn_answer a;
+    assert_non_null(t);
+    assert_true(ipc_decode_etrn_answer(test_payload(t), &a) && a.token == 7);
+    test_message_free(t);
+    return a.n;
+}
+
+static void test_etrn(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(30);
+    struct test_world *w = &s->w;
+    w->on_relay_job = script_relay_defers;
+    assert_int_equal(test_put(w, "a@example.com", "x@one.two", STR(MAIL), NULL), ERR_OK);
+    assert_int_equal(test_put(w, "a@example.com", "x@sub.one.two", STR(MAIL), NULL), ERR_OK);
+    assert_int_equal(test_put(w, "a@example.com", "x@none.two", STR(MAIL), NULL), ERR_OK);
+    test_run(w, 1000);
+    w->on_relay_job = relay_notes;
+    assert_int_equal(etrn(w, "other.two"), 0);
+    assert_int_equal(etrn(w, "One.Two"), 1);
+    test_run(w, 1000);
+    assert_int_equal(count(s, "a@example.com>x@one.two 0   0"), 1);
+    assert_int_equal(w->q->schedule.n_entries, 2);
+    assert_int_equal(etrn(w, "@one.two"), 1);
+    test_run(w, 1000);
+    assert_int_equal(count(s, "a@example.com>x@sub.one.two 0   0"), 1);
+    assert_int_equal(w->q->schedule.n_entries, 1);
+    end(s);
+}
+
+/* ---- callouts ---- */
+
+static void ask_callout(struct test_world *w, uint64_t token, const char *rcpt)
+{
+    char mem[512];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(
+        ipc_encode_callout_ask(&(struct ipc_callout_ask){.token = token, .rcpt = str_from_c(rcpt)}, &b));
+    test_send(&w->smtpd, IPC_CALLOUT_ASK, buf_str(&b), NULL);
+}
+
+static struct ipc_callout_answer wait_callout(struct test_world *w, uint64_t limit_ms)
+{
+    struct test_message *t = NULL;
+    for (uint64_t i = 0; i < limit_ms && t == NULL; i += 10) {
+        test_run(w, 10);
+        t = test_take(&w->smtpd, IPC_CALLOUT_ANSWER);
+    }
+    struct ipc_callout_answer a;
+    assert_non_null(t);
+    assert_true(ipc_decode_callout_answer(test_payload(t), &a));
+    a.text = STR_NIL; /* it goes with the message */
+    test_message_free(t);
+    return a;
+}
+
+static void relay_knows(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    static const char *const no[] = {"550 5.1.1 no such user", NULL};
+    struct reader r = reader_of(m->rcpts);
+    struct rcpt one;
+    UNUSED(given);
+    assert_true(rcpt_next(&r, &one));
+    assert_true(m->is_callout && m->sender.n == 0 && m->body.n == 0 && m->size == 0);
+    test_job_done(&w->relay, m->token, 1, SMTP_AT_RCPT, str_starts(one.address, STR("no")) ? no : script_ok);
+}
+
+static void test_callout(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(40);
+    struct test_world *w = &s->w;
+    w->on_relay_job = relay_knows;
+    ask_callout(w, 1, "x@one.two");
+    struct ipc_callout_answer a = wait_callout(w, 1000);
+    assert_true(a.token == 1 && a.kind == RESULT_OK && a.code == 250);
+    ask_callout(w, 2, "x@One.Two");
+    a = wait_callout(w, 1000);
+    assert_true(a.token == 2 && a.kind == RESULT_OK);
+    assert_int_equal(w->n_relay_jobs, 1); /* remembered */
+    ask_callout(w, 3, "nobody@one.two");
+    a = wait_callout(w, 1000);
+    assert_true(a.kind == RESULT_PERMANENT && a.code == 550 && a.class == 5 && a.subject == 1);
+    test_run(w, HOUR + MINUTE);
+    ask_callout(w, 4, "nobody@one.two");
+    (void)wait_callout(w, 1000);
+    assert_int_equal(w->n_relay_jobs, 3); /* a no for an hour */
+    ask_callout(w, 5, "x@one.two");
+    (void)wait_callout(w, 1000);
+    assert_int_equal(w->n_relay_jobs, 3); /* a yes for a day */
+    ask_callout(w, 6, "x@nx.two");
+    assert_int_equal(wait_callout(w, 1000).kind, RESULT_PERMANENT);
+    ask_callout(w, 7, "x@fail.two");
+    assert_int_equal(wait_callout(w, 1000).kind, RESULT_TEMPORARY);
+    script_expect_empty(w);
+    end(s);
+}
+
+static void test_callout_waits(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(41);
+    struct test_world *w = &s->w;
+    w->on_relay_job = NULL;
+    ask_callout(w, 1, "x@one.two");
+    ask_callout(w, 2, "x@one.two");
+    test_run(w, 1000);
+    struct test_message *t = test_take(&w->relay, IPC_RELAY_JOB);
+    struct ipc_relay_job m;
+    assert_non_null(t);
+    assert_true(ipc_decode_relay_job(test_payload(t), &m));
+    assert_null(test_take(&w->relay, IPC_RELAY_JOB)); /* one question for both */
+    uint64_t token = m.token;
+    test_message_free(t);
+    assert_null(test_take(&w->smtpd, IPC_CALLOUT_ANSWER));
+    assert_int_equal(wait_callout(w, 40 * 1000).kind, RESULT_TEMPORARY);
+    assert_int_equal(wait_callout(w, 1000).kind, RESULT_TEMPORARY);
+    test_job_done(&w->relay, token, 1, SMTP_AT_RCPT, script_ok); /* too late: nobody asks any more */
+    test_run(w, 1000);
+    assert_int_equal(w->n_forbidden, 0);
+    ask_callout(w, 3, "y@one.two");
+    test_run(w, 100);
+    end(s); /* dies amid a question */
+}
+
+static void test_callout_site_down(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(42);
+    struct test_world *w = &s->w;
+    w->on_relay_job = script_relay_unreachable;
+    assert_int_equal(test_put(w, "a@example.com", "x@one.two", STR(MAIL), NULL), ERR_OK);
+    test_run(w, 1000);
+    uint64_t n = w->n_relay_jobs;
+    ask_callout(w, 1, "y@one.two");
+    assert_int_equal(wait_callout(w, 100).kind, RESULT_TEMPORARY);
+    assert_int_equal(w->n_relay_jobs, n); /* the schedule knows it is down */
+    end(s);
+}
+
+/* ---- filters ---- */
+
+static bool matches(const char *text, struct schedule_entry *e, const struct envelope *env,
+                    const struct envelope_state *st)
+{
+    struct filter f;
+    char mem[512];
+    struct buf error;
+    buf_init_fixed(&error, mem, sizeof mem);
+    if (!filter_parse(str_from_c(text), &f, &error))
+        fail_msg("%s: %.*s", text, STR_FMT(buf_str(&error)));
+    return filter_matches_entry(&f, e, false, 10000 * 1000) && filter_matches_envelope(&f, env, st);
+}
+
+static void test_filter_words(void **state)
+{
+    UNUSED(state);
+    static const char *const yes[] = {"domain=one.two age>2h",
+                                      "sender=joe@example.org",
+                                      "rcpt=*@one.two",
+                                      "size>1k",
+                                      "size<1M",
+                                      "priority>3",
+                                      "priority=4",
+                                      "tag=news*",
+                                      "reason~TIMED",
+                                      "attempts>1",
+                                      "reason~connection*out",
+                                      "source=pool-a",
+                                      "site=mx:*",
+                                      "state=active",
+                                      ""};
+    static const char *const no[] = {"domain=two",  "age<2h",      "size<2000",      "priority<4",
+                                     "priority=-4", "tag=x",       "reason~refused", "source=pool",
+                                     "sender=<>",   "kind=bounce", "attempts<2"};
+    static const char *const wrong[] = {"size=1", "size>1x", "priority>10", "reason=x",
+                                        "tag~x",  "reason~", "x=1"};
+    char mem[128], error_mem[512];
+    struct buf params, error;
+    buf_init_fixed(&params, mem, sizeof mem);
+    buf_init_fixed(&error, error_mem, sizeof error_mem);
+    struct mail_params p = {.priority = 4, .has_priority = true, .tag = STR("newsletter")};
+    assert_true(mail_params_put(&p, &params));
+    static char name[] = "mx:mx1.test from pool-a";
+    struct schedule_site site = {.name = name, .name_n = sizeof name - 1};
+    struct schedule_entry e = {
+        .id = 1, .site = &site, .n_attempts = 2, .created_s = 1, .state = ENTRY_ACTIVE};
+    struct envelope_rcpt r = {.rcpt = {.address = STR("x@one.two")}, .text = STR("Connection timed out")};
+    struct envelope_state st = {.rcpts = &r, .n_rcpts = 1};
+    struct envelope env = {.sender = STR("joe@example.org"), .params = buf_str(&params), .body_size = 2000};
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+        assert_true(matches(yes[i], &e, &env, &st));
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        assert_false(matches(no[i], &e, &env, &st));
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct filter f;
+        assert_false(filter_parse(str_from_c(wrong[i]), &f, &error));
+        assert_true(error.n > 0);
+        buf_reset(&error);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_copy_each),
+        cmocka_unit_test(test_wishes_of_the_sender),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_circle_fails),
+        cmocka_unit_test(test_program),
+        cmocka_unit_test(test_expansion_restarts),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_forward_circle_ends),
+        cmocka_unit_test(test_forward_restarts),
+        cmocka_unit_test(test_release_later),
+        cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_suspend_crash),
+        cmocka_unit_test(test_suspend_refuses),
+        cmocka_unit_test(test_etrn),
+        cmocka_unit_test(test_callout),
+        cmocka_unit_test(test_callout_waits),
+        cmocka_unit_test(test_callout_site_down),
+        cmocka_unit_test(test_filter_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
