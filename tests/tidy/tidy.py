@@ -97,7 +97,7 @@ def check_includes():
 
 def check_foreign_headers():
     homes = {"openssl/": {"crypto", "io"}, "lua": {"config", "policy"}, "lauxlib.h": {"config", "policy"}, "lualib.h": {"config", "policy"},
-             "unbound": {"ext"}, "sqlite3.h": {"ext"}, "seccomp.h": {"io"}, "jansson.h": {"prog", "ext"}, "curl/": {"ext"}}
+             "unbound": {"ext"}, "sqlite3.h": {"ext"}, "idn2.h": {"ext"}, "seccomp.h": {"io"}, "jansson.h": {"prog", "ext"}, "curl/": {"ext"}}
     bad = []
     for path in sources(".c", ".h"):
         for m in re.finditer(r"^#include <([^>]+)>", read(path), re.M):
