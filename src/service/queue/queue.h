@@ -393,7 +393,7 @@ static inline bool work_is_due(const struct work *w, uint32_t i)
 
 /* ---- queue_expand.c ---- */
 /* Does any of the recipients (rcpt_put() records) become others, or fail to? */
-bool expand_is_wanted(struct queue *q, struct str rcpts);
+bool expand_is_wanted(struct queue *q, struct str rcpts, uint32_t n_rcpts);
 /* Expands the open recipients. true: none was; false: w is being recorded or was given up. */
 bool work_expand(struct work *w);
 /* The unit of an expansion is on disk: on with the recipients that are left. */

@@ -92,8 +92,19 @@ static struct expand *get_expand(struct work *w)
     return w->expand;
 }
 
-/* What the message goes to, or went to, by itself. kinds: of each recipient, or NULL. */
-static bool seed(struct work *w, const struct expansion *of)
+static void set_outcome(struct work *w, uint32_t i, enum envelope_rcpt_state state, struct esc esc,
+                        struct str text)
+{
+    struct envelope_rcpt *r = &w->state.rcpts[i];
+    int64_t wall_ms = world_wall_ms(w->q->world);
+    *r = (struct envelope_rcpt){
+        .rcpt = r->rcpt, .state = state, .esc = esc, .at_ms = wall_ms < 0 ? 0 : wall_ms, .text = text};
+    w->marks[i] |= MARK_TRIED | MARK_NEW;
+}
+
+/* What the message goes to, or went to, by itself. of: what each recipient becomes, or NULL. One that was
+ * named twice ("joe" and "Joe") is settled by the first; out_n_doubles counts those. */
+static bool seed(struct work *w, const struct expansion *of, uint32_t *out_n_doubles)
 {
     char mem[EXPAND_KEY_MAX];
     struct buf text;
@@ -102,8 +113,15 @@ static bool seed(struct work *w, const struct expansion *of)
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         const struct envelope_rcpt *r = &w->state.rcpts[i];
         bool goes = envelope_is_open(r) && (of == NULL || of[i].kind == EXPAND_NONE);
-        if ((goes || r->state == ENVELOPE_DELIVERED) && !add_key(w, key_of(w, &r->rcpt, &text), &is_new))
+        if (!goes && r->state != ENVELOPE_DELIVERED)
+            continue;
+        if (!add_key(w, key_of(w, &r->rcpt, &text), &is_new))
             return false;
+        if (!is_new && goes && of != NULL) {
+            set_outcome(w, i, ENVELOPE_EXPANDED, ESC(2, 1, 5), STR("named twice"));
+            w->marks[i] |= MARK_QUIET;
+            ++*out_n_doubles;
+        }
     }
     w->expand->is_seeded = true;
     return true;
@@ -154,16 +172,6 @@ static bool push(struct work *w, const struct target *t)
     return true;
 }
 
-static void set_outcome(struct work *w, uint32_t i, enum envelope_rcpt_state state, struct esc esc,
-                        struct str text)
-{
-    struct envelope_rcpt *r = &w->state.rcpts[i];
-    int64_t wall_ms = world_wall_ms(w->q->world);
-    *r = (struct envelope_rcpt){
-        .rcpt = r->rcpt, .state = state, .esc = esc, .at_ms = wall_ms < 0 ? 0 : wall_ms, .text = text};
-    w->marks[i] |= MARK_TRIED | MARK_NEW;
-}
-
 static bool set_expanded(struct work *w, uint32_t i, size_t n, const char *what, bool is_quiet)
 {
     char mem[80];
@@ -182,12 +190,34 @@ static bool set_expanded(struct work *w, uint32_t i, size_t n, const char *what,
 
 /* ---- aliases ---- */
 
-bool expand_is_wanted(struct queue *q, struct str rcpts)
+/* Might two recipients be the same? By hash: a wrong yes costs a look at their keys. */
+static bool has_doubles(struct queue *q, struct str rcpts)
+{
+    enum { SLOTS = 2048 };
+    _Static_assert(SLOTS >= 2 * SMTP_RCPT_MAX, "half of them stay free");
+    uint64_t slots[SLOTS] = {0};
+    struct reader r = reader_of(rcpts);
+    struct rcpt one;
+    while (rcpt_next(&r, &one)) {
+        uint64_t hash = str_ihash(one.address, q->seed) | 1;
+        size_t i = (size_t)(hash >> 1) % SLOTS;
+        while (slots[i] != 0 && slots[i] != hash)
+            i = (i + 1) % SLOTS;
+        if (slots[i] == hash)
+            return true;
+        slots[i] = hash;
+    }
+    return false;
+}
+
+bool expand_is_wanted(struct queue *q, struct str rcpts, uint32_t n_rcpts)
 {
     struct arena a;
     struct reader r = reader_of(rcpts);
     struct rcpt one;
     bool is_wanted = false;
+    if (n_rcpts > 1 && has_doubles(q, rcpts))
+        return true;
     arena_init(&a, &q->pool, EXPAND_NONE_MEMORY);
     while (!is_wanted && rcpt_next(&r, &one)) {
         struct expansion x;
@@ -257,8 +287,14 @@ static bool expand_all(struct work *w, uint32_t *out_n_done, uint32_t *out_n_lef
         *out_n_done += of[i].kind != EXPAND_NONE;
         n_aliases += of[i].kind == EXPAND_ALIAS;
     }
-    if (n_aliases > 0 && (get_expand(w) == NULL || !seed(w, of)))
+    uint32_t n_doubles = 0;
+    if ((n_aliases > 0 || n > 1) && get_expand(w) == NULL)
         return false;
+    /* Once: what is left for a later unit of this attempt is in the keys by then. */
+    if ((n_aliases > 0 || n > 1) && !w->expand->is_seeded && !seed(w, of, &n_doubles))
+        return false;
+    *out_n_done += n_doubles;
+    *out_n_left -= n_doubles;
     for (uint32_t i = 0; i < n; i++) {
         if (!work_is_due(w, i) || of[i].kind == EXPAND_NONE)
             continue;
@@ -318,7 +354,7 @@ static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t
     buf_init_fixed(&text, mem[0], sizeof mem[0]);
     buf_init_fixed(&own_text, mem[1], sizeof mem[1]);
     struct str own = key_of(w, from, &own_text);
-    if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL)))
+    if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL, NULL)))
         return false;
     while (rcpt_next(&r, &one)) {
         struct target t = {.rcpt = {.address = one.address}, .sender = w->envelope.sender};

@@ -108,7 +108,7 @@ void queue_admit(struct queue *q, struct fresh *f)
         cache_add(q, f);
         return;
     }
-    if (expand_is_wanted(q, env.rcpts)) {
+    if (expand_is_wanted(q, env.rcpts, env.n_rcpts)) {
         cache_add(q, f);
         work_start(q, e);
         return;

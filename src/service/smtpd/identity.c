@@ -46,6 +46,7 @@ static struct smtp_server_conf offer(const struct config *c, const struct listen
         .hold_max_s = is_ours ? c->future_release_s : 0,
         .xclient = (who & OFFER_XCLIENT) != 0,
         .expn = is_ours && c->expn,
+        .etrn = (who & OFFER_ETRN) != 0,
         .normalize_bare = is_ours && l->normalize,
         .greets_late = !is_ours && l->greet_delay_s > 0,
     };
@@ -197,4 +198,19 @@ void identity_on_expn(struct session *s, const struct smtp_event *ev)
     smtp_server_answer(&s->server, ev->question, id, id == R_EXPN ? buf_str(&lines) : STR_NIL);
     buf_fini(&lines);
     arena_reset(&a);
+}
+
+/* ---- ETRN ---------------- */
+
+void identity_on_etrn(struct session *s, const struct smtp_event *ev)
+{
+    struct str domain = ev->text;
+    /* RFC 1985 5.2: "#" names a queue, of which there is one kind only here */
+    bool is_queue = str_starts(domain, STR("#"));
+    if (str_starts(domain, STR("@")))
+        domain = str_skip(domain, 1);
+    if (is_queue || !domain_is_valid(domain, false))
+        smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
+    else
+        ask_etrn(s, ev, ev->text);
 }

@@ -84,6 +84,15 @@ static void tell(struct session *s, enum event_kind kind, uint64_t id, struct st
 
 /* ---- answers ---------------- */
 
+void session_rcpt_reply(struct session *s, uint32_t question, enum smtp_reply_id id, struct str rcpt)
+{
+    if (id != R_RCPT_OK) {
+        s->d->count.refused_rcpt++;
+        tell(s, EVENT_REFUSED, 0, rcpt, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+    }
+    smtp_server_answer_rcpt(&s->server, question, id, rcpt, 0);
+}
+
 static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
     enum smtp_reply_id id = R_RCPT_OK;
@@ -91,8 +100,10 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
     switch (policy_rcpt(p, s->is_ours, ev->rcpt)) {
     case RCPT_LOCAL:
     case RCPT_RELAY:
-    case RCPT_CALLOUT:
         break;
+    case RCPT_CALLOUT:
+        ask_callout(s, ev);
+        return;
     case RCPT_RELAY_DENIED:
         id = R_RELAY_DENIED;
         break;
@@ -103,12 +114,7 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
         id = R_BAD_MAILBOX;
         break;
     }
-    if (id != R_RCPT_OK) {
-        s->d->count.refused_rcpt++;
-        tell(s, EVENT_REFUSED, 0, ev->rcpt->text, str_from_c(smtp_reply_row(id)->text),
-             smtp_reply_row(id)->code);
-    }
-    smtp_server_answer_rcpt(&s->server, ev->question, id, ev->rcpt->text, 0);
+    session_rcpt_reply(s, ev->question, id, ev->rcpt->text);
 }
 
 static void answer_data(struct session *s, uint32_t question)
@@ -239,8 +245,8 @@ static void on_event(struct session *s, const struct smtp_event *ev)
     case SMTP_EV_XCLIENT:
         identity_on_xclient(s, ev);
         break;
-    case SMTP_EV_ETRN: /* not offered by identity.c yet */
-        smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
+    case SMTP_EV_ETRN:
+        identity_on_etrn(s, ev);
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
@@ -263,7 +269,8 @@ static void want(struct session *s, unsigned mask)
 static bool may_feed(const struct session *s)
 {
     return !s->is_closing && !s->waits_proxy && s->question == 0 && s->data_question == 0 &&
-           (s->put == NULL || !put_is_full(s->put)) && smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
+           s->asked_question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
+           smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
 }
 
 static void take_events(struct session *s)
@@ -465,7 +472,9 @@ static const struct conn_user conn_user = {on_ready};
 static void answer_for_queue(struct session *s)
 {
     s->d->count.trouble++;
-    if (s->question != 0) {
+    if (s->asked_question != 0) {
+        ask_give_up(s);
+    } else if (s->question != 0) {
         drop_put(s);
         session_message_reply(s, R_STORE_DOWN, STR_NIL);
     } else {
@@ -492,7 +501,7 @@ static void on_timer(struct timer *t)
         greet_late(s);
         return;
     }
-    bool is_asking = s->question != 0 || s->data_question != 0;
+    bool is_asking = s->question != 0 || s->data_question != 0 || s->asked_question != 0;
     if (is_asking && now >= s->asked_ms + SMTPD_ANSWER_MS)
         answer_for_queue(s);
     else if (!is_asking && now >= smtp_server_deadline(&s->server))
@@ -582,6 +591,7 @@ static bool pump_proxy(struct session *s)
 {
     char octets[PROXY_V2_MAX];
     size_t n;
+    want(s, CONN_READABLE);
     enum err e = conn_read(s->conn, octets, sizeof octets, &n);
     if (e == ERR_AGAIN)
         return false;
@@ -661,6 +671,7 @@ void session_del(struct session *s)
     struct smtpd *d = s->d;
     must(!s->in_pump);
     drop_put(s);
+    ask_forget(s);
     world_timer_cancel(d->world, &s->timer);
     smtp_server_fini(&s->server);
     d->n_lingering -= s->is_lingering;

@@ -74,25 +74,36 @@ static void on_grant(struct smtpd *d, const struct ipc_id_grant *m)
     session_ids_came(d);
 }
 
+static void queue_lost(struct smtpd *d)
+{
+    d->queue = NULL;
+    put_on_queue_lost(d);
+    ask_on_queue_lost(d);
+}
+
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
 {
     struct smtpd *d = arg;
     UNUSED(given);
     struct ipc_put_done done;
     struct ipc_id_grant grant;
+    struct ipc_callout_answer callout;
+    struct ipc_etrn_answer etrn;
     if (!role_message_allowed(d->env, ROLE_QUEUE, c, type)) {
-        d->queue = NULL;
-        put_on_queue_lost(d);
+        queue_lost(d);
         return;
     }
     if (type == IPC_PUT_DONE && ipc_decode_put_done(payload, &done)) {
         put_on_done(d, &done);
     } else if (type == IPC_ID_GRANT && ipc_decode_id_grant(payload, &grant)) {
         on_grant(d, &grant);
+    } else if (type == IPC_CALLOUT_ANSWER && ipc_decode_callout_answer(payload, &callout)) {
+        ask_on_callout(d, &callout);
+    } else if (type == IPC_ETRN_ANSWER && ipc_decode_etrn_answer(payload, &etrn)) {
+        ask_on_etrn(d, &etrn);
     } else {
         role_message_malformed(d->env, ROLE_QUEUE, c, type);
-        d->queue = NULL;
-        put_on_queue_lost(d);
+        queue_lost(d);
     }
 }
 
@@ -112,7 +123,7 @@ static void on_closed(void *arg, struct channel *c)
     struct smtpd *d = arg;
     d->queue = NULL;
     role_peer_closed(d->env, c);
-    put_on_queue_lost(d);
+    queue_lost(d);
 }
 
 static const struct channel_user queue_user = {on_message, on_room, on_closed};
@@ -208,7 +219,7 @@ static void *create(struct role_env *env)
         list_init(&d->clients[i]);
     world_random(d->world, &d->hash_seed, sizeof d->hash_seed);
     d->conf = conf_new(d, env->config);
-    must(d->conf != NULL && idmap_init(&d->puts));
+    must(d->conf != NULL && idmap_init(&d->puts) && idmap_init(&d->asks));
     uint64_t chunks = env->config->memory_max / SMTPD_ARENA_CHUNK;
     chunk_pool_init(&d->pool, SMTPD_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
     d->drain_timer.fire = on_drain_timer;
@@ -265,6 +276,7 @@ static void del(void *self)
     while (!list_is_empty(&d->sessions))
         session_del(list_entry(d->sessions.next, struct session, link));
     put_fini_all(d);
+    idmap_fini(&d->asks);
     world_timer_cancel(d->world, &d->drain_timer);
     world_timer_cancel(d->world, &d->count_timer);
     world_timer_cancel(d->world, &d->room_timer);

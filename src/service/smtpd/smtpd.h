@@ -108,6 +108,7 @@ struct smtpd {
     struct list sessions;
     uint32_t n_sessions, n_lingering;
     struct idmap puts; /* by token, those that wait for put_done */
+    struct idmap asks; /* by token, sessions that wait for another word of the queue */
     struct list spare, waiting_room;
     size_t n_spare;
     uint64_t next_token;
@@ -143,7 +144,10 @@ struct session {
     uint32_t question;       /* of SMTP_EV_MESSAGE while waiting */
     int64_t message_wall_ms; /* when it came to its end: before anything the queue tells of it */
     uint32_t data_question;  /* of SMTP_EV_DATA while ids are on their way */
-    struct buf in;           /* an incomplete line, or what came while a question was open */
+    uint32_t asked_question; /* of SMTP_EV_RCPT or SMTP_EV_ETRN while the queue is asked */
+    bool asks_etrn;
+    struct idmap_node by_ask;
+    struct buf in; /* an incomplete line, or what came while a question was open */
     struct timer timer;
     uint64_t asked_ms; /* since when question or data_question waits */
     size_t n_lingered; /* octets read since all was said */
@@ -165,6 +169,8 @@ void session_message_done(struct session *s, enum err err, uint64_t id);
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg);
 /* Output room or pipe room came back, or an answer was given: go on. */
 void session_pump(struct session *s);
+/* Answers SMTP_EV_RCPT; a refusal is told to the journal. */
+void session_rcpt_reply(struct session *s, uint32_t question, enum smtp_reply_id id, struct str rcpt);
 /* The client is another from here on: sessions are counted by address. false: no memory. */
 MUST_USE bool session_move_client(struct session *s);
 /* Queue ids were granted, or the queue was lost: whoever waited for them goes on. */
@@ -184,7 +190,19 @@ bool identity_may_proxy(const struct session *s);
 /* Takes the PROXY header from the octets kept; on PROXY_OK they are consumed and the client is known. */
 enum proxy_status identity_take_proxy(struct session *s);
 void identity_on_xclient(struct session *s, const struct smtp_event *ev);
+void identity_on_etrn(struct session *s, const struct smtp_event *ev);
 void identity_on_expn(struct session *s, const struct smtp_event *ev);
+
+/* ask.c: what the queue is asked beside messages */
+/* May the recipient be asked of the host that takes its mail? Answers ev now or later. */
+void ask_callout(struct session *s, const struct smtp_event *ev);
+void ask_etrn(struct session *s, const struct smtp_event *ev, struct str domain);
+void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m);
+void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m);
+/* The answer did not come, or the queue is gone: the open question gets a 4xx. */
+void ask_give_up(struct session *s);
+void ask_forget(struct session *s); /* the session ends */
+void ask_on_queue_lost(struct smtpd *d);
 
 /* put.c */
 /* NULL: no memory, no queue: *out_reply says which 4xx; R_NONE: ids are on their way. */
