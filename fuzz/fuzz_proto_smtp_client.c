@@ -16,10 +16,11 @@ enum { N_RCPTS = 3, N_ACTIONS = 8, PIECE_SHIFT = 3 };
 struct owner {
     struct smtp_client *c;
     uint64_t now_ms;
-    struct str rcpts[N_RCPTS];
+    struct rcpt rcpts[N_RCPTS];
     uint32_t n_rcpts;
     unsigned n_open; /* jobs given and not yet done */
-    bool wants_body, is_dead;
+    struct mail_params params;
+    bool wants_body, wants_conversion, is_dead;
 };
 
 static void check_results(const struct owner *o)
@@ -47,8 +48,13 @@ static void take_events(struct owner *o)
             must(o->n_open == 1);
             o->wants_body = true;
             break;
+        case SMTP_CLIENT_WANT_CONVERSION:
+            must(o->n_open == 1 && smtp_client_need(o->c) != 0);
+            o->wants_conversion = true;
+            break;
         case SMTP_CLIENT_JOB_DONE:
             must(o->n_open == 1);
+            o->wants_conversion = false;
             o->n_open = 0;
             o->wants_body = false;
             check_results(o);
@@ -62,6 +68,11 @@ static void take_events(struct owner *o)
     smtp_client_invariants(o->c);
 }
 
+static bool to_ascii(struct str domain, struct buf *out)
+{
+    return domain.n % 2 == 0 && buf_puts(out, "xn--tda.example");
+}
+
 static void give_job(struct owner *o, unsigned choice)
 {
     struct smtp_client_job job = {
@@ -71,6 +82,11 @@ static void give_job(struct owner *o, unsigned choice)
     o->n_rcpts = 1 + choice % N_RCPTS;
     job.n_rcpts = o->n_rcpts;
     job.needs_utf8 = choice == 7;
+    job.params = &o->params;
+    job.may_convert = (choice & 2) != 0;
+    job.is_binary = (choice & 4) != 0;
+    job.is_callout = (choice & 24) == 24;
+    job.to_ascii = to_ascii;
     o->n_open = 1;
     smtp_client_job(o->c, &job, o->now_ms);
 }
@@ -95,6 +111,14 @@ static void feed_some(struct owner *o, struct str in)
 
 static void body_some(struct owner *o, unsigned choice)
 {
+    if (o->wants_conversion) {
+        o->wants_conversion = false;
+        if (choice < 20)
+            smtp_client_convert(o->c, choice * 2000, o->now_ms);
+        else
+            smtp_client_no_convert(o->c, ESC(choice < 26 ? 4 : 5, 6, 3), STR("no"), o->now_ms);
+        return;
+    }
     if (!o->wants_body)
         return;
     if (choice < 20) {
@@ -156,7 +180,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned kind = (unsigned char)in.p[0];
     struct smtp_client_conf conf = {STR("me.example"), (kind & 1) != 0, (kind & 2) != 0, (kind & 8) != 0};
     struct owner o = {.now_ms = 1,
-                      .rcpts = {STR("r1@y.example"), STR("r2@y.example"), STR("\"r 3\"@y.example")}};
+                      .params = {.ret = DSN_RET_FULL,
+                                 .envid = STR("a+b"),
+                                 .by_mode = (kind & 16) != 0 ? BY_NOTIFY : BY_NONE,
+                                 .has_priority = true},
+                      .rcpts = {{.address = STR("r1@y.example"), .notify = NOTIFY_ALL & ~NOTIFY_NEVER},
+                                {.address = STR("r2@\xc3\xbc.example"), .orcpt = STR("utf-8;\xc3\xbc+=\\")},
+                                {.address = STR("\"r 3\"@y.example"), .orcpt = STR("rfc822;a+b")}}};
     chunk_pool_init(&pool, 1024, (kind & 4) != 0 ? 2 : 1000); /* also with hardly any memory */
     o.c = smtp_client_new(&conf, &pool, o.now_ms);
     if (o.c == NULL)

@@ -32,7 +32,7 @@ enum { SEND_RCPTS_MAX = 100, SEND_CHUNK = 4096 };
 
 struct send {
     const char *server, *from, *subject;
-    struct str rcpts[SEND_RCPTS_MAX];
+    struct rcpt rcpts[SEND_RCPTS_MAX];
     uint32_t n_rcpts;
     struct buf message;
     bool json;
@@ -93,7 +93,7 @@ static bool make_message(struct send *s, const char *text)
         date_format_rfc5322((int64_t)time(NULL), &s->message);
         buf_printf(&s->message, "\r\nFrom: <%s>\r\nTo: ", s->from);
         for (uint32_t i = 0; i < s->n_rcpts; i++)
-            buf_printf(&s->message, "%s<%.*s>", i > 0 ? ",\r\n " : "", STR_FMT(s->rcpts[i]));
+            buf_printf(&s->message, "%s<%.*s>", i > 0 ? ",\r\n " : "", STR_FMT(s->rcpts[i].address));
         buf_printf(&s->message, "\r\nSubject: %s\r\nMessage-ID: <%016llx%016llx@localhost>\r\n\r\n",
                    s->subject == NULL ? "" : s->subject, (unsigned long long)id[0],
                    (unsigned long long)id[1]);
@@ -165,7 +165,7 @@ static void on_results(struct send *s)
     const struct smtp_client_result *r = smtp_client_results(s->client);
     s->status = EXIT_OK;
     for (uint32_t i = 0; i < s->n_rcpts; i++) {
-        print_result(s, s->rcpts[i], &r[i]);
+        print_result(s, s->rcpts[i].address, &r[i]);
         if (r[i].outcome == SMTP_OUTCOME_PERMANENT)
             s->status = EXIT_UNAVAILABLE;
         else if (r[i].outcome == SMTP_OUTCOME_TEMPORARY && s->status == EXIT_OK)
@@ -198,7 +198,7 @@ static void take_events(struct send *s)
         case SMTP_CLIENT_READY:
             job.needs_utf8 = !str_is_ascii(job.from);
             for (uint32_t i = 0; i < s->n_rcpts; i++)
-                job.needs_utf8 = job.needs_utf8 || !str_is_ascii(s->rcpts[i]);
+                job.needs_utf8 = job.needs_utf8 || !str_is_ascii(s->rcpts[i].address);
             smtp_client_job(s->client, &job, now_ms());
             break;
         case SMTP_CLIENT_WANT_BODY:
@@ -210,6 +210,8 @@ static void take_events(struct send *s)
             if (smtp_client_is_ready(s->client))
                 smtp_client_quit(s->client, now_ms());
             break;
+        case SMTP_CLIENT_WANT_CONVERSION: /* only of jobs that may_convert */
+            must_not_reach();
         case SMTP_CLIENT_DEAD:
             on_dead(s);
             break;
@@ -301,7 +303,7 @@ static bool parse(struct send *s, int argc, char **argv)
         else if (c == 'u' && !str_has_ctl(str_from_c(optarg)))
             s->subject = optarg;
         else if (c == 't' && s->n_rcpts < SEND_RCPTS_MAX && is_good_address(optarg, false))
-            s->rcpts[s->n_rcpts++] = str_from_c(optarg);
+            s->rcpts[s->n_rcpts++].address = str_from_c(optarg);
         else
             return false;
     }

@@ -25,6 +25,7 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
         G = SMTP_CLIENT_ST_GREETING,
         H = SMTP_CLIENT_ST_HELLO,
         R = SMTP_CLIENT_ST_READY,
+        C = SMTP_CLIENT_ST_CONVERT,
         E = SMTP_CLIENT_ST_ENVELOPE,
         B = SMTP_CLIENT_ST_BODY,
         N = SMTP_CLIENT_ST_END,
@@ -34,7 +35,8 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     static const bool allowed[D + 1][D + 1] = {
         [G] = {[H] = true, [Q] = true, [D] = true},
         [H] = {[R] = true, [Q] = true, [D] = true},
-        [R] = {[E] = true, [Q] = true, [D] = true},
+        [R] = {[C] = true, [E] = true, [Q] = true, [D] = true},
+        [C] = {[R] = true, [E] = true, [D] = true},
         [E] = {[R] = true, [B] = true, [N] = true, [D] = true},
         [B] = {[N] = true, [D] = true},
         [N] = {[R] = true, [D] = true},
@@ -133,6 +135,8 @@ enum smtp_client_stage smtp_client_stage_now(const struct smtp_client *c)
         s = smtp_plan_next(&c->plan);
     if (s != NULL)
         return smtp_step_stage((enum smtp_step_kind)s->kind);
+    if (c->state == SMTP_CLIENT_ST_CONVERT)
+        return SMTP_AT_MAIL;
     return c->state == SMTP_CLIENT_ST_BODY ? SMTP_AT_DATA : SMTP_AT_HELLO;
 }
 
@@ -150,8 +154,9 @@ static struct str phrase(struct smtp_client *c, struct str what)
     if (s != NULL)
         buf_printf(&b, " while waiting for the reply to %s", smtp_step_name((enum smtp_step_kind)s->kind));
     else
-        buf_puts(&b,
-                 c->state == SMTP_CLIENT_ST_BODY ? " while sending the message" : " between two messages");
+        buf_puts(&b, c->state == SMTP_CLIENT_ST_BODY      ? " while sending the message"
+                     : c->state == SMTP_CLIENT_ST_CONVERT ? " while the message was made ready"
+                                                          : " between two messages");
     if (c->state == SMTP_CLIENT_ST_END && c->n_accepted > 0)
         buf_puts(&b, "; the server may have taken the message all the same, then it comes twice");
     must(!b.failed);
@@ -209,8 +214,9 @@ size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
 
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out)
 {
-    static const enum smtp_client_event_kind order[] = {SMTP_CLIENT_READY, SMTP_CLIENT_WANT_BODY,
-                                                        SMTP_CLIENT_JOB_DONE, SMTP_CLIENT_DEAD};
+    static const enum smtp_client_event_kind order[] = {SMTP_CLIENT_READY, SMTP_CLIENT_WANT_CONVERSION,
+                                                        SMTP_CLIENT_WANT_BODY, SMTP_CLIENT_JOB_DONE,
+                                                        SMTP_CLIENT_DEAD};
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
         if ((c->events & 1u << order[i]) == 0)
             continue;
@@ -272,6 +278,16 @@ bool smtp_client_is_ready(const struct smtp_client *c)
     return c->state == SMTP_CLIENT_ST_READY && !c->is_early;
 }
 
+bool smtp_client_is_spent(const struct smtp_client *c)
+{
+    return c->mail_max > 0 && c->n_mails >= c->mail_max;
+}
+
+unsigned smtp_client_need(const struct smtp_client *c)
+{
+    return c->need;
+}
+
 uint32_t smtp_client_n_jobs(const struct smtp_client *c)
 {
     return c->n_jobs;
@@ -287,6 +303,17 @@ const struct smtp_client_result *smtp_client_failure(const struct smtp_client *c
     return &c->failure;
 }
 
+static void start_job(struct smtp_client *c)
+{
+    smtp_client_plan_job(c);
+    smtp_client_set_state(c, SMTP_CLIENT_ST_ENVELOPE);
+    if (c->is_early) /* it has begun to talk without being asked */
+        lose_connection(c, ESC(4, 5, 0),
+                        STR("the server replied before it was asked: the session is out of step"));
+    else
+        smtp_client_pump(c);
+}
+
 void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, uint64_t now_ms)
 {
     must((c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_DEAD) && !c->job_open);
@@ -294,7 +321,8 @@ void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, u
     c->now_ms = now_ms;
     c->job = *job;
     c->job_open = true;
-    c->mail_refused = false;
+    c->mail_refused = c->says_bdat = c->says_utf8 = false;
+    c->need = 0;
     c->n_accepted = c->n_settled = 0;
     c->events &= ~(1u << SMTP_CLIENT_READY);
     for (uint32_t i = 0; i < job->n_rcpts; i++)
@@ -309,13 +337,74 @@ void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, u
     }
     arena_reset(&c->arena);
     c->n_jobs++;
-    smtp_client_plan_job(c);
-    smtp_client_set_state(c, SMTP_CLIENT_ST_ENVELOPE);
-    if (c->is_early) /* it has begun to talk without being asked */
-        lose_connection(c, ESC(4, 5, 0),
-                        STR("the server replied before it was asked: the session is out of step"));
-    else
-        smtp_client_pump(c);
+    smtp_plan_reset(&c->plan);
+    smtp_client_check_job(c);
+    if (c->need != 0) {
+        smtp_client_set_state(c, SMTP_CLIENT_ST_CONVERT);
+        c->events |= 1u << SMTP_CLIENT_WANT_CONVERSION;
+    } else {
+        start_job(c);
+    }
+}
+
+void smtp_client_convert(struct smtp_client *c, uint64_t size, uint64_t now_ms)
+{
+    must(c->state == SMTP_CLIENT_ST_CONVERT || c->state == SMTP_CLIENT_ST_DEAD);
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return;
+    c->now_ms = now_ms;
+    c->events &= ~(1u << SMTP_CLIENT_WANT_CONVERSION);
+    c->job.size = size;
+    c->job.is_8bit = (c->job.is_8bit || c->job.is_binary) && (c->need & SMTP_NEED_7BIT) == 0;
+    c->job.is_binary = c->job.is_binary && (c->need & SMTP_NEED_LINES) == 0;
+    c->job.may_convert = false;
+    smtp_client_check_job(c); /* the new size may be over the limit */
+    must(c->need == 0);
+    start_job(c);
+}
+
+void smtp_client_no_convert(struct smtp_client *c, struct esc esc, struct str text, uint64_t now_ms)
+{
+    must(c->state == SMTP_CLIENT_ST_CONVERT || c->state == SMTP_CLIENT_ST_DEAD);
+    must(esc.class == 4 || esc.class == 5);
+    if (c->state == SMTP_CLIENT_ST_DEAD)
+        return;
+    c->now_ms = now_ms;
+    c->events &= ~(1u << SMTP_CLIENT_WANT_CONVERSION);
+    struct str kept;
+    if (!arena_str(&c->arena, text, &kept))
+        kept = STR("the message can't be converted to what the server takes");
+    struct smtp_client_result why = smtp_client_ours(
+        esc.class == 5 ? SMTP_OUTCOME_PERMANENT : SMTP_OUTCOME_TEMPORARY, SMTP_AT_MAIL, esc, kept);
+    smtp_client_settle(c, &why);
+    start_job(c); /* with nothing in it */
+}
+
+/* One chunk, if there is room for it and for the reply to it. */
+static size_t put_chunk(struct smtp_client *c, struct str piece)
+{
+    enum { HEAD_MAX = 32 };
+    size_t before = c->out.n, room = c->out.max - before;
+    bool pipelining = (c->offers & SMTP_OFFERS_PIPELINING) != 0 && !c->conf.no_pipelining;
+    if (smtp_plan_awaited(&c->plan) == NULL)
+        smtp_plan_reset(&c->plan);
+    else if (!pipelining || c->plan.n + 1 >= SMTP_PLAN_STEPS_MAX) /* the last one has its place */
+        return 0;
+    if (room < HEAD_MAX + SMTP_CLIENT_CHUNK_MIN)
+        return 0;
+    piece = str_slice(piece, 0, room - HEAD_MAX);
+    if (!buf_reserve(&c->out, HEAD_MAX + piece.n)) {
+        lose_connection(c, ESC(4, 3, 0), STR("no memory for the output"));
+        return 0;
+    }
+    buf_printf(&c->out, "BDAT %zu\r\n", piece.n);
+    buf_put(&c->out, piece);
+    must(!c->out.failed);
+    c->out_total += c->out.n - before;
+    smtp_plan_add(&c->plan, SMTP_STEP_BDAT, 0);
+    smtp_plan_sent(&c->plan, c->out_total);
+    c->progress_ms = c->now_ms;
+    return piece.n;
 }
 
 size_t smtp_client_body(struct smtp_client *c, struct str piece, uint64_t now_ms)
@@ -325,7 +414,9 @@ size_t smtp_client_body(struct smtp_client *c, struct str piece, uint64_t now_ms
         return 0;
     size_t before = c->out.n, room = c->out.max - before;
     if (before == 0)
-        start_window(c);                                   /* the server has taken all there was */
+        start_window(c); /* the server has taken all there was */
+    if (c->says_bdat)
+        return put_chunk(c, piece);
     size_t want = piece.n > room / 2 ? room : piece.n * 2; /* every octet might be a dot */
     if (!buf_reserve(&c->out, want)) {
         lose_connection(c, ESC(4, 3, 0), STR("no memory for the output"));
@@ -345,7 +436,7 @@ void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms)
     c->now_ms = now_ms;
     if (c->state == SMTP_CLIENT_ST_DEAD)
         return;
-    smtp_plan_add(&c->plan, SMTP_STEP_END, 0);
+    smtp_plan_add(&c->plan, c->says_bdat ? SMTP_STEP_LAST : SMTP_STEP_END, 0);
     smtp_client_set_state(c, SMTP_CLIENT_ST_END);
     smtp_client_pump(c);
 }
@@ -372,6 +463,7 @@ void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
         break;
     case SMTP_CLIENT_ST_GREETING:
     case SMTP_CLIENT_ST_HELLO:
+    case SMTP_CLIENT_ST_CONVERT:
     case SMTP_CLIENT_ST_ENVELOPE:
     case SMTP_CLIENT_ST_BODY:
     case SMTP_CLIENT_ST_END: /* a reply is due: QUIT would have to wait for it */
@@ -397,8 +489,9 @@ static uint64_t timeout_ms(const struct smtp_client *c)
 
 uint64_t smtp_client_deadline(const struct smtp_client *c)
 {
-    if (c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_DEAD)
-        return UINT64_MAX;
+    if (c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_CONVERT ||
+        c->state == SMTP_CLIENT_ST_DEAD)
+        return UINT64_MAX; /* the server owes nothing */
     uint64_t due_ms = c->progress_ms + timeout_ms(c);
     uint64_t window_due_ms = c->window_ms + SMTP_CLIENT_RATE_WINDOW_MS;
     return is_rated(c) && window_due_ms < due_ms ? window_due_ms : due_ms;
@@ -427,8 +520,8 @@ void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
 
 void smtp_client_invariants(const struct smtp_client *c)
 {
-    bool in_job = c->state == SMTP_CLIENT_ST_ENVELOPE || c->state == SMTP_CLIENT_ST_BODY ||
-                  c->state == SMTP_CLIENT_ST_END;
+    bool in_job = c->state == SMTP_CLIENT_ST_CONVERT || c->state == SMTP_CLIENT_ST_ENVELOPE ||
+                  c->state == SMTP_CLIENT_ST_BODY || c->state == SMTP_CLIENT_ST_END;
     uint32_t n_pending = 0;
     smtp_plan_invariants(&c->plan);
     must(c->job_open == in_job);
@@ -437,12 +530,13 @@ void smtp_client_invariants(const struct smtp_client *c)
     must(c->state != SMTP_CLIENT_ST_DEAD || c->out.n == 0);
     must((c->events & 1u << SMTP_CLIENT_READY) == 0 || c->state == SMTP_CLIENT_ST_READY);
     must((c->events & 1u << SMTP_CLIENT_WANT_BODY) == 0 || c->state == SMTP_CLIENT_ST_BODY);
+    must((c->events & 1u << SMTP_CLIENT_WANT_CONVERSION) == 0 || c->state == SMTP_CLIENT_ST_CONVERT);
     must((c->events & 1u << SMTP_CLIENT_DEAD) == 0 || c->state == SMTP_CLIENT_ST_DEAD);
     must(c->job.n_rcpts <= QUEUE_RCPTS_PER_ATTEMPT_MAX);
     for (uint32_t i = 0; i < c->job.n_rcpts; i++) {
         const struct smtp_client_result *r = &c->results[i];
-        must(r->outcome != SMTP_OUTCOME_OK ||
-             (r->esc.class == 2 && r->code / 100 == 2 && r->stage == SMTP_AT_END));
+        must(r->outcome != SMTP_OUTCOME_OK || (r->esc.class == 2 && r->code / 100 == 2 &&
+                                               r->stage == (c->job.is_callout ? SMTP_AT_RCPT : SMTP_AT_END)));
         must(r->outcome != SMTP_OUTCOME_TEMPORARY || r->esc.class == 4);
         must(r->outcome != SMTP_OUTCOME_PERMANENT || r->esc.class == 5);
         n_pending += r->outcome == SMTP_OUTCOME_PENDING;

@@ -7,14 +7,16 @@
  * Errors:   never fails: everything becomes an outcome per recipient.
  * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by
  *           wire/address when they came in and are checked again for CR, LF and NUL when written.
- * RFC:      5321, 1870, 2033, 2034, 2920, 6152, 6531.
+ * RFC:      5321, 1870, 2033, 2034, 2852, 2920, 3030, 3461, 6152, 6531, 6533, 6710, 8689, 9422.
  *
  * Use: init, feed() the greeting, next() until false, output()/sent(); SMTP_CLIENT_READY: job() or quit();
  * SMTP_CLIENT_WANT_BODY: body() as output drains, then body_end(); SMTP_CLIENT_JOB_DONE: results are final.
+ * SMTP_CLIENT_WANT_CONVERSION, for jobs that may_convert only: convert().
  */
 #pragma once
 #include "base/arena.h"
 #include "base/err.h"
+#include "wire/params.h"
 #include "wire/smtp_reply.h"
 
 enum smtp_client_stage { /* where something happened; stands in the log, the journal and the bounce */
@@ -35,15 +37,30 @@ struct smtp_client_conf {
     bool no_pipelining; /* for tests and odd peers */
     bool is_mx;         /* found by MX: who answers EHLO with our own name is ourselves: failure() is 5.4.6 */
 };
-struct smtp_client_job {     /* texts must live until SMTP_CLIENT_JOB_DONE */
-    struct str from;         /* without brackets; empty: null reverse-path */
-    const struct str *rcpts; /* without brackets */
+struct smtp_client_job {      /* texts must live until SMTP_CLIENT_JOB_DONE */
+    struct str from;          /* without brackets; empty: null reverse-path */
+    const struct rcpt *rcpts; /* address (without brackets), notify and orcpt count here */
     uint32_t n_rcpts;
-    uint64_t size; /* octets of the message; declared when the server offers SIZE */
-    bool is_8bit;  /* declared as BODY=8BITMIME when offered; otherwise sent as it is, as Exim and qmail do */
-    /* It came with SMTPUTF8: said again where that is offered. Where it is not, the addresses decide: one
-     * that is not ASCII fails with 5.6.7, the sender's for all recipients (RFC 6531 3.2). */
+    uint64_t size; /* octets of the message; declared when the server offers SIZE; 0: not known */
+    /* Declared as BODY=8BITMIME when offered. Otherwise the owner is asked for a conversion, or, if it may
+     * not be asked, the message is sent as it is, as Exim and qmail do. */
+    bool is_8bit;
+    /* Any octets and lines: by BDAT where CHUNKING and BINARYMIME are offered (RFC 3030), else as above. */
+    bool is_binary;
+    /* It came with SMTPUTF8: said again where that is offered. Where it is not, the header section must be
+     * ASCII (the owner is asked), and so must be the addresses: one whose local part is not fails with 5.6.7,
+     * the sender's for all recipients (RFC 6531 3.2); domains are sent as A-labels if to_ascii has them. */
     bool needs_utf8;
+    bool may_convert; /* SMTP_CLIENT_WANT_CONVERSION may come */
+    /* Only whether the recipients would be taken is asked: RSET after RCPT, no message. */
+    bool is_callout;
+    /* What MAIL said beside the sender; NULL: nothing. RET and ENVID go to servers that offer DSN, BY to
+     * those with DELIVERBY, MT-PRIORITY likewise. HOLDFOR and HOLDUNTIL are never passed on: the holding is
+     * ours. */
+    const struct mail_params *params;
+    int64_t wall_ms; /* wall clock now, for BY */
+    /* Appends a domain as A-labels; false when it has none. NULL: there is no such function. */
+    bool (*to_ascii)(struct str domain, struct buf *out);
 };
 enum smtp_outcome {
     SMTP_OUTCOME_PENDING = 0,
@@ -55,6 +72,7 @@ struct smtp_client_result { /* of one recipient */
     enum smtp_outcome outcome;
     enum smtp_client_stage stage;
     uint16_t code;  /* the server's, 0 when we decided */
+    bool took_dsn;  /* OK, and the server offers DSN: reports of success are its business (RFC 3461 5.2.2) */
     struct esc esc; /* the server's, or ours (X.4.2, X.5.0 ...) */
     /* the server's reply text (lines by '\n') or our phrase; valid until the next job() or del() */
     struct str text;
@@ -62,10 +80,17 @@ struct smtp_client_result { /* of one recipient */
 
 enum smtp_client_event_kind {
     SMTP_CLIENT_READY = 1, /* greeted: a job may be given */
-    SMTP_CLIENT_WANT_BODY, /* the server said 354: give the octets */
+    SMTP_CLIENT_WANT_BODY, /* the server said 354, or takes BDAT: give the octets */
     SMTP_CLIENT_JOB_DONE,  /* each recipient has a final result */
     SMTP_CLIENT_DEAD, /* close the connection: quit finished, refused (see failure()), broken or timed out. If
                          a job was under way SMTP_CLIENT_JOB_DONE came before */
+    SMTP_CLIENT_WANT_CONVERSION, /* the message is more than the server takes: see need(), then convert() */
+};
+enum smtp_client_need {                          /* what the message may not have on this server */
+                        SMTP_NEED_7BIT = 1 << 0, /* no octets over 0x7f (RFC 6152 3) */
+                        SMTP_NEED_LINES =
+                            1 << 1, /* no NUL, bare CR or LF, nor lines that are too long (RFC 3030 3) */
+                        SMTP_NEED_HEADER = 1 << 2, /* no header fields outside ASCII (RFC 6531 3.5) */
 };
 struct smtp_client;
 struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct chunk_pool *pool,
@@ -81,8 +106,19 @@ bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out);
 /* Only after SMTP_CLIENT_READY or after SMTP_CLIENT_JOB_DONE while is_ready(). */
 void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, uint64_t now_ms);
 bool smtp_client_is_ready(const struct smtp_client *c);
+/* It takes no further message on this connection (LIMITS MAILMAX, RFC 9422): quit, though it is ready. */
+bool smtp_client_is_spent(const struct smtp_client *c);
+/* Bits of enum smtp_client_need, after SMTP_CLIENT_WANT_CONVERSION. */
+unsigned smtp_client_need(const struct smtp_client *c);
+/* The answer to SMTP_CLIENT_WANT_CONVERSION, now or later: the message as it will be given has `size` octets
+ * (0: not known) and what need() says is met. If the session has died in between nothing happens. */
+void smtp_client_convert(struct smtp_client *c, uint64_t size, uint64_t now_ms);
+/* Or: it can't be had so. All recipients get this result; the connection stays. esc is of class 4 or 5; text
+ * need not live on. */
+void smtp_client_no_convert(struct smtp_client *c, struct esc esc, struct str text, uint64_t now_ms);
 uint32_t smtp_client_n_jobs(const struct smtp_client *c); /* jobs so far, for the reuse limit */
-/* Octets taken from piece (less than all when the output is full: come back after sent()). CRLF line ends. */
+/* Octets taken from piece (less than all when the output is full, or with BDAT when replies are due: come
+ * back after sent() and feed()). CRLF line ends. */
 size_t smtp_client_body(struct smtp_client *c, struct str piece, uint64_t now_ms);
 void smtp_client_body_end(struct smtp_client *c, uint64_t now_ms);
 /* The body can't be had to its end: the connection is given up so that the server drops what it has. */

@@ -12,13 +12,16 @@ enum {
     SMTP_CLIENT_OUTPUT_MAX = 64 * 1024,
     SMTP_CLIENT_TEXTS_MAX =
         256 * 1024, /* octets of reply texts a job: one for each recipient and some of ours */
+    SMTP_CLIENT_CHUNK_MIN = 4 * 1024, /* of BDAT: for less room, what is before it must go out first */
 };
 
-/* GREETING -> HELLO -> READY -> ENVELOPE -> BODY -> END -> READY ..., QUIT and DEAD from everywhere. */
+/* GREETING -> HELLO -> READY -> (CONVERT ->) ENVELOPE -> BODY -> END -> READY ..., QUIT and DEAD from
+ * everywhere. */
 enum smtp_client_state {
     SMTP_CLIENT_ST_GREETING = 0, /* the server speaks first */
     SMTP_CLIENT_ST_HELLO,        /* EHLO, HELO or LHLO is out */
     SMTP_CLIENT_ST_READY,        /* no job */
+    SMTP_CLIENT_ST_CONVERT,      /* a job, and the owner was asked for a conversion; nothing was sent */
     SMTP_CLIENT_ST_ENVELOPE,     /* MAIL to the reply to DATA */
     SMTP_CLIENT_ST_BODY,         /* 354 was said and the octets are wanted */
     SMTP_CLIENT_ST_END,          /* the final dot is in the output or out */
@@ -31,6 +34,12 @@ enum { /* what the server offers */
        SMTP_OFFERS_SIZE = 2,
        SMTP_OFFERS_8BITMIME = 4,
        SMTP_OFFERS_SMTPUTF8 = 8,
+       SMTP_OFFERS_DSN = 16,
+       SMTP_OFFERS_DELIVERBY = 32,
+       SMTP_OFFERS_MT_PRIORITY = 64,
+       SMTP_OFFERS_CHUNKING = 128,
+       SMTP_OFFERS_BINARYMIME = 256,
+       SMTP_OFFERS_LIMITS = 512,
 };
 
 struct smtp_client {
@@ -44,7 +53,9 @@ struct smtp_client {
     unsigned events; /* not yet taken: bit 1 << enum smtp_client_event_kind */
 
     unsigned offers;
-    uint64_t size_limit;  /* octets, 0: none said */
+    uint64_t size_limit;         /* octets, 0: none said */
+    uint64_t by_min;             /* seconds: the least that DELIVERBY takes with mode R, 0: none said */
+    uint64_t rcpt_max, mail_max; /* LIMITS (RFC 9422), 0: none said */
     uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
     bool is_ourselves;    /* that name is ours */
 
@@ -59,6 +70,9 @@ struct smtp_client {
     bool mail_refused; /* in this job */
     bool needs_rset;   /* the server has a sender of a job that came to nothing */
     bool says_utf8;    /* MAIL has SMTPUTF8 in this job */
+    bool says_bdat;    /* the message goes by BDAT, as BODY=BINARYMIME */
+    unsigned need;     /* enum smtp_client_need of this job */
+    uint32_t n_mails;  /* MAIL commands so far that were taken */
     uint32_t n_accepted;
     uint32_t n_settled; /* results before this one are final: where the next LMTP reply may belong */
     uint32_t n_jobs;
@@ -84,8 +98,10 @@ enum smtp_client_stage smtp_client_stage_now(const struct smtp_client *c);
 
 /* Sends as many steps as may go; ends the job when none is left. */
 void smtp_client_pump(struct smtp_client *c);
-/* Fills the plan for c->job; recipients that can't be served get their result. An empty plan: nothing is to
- * be sent. */
+/* Decides how c->job goes to this server: c->need, c->says_*. Recipients that can't be served get their
+ * result. */
+void smtp_client_check_job(struct smtp_client *c);
+/* Fills the plan for the recipients without a result. An empty plan: nothing is to be sent. */
 void smtp_client_plan_job(struct smtp_client *c);
 
 /* parser.reply is complete. */

@@ -1,11 +1,16 @@
 #include "proto/smtp_client_impl.h"
 
+#include "wire/address.h"
+
 enum {
-    COMMAND_MAX = 1024, /* MAIL with a path of SMTP_PATH_MAX and all parameters */
-    DOT_MAX = 5,        /* CRLF "." CRLF */
+    /* MAIL with a path of SMTP_PATH_MAX and all parameters; RCPT likewise: an ORCPT over ORCPT_MAX is not
+       sent */
+    COMMAND_MAX = 2048,
+    DOT_MAX = 14,    /* CRLF "." CRLF, or "BDAT 0 LAST" CRLF */
+    ORCPT_MAX = 500, /* RFC 3461 4.2, as written */
 };
 
-/* ---- the plan of a job ----------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 /* A mailbox that can stand between "<" and ">" without becoming another command or parameter. */
 static bool is_writable(struct str mailbox)
@@ -25,8 +30,87 @@ static bool is_writable(struct str mailbox)
     return !quoted;
 }
 
-/* What the server or the envelope makes impossible is decided before a word is sent. */
-static void check_job(struct smtp_client *c)
+/* Appends the mailbox in ASCII: its domain as A-labels; false when its local part is not ASCII, or the domain
+ * has no such form. RFC 6531 3.2 lets us: the same mailbox by another spelling. */
+static bool put_in_ascii(const struct smtp_client_job *job, struct str mailbox, struct buf *out)
+{
+    size_t at = mailbox.n;
+    while (at > 0 && mailbox.p[at - 1] != '@')
+        at--;
+    struct str local = str_slice(mailbox, 0, at), domain = str_skip(mailbox, at);
+    size_t before = out->n;
+    if (str_is_ascii(mailbox))
+        return buf_put(out, mailbox);
+    if (!str_is_ascii(local) || job->to_ascii == NULL || !buf_put(out, local) ||
+        !job->to_ascii(domain, out)) {
+        out->n = before;
+        return false;
+    }
+    return is_writable(str_of(out->p + before, out->n - before));
+}
+
+static bool has_ascii_form(const struct smtp_client_job *job, struct str mailbox)
+{
+    char mem[2 * SMTP_PATH_MAX];
+    struct buf b;
+    if (str_is_ascii(mailbox))
+        return true;
+    buf_init_fixed(&b, mem, sizeof mem);
+    return put_in_ascii(job, mailbox, &b);
+}
+
+static void put_address(const struct smtp_client *c, struct str mailbox, struct buf *b)
+{
+    if (c->says_utf8)
+        buf_put(b, mailbox);
+    else
+        must(put_in_ascii(&c->job, mailbox, b)); /* was tried before */
+}
+
+/* ---- what can be sent ------------------------------------------------------------------------ */
+
+/* What is left of the time in seconds, rounded down; it may be below zero. */
+static int64_t by_seconds(const struct smtp_client_job *job)
+{
+    const int64_t max = 999999999; /* RFC 2852 4: nine digits */
+    int64_t s = job->params->by_ms / 1000 - job->wall_ms / 1000;
+    return s > max ? max : s < -max ? -max : s;
+}
+
+/* RFC 2852 4.1.4: mail that is to come back if late goes to no server that could not know when it is late. */
+static void check_by(const struct smtp_client *c, struct smtp_client_result *no)
+{
+    const struct mail_params *p = c->job.params;
+    if (p == NULL || p->by_mode != BY_RETURN || c->job.is_callout)
+        return;
+    int64_t left = by_seconds(&c->job);
+    if (left <= 0) {
+        no->esc = ESC(5, 4, 7);
+        no->text = STR("the time that the sender gave for the delivery is over (BY)");
+    } else if ((c->offers & SMTP_OFFERS_DELIVERBY) == 0) {
+        no->esc = ESC(5, 3, 3);
+        no->text = STR("the sender wants the message back when it is late (BY), and the server does not "
+                       "offer DELIVERBY");
+    } else if ((uint64_t)left < c->by_min) {
+        no->esc = ESC(5, 3, 3);
+        no->text =
+            STR("the sender gave less time for the delivery (BY) than the server asks for (DELIVERBY)");
+    }
+}
+
+static bool is_requiretls(const struct smtp_client_job *job)
+{
+    return job->params != NULL && job->params->requiretls;
+}
+
+static bool has_binary(const struct smtp_client *c)
+{
+    const unsigned both = SMTP_OFFERS_CHUNKING | SMTP_OFFERS_BINARYMIME;
+    return (c->offers & both) == both;
+}
+
+/* What concerns all recipients; esc.class 0 when nothing does. */
+static struct smtp_client_result check_message(const struct smtp_client *c)
 {
     const struct smtp_client_job *job = &c->job;
     struct smtp_client_result no = {.outcome = SMTP_OUTCOME_PERMANENT, .stage = SMTP_AT_MAIL};
@@ -34,39 +118,98 @@ static void check_job(struct smtp_client *c)
     if (!is_writable(job->from)) {
         no.esc = ESC(5, 1, 7);
         no.text = STR("the sender's address can't be written in SMTP");
-    } else if (!has_utf8 && !str_is_ascii(job->from)) {
+    } else if (!has_utf8 && !has_ascii_form(job, job->from)) {
         no.esc = ESC(5, 6, 7);
         no.text = STR("the sender's address is not ASCII and the server does not offer SMTPUTF8");
     } else if (c->size_limit > 0 && job->size > c->size_limit) {
         no.esc = ESC(5, 3, 4);
         no.text = STR("the message is bigger than the server takes (SIZE)");
+    } else if (is_requiretls(job)) { /* RFC 8689 4.2.1: what is offered in the clear does not count */
+        no.esc = ESC(5, 7, 30);
+        no.text = STR("the sender requires TLS all the way (REQUIRETLS) and this connection has none");
+    } else if (job->is_binary && !job->may_convert && !job->is_callout && !has_binary(c)) { /* RFC 3030 3 */
+        no.esc = ESC(5, 6, 3);
+        no.text = STR("the message is binary and the server does not offer BINARYMIME");
+    } else {
+        check_by(c, &no);
     }
-    if (no.esc.class != 0) {
-        smtp_client_settle(c, &no);
-        return;
+    return no;
+}
+
+/* RFC 9422: more recipients than the server takes are left for another time, as after its own 452. */
+static void obey_rcpt_max(struct smtp_client *c)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; c->rcpt_max > 0 && i < c->job.n_rcpts; i++) {
+        if (c->results[i].outcome == SMTP_OUTCOME_PENDING && ++n > c->rcpt_max)
+            c->results[i] =
+                smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_RCPT, ESC(4, 5, 3),
+                                 STR("the server takes no more recipients in one message (LIMITS RCPTMAX)"));
     }
+}
+
+static void check_rcpts(struct smtp_client *c)
+{
+    const struct smtp_client_job *job = &c->job;
+    bool has_utf8 = (c->offers & SMTP_OFFERS_SMTPUTF8) != 0;
     c->says_utf8 = has_utf8 && (job->needs_utf8 || !str_is_ascii(job->from));
     for (uint32_t i = 0; i < job->n_rcpts; i++) {
-        if (job->rcpts[i].n == 0 || !is_writable(job->rcpts[i]))
+        struct str address = job->rcpts[i].address;
+        if (address.n == 0 || !is_writable(address))
             c->results[i] = smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_RCPT, ESC(5, 1, 3),
                                              STR("the recipient's address can't be written in SMTP"));
-        else if (!has_utf8 && !str_is_ascii(job->rcpts[i]))
+        else if (!has_utf8 && !has_ascii_form(job, address))
             c->results[i] = smtp_client_ours(
                 SMTP_OUTCOME_PERMANENT, SMTP_AT_RCPT, ESC(5, 6, 7),
                 STR("the recipient's address is not ASCII and the server does not offer SMTPUTF8"));
         else
-            c->says_utf8 = c->says_utf8 || !str_is_ascii(job->rcpts[i]);
+            c->says_utf8 = c->says_utf8 || (has_utf8 && !str_is_ascii(address));
     }
+    obey_rcpt_max(c);
+}
+
+static uint32_t count_pending(const struct smtp_client *c)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->job.n_rcpts; i++)
+        n += c->results[i].outcome == SMTP_OUTCOME_PENDING;
+    return n;
+}
+
+/* What the server takes of the message as it is. */
+static unsigned find_need(const struct smtp_client *c)
+{
+    const struct smtp_client_job *job = &c->job;
+    bool has_8bit = (c->offers & SMTP_OFFERS_8BITMIME) != 0;
+    unsigned need = 0;
+    if (!job->may_convert || job->is_callout || count_pending(c) == 0)
+        return 0;
+    if ((job->is_8bit || job->is_binary) && !has_8bit && !c->says_bdat)
+        need |= SMTP_NEED_7BIT;
+    if (job->is_binary && !c->says_bdat)
+        need |= SMTP_NEED_LINES;
+    if (job->needs_utf8 && (c->offers & SMTP_OFFERS_SMTPUTF8) == 0)
+        need |= SMTP_NEED_HEADER;
+    return need;
+}
+
+void smtp_client_check_job(struct smtp_client *c)
+{
+    struct smtp_client_result no = check_message(c);
+    if (no.esc.class != 0) {
+        smtp_client_settle(c, &no);
+        c->need = 0;
+        return;
+    }
+    check_rcpts(c);
+    c->says_bdat = c->job.is_binary && !c->job.is_callout && has_binary(c);
+    c->need = find_need(c);
 }
 
 void smtp_client_plan_job(struct smtp_client *c)
 {
-    uint32_t n = 0;
-    check_job(c);
     smtp_plan_reset(&c->plan);
-    for (uint32_t i = 0; i < c->job.n_rcpts; i++)
-        n += c->results[i].outcome == SMTP_OUTCOME_PENDING;
-    if (n == 0)
+    if (count_pending(c) == 0)
         return;
     if (c->needs_rset)
         smtp_plan_add(&c->plan, SMTP_STEP_RSET, 0);
@@ -74,22 +217,131 @@ void smtp_client_plan_job(struct smtp_client *c)
     for (uint32_t i = 0; i < c->job.n_rcpts; i++)
         if (c->results[i].outcome == SMTP_OUTCOME_PENDING)
             smtp_plan_add(&c->plan, SMTP_STEP_RCPT, i);
-    smtp_plan_add(&c->plan, SMTP_STEP_DATA, 0);
+    if (c->job.is_callout)
+        smtp_plan_add(&c->plan, SMTP_STEP_RSET, 0);
+    else if (!c->says_bdat)
+        smtp_plan_add(&c->plan, SMTP_STEP_DATA, 0);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
+/* RFC 3461 4.3, 4.4; RFC 2852 4; RFC 6710 3. */
+static void format_params(const struct smtp_client *c, struct buf *b)
+{
+    const struct mail_params *p = c->job.params;
+    if (p == NULL)
+        return;
+    if ((c->offers & SMTP_OFFERS_DSN) != 0 && p->ret != DSN_RET_NONE)
+        buf_puts(b, p->ret == DSN_RET_FULL ? " RET=FULL" : " RET=HDRS");
+    if ((c->offers & SMTP_OFFERS_DSN) != 0 && p->envid.n > 0) {
+        buf_puts(b, " ENVID=");
+        xtext_encode(p->envid, b);
+    }
+    if ((c->offers & SMTP_OFFERS_DELIVERBY) != 0 && p->by_mode != BY_NONE)
+        buf_printf(b, " BY=%lld;%c%s", (long long)by_seconds(&c->job), p->by_mode == BY_RETURN ? 'R' : 'N',
+                   p->by_trace ? "T" : "");
+    if ((c->offers & SMTP_OFFERS_MT_PRIORITY) != 0 && p->has_priority)
+        buf_printf(b, " MT-PRIORITY=%d", p->priority);
+}
+
 static void format_mail(const struct smtp_client *c, struct buf *b)
 {
     buf_puts(b, "MAIL FROM:<");
-    buf_put(b, c->job.from);
+    put_address(c, c->job.from, b);
     buf_putc(b, '>');
-    if ((c->offers & SMTP_OFFERS_SIZE) != 0 && c->job.size > 0)
-        buf_printf(b, " SIZE=%llu", (unsigned long long)c->job.size);
-    if ((c->offers & SMTP_OFFERS_8BITMIME) != 0 && c->job.is_8bit)
-        buf_puts(b, " BODY=8BITMIME");
+    if (!c->job.is_callout) {
+        if ((c->offers & SMTP_OFFERS_SIZE) != 0 && c->job.size > 0)
+            buf_printf(b, " SIZE=%llu", (unsigned long long)c->job.size);
+        if (c->says_bdat)
+            buf_puts(b, " BODY=BINARYMIME");
+        else if ((c->offers & SMTP_OFFERS_8BITMIME) != 0 && (c->job.is_8bit || c->job.is_binary))
+            buf_puts(b, " BODY=8BITMIME");
+    }
     if (c->says_utf8)
         buf_puts(b, " SMTPUTF8");
+    if (!c->job.is_callout)
+        format_params(c, b);
+}
+
+/* RFC 6533 3: utf-8-addr-xtext, ASCII whatever the address: "\x{E9}" for what is not. s is UTF-8 that was
+ * checked when it came; an octet that is none after all stands for itself. */
+static void put_utf8_xtext(struct str s, struct buf *out)
+{
+    for (size_t i = 0; i < s.n;) {
+        unsigned char ch = (unsigned char)s.p[i];
+        size_t n = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : ch >= 0xc0 ? 2 : 1;
+        uint32_t point = n == 1 ? ch : ch & (0x7fu >> n);
+        if (n > s.n - i) {
+            n = 1;
+            point = ch;
+        }
+        for (size_t k = 1; k < n; k++)
+            point = point << 6 | ((unsigned char)s.p[i + k] & 0x3fu);
+        if (point > 0x20 && point < 0x7f && point != '+' && point != '=' && point != '\\')
+            buf_putc(out, (char)point);
+        else
+            buf_printf(out, "\\x{%02X}", point);
+        i += n;
+    }
+}
+
+/* "type;address"; left out when it would be longer than a server has to take. */
+static void format_orcpt(const struct smtp_client *c, struct str orcpt, struct buf *b)
+{
+    char mem[8 * DSN_ORCPT_MAX];
+    struct buf value;
+    struct str address = orcpt;
+    struct str type = str_cut(&address, ';');
+    buf_init_fixed(&value, mem, sizeof mem);
+    buf_put(&value, type);
+    buf_putc(&value, ';');
+    if (!str_ieq(type, STR("utf-8")))
+        xtext_encode(address, &value);
+    else if (c->says_utf8) /* utf-8-addr-unitext; "\", "+" and "=" are escaped there too */
+        for (size_t i = 0; i < address.n; i++) {
+            if ((unsigned char)address.p[i] > 0x7f)
+                buf_putc(&value, address.p[i]);
+            else
+                put_utf8_xtext(str_of(address.p + i, 1), &value);
+        }
+    else
+        put_utf8_xtext(address, &value);
+    if (!value.failed && value.n <= ORCPT_MAX)
+        buf_printf(b, " ORCPT=%.*s", STR_FMT(buf_str(&value)));
+}
+
+/* RFC 3461 4.1: NEVER alone, or a list of the others. */
+static void format_notify(uint8_t notify, struct buf *b)
+{
+    static const struct {
+        uint8_t bit;
+        const char *word;
+    } words[] = {{NOTIFY_NEVER, "NEVER"},
+                 {NOTIFY_SUCCESS, "SUCCESS"},
+                 {NOTIFY_FAILURE, "FAILURE"},
+                 {NOTIFY_DELAY, "DELAY"}};
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if ((notify & words[i].bit) == 0)
+            continue;
+        buf_puts(b, any ? "," : " NOTIFY=");
+        buf_puts(b, words[i].word);
+        any = true;
+        if (words[i].bit == NOTIFY_NEVER)
+            break;
+    }
+}
+
+static void format_rcpt(const struct smtp_client *c, const struct rcpt *r, struct buf *b)
+{
+    buf_puts(b, "RCPT TO:<");
+    put_address(c, r->address, b);
+    buf_putc(b, '>');
+    if ((c->offers & SMTP_OFFERS_DSN) == 0 || c->job.is_callout)
+        return;
+    format_notify(r->notify, b);
+    if (r->orcpt.n > 0)
+        format_orcpt(c, r->orcpt, b);
 }
 
 static void format_hello(const struct smtp_client *c, const char *word, struct buf *b)
@@ -103,6 +355,7 @@ static void format_step(const struct smtp_client *c, const struct smtp_step *s, 
 {
     switch ((enum smtp_step_kind)s->kind) {
     case SMTP_STEP_GREETING:
+    case SMTP_STEP_BDAT:
     case SMTP_STEP_END: /* its octets depend on the message's last ones */
         must_not_reach();
     case SMTP_STEP_EHLO:
@@ -121,9 +374,10 @@ static void format_step(const struct smtp_client *c, const struct smtp_step *s, 
         format_mail(c, b);
         break;
     case SMTP_STEP_RCPT:
-        buf_puts(b, "RCPT TO:<");
-        buf_put(b, c->job.rcpts[s->rcpt]);
-        buf_putc(b, '>');
+        format_rcpt(c, &c->job.rcpts[s->rcpt], b);
+        break;
+    case SMTP_STEP_LAST:
+        buf_puts(b, "BDAT 0 LAST");
         break;
     case SMTP_STEP_DATA:
         buf_puts(b, "DATA");
@@ -140,6 +394,8 @@ static bool is_needed(const struct smtp_client *c, const struct smtp_step *s)
 {
     if (s->kind == SMTP_STEP_RCPT)
         return !c->mail_refused;
+    if (s->kind == SMTP_STEP_RSET) /* that of a callout: while MAIL's fate is open it may go along */
+        return c->needs_rset || (!c->mail_refused && smtp_plan_awaited(&c->plan) != NULL);
     if (s->kind == SMTP_STEP_DATA) /* while a recipient's fate is open it may go along */
         return !c->mail_refused && (c->n_accepted > 0 || smtp_plan_awaited(&c->plan) != NULL);
     return true;
@@ -185,6 +441,12 @@ void smtp_client_pump(struct smtp_client *c)
             break;
         smtp_plan_sent(&c->plan, c->out_total);
     }
-    if (c->state == SMTP_CLIENT_ST_ENVELOPE && smtp_plan_is_done(&c->plan))
+    if (c->state != SMTP_CLIENT_ST_ENVELOPE || !smtp_plan_is_done(&c->plan))
+        return;
+    if (c->says_bdat && c->n_accepted > 0) { /* no reply of its own opens a message by BDAT */
+        smtp_client_set_state(c, SMTP_CLIENT_ST_BODY);
+        c->events |= 1u << SMTP_CLIENT_WANT_BODY;
+    } else {
         smtp_client_finish_job(c);
+    }
 }

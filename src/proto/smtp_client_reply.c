@@ -2,6 +2,19 @@
 
 /* ---- what EHLO offers ------------------------------------------------------------------------ */
 
+/* RFC 9422 3: NAME=number, any number of them; those that we don't know are no business of ours. */
+static void take_limits(struct smtp_client *c, struct str list)
+{
+    while (list.n > 0) {
+        struct str value = str_cut(&list, ' ');
+        struct str name = str_cut(&value, '=');
+        if (str_ieq(name, STR("RCPTMAX")) && !str_to_u64(value, 999999, &c->rcpt_max))
+            c->rcpt_max = 0;
+        if (str_ieq(name, STR("MAILMAX")) && !str_to_u64(value, 999999, &c->mail_max))
+            c->mail_max = 0;
+    }
+}
+
 void smtp_client_hello_line(void *arg, struct str line)
 {
     static const struct {
@@ -12,6 +25,12 @@ void smtp_client_hello_line(void *arg, struct str line)
         {STR_INIT("SIZE"), SMTP_OFFERS_SIZE},
         {STR_INIT("8BITMIME"), SMTP_OFFERS_8BITMIME},
         {STR_INIT("SMTPUTF8"), SMTP_OFFERS_SMTPUTF8},
+        {STR_INIT("DSN"), SMTP_OFFERS_DSN},
+        {STR_INIT("DELIVERBY"), SMTP_OFFERS_DELIVERBY},
+        {STR_INIT("MT-PRIORITY"), SMTP_OFFERS_MT_PRIORITY},
+        {STR_INIT("CHUNKING"), SMTP_OFFERS_CHUNKING},
+        {STR_INIT("BINARYMIME"), SMTP_OFFERS_BINARYMIME},
+        {STR_INIT("LIMITS"), SMTP_OFFERS_LIMITS},
     };
     struct smtp_client *c = arg;
     line = str_trim(line);
@@ -26,6 +45,10 @@ void smtp_client_hello_line(void *arg, struct str line)
         c->offers |= words[i].offer;
         if (words[i].offer == SMTP_OFFERS_SIZE && !str_to_u64(str_trim(line), UINT64_MAX, &c->size_limit))
             c->size_limit = 0; /* RFC 1870 4: without a number, or with 0, there is no fixed limit */
+        if (words[i].offer == SMTP_OFFERS_DELIVERBY && !str_to_u64(str_trim(line), 999999999, &c->by_min))
+            c->by_min = 0; /* RFC 2852 2: no number, no least time */
+        if (words[i].offer == SMTP_OFFERS_LIMITS)
+            take_limits(c, line);
     }
 }
 
@@ -64,7 +87,8 @@ static struct smtp_client_result result_of(struct smtp_client *c, enum smtp_clie
     if (esc.class == 0 && stage == SMTP_AT_RCPT && r->code == 552)
         esc = ESC(0, 5, 3);
     esc.class = classes[outcome];
-    return (struct smtp_client_result){outcome, stage, r->code, esc, keep_text(c)};
+    bool took_dsn = outcome == SMTP_OUTCOME_OK && (c->offers & SMTP_OFFERS_DSN) != 0;
+    return (struct smtp_client_result){outcome, stage, r->code, took_dsn, esc, keep_text(c)};
 }
 
 /* A reply that is none to our command, such as 250 to DATA: nobody knows what the server will make of what
@@ -152,7 +176,7 @@ static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
         return;
     }
     c->offers = 0;
-    c->size_limit = 0;
+    c->size_limit = c->by_min = c->rcpt_max = c->mail_max = 0;
     if (kind == SMTP_STEP_EHLO && outcome == SMTP_OUTCOME_PERMANENT)
         smtp_plan_add(&c->plan, SMTP_STEP_HELO, 0); /* RFC 5321 3.2: an old server */
     else
@@ -181,6 +205,7 @@ static void on_mail(struct smtp_client *c)
     smtp_plan_received(&c->plan);
     if (outcome == SMTP_OUTCOME_OK) {
         c->needs_rset = true;
+        c->n_mails++;
         return;
     }
     struct smtp_client_result res = result_of(c, SMTP_AT_MAIL);
@@ -199,7 +224,7 @@ static void on_rcpt(struct smtp_client *c, uint32_t i)
     smtp_plan_received(&c->plan);
     if (c->mail_refused)
         return; /* it went along with MAIL: says nothing about the recipient */
-    if (outcome == SMTP_OUTCOME_OK)
+    if (outcome == SMTP_OUTCOME_OK && !c->job.is_callout)
         c->n_accepted++;
     else
         c->results[i] = result_of(c, SMTP_AT_RCPT);
@@ -232,6 +257,21 @@ static void on_data(struct smtp_client *c)
     struct smtp_client_result res = result_of(c, SMTP_AT_DATA);
     smtp_plan_received(&c->plan);
     smtp_client_settle(c, &res);
+}
+
+/* RFC 3030 2: a chunk that was refused takes the message with it. Chunks behind it may be on their way: the
+ * connection is not worth the waiting. */
+static void on_bdat(struct smtp_client *c)
+{
+    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_DATA);
+    if (outcome == SMTP_OUTCOME_PENDING) {
+        die_of_nonsense(c, "BDAT");
+    } else if (outcome == SMTP_OUTCOME_OK) {
+        smtp_plan_received(&c->plan);
+    } else {
+        struct smtp_client_result why = result_of(c, SMTP_AT_DATA);
+        smtp_client_die(c, &why);
+    }
 }
 
 /* RFC 2033 4.2: one reply for each recipient that was accepted, in order. */
@@ -315,6 +355,10 @@ void smtp_client_take_reply(struct smtp_client *c)
     case SMTP_STEP_DATA:
         on_data(c);
         break;
+    case SMTP_STEP_BDAT:
+        on_bdat(c);
+        break;
+    case SMTP_STEP_LAST:
     case SMTP_STEP_END:
         on_end(c);
         break;

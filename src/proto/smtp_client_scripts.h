@@ -11,10 +11,86 @@
  *   L ms     the deadline is that far (- for none)
  *   R i OUTCOME STAGE CODE ESC text           the result of recipient i; its text holds that
  *   F OUTCOME STAGE CODE ESC text             the same for failure
- *   + / -    is ready for a job, is not
+ *   + / -    is ready for a job, is not    M 0/1    takes no further message (LIMITS MAILMAX)
+ *   N n      the need is that              V n      converted to n octets     W text    can't be, 5.6.3
+ *   K i / k i    recipient i's result says that the server took the wish for reports, or not
  */
 #pragma once
-#include <stdbool.h>
+#include "proto/smtp_client.h"
+
+/* ---- the jobs ---------------- */
+
+static const struct rcpt r1[] = {{.address = STR_INIT("r1@y.example")}};
+static const struct rcpt three[] = {{.address = STR_INIT("r1@y.example")},
+                                    {.address = STR_INIT("r2@y.example")},
+                                    {.address = STR_INIT("r3@y.example")}};
+static const struct rcpt utf8[] = {{.address = STR_INIT("j\xc3\xbcrg@y.example")},
+                                   {.address = STR_INIT("r1@y.example")}};
+static const struct rcpt odd[] = {
+    {.address = STR_INIT("r1@y.example")},
+    {.address = STR_INIT("x@y\r\nRSET")},
+    {.address = {NULL, 0}},
+    {.address = STR_INIT("a b@y.example")},
+    {.address = STR_INIT("\"a \\\" > b\"@y.example")},
+    {.address = STR_INIT("r> SIZE=1 <x@y.example")},
+    {.address = STR_INIT("\"open@y.example")},
+    {.address = STR_INIT("nul\0@y.example")},
+};
+static const struct rcpt with_dsn[] = {
+    {.address = STR_INIT("r1@y.example"),
+     .notify = NOTIFY_SUCCESS | NOTIFY_DELAY,
+     .orcpt = STR_INIT("rfc822;r+1@z.example")},
+    {.address = STR_INIT("r2@y.example"),
+     .notify = NOTIFY_NEVER,
+     .orcpt = STR_INIT("utf-8;j\xc3\xbcr+g@z.example")},
+};
+static const struct rcpt abroad[] = {{.address = STR_INIT("r1@b\xc3\xbc.example")},
+                                     {.address = STR_INIT("\xc3\xbc@y.example")},
+                                     {.address = STR_INIT("r1@\xc3\xa4.example")}};
+static const struct mail_params with_envid = {.ret = DSN_RET_HDRS, .envid = STR_INIT("id+1")};
+static const struct mail_params by_notify = {.by_mode = BY_NOTIFY, .by_trace = true, .by_ms = 61000};
+static const struct mail_params by_return = {.by_mode = BY_RETURN, .by_ms = 121000};
+static const struct mail_params hurried = {.has_priority = true, .priority = -3, .hold_until_ms = 1};
+static const struct mail_params over_tls = {.requiretls = true};
+
+/* Knows one domain. */
+static bool to_ascii(struct str domain, struct buf *out)
+{
+    return str_eq(domain, STR("b\xc3\xbc.example")) && buf_puts(out, "xn--b-xka.example");
+}
+
+#define FROM_A .from = STR_INIT("a@x.example")
+static const struct smtp_client_job jobs[] = {
+    [0] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1},
+    [1] = {.from = STR_INIT("a@x.example"), .rcpts = three, .n_rcpts = 3},
+    [2] = {.rcpts = r1, .n_rcpts = 1, .size = 1234, .is_8bit = true},
+    [3] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 1, .needs_utf8 = true},
+    [4] = {.from = STR_INIT("a@x.example"), .rcpts = odd, .n_rcpts = ARRAY_LEN(odd)},
+    [5] = {.from = STR_INIT("a@x\n"), .rcpts = r1, .n_rcpts = 1},
+    [6] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .size = 5001},
+    [7] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 1},
+    [8] = {.from = STR_INIT("a@x.example"), .rcpts = odd + 1, .n_rcpts = 1},
+    [9] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 2},
+    [10] = {.from = STR_INIT("\xc3\xa4@x.example"), .rcpts = r1, .n_rcpts = 1},
+    [11] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .needs_utf8 = true},
+    [12] = {FROM_A, .rcpts = with_dsn, .n_rcpts = 2, .params = &with_envid},
+    [13] = {FROM_A, .rcpts = with_dsn, .n_rcpts = 2, .params = &with_envid, .needs_utf8 = true},
+    [14] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_notify, .wall_ms = 1000},
+    [15] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_notify, .wall_ms = 71000},
+    [16] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_return, .wall_ms = 1000},
+    [17] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_return, .wall_ms = 121000},
+    [18] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &hurried},
+    [19] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &over_tls},
+    [20] = {.rcpts = three, .n_rcpts = 3, .is_callout = true, .params = &with_envid, .is_8bit = true},
+    [21] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .size = 100, .is_8bit = true, .may_convert = true},
+    [22] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .size = 100, .is_binary = true, .may_convert = true},
+    [23] = {FROM_A, .rcpts = abroad, .n_rcpts = 3, .needs_utf8 = true, .may_convert = true,
+            .to_ascii = to_ascii},
+    [24] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .is_binary = true},
+    [25] = {FROM_A, .rcpts = three, .n_rcpts = 3, .is_binary = true, .may_convert = true},
+};
+
+/* ---- the conversations ---------------- */
 
 struct script {
     const char *name;
@@ -391,5 +467,120 @@ static const struct script scripts[] = {
      "the server may have taken the message all the same, then it comes twice\n"},
     {"QUIT not answered", false, false,
      PLAIN "Q\nC QUIT\nL 10000\nT 10000\nE DEAD\nF PENDING CONNECT 0 0.0.0 \n"},
+    /* what is passed on and what is not */
+    {"DSN", false, false,
+     HELLO("S 250-mx\nS 250-PIPELINING\nS 250 DSN\n")
+     "J 12\nC MAIL FROM:<a@x.example> RET=HDRS ENVID=id+2B1\n"
+     "C RCPT TO:<r1@y.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;r+2B1@z.example\n"
+     "C RCPT TO:<r2@y.example> NOTIFY=NEVER ORCPT=utf-8;j\\x5cx{FC}r\\x5cx{2B}g@z.example\nC DATA\n"
+     "S 250 ok\nS 250 ok\nS 550 no\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\n"
+     "R 0 OK END 250 2.0.0 ok\nK 0\nR 1 PERMANENT RCPT 550 5.0.0 no\nk 1\n"},
+    {"DSN with SMTPUTF8", false, false,
+     HELLO("S 250-mx\nS 250-PIPELINING\nS 250-SMTPUTF8\nS 250 DSN\n")
+     "J 13\nC MAIL FROM:<a@x.example> SMTPUTF8 RET=HDRS ENVID=id+2B1\n"
+     "C RCPT TO:<r1@y.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;r+2B1@z.example\n"
+     "C RCPT TO:<r2@y.example> NOTIFY=NEVER ORCPT=utf-8;j\xc3\xbcr\\x5cx{2B}g@z.example\nC DATA\n"
+     "S 250 ok\nS 550 no\nS 550 no\nS 503 no\nE JOB_DONE\n"},
+    {"no DSN", false, false,
+     PIPE "J 12\nC MAIL FROM:<a@x.example>\nC RCPT TO:<r1@y.example>\nC RCPT TO:<r2@y.example>\nC DATA\n"
+     "S 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\nk 0\nk 1\n"},
+    {"BY with N", false, false,
+     HELLO("S 250-mx\nS 250 DELIVERBY 3600\n")
+     "J 14\nC MAIL FROM:<a@x.example> BY=60;NT\nS 550 no\nE JOB_DONE\nJ 15\n"
+     "C MAIL FROM:<a@x.example> BY=-10;NT\nS 550 no\nE JOB_DONE\n"},
+    {"BY with N is no matter where it is not offered", false, false,
+     PLAIN "J 14\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\n"},
+    {"BY with R", false, false,
+     HELLO("S 250-mx\nS 250 DELIVERBY 120\n")
+     "J 16\nC MAIL FROM:<a@x.example> BY=120;R\nS 550 no\nE JOB_DONE\nJ 17\nE JOB_DONE\n"
+     "R 0 PERMANENT MAIL 0 5.4.7 is over\n+\n"},
+    {"BY with R to a server that takes longer", false, false,
+     HELLO("S 250-mx\nS 250 DELIVERBY 121\n") "J 16\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.3.3 less time\n+\n"},
+    {"BY with R where it is not offered", false, false,
+     PLAIN "J 16\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.3.3 does not offer DELIVERBY\n+\n"},
+    {"priority", false, false,
+     HELLO("S 250-mx\nS 250 MT-PRIORITY MIXER\n")
+     "J 18\nC MAIL FROM:<a@x.example> MT-PRIORITY=-3\nS 550 no\nE JOB_DONE\n"},
+    {"FUTURERELEASE is ours", false, false,
+     HELLO("S 250-mx\nS 250 FUTURERELEASE 1000 2030-01-01T00:00:00Z\n")
+     "J 18\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\n"},
+    {"REQUIRETLS", false, false,
+     HELLO("S 250-mx\nS 250 REQUIRETLS\n") "J 19\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.7.30 REQUIRETLS\n+\n"},
+    {"LIMITS", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS X=1 MAILMAX=2 rcptmax=2\n")
+     "M 0\nJ 1\nC MAIL FROM:<a@x.example>\nS 250 ok\nC RCPT TO:<r1@y.example>\nS 250 ok\n"
+     "C RCPT TO:<r2@y.example>\nS 250 ok\nC DATA\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\n"
+     "R 1 OK END 250 2.0.0 ok\nR 2 TEMPORARY RCPT 0 4.5.3 RCPTMAX\nM 0\n"
+     ONE "D\nC .\nS 250 ok\nE JOB_DONE\n+\nM 1\n"},
+    {"LIMITS that are none", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS RCPTMAX=0 MAILMAX=x =\n") ONE "D\nC .\nS 250 ok\nE JOB_DONE\nM 0\n"},
+
+    /* callout */
+    {"callout", false, false,
+     HELLO("S 250-mx\nS 250-DSN\nS 250-8BITMIME\nS 250 PIPELINING\n")
+     "J 20\nC MAIL FROM:<>\nC RCPT TO:<r1@y.example>\nC RCPT TO:<r2@y.example>\nC RCPT TO:<r3@y.example>\n"
+     "C RSET\nS 250 ok\nS 250 2.1.5 here\nS 550 5.1.1 no\nS 451 later\nS 250 ok\nE JOB_DONE\n+\n"
+     "R 0 OK RCPT 250 2.1.5 here\nR 1 PERMANENT RCPT 550 5.1.1 no\nR 2 TEMPORARY RCPT 451 4.0.0 later\n"
+     THREE_SENT "S 550 no\nS 503 x\nS 503 x\nS 503 x\nS 503 x\nE JOB_DONE\n"},
+    {"callout, the sender is refused", false, false,
+     PLAIN "J 20\nC MAIL FROM:<>\nS 550 5.7.1 no bounces\nE JOB_DONE\n+\nR 2 PERMANENT MAIL 550 5.7.1 no bounces\n"},
+    {"callout, lost before RSET", false, false,
+     PLAIN "J 20\nC MAIL FROM:<>\nS 250 ok\nC RCPT TO:<r1@y.example>\nS 250 ok\nC RCPT TO:<r2@y.example>\n"
+     "S 250 ok\nC RCPT TO:<r3@y.example>\nS 250 ok\nC RSET\nX\nE JOB_DONE\nE DEAD\nR 0 OK RCPT 250 2.0.0 ok\n"},
+
+    /* conversion */
+    {"8-bit to a server without 8BITMIME", false, false,
+     HELLO("S 250-mx\nS 250 SIZE 200\n")
+     "J 21\nE WANT_CONVERSION\n-\nN 1\nL -\nV 150\nC MAIL FROM:<a@x.example> SIZE=150\nS 550 no\nE JOB_DONE\n+\n"
+     "J 21\nE WANT_CONVERSION\nV 201\nE JOB_DONE\n+\nR 0 PERMANENT MAIL 0 5.3.4 SIZE\n"
+     "J 21\nE WANT_CONVERSION\nW it is signed\nE JOB_DONE\n+\nR 0 PERMANENT MAIL 0 5.6.3 it is signed\n"},
+    {"lost while it was converted", false, false,
+     PLAIN "J 21\nE WANT_CONVERSION\nX\nE JOB_DONE\nE DEAD\nR 0 TEMPORARY MAIL 0 4.4.2 made ready\nV 100\n"},
+    {"no conversion where none is needed", false, false,
+     PIPE "J 21\nC MAIL FROM:<a@x.example> SIZE=100 BODY=8BITMIME\nC RCPT TO:<r1@y.example>\nC DATA\n"
+     "S 250 ok\nS 550 no\nS 503 no\nE JOB_DONE\n"},
+    {"binary to a server with 8BITMIME", false, false,
+     PIPE "J 22\nE WANT_CONVERSION\nN 2\nV 120\nC MAIL FROM:<a@x.example> SIZE=120 BODY=8BITMIME\n"
+     "C RCPT TO:<r1@y.example>\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\nE WANT_BODY\nB x\nD\nC x\nC .\n"
+     "S 250 ok\nE JOB_DONE\nR 0 OK END 250 2.0.0 ok\n"},
+    {"binary to a server with CHUNKING only", false, false,
+     HELLO("S 250-mx\nS 250 CHUNKING\n") "J 22\nE WANT_CONVERSION\nN 3\nW no\nE JOB_DONE\nJ 24\nE JOB_DONE\n"
+     "R 0 PERMANENT MAIL 0 5.6.3 BINARYMIME\n"},
+    {"binary by BDAT", false, false,
+     HELLO("S 250-mx\nS 250-CHUNKING\nS 250-PIPELINING\nS 250 BINARYMIME\n")
+     "J 22\nC MAIL FROM:<a@x.example> BODY=BINARYMIME\nC RCPT TO:<r1@y.example>\nS 250 ok\nS 250 ok\nE WANT_BODY\n"
+     "B .\\n.\\r\\x00\nC BDAT 5\nc .\\n.\\r\\x00\nB .\nC BDAT 1\nc .\nD\nS 250 5 octets\nS 250 1 octet\n"
+     "C BDAT 0 LAST\nS 250 2.0.0 taken\nE JOB_DONE\n+\nR 0 OK END 250 2.0.0 taken\n"},
+    {"BDAT, all recipients refused", false, false,
+     HELLO("S 250-mx\nS 250-CHUNKING\nS 250-PIPELINING\nS 250 BINARYMIME\n")
+     "J 22\nC MAIL FROM:<a@x.example> BODY=BINARYMIME\nC RCPT TO:<r1@y.example>\nS 250 ok\nS 550 no\nE JOB_DONE\n+\n"
+     "R 0 PERMANENT RCPT 550 5.0.0 no\n"},
+    {"BDAT, a chunk is refused", false, false,
+     HELLO("S 250-mx\nS 250-CHUNKING\nS 250-PIPELINING\nS 250 BINARYMIME\n")
+     "J 22\nC MAIL FROM:<a@x.example> BODY=BINARYMIME\nC RCPT TO:<r1@y.example>\nS 250 ok\nS 250 ok\nE WANT_BODY\n"
+     "B x\nC BDAT 1\nc x\nS 552 5.3.4 too big\nE JOB_DONE\nE DEAD\nR 0 PERMANENT DATA 552 5.3.4 too big\n"},
+    {"BDAT by LMTP", true, false,
+     "S 220 mx LMTP\nC LHLO me.example\nS 250-mx\nS 250-CHUNKING\nS 250-PIPELINING\nS 250 BINARYMIME\nE READY\n"
+     "J 25\nC MAIL FROM:<a@x.example> BODY=BINARYMIME\nC RCPT TO:<r1@y.example>\nC RCPT TO:<r2@y.example>\n"
+     "C RCPT TO:<r3@y.example>\nS 250 ok\nS 250 ok\nS 550 no\nS 250 ok\nE WANT_BODY\nB x\nC BDAT 1\nc x\nD\n"
+     "S 250 ok\nC BDAT 0 LAST\nS 250 one\nS 452 4.2.2 full\nE JOB_DONE\n+\nR 0 OK END 250 2.0.0 one\n"
+     "R 1 PERMANENT RCPT 550 5.0.0 no\nR 2 TEMPORARY END 452 4.2.2 full\n"},
+    {"SMTPUTF8 mail to a server without it", false, false,
+     PIPE "J 23\nE WANT_CONVERSION\nN 4\nV 10\nC MAIL FROM:<a@x.example> SIZE=10\n"
+     "C RCPT TO:<r1@xn--b-xka.example>\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\n"
+     "E JOB_DONE\nR 0 OK END 250 2.0.0 ok\nR 1 PERMANENT RCPT 0 5.6.7 not ASCII\n"
+     "R 2 PERMANENT RCPT 0 5.6.7 not ASCII\n"},
+    {"SMTPUTF8 mail to a server with it keeps its domains", false, false,
+     HELLO("S 250-mx\nS 250 SMTPUTF8\n")
+     "J 23\nC MAIL FROM:<a@x.example> SMTPUTF8\nS 250 ok\nC RCPT TO:<r1@b\xc3\xbc.example>\nX\nE JOB_DONE\nE DEAD\n"},
+
+    /* LMTP answers for too few or too many */
+    {"LMTP, an answer too few", true, false,
+     LPIPE THREE_SENT "S 250 ok\nS 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 one\nS 550 two\n"
+     "X\nE JOB_DONE\nE DEAD\nR 0 OK END 250 2.0.0 one\nR 1 PERMANENT END 550 5.0.0 two\n"
+     "R 2 TEMPORARY END 0 4.4.2 closed\n"},
+    {"LMTP, an answer too many", true, false,
+     LPIPE "J 0\nC MAIL FROM:<a@x.example>\nC RCPT TO:<r1@y.example>\nC DATA\nS 250 ok\nS 250 ok\nS 354 go\n"
+     "E WANT_BODY\nD\nC .\nS 250 one\nS 550 two\nE JOB_DONE\nE DEAD\n-\nR 0 OK END 250 2.0.0 one\n"},
 };
 /* clang-format on */

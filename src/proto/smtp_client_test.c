@@ -18,39 +18,10 @@
 
 /* ---- the runner ------------------------------------------------------------------------------ */
 
-static const struct str r1[] = {STR_INIT("r1@y.example")};
-static const struct str three[] = {STR_INIT("r1@y.example"), STR_INIT("r2@y.example"),
-                                   STR_INIT("r3@y.example")};
-static const struct str utf8[] = {STR_INIT("j\xc3\xbcrg@y.example"), STR_INIT("r1@y.example")};
-static const struct str odd[] = {
-    STR_INIT("r1@y.example"),
-    STR_INIT("x@y\r\nRSET"),
-    {NULL, 0},
-    STR_INIT("a b@y.example"),
-    STR_INIT("\"a \\\" > b\"@y.example"),
-    STR_INIT("r> SIZE=1 <x@y.example"),
-    STR_INIT("\"open@y.example"),
-    STR_INIT("nul\0@y.example"),
-};
-static const struct smtp_client_job jobs[] = {
-    [0] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1},
-    [1] = {.from = STR_INIT("a@x.example"), .rcpts = three, .n_rcpts = 3},
-    [2] = {.rcpts = r1, .n_rcpts = 1, .size = 1234, .is_8bit = true},
-    [3] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 1, .needs_utf8 = true},
-    [4] = {.from = STR_INIT("a@x.example"), .rcpts = odd, .n_rcpts = ARRAY_LEN(odd)},
-    [5] = {.from = STR_INIT("a@x\n"), .rcpts = r1, .n_rcpts = 1},
-    [6] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .size = 5001},
-    [7] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 1},
-    [8] = {.from = STR_INIT("a@x.example"), .rcpts = odd + 1, .n_rcpts = 1},
-    [9] = {.from = STR_INIT("a@x.example"), .rcpts = utf8, .n_rcpts = 2},
-    [10] = {.from = STR_INIT("\xc3\xa4@x.example"), .rcpts = r1, .n_rcpts = 1},
-    [11] = {.from = STR_INIT("a@x.example"), .rcpts = r1, .n_rcpts = 1, .needs_utf8 = true},
-};
-
 static const char *const outcome_names[] = {"PENDING", "OK", "TEMPORARY", "PERMANENT"};
 static const char *const stage_names[] = {"CONNECT", "GREETING", "HELLO", "MAIL",
                                           "RCPT",    "DATA",     "END",   "QUIT"};
-static const char *const event_names[] = {"?", "READY", "WANT_BODY", "JOB_DONE", "DEAD"};
+static const char *const event_names[] = {"?", "READY", "WANT_BODY", "JOB_DONE", "DEAD", "WANT_CONVERSION"};
 
 struct run {
     const struct script *script;
@@ -218,6 +189,12 @@ static void do_act(struct run *r, char what, struct str arg)
     case 'Q':
         smtp_client_quit(r->c, r->now_ms);
         break;
+    case 'V':
+        smtp_client_convert(r->c, number(arg), r->now_ms);
+        break;
+    case 'W':
+        smtp_client_no_convert(r->c, ESC(5, 6, 3), arg, r->now_ms);
+        break;
     case 'X':
     case 'Y':
         smtp_client_eof(r->c, what == 'X' ? ERR_CLOSED : ERR_RESET);
@@ -265,6 +242,18 @@ static void do_line(struct run *r, struct str line)
         break;
     case 'L':
         expect_deadline(r, arg);
+        break;
+    case 'K':
+        assert_true(smtp_client_results(r->c)[number(arg)].took_dsn);
+        break;
+    case 'k':
+        assert_false(smtp_client_results(r->c)[number(arg)].took_dsn);
+        break;
+    case 'M':
+        assert_int_equal(smtp_client_is_spent(r->c), number(arg));
+        break;
+    case 'N':
+        assert_int_equal(smtp_client_need(r->c), number(arg));
         break;
     case '+':
     case '-':
@@ -409,7 +398,7 @@ static void test_large_body(void **state)
 static void test_many_recipients(void **state)
 {
     static char mem[QUEUE_RCPTS_PER_ATTEMPT_MAX][SMTP_PATH_MAX];
-    struct str rcpts[QUEUE_RCPTS_PER_ATTEMPT_MAX];
+    struct rcpt rcpts[QUEUE_RCPTS_PER_ATTEMPT_MAX] = {0};
     struct smtp_client_job job = {.from = STR("a@x.example"), .rcpts = rcpts, .n_rcpts = ARRAY_LEN(rcpts)};
     struct talk t;
     struct buf replies;
@@ -417,7 +406,7 @@ static void test_many_recipients(void **state)
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(rcpts); i++) {
         memset(mem[i], 'r', sizeof mem[i]);
-        rcpts[i] = str_of(mem[i], sizeof mem[i]);
+        rcpts[i].address = str_of(mem[i], sizeof mem[i]);
     }
     talk_init(&t, 64, STR("250-mx\r\n250 PIPELINING\r\n"));
     smtp_client_job(t.c, &job, 1);
@@ -602,7 +591,7 @@ static void peer_rcpt(struct peer *p, struct str line)
         return;
     }
     for (uint32_t i = 0; i < p->job.n_rcpts; i++) {
-        int n = snprintf(mem, sizeof mem, "RCPT TO:<%.*s>", STR_FMT(p->job.rcpts[i]));
+        int n = snprintf(mem, sizeof mem, "RCPT TO:<%.*s>", STR_FMT(p->job.rcpts[i].address));
         if (!str_eq(line, str_of(mem, (size_t)n)))
             continue;
         enum smtp_outcome o = say_fate(p, "250 ok");
@@ -699,7 +688,7 @@ static enum smtp_outcome answer_fate(struct peer *p, uint32_t question, enum smt
 static void server_rcpt(struct peer *p, const struct smtp_event *ev)
 {
     for (uint32_t i = 0; i < p->job.n_rcpts; i++) {
-        if (!str_eq(ev->rcpt->text, p->job.rcpts[i]))
+        if (!str_eq(ev->rcpt->text, p->job.rcpts[i].address))
             continue;
         enum smtp_outcome o = answer_fate(p, ev->question, R_RCPT_OK);
         if (o != SMTP_OUTCOME_OK && p->fates[i] == SMTP_OUTCOME_PENDING)

@@ -19,6 +19,8 @@ static const struct row *row_of(enum smtp_step_kind kind)
         [SMTP_STEP_MAIL] = {"MAIL FROM", SMTP_AT_MAIL, SMTP_CLIENT_MAIL_MS, false},
         [SMTP_STEP_RCPT] = {"RCPT TO", SMTP_AT_RCPT, SMTP_CLIENT_RCPT_MS, false},
         [SMTP_STEP_DATA] = {"DATA", SMTP_AT_DATA, SMTP_CLIENT_DATA_INIT_MS, true},
+        [SMTP_STEP_BDAT] = {"BDAT", SMTP_AT_DATA, SMTP_CLIENT_DATA_BLOCK_MS, false},
+        [SMTP_STEP_LAST] = {"the last BDAT", SMTP_AT_END, SMTP_CLIENT_DATA_END_MS, true},
         [SMTP_STEP_END] = {"the end of data", SMTP_AT_END, SMTP_CLIENT_DATA_END_MS, true},
         [SMTP_STEP_QUIT] = {"QUIT", SMTP_AT_QUIT, SMTP_CLIENT_QUIT_MS, true},
     };

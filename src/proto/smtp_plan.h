@@ -3,7 +3,7 @@
  * 2920 3.1).
  *
  * Owns:     nothing outside the struct.
- * Limits:   SMTP_PLAN_STEPS_MAX steps: RSET, MAIL, RCPT a recipient, DATA, the end.
+ * Limits:   SMTP_PLAN_STEPS_MAX steps: RSET, MAIL, RCPT a recipient, DATA, the end; as many chunks at a time.
  * Errors:   none; misuse is our bug.
  */
 #pragma once
@@ -19,7 +19,9 @@ enum smtp_step_kind {
     SMTP_STEP_MAIL,
     SMTP_STEP_RCPT,
     SMTP_STEP_DATA,
-    SMTP_STEP_END, /* the final dot; LMTP: one reply for each recipient that was accepted */
+    SMTP_STEP_BDAT, /* a chunk (RFC 3030), and its octets */
+    SMTP_STEP_LAST, /* BDAT 0 LAST; replies as for the end */
+    SMTP_STEP_END,  /* the final dot; LMTP: one reply for each recipient that was accepted */
     SMTP_STEP_QUIT,
 };
 enum { SMTP_PLAN_STEPS_MAX = QUEUE_RCPTS_PER_ATTEMPT_MAX + 4 };

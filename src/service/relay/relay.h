@@ -1,5 +1,7 @@
 /* service/relay/relay.h: inside of the relay role: what relay.c, relay_job.c and relay_conn.c share.
  *
+ * relay_convert.c  the message made fit for a server that takes less
+ * relay_source.c   the address that a connection leaves from
  * relay.c       the role: peers, jobs coming and answered, idle connections
  * relay_job.c   one job's search for a server: next hops, their addresses (asked of lookup), one after the
  * other relay_conn.c  one connection: octets between conn and smtp_client, and the body
@@ -7,9 +9,12 @@
 #pragma once
 #include "base/idmap.h"
 #include "base/limits.h"
+#include "ipc/events.h"
 #include "ipc/lists.h"
+#include "policy/policy.h"
 #include "proto/smtp_client.h"
 #include "service/boot/role.h"
+#include "wire/downgrade.h"
 
 enum {
     RELAY_SCRATCH = 64 * 1024,
@@ -20,6 +25,7 @@ enum {
     RELAY_ARENA_CHUNK = 4096,
     RELAY_IDLE_MAX = 1000, /* connections kept in all */
     RELAY_HOST_TEXT = 400,
+    RELAY_CONVERT_MAX = 50 * 1024 * 1024, /* octets of messages that are in memory to be converted, in all */
 };
 
 struct relay;
@@ -31,10 +37,11 @@ struct job {
     struct relay *relay;
     uint64_t token, id, size;
     uint32_t flags;
-    bool is_lmtp, is_asking;
+    bool is_lmtp, is_callout, is_asking;
+    struct mail_params params;
     struct buf text; /* everything that the job's slices point into */
-    struct str site, sender, body;
-    struct str *rcpts;
+    struct str site, source, sender, body;
+    struct rcpt *rcpts;
     uint32_t n_rcpts;
     struct hop hops[RELAY_HOPS_MAX];
     uint32_t n_hops, hop; /* hop: the one being tried */
@@ -46,7 +53,11 @@ struct job {
     struct buf piece;              /* octets from the pipe that the client has not taken yet */
     uint64_t n_read, n_given;
     bool pipe_ended, body_begun;
-    struct link *on; /* the connection that carries it */
+    bool is_converting, converter_ended;
+    struct downgrade *converter; /* what the present server gets is its output */
+    struct buf whole;            /* the body that came by pipe, once it had to be converted */
+    uint64_t n_reserved;         /* of relay.convert_octets */
+    struct link *on;             /* the connection that carries it */
     /* the last failure before any recipient was spoken of */
     enum smtp_client_stage fail_stage;
     uint16_t fail_code;
@@ -70,6 +81,7 @@ struct link {         /* one connection to a server */
     struct str site;
     char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
     char site_text[512];
+    char from[64];                  /* "192.0.2.7", or empty: the system chose */
     char helo[SMTP_DOMAIN_MAX + 1]; /* our own copy: the configuration may be replaced while we greet */
 };
 
@@ -88,6 +100,8 @@ struct relay {
     size_t n_jobs, n_idle;
     struct idmap questions;
     uint64_t next_question;
+    uint64_t next_source;    /* counts the connections that leave from pools */
+    uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
     bool is_draining;
     struct turn_hook turn;
     struct list unsent;
@@ -121,6 +135,23 @@ void relay_link_take_job(struct link *k, struct job *j); /* k is idle */
 void relay_link_pump(struct link *k);
 void relay_link_end(struct link *k); /* closes; freed at the end of the turn; its job must be gone */
 void relay_link_quit(struct link *k);
+
+void relay_want_pipe(struct job *j); /* pump again when the pipe has octets */
+
+/* relay_convert.c */
+/* After SMTP_CLIENT_WANT_CONVERSION; answers the client now or from relay_convert_read(). */
+void relay_convert_begin(struct link *k);
+void relay_convert_read(struct link *k); /* nothing, unless the job waits for its pipe */
+/* The next octets of the converted message into j->piece; no more come when it is empty and
+ * converter_ended. false: no memory. */
+MUST_USE bool relay_convert_next(struct job *j);
+void relay_convert_drop(struct job *j); /* the next server may take the message as it is */
+
+/* relay_source.c */
+/* Where the next connection of j to `to` leaves from (kind NETADDR_NONE: anywhere) and what it says in EHLO.
+ * The pool's addresses of the family have their turns. false: there is none, noted in j. */
+MUST_USE bool relay_source_pick(struct job *j, const struct netaddr *to, const char *host,
+                                struct netaddr *out_from, struct str *out_helo);
 
 /* relay.c */
 /* Answers the queue; the job is deleted. */

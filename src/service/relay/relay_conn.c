@@ -43,10 +43,22 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     } else {
         netaddr_format(to, &b);
     }
+    struct netaddr from;
+    struct str helo;
+    if (!relay_source_pick(j, to, k->host, &from, &helo)) {
+        mem_free(k);
+        return false;
+    }
+    (void)str_to_c(helo, k->helo, sizeof k->helo);
+    if (from.kind != NETADDR_NONE) {
+        buf_init_fixed(&b, k->from, sizeof k->from - 1);
+        netaddr_format_ip(&from, &b);
+    }
     (void)str_to_c(j->site, k->site_text, sizeof k->site_text);
     k->site = str_from_c(k->site_text);
     uint64_t deadline = world_now_ms(r->world) + SMTP_CLIENT_CONNECT_MS;
-    k->connecting = world_connect(r->world, to, NULL, deadline, on_connected, k);
+    k->connecting =
+        world_connect(r->world, to, from.kind == NETADDR_NONE ? NULL : &from, deadline, on_connected, k);
     if (k->connecting == NULL) {
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host,
                  STR("no memory or descriptors for a connection"));
@@ -92,6 +104,20 @@ static struct job *leave_job(struct link *k)
     return j;
 }
 
+/* Where the connection should have left from is told: an address that this machine does not have (any more)
+ * fails here too. */
+static void note_unconnected(const struct link *k, struct job *j, enum err err)
+{
+    char mem[256];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_puts(&b, err_str(err));
+    if (k->from[0] != '\0')
+        buf_printf(&b, " (connecting from %s)", k->from);
+    /* RFC 3463: 4.4.1 no answer from host */
+    job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, buf_str(&b));
+}
+
 static void on_connected(void *arg, enum err err, struct conn *c)
 {
     struct link *k = arg;
@@ -99,15 +125,13 @@ static void on_connected(void *arg, enum err err, struct conn *c)
     k->connecting = NULL;
     if (err != ERR_OK) {
         struct job *j = leave_job(k);
-        /* RFC 3463: 4.4.1 no answer from host */
-        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host, str_from_c(err_str(err)));
+        note_unconnected(k, j, err);
         relay_link_end(k);
         job_next_address(j);
         return;
     }
     k->conn = c;
     uint64_t now = world_now_ms(r->world);
-    (void)str_to_c(r->env->config->policy.hostname, k->helo, sizeof k->helo);
     struct smtp_client_conf conf = {
         .helo = str_from_c(k->helo), .lmtp = k->is_lmtp, .is_mx = str_starts(k->site, STR("mx:"))};
     k->client = smtp_client_new(&conf, &r->pool, now);
@@ -135,8 +159,15 @@ static void begin_job(struct link *k)
         .n_rcpts = j->n_rcpts,
         .size = j->size,
         .is_8bit = (j->flags & MAIL_FLAG_8BIT) != 0,
+        .is_binary = (j->flags & MAIL_FLAG_BINARY) != 0,
         .needs_utf8 = (j->flags & MAIL_FLAG_UTF8) != 0,
+        .may_convert = true,
+        .is_callout = j->is_callout,
+        .params = &j->params,
+        .wall_ms = world_wall_ms(k->relay->world),
+        .to_ascii = k->relay->env->config->policy.to_ascii,
     };
+    relay_convert_drop(j);
     link_set_state(k, LINK_BUSY);
     smtp_client_job(k->client, &cj, world_now_ms(k->relay->world));
 }
@@ -160,6 +191,7 @@ static struct job_result result_of(const struct link *k, const struct smtp_clien
                                                                      : RESULT_TEMPORARY;
     return (struct job_result){.kind = kind,
                                .stage = (uint8_t)res->stage,
+                               .flags = res->took_dsn ? RESULT_TOOK_DSN : 0,
                                .code = res->code,
                                .esc = res->esc,
                                .host = str_from_c(k->host),
@@ -215,7 +247,7 @@ static void finish_job(struct link *k)
 static void become_idle(struct link *k)
 {
     struct relay *r = k->relay;
-    if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX ||
+    if (r->is_draining || r->n_idle >= RELAY_IDLE_MAX || smtp_client_is_spent(k->client) ||
         smtp_client_n_jobs(k->client) >= SMTP_CLIENT_REUSE_MAX) {
         relay_link_quit(k);
         return;
@@ -253,6 +285,32 @@ static void on_pipe(void *arg, struct conn *c, unsigned ready)
 }
 
 static const struct conn_user pipe_user = {on_pipe};
+
+void relay_want_pipe(struct job *j)
+{
+    conn_set_user(j->pipe, &pipe_user, j);
+    conn_want(j->pipe, CONN_READABLE);
+}
+
+static void give_converted(struct link *k)
+{
+    struct job *j = k->job;
+    uint64_t now = world_now_ms(k->relay->world);
+    for (;;) {
+        if (j->piece.n == 0 && j->converter_ended)
+            break;
+        if (j->piece.n == 0 && !relay_convert_next(j)) {
+            smtp_client_body_abort(k->client);
+            return;
+        }
+        size_t n = smtp_client_body(k->client, buf_str(&j->piece), now);
+        if (n == 0 && j->piece.n > 0)
+            return;
+        buf_consume(&j->piece, n);
+    }
+    j->body_begun = false;
+    smtp_client_body_end(k->client, now);
+}
 
 static void give_inline(struct link *k)
 {
@@ -322,7 +380,9 @@ static void give_body(struct link *k)
 {
     if (k->job == NULL || !k->job->body_begun)
         return;
-    if (k->job->pipe != NULL)
+    if (k->job->converter != NULL)
+        give_converted(k);
+    else if (k->job->pipe != NULL)
         give_piped(k);
     else
         give_inline(k);
@@ -365,6 +425,9 @@ static void take_events(struct link *k)
         case SMTP_CLIENT_WANT_BODY:
             k->job->body_begun = true;
             break;
+        case SMTP_CLIENT_WANT_CONVERSION:
+            relay_convert_begin(k);
+            break;
         case SMTP_CLIENT_JOB_DONE:
             finish_job(k);
             if (smtp_client_is_ready(k->client))
@@ -385,6 +448,7 @@ static void flush(struct link *k)
     enum err e = ERR_OK;
     size_t n, left = RELAY_TURN_OCTETS;
     while (!k->is_dead && e == ERR_OK) {
+        relay_convert_read(k);
         give_body(k);
         take_events(k);
         struct str out = k->is_dead ? STR_NIL : str_slice(smtp_client_output(k->client), 0, left);

@@ -31,10 +31,19 @@ static bool take_rcpts(struct job *j, struct str list)
     if (j->rcpts == NULL)
         return false;
     while (rcpt_next(&r, &one)) {
-        if (!copy(j, one.address, &j->rcpts[j->n_rcpts++]))
+        struct rcpt *r2 = &j->rcpts[j->n_rcpts++];
+        *r2 = one;
+        if (!copy(j, one.address, &r2->address) || !copy(j, one.orcpt, &r2->orcpt))
             return false;
+        r2->shown = STR_NIL; /* for reports only */
     }
     return !r.failed;
+}
+
+static bool take_params(struct job *j, struct str record)
+{
+    return mail_params_get(record, &j->params) && copy(j, j->params.envid, &j->params.envid) &&
+           copy(j, j->params.tag, &j->params.tag);
 }
 
 static bool take_hops(struct job *j, struct str list)
@@ -60,12 +69,17 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->size = m->size;
     j->flags = m->flags;
     j->is_lmtp = m->is_lmtp != 0;
-    size_t room = m->site.n + m->sender.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;
+    j->is_callout = m->is_callout != 0;
+    size_t room =
+        m->site.n + m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;
     buf_init(&j->text, room);
     buf_init(&j->piece, RELAY_PIECE);
     bool ok = buf_reserve(&j->text, room) && copy(j, m->site, &j->site) && copy(j, m->sender, &j->sender) &&
-              take_rcpts(j, m->rcpts) && take_hops(j, m->hosts);
-    if (ok && m->is_piped) {
+              copy(j, m->source, &j->source) && take_params(j, m->params) && take_rcpts(j, m->rcpts) &&
+              take_hops(j, m->hosts);
+    if (ok && j->is_callout) {
+        j->size = 0;
+    } else if (ok && m->is_piped) {
         j->pipe = handle_take_conn(r->world, given);
         ok = j->pipe != NULL;
     } else if (ok) {
@@ -91,6 +105,9 @@ void job_del(struct job *j)
     list_remove(&j->link);
     r->n_jobs--;
     mem_free(j->rcpts);
+    downgrade_del(&j->converter);
+    r->convert_octets -= j->n_reserved;
+    buf_fini(&j->whole);
     buf_fini(&j->text);
     buf_fini(&j->piece);
     mem_free(j);

@@ -27,7 +27,7 @@ struct channel {
 /* A connection from the moment it is dialled; also the pipe of a body. */
 struct conn {
     struct world_object object;
-    struct netaddr to;
+    struct netaddr to, from;
     bool is_dialling, is_closed, is_eof;
     const struct conn_user *user;
     void *arg;
@@ -52,7 +52,7 @@ struct handle {
 struct result {
     uint64_t token;
     enum result_kind kind;
-    uint8_t stage;
+    uint8_t stage, flags;
     uint16_t code;
     struct esc esc;
     char host[300], text[600];
@@ -76,7 +76,8 @@ struct fixture {
     struct config config;
     struct role_env env;
     void *self;
-    unsigned n_drained;
+    unsigned n_drained, n_events;
+    char event_text[600];
 };
 
 static struct fixture *the; /* conn_write() and the like are given no world */
@@ -92,6 +93,14 @@ void role_drained(struct role_env *env)
 {
     UNUSED(env);
     the->n_drained++;
+}
+
+void role_event(struct role_env *env, const struct ipc_event *e)
+{
+    UNUSED(env);
+    the->n_events++;
+    assert_int_equal(e->kind, EVENT_CONVERTED);
+    assert_true(str_to_c(e->text, the->event_text, sizeof the->event_text));
 }
 
 void role_config_release(struct role_env *env, const struct config *old)
@@ -161,7 +170,7 @@ static void take_results(const struct ipc_job_done *m)
     while (list_next_result(&r, &one)) {
         assert_true(the->n_results < ARRAY_LEN(the->results));
         struct result *out = &the->results[the->n_results++];
-        *out = (struct result){m->token, one.kind, one.stage, one.code, one.esc, "", ""};
+        *out = (struct result){m->token, one.kind, one.stage, one.flags, one.code, one.esc, "", ""};
         assert_true(str_to_c(one.host, out->host, sizeof out->host));
         assert_true(str_to_c(one.text, out->text, sizeof out->text));
     }
@@ -204,17 +213,24 @@ static struct conn *new_conn(void)
     return c;
 }
 
+static int64_t wall_ms(const struct world *w)
+{
+    UNUSED(w);
+    return 1000000 + (int64_t)the->now_ms;
+}
+
 static struct connecting *dial(struct world *w, const struct netaddr *to, const struct netaddr *from,
                                uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c),
                                void *arg)
 {
     UNUSED(w);
-    assert_null(from);
     assert_int_equal(deadline_ms, the->now_ms + SMTP_CLIENT_CONNECT_MS);
     struct conn *c = new_conn();
     struct connecting *d = &the->dials[c - the->conns];
     *d = (struct connecting){{&ops}, c, fn, arg};
     c->to = *to;
+    if (from != NULL)
+        c->from = *from;
     c->is_dialling = true;
     return d;
 }
@@ -282,6 +298,7 @@ static struct conn *take_conn(struct world *w, struct handle *h)
 }
 
 static const struct world_ops ops = {.now_ms = now_ms,
+                                     .wall_ms = wall_ms,
                                      .timer_set = timer_set,
                                      .timer_cancel = timer_cancel,
                                      .turn_end = turn_end,
@@ -405,7 +422,10 @@ struct order {
     const char *body;
     struct conn *pipe;
     size_t n_piped;
-    bool is_lmtp;
+    bool is_lmtp, is_callout;
+    uint32_t flags;
+    const char *source, *sender;
+    struct mail_params params;
 };
 
 static void put_hosts(struct buf *out, const struct order *o)
@@ -423,7 +443,10 @@ static void put_hosts(struct buf *out, const struct order *o)
 static void give(const struct order *o)
 {
     char host_mem[2048], rcpt_mem[2048], mem[65536];
-    struct buf hosts, rcpts, b;
+    char params_mem[512];
+    struct buf hosts, rcpts, params, b;
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    assert_true(mail_params_put(&o->params, &params));
     buf_init_fixed(&hosts, host_mem, sizeof host_mem);
     buf_init_fixed(&rcpts, rcpt_mem, sizeof rcpt_mem);
     buf_init_fixed(&b, mem, sizeof mem);
@@ -435,9 +458,13 @@ static void give(const struct order *o)
     struct str body = str_from_c(o->body == NULL ? "x\r\n" : o->body);
     struct ipc_relay_job m = {.token = o->token,
                               .is_lmtp = o->is_lmtp,
+                              .is_callout = o->is_callout,
+                              .flags = o->flags,
+                              .source = str_from_c(o->source == NULL ? "" : o->source),
+                              .params = buf_str(&params),
                               .site = str_from_c(o->site == NULL ? "mx:y.test" : o->site),
                               .hosts = buf_str(&hosts),
-                              .sender = STR("a@x.test"),
+                              .sender = str_from_c(o->sender == NULL ? "a@x.test" : o->sender),
                               .rcpts = buf_str(&rcpts),
                               .size = o->pipe == NULL ? body.n : o->n_piped,
                               .is_piped = o->pipe != NULL,
