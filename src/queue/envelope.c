@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { RECORD_VERSION = 2, DELTA_VERSION = 1, HINT_VERSION = 1 };
-enum delta_item { DELTA_RCPTS = 1, DELTA_ATTEMPT, DELTA_HOLD };
+enum delta_item { DELTA_RCPTS = 1, DELTA_ATTEMPT, DELTA_HOLD, DELTA_REPORTED };
 
 /* ---- record
  * -------------------------------------------------------------------------------------------------------- */
@@ -127,6 +127,15 @@ bool delta_put_hold(struct buf *out, bool is_held, struct str by)
     return finish_item(out, start);
 }
 
+bool delta_put_reported(struct buf *out, unsigned reported)
+{
+    size_t start = out->n;
+    must(reported <= REPORTED_ALL);
+    buf_put_u8(out, DELTA_REPORTED);
+    buf_put_u8(out, (uint8_t)reported);
+    return finish_item(out, start);
+}
+
 static bool read_rcpts(struct reader *r, struct envelope_state *st, bool apply)
 {
     uint32_t first = read_u16(r);
@@ -178,6 +187,16 @@ static bool read_hold(struct reader *r, struct envelope_state *st, bool apply)
     return true;
 }
 
+static bool read_reported(struct reader *r, struct envelope_state *st, bool apply)
+{
+    uint8_t reported = read_u8(r);
+    if (r->failed || reported > REPORTED_ALL)
+        return false;
+    if (apply)
+        st->reported |= reported;
+    return true;
+}
+
 static bool walk_delta(struct str delta, struct envelope_state *st, bool apply)
 {
     struct reader r = reader_of(delta);
@@ -192,6 +211,8 @@ static bool walk_delta(struct str delta, struct envelope_state *st, bool apply)
             ok = read_attempt(&r, st, apply);
         else if (item == DELTA_HOLD)
             ok = read_hold(&r, st, apply);
+        else if (item == DELTA_REPORTED)
+            ok = read_reported(&r, st, apply);
         if (!ok)
             return false;
     }
@@ -215,10 +236,11 @@ struct str delta_site(struct str delta)
     bool ok = true;
     while (ok && r.rest.n > 0) {
         uint8_t item = read_u8(&r);
-        ok = item == DELTA_RCPTS     ? read_rcpts(&r, &st, false)
-             : item == DELTA_ATTEMPT ? read_attempt(&r, &st, true)
-             : item == DELTA_HOLD    ? read_hold(&r, &st, false)
-                                     : false;
+        ok = item == DELTA_RCPTS      ? read_rcpts(&r, &st, false)
+             : item == DELTA_ATTEMPT  ? read_attempt(&r, &st, true)
+             : item == DELTA_HOLD     ? read_hold(&r, &st, false)
+             : item == DELTA_REPORTED ? read_reported(&r, &st, false)
+                                      : false;
     }
     return ok ? st.site : STR_NIL;
 }
@@ -245,7 +267,7 @@ bool hint_decode(const unsigned char in[STORE_HINT], struct envelope_hint *out)
         .next_ms = (int64_t)get_u64_at(in + 8),
         .site_hash = get_u64_at(in + 16),
     };
-    bool ok = in[0] == HINT_VERSION && h.flags <= (HINT_HELD | HINT_BOUNCE) && h.next_ms >= 0;
+    bool ok = in[0] == HINT_VERSION && h.flags <= HINT_ALL && h.next_ms >= 0;
     for (size_t i = 24; i < STORE_HINT; i++)
         ok = ok && in[i] == 0;
     if (ok)

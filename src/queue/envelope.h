@@ -61,11 +61,17 @@ static inline bool envelope_is_open(const struct envelope_rcpt *r)
 {
     return r->state == ENVELOPE_PENDING || r->state == ENVELOPE_DEFERRED;
 }
+enum { /* what the sender was told already, so that a restart does not tell it again */
+       REPORTED_DELAY = 1 << 0, /* that delivery takes long */
+       REPORTED_LATE = 1 << 1,  /* that the time of DELIVERBY has passed (RFC 2852) */
+       REPORTED_ALL = 3,
+};
 struct envelope_state {
     struct envelope_rcpt *rcpts;
     uint32_t n_rcpts;
     int64_t next_ms; /* wall clock of the next attempt; 0: at once */
     uint32_t n_attempts;
+    unsigned reported; /* REPORTED_* */
     bool is_held;
     struct str held_by; /* for people */
     struct str site;    /* of the last attempt, or empty */
@@ -82,6 +88,8 @@ void delta_begin(struct buf *out);
 bool delta_put_rcpts(struct buf *out, uint32_t first, uint32_t last, const struct envelope_rcpt *outcome);
 bool delta_put_attempt(struct buf *out, int64_t next_ms, uint32_t n_attempts, struct str site);
 bool delta_put_hold(struct buf *out, bool is_held, struct str by);
+/* REPORTED_* that come on. The report itself is in the same unit, so that both exist or neither. */
+bool delta_put_reported(struct buf *out, unsigned reported);
 /* Applies one delta to st. */
 MUST_USE bool envelope_apply(struct str delta, struct envelope_state *st);
 
@@ -90,7 +98,13 @@ struct str delta_site(struct str delta);
 
 /* ---- hint: STORE_HINT octets ---- */
 
-enum { HINT_HELD = 1 << 0, HINT_BOUNCE = 1 << 1 };
+enum {
+    HINT_HELD = 1 << 0,
+    HINT_BOUNCE = 1 << 1,
+    HINT_DEADLINE = 1 << 2, /* next_ms is a time that the sender set (RFC 2852): something is to be done then
+                               even when its site is blocked */
+    HINT_ALL = 7,
+};
 struct envelope_hint {
     unsigned flags; /* HINT_* */
     uint16_t n_attempts;

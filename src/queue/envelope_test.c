@@ -223,6 +223,16 @@ static void test_deltas_apply_in_order(void **state)
     assert_int_equal(rcpts[1].state, ENVELOPE_DELIVERED);
     assert_int_equal(rcpts[2].state, ENVELOPE_DEFERRED);
     assert_int_equal(delta_site(buf_str(&c)).n, 0);
+    assert_int_equal(st.reported, 0);
+    delta_begin(&c);
+    assert_true(delta_put_reported(&c, REPORTED_LATE));
+    assert_true(envelope_apply(buf_str(&c), &st));
+    delta_begin(&c);
+    assert_true(delta_put_reported(&c, REPORTED_DELAY));
+    assert_true(envelope_apply(buf_str(&c), &st));
+    assert_int_equal(st.reported, REPORTED_ALL); /* one does not take the other back */
+    c.p[c.n - 1] = 4;
+    assert_false(envelope_apply(buf_str(&c), &st));
 }
 
 /* A delta that is not whole changes nothing. */
@@ -299,7 +309,7 @@ static void test_hint(void **state)
          .created_s = 1764000000,
          .next_ms = 1764000300000,
          .site_hash = 1},
-        {.flags = HINT_HELD | HINT_BOUNCE,
+        {.flags = HINT_ALL,
          .n_attempts = UINT16_MAX,
          .created_s = UINT32_MAX,
          .next_ms = INT64_MAX,
@@ -319,7 +329,7 @@ static void test_hint(void **state)
     static const struct {
         size_t at;
         unsigned char value;
-    } bad[] = {{0, 0}, {0, 2}, {1, 4}, {15, 0x80}, {24, 1}, {31, 255}};
+    } bad[] = {{0, 0}, {0, 2}, {1, 8}, {15, 0x80}, {24, 1}, {31, 255}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         hint_encode(&table[1], octets);
         octets[bad[i].at] = bad[i].value;

@@ -6,7 +6,11 @@
 #include "wire/received.h"
 #include "wire/utf8.h"
 
-enum { BOUNDARY_MAX = 70, MESSAGE_ID_MAX = 250 }; /* RFC 2046 5.1.1; one line of References */
+enum {
+    BOUNDARY_MAX = 70,
+    ADDRESS_TYPE_MAX = 40,
+    MESSAGE_ID_MAX = 250
+}; /* RFC 2046 5.1.1; one line of References */
 
 static void put_date(struct buf *out, const char *name, int64_t unix_s)
 {
@@ -164,6 +168,30 @@ static void put_final_recipient(const struct dsn *d, struct str address, struct 
     }
 }
 
+/* As the sender gave it (RFC 3464 2.3.1). What is no "type;address" is left out: it would be no field. */
+static void put_original_recipient(const struct dsn *d, struct str orcpt, struct buf *out)
+{
+    struct str address = orcpt;
+    struct str type = str_cut(&address, ';');
+    address = str_trim(address);
+    for (size_t i = 0; i < type.n; i++) {
+        char c = type.p[i];
+        bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+        if (!is_word)
+            return;
+    }
+    if (type.n == 0 || type.n > ADDRESS_TYPE_MAX || address.n == 0)
+        return;
+    buf_puts(out, "Original-Recipient: ");
+    buf_put(out, type);
+    if (str_is_ascii(address) || d->utf8 || !str_ieq(type, STR("utf-8"))) {
+        put_field(out, "; ", address, d->utf8);
+    } else {
+        buf_puts(out, "; ");
+        put_embedded(address, out);
+    }
+}
+
 /* "smtp" is for what begins with a reply code (RFC 3464 2.3.6). */
 static void put_diagnostic(const struct dsn *d, struct str text, struct buf *out)
 {
@@ -180,6 +208,7 @@ static void put_diagnostic(const struct dsn *d, struct str text, struct buf *out
 
 static void put_rcpt(const struct dsn *d, const struct dsn_rcpt *r, struct buf *out)
 {
+    put_original_recipient(d, r->orcpt, out);
     put_final_recipient(d, r->address, out);
     put_field(out, "Action: ", str_from_c(action_word(r->action)), false);
     buf_puts(out, "Status: ");
@@ -192,12 +221,18 @@ static void put_rcpt(const struct dsn *d, const struct dsn_rcpt *r, struct buf *
         put_diagnostic(d, r->diagnostic, out);
     if (r->last_attempt_s != 0)
         put_date(out, "Last-Attempt-Date: ", r->last_attempt_s);
+    if (r->action == DSN_DELAYED && r->retry_until_s != 0)
+        put_date(out, "Will-Retry-Until: ", r->retry_until_s);
 }
 
 static void put_status(const struct dsn *d, struct buf *out)
 {
+    if (d->envid.n > 0)
+        put_field(out, "Original-Envelope-Id: ", d->envid, d->utf8);
     put_field(out, "Reporting-MTA: dns; ", d->reporting_mta, d->utf8);
     put_date(out, "Arrival-Date: ", d->arrival_s);
+    if (d->deliver_by_s != 0) /* RFC 2852 5 */
+        put_date(out, "Deliver-By-Date: ", d->deliver_by_s);
     buf_puts(out, "X-Waxwing-Queue-Id: ");
     queue_id_format(d->queue_id, out);
     buf_puts(out, "\r\n");

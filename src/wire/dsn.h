@@ -10,7 +10,8 @@
 
 enum dsn_action { DSN_FAILED = 0, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED };
 struct dsn_rcpt {
-    struct str address; /* final recipient */
+    struct str address; /* final recipient, as the sender may know it */
+    struct str orcpt;   /* "rfc822;joe@example.org" as the sender gave it (RFC 3461 4.2), or empty */
     enum dsn_action action;
     struct esc status;
     struct str remote_host; /* Remote-MTA, empty when we decided */
@@ -18,6 +19,7 @@ struct dsn_rcpt {
         diagnostic;    /* the remote reply, "550 5.1.1 no such user"; may hold '\n'; cleaned when written */
     struct str reason; /* for people; empty: taken from status */
     int64_t last_attempt_s;
+    int64_t retry_until_s; /* of delayed ones; 0: not said */
 };
 struct dsn {
     struct str reporting_mta; /* our host name */
@@ -25,7 +27,9 @@ struct dsn {
     struct str to;            /* the sender of the original */
     uint64_t queue_id;        /* of the original */
     uint64_t own_id;          /* of the report: its Message-ID and boundary come from it */
+    struct str envid;         /* as the sender gave it, or empty */
     int64_t arrival_s, now_s;
+    int64_t deliver_by_s; /* RFC 2852; 0: none */
     const struct dsn_rcpt *rcpts;
     size_t n_rcpts;
     struct str original;    /* the original's header section, or all of it */

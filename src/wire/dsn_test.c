@@ -234,6 +234,45 @@ static void reports_every_action(void **state)
     }
 }
 
+static void carries_what_the_sender_gave(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *orcpt, *want; /* want NULL: no field */
+        bool utf8;
+    } rows[] = {
+        {"rfc822;Bob@example.net", "Original-Recipient: rfc822; Bob@example.net\r\n", false},
+        {"utf-8;b\xc3\xb6@a.example", "Original-Recipient: utf-8; b\\x{F6}@a.example\r\n", false},
+        {"utf-8;b\\x{F6}@a.example", "Original-Recipient: utf-8; b\\x{F6}@a.example\r\n", false},
+        {"utf-8;b\xc3\xb6@a.example", "Original-Recipient: utf-8; b\xc3\xb6@a.example\r\n", true},
+        {"rfc822;a\r\nAction: relayed", "Original-Recipient: rfc822; a??Action: relayed\r\n", false},
+        {"no type", NULL, false},
+        {"rfc822;", NULL, false},
+        {"a b;c", NULL, false},
+        {";c", NULL, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct dsn_rcpt rcpt = bob;
+        rcpt.orcpt = str_from_c(rows[i].orcpt);
+        rcpt.action = DSN_DELAYED;
+        rcpt.status = ESC(4, 4, 1);
+        rcpt.retry_until_s = 1795482124;
+        struct dsn d = about(&rcpt, 1);
+        d.envid = STR("QQ314159\r\nX: y");
+        d.deliver_by_s = 1795482124;
+        d.utf8 = rows[i].utf8;
+        struct report r;
+        make(&d, &r);
+        assert_true(str_starts(r.part[1], STR("Original-Envelope-Id: QQ314159??X: y\r\n")));
+        assert_true(holds(r.part[1], "Deliver-By-Date: Tue, 24 Nov 2026 01:02:04 +0000\r\n"));
+        assert_true(holds(r.part[1], "Will-Retry-Until: Tue, 24 Nov 2026 01:02:04 +0000\r\n"));
+        if (rows[i].want == NULL ? holds(r.part[1], "Original-Recipient") : !holds(r.part[1], rows[i].want))
+            fail_msg("row %zu: %.*s", i, STR_FMT(r.part[1]));
+        assert_false(holds(r.part[1], "\nAction: relayed"));
+        buf_fini(&r.whole);
+    }
+}
+
 static void reports_many(void **state)
 {
     UNUSED(state);
@@ -519,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reports_a_failure),
         cmocka_unit_test(reports_every_action),
+        cmocka_unit_test(carries_what_the_sender_gave),
         cmocka_unit_test(reports_many),
         cmocka_unit_test(explains_statuses),
         cmocka_unit_test(contains_hostile_replies),
