@@ -17,7 +17,12 @@ enum {
         1024 * 1024, /* octets of a report; of more recipients than fit the last ones are left out */
 };
 
+enum report_kind { REPORT_FAILED = 0, REPORT_DELAYED, REPORT_SUCCESS };
+enum { REPORT_KINDS = 3 };
+enum bounce_why { BOUNCE_REFUSED = 0, BOUNCE_EXPIRED, BOUNCE_LATE /* the time of DELIVERBY (RFC 2852) */ };
+
 struct bounce {
+    enum report_kind kind;
     const struct envelope *envelope; /* of the entry that failed */
     uint64_t id;                     /* its queue id */
     uint64_t own_id;                 /* of the report */
@@ -30,15 +35,22 @@ struct bounce {
 };
 /* Is there anybody to tell? Not for the null sender and not for a report of ours (RFC 5321 4.5.5). */
 bool bounce_is_wanted(const struct envelope *e);
-/* How many octets of the original's beginning bounce_format() wants to see. */
-size_t bounce_original_size(uint64_t body_size);
+/* Does the sender of e want to hear of this outcome of a recipient (RFC 3461 4.1, 5.2)? is_ours: the sender
+ * may relay here: delays are told to such without being asked. to_strangers: success is told to others too.
+ */
+bool bounce_wants(uint8_t notify, enum dsn_action action, bool is_ours, bool to_strangers);
+/* How many octets of the original's beginning bounce_format() wants to see. Whole it is only returned with a
+ * failure (RFC 3461 6.2). */
+size_t bounce_original_size(enum report_kind kind, const struct envelope *e);
 /* Appends the message, trace field first. false: over BOUNCE_MESSAGE_MAX or without memory; out is as before
  * then. */
 MUST_USE bool bounce_format(const struct bounce *b, struct buf *out);
 /* The envelope of the report. rcpts (reset) receives its one recipient and must live as long as *out. */
 bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, struct buf *rcpts,
                      struct envelope *out);
-/* The report's row about one recipient as it stands. is_expired: it was given up for its age; the last reason
- * stays as the diagnostic. text receives the diagnostic line; it must have room for BOUNCE_RCPT_TEXT more
- * octets, since slices into it stay in use. */
-struct dsn_rcpt bounce_rcpt(const struct envelope_rcpt *r, bool is_expired, struct buf *text);
+/* The report's row about one recipient as it stands. why: what became of it when that is not the last reply,
+ * which stays as the diagnostic. rcpt.shown, when there is one, stands in place of the address everywhere,
+ * also in the reply. text receives the diagnostic line; it must have room for BOUNCE_RCPT_TEXT more octets,
+ * since slices into it stay in use. */
+struct dsn_rcpt bounce_rcpt(const struct envelope_rcpt *r, enum dsn_action action, enum bounce_why why,
+                            struct buf *text);

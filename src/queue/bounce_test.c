@@ -49,7 +49,8 @@ static void test_original_size(void **state)
                  {BOUNCE_HEADER_MAX, BOUNCE_HEADER_MAX},
                  {UINT64_MAX, BOUNCE_HEADER_MAX}};
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        assert_int_equal(bounce_original_size(table[i].body), table[i].want);
+        assert_int_equal(bounce_original_size(REPORT_FAILED, &(struct envelope){.body_size = table[i].body}),
+                         table[i].want);
 }
 
 static void test_rcpt_rows(void **state)
@@ -91,7 +92,8 @@ static void test_rcpt_rows(void **state)
         char mem[BOUNCE_RCPT_TEXT];
         struct buf text;
         buf_init_fixed(&text, mem, sizeof mem);
-        struct dsn_rcpt d = bounce_rcpt(&table[i].rcpt, table[i].expired, &text);
+        struct dsn_rcpt d = bounce_rcpt(&table[i].rcpt, DSN_FAILED,
+                                        table[i].expired ? BOUNCE_EXPIRED : BOUNCE_REFUSED, &text);
         assert_int_equal(d.action, DSN_FAILED);
         assert_true(d.status.class == table[i].status.class && d.status.subject == table[i].status.subject &&
                     d.status.detail == table[i].status.detail);
@@ -99,6 +101,72 @@ static void test_rcpt_rows(void **state)
         assert_true(str_find(d.reason, str_from_c(table[i].reason_part)) != STR_NPOS);
         assert_true(str_eq(d.remote_host, str_from_c(table[i].host)));
     }
+}
+
+/* Neither the address nor its local part in brackets or quotes comes to light, whole or cut. */
+static void test_hides_the_target(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *text, *want;
+    } table[] = {
+        {"<Joe@Hidden.example>: no such user", "550 5.1.1 <info@example.org>: no such user"},
+        {"<joe>: unknown; 'joe' or \"joe\"",
+         "550 5.1.1 <info@example.org>: unknown; 'info@example.org' or \"info@example.org\""},
+        {"joel@hidden.example", "550 5.1.1 joel@hidden.example"},
+        {"joe is no word of its own", "550 5.1.1 joe is no word of its own"},
+    };
+    char mem[BOUNCE_RCPT_TEXT], cut[ENVELOPE_TEXT_MAX];
+    struct buf text;
+    struct envelope_rcpt r = {
+        .rcpt = {.address = STR("joe@hidden.example"), .shown = STR("info@example.org")},
+        .state = ENVELOPE_FAILED,
+        .code = 550,
+        .esc = {5, 1, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        r.text = str_from_c(table[i].text);
+        buf_init_fixed(&text, mem, sizeof mem);
+        struct dsn_rcpt d = bounce_rcpt(&r, DSN_FAILED, BOUNCE_REFUSED, &text);
+        assert_true(str_eq(d.address, STR("info@example.org")));
+        assert_true(str_eq(d.diagnostic, str_from_c(table[i].want)));
+    }
+    memset(cut, 'x', sizeof cut);
+    memcpy(cut + sizeof cut - 10, "joe@hidden", 10);
+    r.text = str_of(cut, sizeof cut);
+    buf_init_fixed(&text, mem, sizeof mem);
+    struct dsn_rcpt d = bounce_rcpt(&r, DSN_FAILED, BOUNCE_REFUSED, &text);
+    assert_int_equal(str_find(d.diagnostic, STR("joe")), STR_NPOS);
+    assert_true(d.diagnostic.n > 400);
+}
+
+static void test_notify(void **state)
+{
+    UNUSED(state);
+    enum { ALL3 = NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY };
+    static const struct {
+        uint8_t notify;
+        enum dsn_action action;
+        bool ours, strangers, want;
+    } table[] = {
+        {0, DSN_FAILED, false, false, true},
+        {NOTIFY_FAILURE, DSN_FAILED, false, false, true},
+        {NOTIFY_SUCCESS | NOTIFY_DELAY, DSN_FAILED, true, true, false},
+        {NOTIFY_NEVER, DSN_FAILED, true, true, false},
+        {0, DSN_DELAYED, false, true, false},
+        {0, DSN_DELAYED, true, false, true},
+        {NOTIFY_DELAY, DSN_DELAYED, false, false, true},
+        {NOTIFY_FAILURE, DSN_DELAYED, true, true, false},
+        {NOTIFY_NEVER, DSN_DELAYED, true, true, false},
+        {0, DSN_DELIVERED, true, true, false},
+        {NOTIFY_SUCCESS, DSN_DELIVERED, false, true, true},
+        {NOTIFY_SUCCESS, DSN_RELAYED, false, false, false},
+        {ALL3, DSN_EXPANDED, true, false, true},
+        {NOTIFY_NEVER, DSN_RELAYED, true, true, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        assert_int_equal(bounce_wants(table[i].notify, table[i].action, table[i].ours, table[i].strangers),
+                         table[i].want);
 }
 
 static struct bounce make(struct envelope *e, struct dsn_rcpt *rcpt, struct str body)
@@ -219,7 +287,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wanted),         cmocka_unit_test(test_original_size),
-        cmocka_unit_test(test_rcpt_rows),      cmocka_unit_test(test_message),
+        cmocka_unit_test(test_rcpt_rows),      cmocka_unit_test(test_hides_the_target),
+        cmocka_unit_test(test_notify),         cmocka_unit_test(test_message),
         cmocka_unit_test(test_large_original), cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_envelope),
     };

@@ -36,6 +36,7 @@ enum {
     QUEUE_LOCAL_MAX = 50,       /* deliveries at a time to one place on this machine */
     QUEUE_LOCAL_JOBS_MAX = 100, /* jobs out with the local role */
     QUEUE_WORK_JOBS_MAX = 8,    /* jobs of one attempt at a time */
+    QUEUE_HINTS_MAX = 6,        /* attempts at the time that a greylisting server names */
     QUEUE_STARTS_MAX = 256,     /* attempts begun in one turn */
     QUEUE_CHILDREN_MAX = 64,    /* parts of one split; a part may be split again */
     QUEUE_CACHE_MAX = 16 * 1024 * 1024,

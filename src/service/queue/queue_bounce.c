@@ -10,11 +10,24 @@ static void not_bounced(struct work *w)
     struct queue *q = w->q;
     struct str why = w->envelope.kind == ENVELOPE_BOUNCE
                          ? STR("a report could not be delivered to its sender")
-                         : STR("the message has no sender to report to");
+                     : w->envelope.sender.n == 0 ? STR("the message has no sender to report to")
+                                                 : STR("the sender asked for no report (NOTIFY)");
     q->count.not_bounced++;
     log_warn(q->world->log, "queue.not-bounced", LID("id", w->id), LS("why", why));
     TELL(q, .kind = EVENT_NOT_BOUNCED, .id = w->id, .text = why);
     work_submit(w);
+}
+
+/* Does one of those that failed want a report (RFC 3461 4.1)? */
+static bool is_asked_for(const struct work *w)
+{
+    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
+        const struct envelope_rcpt *r = &w->state.rcpts[i];
+        if ((w->marks[i] & MARK_NEW) != 0 && r->state == ENVELOPE_FAILED &&
+            bounce_wants(r->rcpt.notify, DSN_FAILED, true, true))
+            return true;
+    }
+    return false;
 }
 
 static uint32_t make_rows(struct work *w, struct dsn_rcpt *rows, struct buf *text, bool *out_utf8)
@@ -23,10 +36,13 @@ static uint32_t make_rows(struct work *w, struct dsn_rcpt *rows, struct buf *tex
     *out_utf8 = !str_is_ascii(w->envelope.sender);
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         const struct envelope_rcpt *r = &w->state.rcpts[i];
-        if ((w->marks[i] & MARK_NEW) == 0 || r->state != ENVELOPE_FAILED)
+        if ((w->marks[i] & MARK_NEW) == 0 || r->state != ENVELOPE_FAILED ||
+            !bounce_wants(r->rcpt.notify, DSN_FAILED, true, true))
             continue;
-        rows[n++] = bounce_rcpt(r, (w->marks[i] & MARK_EXPIRED) != 0, text);
-        *out_utf8 = *out_utf8 || !str_is_ascii(r->rcpt.address);
+        rows[n++] = bounce_rcpt(r, DSN_FAILED,
+                                (w->marks[i] & MARK_EXPIRED) != 0 ? BOUNCE_EXPIRED : BOUNCE_REFUSED, text);
+        *out_utf8 =
+            *out_utf8 || ((w->envelope.flags & MAIL_FLAG_UTF8) != 0 && !str_is_ascii(rows[n - 1].address));
     }
     return n;
 }
@@ -104,11 +120,11 @@ static void on_original(struct store_read *r, enum err err)
 
 void work_bounce(struct work *w)
 {
-    if (!bounce_is_wanted(&w->envelope)) {
+    if (!bounce_is_wanted(&w->envelope) || !is_asked_for(w)) {
         not_bounced(w);
         return;
     }
-    size_t n = bounce_original_size(w->envelope.body_size);
+    size_t n = bounce_original_size(REPORT_FAILED, &w->envelope);
     work_set_phase(w, WORK_BOUNCING);
     struct fresh *f = w->body_of != NULL ? w->body_of : w->fresh;
     if (f != NULL && f->n_body > 0) {

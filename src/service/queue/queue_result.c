@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "proto/smtp_client.h"
+#include "queue/hint.h"
 #include "service/queue/queue.h"
 
 /* ---- results of a job ---- */
@@ -25,7 +26,8 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
 {
     static const enum envelope_rcpt_state states[] = {[RESULT_OK] = ENVELOPE_DELIVERED,
                                                       [RESULT_TEMPORARY] = ENVELOPE_DEFERRED,
-                                                      [RESULT_PERMANENT] = ENVELOPE_FAILED};
+                                                      [RESULT_PERMANENT] = ENVELOPE_FAILED,
+                                                      [RESULT_EXPANDED] = ENVELOPE_DEFERRED};
     struct envelope_rcpt *rcpt = &w->state.rcpts[i];
     if (r->kind == RESULT_EXPANDED) {
         expand_take_result(w, i, r);
@@ -278,6 +280,22 @@ static bool put_deltas(struct work *w)
     return true;
 }
 
+/* Greylisting: the shortest time that a server named, for the first attempts only: one that always says the
+ * same would be asked for days at its pace. 0: nobody named one. */
+static uint64_t hinted_ms(const struct work *w)
+{
+    uint32_t s = 0;
+    for (uint32_t i = 0; w->state.n_attempts <= QUEUE_HINTS_MAX && i < w->state.n_rcpts; i++) {
+        const struct envelope_rcpt *r = &w->state.rcpts[i];
+        uint32_t one = (w->marks[i] & MARK_NEW) != 0 && r->state == ENVELOPE_DEFERRED
+                           ? report_retry_hint(r->code, r->esc, r->text)
+                           : 0;
+        if (one > 0 && (s == 0 || one < s))
+            s = one;
+    }
+    return (uint64_t)s * 1000;
+}
+
 static void plan_next(struct work *w)
 {
     struct queue *q = w->q;
@@ -287,6 +305,9 @@ static void plan_next(struct work *w)
         w->state.n_attempts++;
         wait_ms = schedule_retry_ms(&q->schedule.conf, w->state.n_attempts, queue_random(q));
     }
+    uint64_t hint_ms = w->is_lost ? 0 : hinted_ms(w);
+    if (hint_ms > 0)
+        wait_ms = hint_ms + queue_random(q) % (hint_ms / 10);
     w->next_ms = (wall_ms < 0 ? 0 : wall_ms) + (int64_t)wait_ms;
 }
 
