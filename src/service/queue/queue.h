@@ -9,7 +9,7 @@
  *   queue_route.c    where an entry belongs; splitting by destination
  *   queue_run.c      one attempt: claim, load, route, jobs
  *   queue_result.c   what came of it: results, retry, expiry, the unit that records it
- *   queue_bounce.c   reports to senders
+ *   queue_report.c   who is told what; queue_bounce.c: makes the reports
  *   queue_recover.c  start: hints into the schedule; later: names of sites, expiry behind a blocked site
  *   queue_mark.c     hold, release, drop, retry of one entry
  *   queue_ctl.c      the operator's questions; queue_filter.c their language; queue_rows.c the answers
@@ -156,6 +156,8 @@ enum {
     MARK_NEW = 1 << 1,
     MARK_EXPIRED = 1 << 2,
     MARK_QUIET = 1 << 3, /* EXPANDED to one address that got all parameters: no report (RFC 3461 5.2.7.1) */
+    MARK_TOOK_DSN = 1 << 4,
+    MARK_LATE = 1 << 5,
 };
 struct job {
     struct idmap_node by_token;
@@ -204,8 +206,8 @@ struct work {
     size_t n_ops;
     bool is_drop, is_lazy, is_last, is_split;
     int64_t next_ms;
-    uint64_t bounce_id;
-    struct fresh *bounce;
+    struct fresh *reports[REPORT_KINDS]; /* made in this unit */
+    unsigned new_reported;               /* REPORTED_* of this unit */
     struct fresh **children;
     size_t n_children;
     struct expand *expand; /* queue_expand.c: what recipients became, not yet in children */
@@ -222,7 +224,8 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(refused)                                                                                               \
     X(split)                                                                                                 \
     X(attempts)                                                                                              \
-    X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(not_bounced) X(dropped) X(lost) X(trouble)
+    X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost)   \
+        X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -441,6 +444,18 @@ void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms);
 /* ---- queue_bounce.c ---- */
 /* Reads the original, makes the report, and goes on to work_submit() with it in the unit. */
 void work_bounce(struct work *w);
+
+/* ---- queue_report.c ---- */
+/* Does a report of this kind tell of recipient i, as what and why? */
+bool report_row(const struct work *w, uint32_t i, enum report_kind kind, enum dsn_action *out_action,
+                enum bounce_why *out_why);
+/* How many recipients it tells of. */
+uint32_t report_count(const struct work *w, enum report_kind kind);
+/* Wall clock ms at which the sender wants something to happen (RFC 2852) that has not happened yet; 0: none.
+ */
+int64_t report_deadline_ms(const struct work *w);
+/* Is the message to be given back now rather than delivered (RFC 2852 by-mode R)? */
+bool report_is_overdue(const struct work *w);
 
 /* ---- queue_recover.c ---- */
 void recover_on_live(struct queue *q, const struct store_live *e);

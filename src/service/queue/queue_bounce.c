@@ -15,40 +15,32 @@ static void not_bounced(struct work *w)
     q->count.not_bounced++;
     log_warn(q->world->log, "queue.not-bounced", LID("id", w->id), LS("why", why));
     TELL(q, .kind = EVENT_NOT_BOUNCED, .id = w->id, .text = why);
-    work_submit(w);
 }
 
-/* Does one of those that failed want a report (RFC 3461 4.1)? */
-static bool is_asked_for(const struct work *w)
-{
-    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
-        const struct envelope_rcpt *r = &w->state.rcpts[i];
-        if ((w->marks[i] & MARK_NEW) != 0 && r->state == ENVELOPE_FAILED &&
-            bounce_wants(r->rcpt.notify, DSN_FAILED, true, true))
-            return true;
-    }
-    return false;
-}
-
-static uint32_t make_rows(struct work *w, struct dsn_rcpt *rows, struct buf *text, bool *out_utf8)
+static uint32_t make_rows(struct work *w, enum report_kind kind, struct dsn_rcpt *rows, struct buf *text,
+                          bool *out_utf8)
 {
     uint32_t n = 0;
     *out_utf8 = !str_is_ascii(w->envelope.sender);
+    enum dsn_action action;
+    enum bounce_why why;
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
-        const struct envelope_rcpt *r = &w->state.rcpts[i];
-        if ((w->marks[i] & MARK_NEW) == 0 || r->state != ENVELOPE_FAILED ||
-            !bounce_wants(r->rcpt.notify, DSN_FAILED, true, true))
+        if (!report_row(w, i, kind, &action, &why))
             continue;
-        rows[n++] = bounce_rcpt(r, DSN_FAILED,
-                                (w->marks[i] & MARK_EXPIRED) != 0 ? BOUNCE_EXPIRED : BOUNCE_REFUSED, text);
+        rows[n] = bounce_rcpt(&w->state.rcpts[i], action, why, text);
+        rows[n].retry_until_s = (int64_t)w->entry->created_s + w->q->config->expire_s;
+        if (kind == REPORT_DELAYED)
+            w->new_reported |= why == BOUNCE_LATE ? REPORTED_LATE : REPORTED_DELAY;
+        /* in UTF-8 only to a sender that spoke it (RFC 6533 4) */
         *out_utf8 =
-            *out_utf8 || ((w->envelope.flags & MAIL_FLAG_UTF8) != 0 && !str_is_ascii(rows[n - 1].address));
+            *out_utf8 || ((w->envelope.flags & MAIL_FLAG_UTF8) != 0 && !str_is_ascii(rows[n].address));
+        n++;
     }
     return n;
 }
 
 /* The report as a message with its envelope; NULL without memory. */
-static struct fresh *make(struct work *w, struct str original)
+static struct fresh *make(struct work *w, enum report_kind kind, struct str original)
 {
     struct queue *q = w->q;
     uint32_t n = w->state.n_rcpts;
@@ -60,15 +52,16 @@ static struct fresh *make(struct work *w, struct str original)
     buf_init_fixed(&text, text_mem, (size_t)n * BOUNCE_RCPT_TEXT);
     int64_t now_ms = world_wall_ms(q->world);
     struct bounce b = {
+        .kind = kind,
         .envelope = &w->envelope,
         .id = w->id,
         .own_id = store_new_id(q->store),
         .hostname = q->config->policy.hostname,
         .now_ms = now_ms < 0 ? 0 : now_ms,
-        .original = original,
+        .original = str_slice(original, 0, bounce_original_size(kind, &w->envelope)),
         .rcpts = rows,
     };
-    b.n_rcpts = make_rows(w, rows, &text, &b.utf8);
+    b.n_rcpts = make_rows(w, kind, rows, &text, &b.utf8);
     buf_init(&message, BOUNCE_MESSAGE_MAX);
     buf_init(&rcpts, RCPT_RECORD_MAX);
     bool ok = bounce_format(&b, &message);
@@ -88,19 +81,33 @@ static struct fresh *make(struct work *w, struct str original)
     return f;
 }
 
+/* The failure is real, but nobody would hear of it: try all of it again later. */
+static void take_failures_back(struct work *w)
+{
+    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
+        if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_FAILED)
+            w->state.rcpts[i].state = ENVELOPE_DEFERRED;
+    }
+    w->is_drop = false;
+    w->is_last = true;
+}
+
 static void go_on(struct work *w, struct str original)
 {
-    w->bounce = make(w, original);
-    if (w->bounce == NULL && original.n > 0)
-        w->bounce = make(w, STR_NIL);
-    if (w->bounce == NULL) { /* the failure is real, but nobody would hear of it: try all of it again later */
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
+        enum report_kind kind = (enum report_kind)k;
+        if (report_count(w, kind) == 0)
+            continue;
+        w->reports[k] = make(w, kind, original);
+        if (w->reports[k] == NULL && original.n > 0)
+            w->reports[k] = make(w, kind, STR_NIL);
+        if (w->reports[k] != NULL)
+            continue;
         queue_trouble(w->q, ERR_NOMEM, "no memory for a report to a sender");
-        for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
-            if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_FAILED)
-                w->state.rcpts[i].state = ENVELOPE_DEFERRED;
-        }
-        w->is_drop = false;
-        w->is_last = true;
+        if (kind == REPORT_FAILED)
+            take_failures_back(w);
+        else if (kind == REPORT_DELAYED)
+            w->new_reported = 0;
     }
     work_submit(w);
 }
@@ -118,13 +125,33 @@ static void on_original(struct store_read *r, enum err err)
     go_on(w, r->bytes);
 }
 
+static bool has_failed(const struct work *w)
+{
+    for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
+        if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_FAILED)
+            return true;
+    }
+    return false;
+}
+
 void work_bounce(struct work *w)
 {
-    if (!bounce_is_wanted(&w->envelope) || !is_asked_for(w)) {
+    size_t n = 0;
+    bool is_any = false;
+    w->new_reported = 0;
+    if (has_failed(w) && report_count(w, REPORT_FAILED) == 0)
         not_bounced(w);
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
+        if (report_count(w, (enum report_kind)k) == 0)
+            continue;
+        size_t wants = bounce_original_size((enum report_kind)k, &w->envelope);
+        n = wants > n ? wants : n;
+        is_any = true;
+    }
+    if (!is_any) {
+        work_submit(w);
         return;
     }
-    size_t n = bounce_original_size(REPORT_FAILED, &w->envelope);
     work_set_phase(w, WORK_BOUNCING);
     struct fresh *f = w->body_of != NULL ? w->body_of : w->fresh;
     if (f != NULL && f->n_body > 0) {

@@ -46,6 +46,8 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
     if (rcpt->at_ms < 0)
         rcpt->at_ms = 0;
     w->marks[i] |= MARK_TRIED | MARK_NEW;
+    if ((r->flags & RESULT_TOOK_DSN) != 0)
+        w->marks[i] |= MARK_TOOK_DSN;
     if (r->kind != RESULT_OK)
         return;
     w->q->count.delivered++;
@@ -147,13 +149,14 @@ static uint32_t expire_s(const struct work *w)
 /* Temporary failures of an entry that is too old become final. */
 static void expire(struct work *w)
 {
-    if (!schedule_is_expired(w->entry->created_s, world_wall_ms(w->q->world), expire_s(w)))
+    bool is_late = report_is_overdue(w);
+    if (!is_late && !schedule_is_expired(w->entry->created_s, world_wall_ms(w->q->world), expire_s(w)))
         return;
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         struct envelope_rcpt *r = &w->state.rcpts[i];
         if ((w->marks[i] & MARK_NEW) != 0 && r->state == ENVELOPE_DEFERRED) {
             r->state = ENVELOPE_FAILED;
-            w->marks[i] |= MARK_EXPIRED;
+            w->marks[i] |= MARK_EXPIRED | (is_late ? MARK_LATE : 0);
         }
     }
 }
@@ -263,7 +266,11 @@ static bool put_deltas(struct work *w)
 {
     struct buf b;
     struct str *piece = begin_delta(w, &b);
-    if (piece == NULL || !put_outcomes(w, &b, &piece))
+    if (piece == NULL)
+        return false;
+    if (w->new_reported != 0) /* with the report in one unit: told exactly once */
+        must(delta_put_reported(&b, w->new_reported));
+    if (!put_outcomes(w, &b, &piece))
         return false;
     if (w->is_last) {
         if (!delta_put_attempt(&b, w->next_ms, w->state.n_attempts, w->site)) {
@@ -309,12 +316,14 @@ static void plan_next(struct work *w)
     if (hint_ms > 0)
         wait_ms = hint_ms + queue_random(q) % (hint_ms / 10);
     w->next_ms = (wall_ms < 0 ? 0 : wall_ms) + (int64_t)wait_ms;
+    int64_t deadline_ms = report_deadline_ms(w);
+    if (deadline_ms > 0 && deadline_ms < w->next_ms)
+        w->next_ms = deadline_ms;
 }
 
 /* The report and its body come first in the unit. */
-static bool put_bounce(struct work *w)
+static bool put_report(struct work *w, const struct fresh *f)
 {
-    struct fresh *f = w->bounce;
     struct str *pieces = arena_alloc_array(&w->arena, 2, sizeof *pieces);
     unsigned char *hint = arena_alloc(&w->arena, STORE_HINT);
     if (pieces == NULL || hint == NULL)
@@ -340,8 +349,11 @@ static bool build(struct work *w)
 {
     struct tally t = count(w);
     w->n_ops = 0;
-    w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8, sizeof *w->ops);
-    bool ok = w->ops != NULL && (w->bounce == NULL || put_bounce(w)) && expand_put_ops(w);
+    w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8 + 2 * REPORT_KINDS, sizeof *w->ops);
+    bool ok = w->ops != NULL;
+    for (unsigned k = 0; ok && k < REPORT_KINDS; k++)
+        ok = w->reports[k] == NULL || put_report(w, w->reports[k]);
+    ok = ok && expand_put_ops(w);
     if (ok && w->is_drop)
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};
     else if (ok)
@@ -382,10 +394,7 @@ void work_record(struct work *w)
         free_place(w);
     w->n_ops = 0;
     tell_results(w);
-    if (t.n_new_failed > 0)
-        work_bounce(w);
-    else
-        work_submit(w);
+    work_bounce(w);
 }
 
 /* ---- recording ---- */
@@ -395,21 +404,33 @@ static void free_made(struct work *w)
     for (size_t i = 0; i < w->n_children; i++)
         fresh_unref(w->children[i]);
     w->n_children = 0;
-    if (w->bounce != NULL)
-        fresh_unref(w->bounce);
-    w->bounce = NULL;
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
+        if (w->reports[k] != NULL)
+            fresh_unref(w->reports[k]);
+        w->reports[k] = NULL;
+    }
 }
 
 static void admit_made(struct work *w)
 {
     struct queue *q = w->q;
-    if (w->bounce != NULL) {
-        q->count.bounced++;
-        TELL(q, .kind = EVENT_BOUNCED, .id = w->id, .other_id = w->bounce->id, .rcpt = w->envelope.sender);
-        struct fresh *f = w->bounce;
-        w->bounce = NULL;
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
+        struct fresh *f = w->reports[k];
+        if (f == NULL)
+            continue;
+        w->reports[k] = NULL;
+        if (k == REPORT_FAILED) {
+            q->count.bounced++;
+            TELL(q, .kind = EVENT_BOUNCED, .id = w->id, .other_id = f->id, .rcpt = w->envelope.sender);
+        } else {
+            q->count.reported++;
+            TELL(q, .kind = EVENT_REPORTED, .id = w->id, .other_id = f->id, .rcpt = w->envelope.sender,
+                 .text = k == REPORT_DELAYED ? STR("delayed") : STR("success"));
+        }
         queue_admit(q, f);
     }
+    w->state.reported |= w->new_reported;
+    w->new_reported = 0;
     if (w->n_children > 0) {
         q->count.split++;
         w->has_children = true;

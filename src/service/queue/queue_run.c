@@ -330,7 +330,7 @@ void work_prepare(struct work *w)
     w->n_portion = w->next_portion = 0;
     if (!work_expand(w) || !work_route(w))
         return;
-    if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0) {
+    if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 || report_is_overdue(w)) {
         give_up_expired(w);
         return;
     }
@@ -757,8 +757,10 @@ void work_free_all(struct queue *q)
             fresh_unref(w->body_of);
         for (size_t i = 0; i < w->n_children; i++)
             fresh_unref(w->children[i]);
-        if (w->bounce != NULL)
-            fresh_unref(w->bounce);
+        for (unsigned k = 0; k < REPORT_KINDS; k++) {
+            if (w->reports[k] != NULL)
+                fresh_unref(w->reports[k]);
+        }
         arena_reset(&w->arena);
         mem_free(w);
     }
