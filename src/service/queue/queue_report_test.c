@@ -1,0 +1,129 @@
+/* Who is told what: NOTIFY by outcome, delays over a restart, DELIVERBY. */
+#include "service/queue/queue_scripts.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void put(struct test_world *w, uint8_t notify, uint32_t flags, const struct mail_params *p)
+{
+    char list_mem[256], params_mem[256];
+    struct buf list, params, m_buf;
+    buf_init_fixed(&list, list_mem, sizeof list_mem);
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    buf_init(&m_buf, 65536);
+    assert_true(rcpt_put(&(struct rcpt){.address = STR("x@one.two"), .notify = notify}, &list));
+    assert_true(mail_params_put(p, &params));
+    uint64_t id = test_new_id(w);
+    struct ipc_put m = {.token = id,
+                        .id = id,
+                        .flags = flags,
+                        .sender = STR("alice@example.org"),
+                        .params = buf_str(&params),
+                        .rcpts = buf_str(&list),
+                        .client = STR("198.51.100.7"),
+                        .helo = STR("client.example"),
+                        .body = STR(MAIL)};
+    assert_true(ipc_encode_put(&m, &m_buf));
+    test_send(&w->smtpd, IPC_PUT, buf_str(&m_buf), NULL);
+    buf_fini(&m_buf);
+    test_run(w, 1000);
+}
+
+static void relay_refuses(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    static const char *const replies[] = {"550 5.7.1 not wanted", NULL};
+    UNUSED(given);
+    test_job_done(&w->relay, m->token, script_count(m->rcpts), 0, replies);
+}
+
+static void tells_what_was_asked_for(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        uint8_t notify;
+        bool fails;
+        unsigned bounced, reported, not_bounced;
+    } rows[] = {
+        {0, false, 0, 0, 0},
+        {NOTIFY_SUCCESS, false, 0, 1, 0},
+        {NOTIFY_NEVER, false, 0, 0, 0},
+        {NOTIFY_FAILURE | NOTIFY_DELAY, false, 0, 0, 0},
+        {0, true, 1, 0, 0},
+        {NOTIFY_FAILURE, true, 1, 0, 0},
+        {NOTIFY_SUCCESS, true, 0, 0, 1},
+        {NOTIFY_NEVER, true, 0, 0, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_world w;
+        script_begin(&w, 300 + i);
+        if (rows[i].fails)
+            w.on_relay_job = relay_refuses;
+        put(&w, rows[i].notify, 0, &(struct mail_params){0});
+        assert_int_equal(test_count(&w, EVENT_BOUNCED), rows[i].bounced);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), rows[i].reported);
+        assert_int_equal(test_count(&w, EVENT_NOT_BOUNCED), rows[i].not_bounced);
+        assert_int_equal(w.n_local_jobs, rows[i].bounced + rows[i].reported);
+        script_expect_empty(&w);
+        test_world_fini(&w);
+    }
+}
+
+/* Once, also when the role dies after it. */
+static void tells_a_delay_once(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        uint8_t notify;
+        uint32_t flags;
+        unsigned want;
+    } rows[] = {{0, MAIL_FLAG_OURS, 1}, {0, 0, 0}, {NOTIFY_DELAY, 0, 1}, {NOTIFY_FAILURE, MAIL_FLAG_OURS, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_world w;
+        script_begin(&w, 320 + i);
+        w.on_relay_job = script_relay_defers;
+        put(&w, rows[i].notify, rows[i].flags, &(struct mail_params){0});
+        test_run(&w, 3 * HOUR);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), 0);
+        test_run(&w, 9 * HOUR);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), rows[i].want);
+        assert_int_equal(w.n_local_jobs, rows[i].want);
+        test_power_cut(&w);
+        test_start(&w);
+        test_run(&w, DAY);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), rows[i].want);
+        test_world_fini(&w);
+    }
+}
+
+static void keeps_the_time_of_deliverby(void **state)
+{
+    UNUSED(state);
+    for (unsigned mode = BY_RETURN; mode <= BY_NOTIFY; mode++) {
+        struct test_world w;
+        script_begin(&w, 340 + mode);
+        w.on_relay_job = script_relay_defers;
+        struct mail_params p = {.by_mode = (enum by_mode)mode,
+                                .by_ms = world_wall_ms(&w.world) + 30 * MINUTE};
+        put(&w, 0, 0, &p);
+        test_run(&w, 28 * MINUTE);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED) + test_count(&w, EVENT_REPORTED), 0);
+        test_run(&w, 3 * MINUTE);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED), mode == BY_RETURN);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), mode == BY_NOTIFY);
+        test_run(&w, DAY);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED) + test_count(&w, EVENT_REPORTED), 1);
+        test_world_fini(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tells_what_was_asked_for),
+                                       cmocka_unit_test(tells_a_delay_once),
+                                       cmocka_unit_test(keeps_the_time_of_deliverby)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
