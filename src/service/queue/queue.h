@@ -207,6 +207,7 @@ struct work {
     bool is_drop, is_lazy, is_last, is_split;
     int64_t next_ms;
     struct fresh *reports[REPORT_KINDS]; /* made in this unit */
+    bool reports_put;                    /* they are in ops */
     unsigned new_reported;               /* REPORTED_* of this unit */
     struct fresh **children;
     size_t n_children;
@@ -224,8 +225,8 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(refused)                                                                                               \
     X(split)                                                                                                 \
     X(attempts)                                                                                              \
-    X(delivered) X(deferred) X(failed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost)   \
-        X(trouble)
+    X(delivered)                                                                                             \
+    X(deferred) X(failed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -442,7 +443,9 @@ void work_submit_retry(struct queue *q);
 void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms);
 
 /* ---- queue_bounce.c ---- */
-/* Reads the original, makes the report, and goes on to work_submit() with it in the unit. */
+/* Makes the reports on what MARK_NEW says (reading the original for them) and goes on to work_submit() with
+ * them in the unit. When w->ops holds operations already (an expansion), theirs are appended: leave room for
+ * 2 * REPORT_KINDS more. */
 void work_bounce(struct work *w);
 
 /* ---- queue_report.c ---- */

@@ -3,21 +3,6 @@
  */
 #include "service/queue/queue.h"
 
-enum { DELAY_AFTER_S = 4 * 60 * 60 };
-
-/* After how long a delay is told; 0: never. */
-static uint32_t delay_after_s(const struct queue *q)
-{
-    UNUSED(q);
-    return DELAY_AFTER_S;
-}
-
-static bool success_to_strangers(const struct queue *q)
-{
-    UNUSED(q);
-    return true;
-}
-
 static struct mail_params params_of(const struct work *w)
 {
     struct mail_params p;
@@ -59,7 +44,7 @@ static bool is_delayed(const struct work *w, const struct envelope_rcpt *r, enum
         *out_why = BOUNCE_LATE;
         return (r->rcpt.notify & NOTIFY_NEVER) == 0;
     }
-    uint32_t after_s = delay_after_s(w->q);
+    uint32_t after_s = w->q->config->delay_after_s;
     return after_s > 0 && (w->state.reported & REPORTED_DELAY) == 0 &&
            schedule_is_expired(w->entry->created_s, world_wall_ms(w->q->world), after_s) &&
            bounce_wants(r->rcpt.notify, DSN_DELAYED, is_ours(w), false);
@@ -74,7 +59,7 @@ static bool is_success(const struct work *w, uint32_t i, enum dsn_action *out_ac
     *out_action = r->state == ENVELOPE_EXPANDED ? DSN_EXPANDED : is_final ? DSN_DELIVERED : DSN_RELAYED;
     if (*out_action == DSN_RELAYED && (w->marks[i] & MARK_TOOK_DSN) != 0)
         return false; /* the next hop reports */
-    if (bounce_wants(r->rcpt.notify, *out_action, is_ours(w), success_to_strangers(w->q)))
+    if (bounce_wants(r->rcpt.notify, *out_action, is_ours(w), w->q->config->success_to_strangers))
         return true;
     return *out_action == DSN_RELAYED && params_of(w).by_trace && (r->rcpt.notify & NOTIFY_NEVER) == 0;
 }

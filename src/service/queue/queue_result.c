@@ -344,16 +344,24 @@ static bool put_report(struct work *w, const struct fresh *f)
     return true;
 }
 
+/* Once a unit: the next try finds them in w->ops. */
+static bool put_reports(struct work *w)
+{
+    for (unsigned k = 0; !w->reports_put && k < REPORT_KINDS; k++) {
+        if (w->reports[k] != NULL && !put_report(w, w->reports[k]))
+            return false;
+    }
+    w->reports_put = true;
+    return true;
+}
+
 /* Makes w->ops; on failure there are none. */
 static bool build(struct work *w)
 {
     struct tally t = count(w);
     w->n_ops = 0;
     w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8 + 2 * REPORT_KINDS, sizeof *w->ops);
-    bool ok = w->ops != NULL;
-    for (unsigned k = 0; ok && k < REPORT_KINDS; k++)
-        ok = w->reports[k] == NULL || put_report(w, w->reports[k]);
-    ok = ok && expand_put_ops(w);
+    bool ok = w->ops != NULL && put_reports(w) && expand_put_ops(w);
     if (ok && w->is_drop)
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};
     else if (ok)
@@ -393,6 +401,7 @@ void work_record(struct work *w)
     if (w->is_last)
         free_place(w);
     w->n_ops = 0;
+    w->reports_put = false;
     tell_results(w);
     work_bounce(w);
 }
@@ -492,7 +501,11 @@ void work_submit(struct work *w)
     struct queue *q = w->q;
     enum err err = ERR_NOMEM; /* what was delivered would be delivered again if we let go: wait for memory */
     w->ticket.done = on_recorded;
-    if (w->n_ops > 0 || build(w))
+    size_t n_before = w->n_ops;
+    bool has_ops = n_before > 0 ? put_reports(w) : build(w);
+    if (!has_ops)
+        w->n_ops = n_before;
+    else
         err = store_submit(q->store, w->ops, w->n_ops, w->is_lazy, &w->ticket);
     switch (err) {
     case ERR_OK:
