@@ -53,9 +53,10 @@ static bool is_delayed(const struct work *w, const struct envelope_rcpt *r, enum
 static bool is_success(const struct work *w, uint32_t i, enum dsn_action *out_action)
 {
     const struct envelope_rcpt *r = &w->state.rcpts[i];
-    if ((w->marks[i] & MARK_NEW) == 0 || (r->state != ENVELOPE_DELIVERED && r->state != ENVELOPE_EXPANDED))
+    if ((w->marks[i] & (MARK_NEW | MARK_QUIET)) != MARK_NEW ||
+        (r->state != ENVELOPE_DELIVERED && r->state != ENVELOPE_EXPANDED))
         return false;
-    bool is_final = w->is_lmtp || w->route == ROUTE_MAILDIR;
+    bool is_final = w->is_lmtp || w->route == ROUTE_MAILDIR || w->route == ROUTE_PIPE;
     *out_action = r->state == ENVELOPE_EXPANDED ? DSN_EXPANDED : is_final ? DSN_DELIVERED : DSN_RELAYED;
     if (*out_action == DSN_RELAYED && (w->marks[i] & MARK_TOOK_DSN) != 0)
         return false; /* the next hop reports */

@@ -360,7 +360,9 @@ static bool build(struct work *w)
 {
     struct tally t = count(w);
     w->n_ops = 0;
-    w->ops = arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8 + 2 * REPORT_KINDS, sizeof *w->ops);
+    w->ops =
+        arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8 + 2 * REPORT_KINDS, sizeof *w->ops);
+    w->reports_put = false;
     bool ok = w->ops != NULL && put_reports(w) && expand_put_ops(w);
     if (ok && w->is_drop)
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};

@@ -567,6 +567,8 @@ static void make_config(struct config *c, uint64_t generation)
         .retry_jitter_pct = 20,
         .expire_s = 432000,
         .bounce_expire_s = 172800,
+        .delay_after_s = 14400,
+        .success_to_strangers = true,
         .site_connections_max = 20,
         .smtp_port = 2525,
     };

@@ -40,6 +40,10 @@ static struct smtp_server_conf offer(const struct config *c, const struct listen
         .size_max = c->size_max,
         .rcpt_max = c->rcpt_max,
         .lmtp = l->lmtp,
+        .dsn = true,
+        .binarymime = true,
+        .deliverby = c->deliver_by,
+        .by_min_s = c->deliver_by_min_s,
         .prdr = !l->lmtp,
         .limits = true,
         /* RFC 4865 1: for submission; a stranger has no business in letting us keep his mail */
