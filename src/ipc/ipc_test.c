@@ -175,10 +175,10 @@ static void test_edges(void **state)
 {
     UNUSED(state);
     static const enum role pairs[][2] = {
-        {ROLE_SMTPD, ROLE_QUEUE}, {ROLE_QUEUE, ROLE_LOOKUP},  {ROLE_QUEUE, ROLE_RELAY},
-        {ROLE_QUEUE, ROLE_LOCAL}, {ROLE_QUEUE, ROLE_ADMIN},   {ROLE_RELAY, ROLE_LOOKUP},
-        {ROLE_SMTPD, ROLE_ADMIN}, {ROLE_LOOKUP, ROLE_ADMIN},  {ROLE_RELAY, ROLE_ADMIN},
-        {ROLE_LOCAL, ROLE_ADMIN}, {ROLE_LOCAL, ROLE_DELIVER},
+        {ROLE_SMTPD, ROLE_QUEUE},  {ROLE_QUEUE, ROLE_LOOKUP}, {ROLE_QUEUE, ROLE_RELAY},
+        {ROLE_QUEUE, ROLE_LOCAL},  {ROLE_QUEUE, ROLE_ADMIN},  {ROLE_RELAY, ROLE_LOOKUP},
+        {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
+        {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {

@@ -99,8 +99,13 @@ bool pure_init(struct pure *p, bool lmtp, bool relay, struct str conf)
                                      .n_domains = 1,
                                      .relay_from = &p->loopback,
                                      .n_relay_from = relay ? 1 : 0};
-    p->conf = (struct smtp_server_conf){
-        .hostname = p->policy.hostname, .lmtp = lmtp, .dsn = true, .binarymime = true, .deliverby = true, .prdr = !lmtp, .limits = true}; /* as smtpd offers */
+    p->conf = (struct smtp_server_conf){.hostname = p->policy.hostname,
+                                        .lmtp = lmtp,
+                                        .dsn = true,
+                                        .binarymime = true,
+                                        .deliverby = true,
+                                        .prdr = !lmtp,
+                                        .limits = true}; /* as smtpd offers */
     if (!configure(p, conf))
         return false;
     smtp_server_init(&p->server, &p->conf, &p->pool, p->now_ms);

@@ -1,4 +1,4 @@
-/* service/lookup/lookup.c: the lookup role: MX and address questions of queue and relay, answered by the
+/* service/lookup/lookup.c: the lookup role: MX and address questions of smtpd, queue and relay, answered by the
  * resolver.
  *
  * Owns:     jobs (a question that one or several askers wait for) with one or two parts (a name and a type,
@@ -566,7 +566,7 @@ static void lookup_peer(void *self, enum role who, unsigned index, struct channe
 {
     struct lookup *u = self;
     UNUSED(index);
-    if (who != ROLE_QUEUE && who != ROLE_RELAY)
+    if (who != ROLE_SMTPD && who != ROLE_QUEUE && who != ROLE_RELAY)
         return;
     struct asker *k = mem_new(struct asker);
     if (k == NULL) {

@@ -1,124 +1,248 @@
-/* service/smtpd/ask.c: what the queue is asked beside messages: does the host behind a relayed domain take a
- * recipient (callout), and what waits for a domain (ETRN). A session has one such question open at a time; it
- * reads nothing meanwhile. Without an answer the client hears a 4xx.
+/* service/smtpd/ask.c: what a session can't know itself and asks lookup or queue for, and what it answers
+ * alone beside mail: EXPN and XCLIENT.
+ *
+ * Owns:     the open question of each session (struct ask), found by its token.
+ * Limits:   one question a session, SMTPD_ASKS_MAX a process, each for SMTPD_ASK_MS or SMTPD_CALLOUT_MS.
+ * Errors:   trouble of ours never refuses a sender; a recipient that can't be verified is a 450.
  */
-#include "base/limits.h"
+#include "base/mem.h"
 #include "ipc/lists.h"
 #include "service/smtpd/smtpd.h"
 
-static void wait_for(struct session *s, uint32_t question, uint64_t token, bool is_etrn)
+static void number_text(uint32_t n, struct buf *out)
 {
-    s->asked_question = question;
-    s->asks_etrn = is_etrn;
-    s->asked_ms = world_now_ms(s->d->world);
-    idmap_insert(&s->d->asks, &s->by_ask, token);
+    buf_printf(out, "%u", n);
 }
 
 void ask_forget(struct session *s)
 {
-    if (s->asked_question == 0)
+    if (s->ask.kind == ASK_NONE)
         return;
-    s->asked_question = 0;
-    (void)idmap_remove(&s->d->asks, s->by_ask.id);
+    (void)idmap_remove(&s->d->asks, s->ask.by_token.id);
+    s->d->n_asks--;
+    s->ask = (struct ask){.kind = ASK_NONE};
 }
 
-/* The session that asked so, no longer waiting; NULL: it is gone. */
-static struct session *take(struct smtpd *d, uint64_t token, bool is_etrn, uint32_t *out_question)
+/* Answers the open question; the caller pumps. */
+static void finish(struct session *s, enum smtp_reply_id id, struct str arg)
 {
-    struct idmap_node *n = idmap_find(&d->asks, token);
-    if (n == NULL)
-        return NULL;
-    struct session *s = container_of(n, struct session, by_ask);
-    if (s->asks_etrn != is_etrn)
-        return NULL;
-    *out_question = s->asked_question;
+    struct ask a = s->ask;
     ask_forget(s);
-    return s;
+    if (a.kind == ASK_CALLOUT)
+        session_answer_rcpt(s, a.question, a.rcpt, id);
+    else if (a.kind == ASK_SENDER)
+        session_answer_mail(s, a.question, id);
+    else
+        smtp_server_answer(&s->server, a.question, id, arg);
 }
 
-/* The recipient that is being asked about. */
-static struct str rcpt_of(const struct session *s)
+/* What is said without an answer. */
+static void finish_without(struct session *s)
 {
-    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
-    return t == NULL ? STR_NIL : t->rcpts[t->n_rcpts].to.text;
+    static const enum smtp_reply_id replies[] = {
+        [ASK_SENDER] = R_MAIL_OK, [ASK_CALLOUT] = R_CALLOUT_LATER, [ASK_ETRN] = R_ETRN_UNABLE};
+    finish(s, replies[s->ask.kind], s->ask.text);
+}
+
+static bool begin(struct session *s, enum ask_kind kind, const struct smtp_event *ev)
+{
+    struct smtpd *d = s->d;
+    must(s->ask.kind == ASK_NONE);
+    if (d->n_asks >= SMTPD_ASKS_MAX || (kind == ASK_SENDER ? d->lookup : d->queue) == NULL)
+        return false;
+    uint64_t now = world_now_ms(d->world);
+    s->ask = (struct ask){.kind = kind, .question = ev->question, .rcpt = ev->rcpt, .text = ev->text};
+    s->ask.due_ms = now + (kind == ASK_CALLOUT ? (uint64_t)SMTPD_CALLOUT_MS : (uint64_t)SMTPD_ASK_MS);
+    s->ask.by_token.id = d->next_token++;
+    idmap_insert(&d->asks, &s->ask.by_token, s->ask.by_token.id);
+    d->n_asks++;
+    world_timer_set(d->world, &s->timer, s->ask.due_ms);
+    return true;
+}
+
+/* Is it a stranger's domain that DNS can say something of? The name to ask for is put into out. */
+static bool sender_domain(const struct session *s, struct buf *out)
+{
+    const struct address *from = &smtp_server_transaction(&s->server)->from;
+    const struct policy_conf *p = &s->conf->config->policy;
+    if (s->is_ours || from->text.n == 0 || from->kind != DOMAIN_NAME ||
+        policy_domain(p, from->domain) != NULL)
+        return false;
+    if (str_is_ascii(from->domain))
+        return buf_put(out, from->domain);
+    return p->to_ascii != NULL && p->to_ascii(from->domain, out);
+}
+
+void ask_sender(struct session *s, const struct smtp_event *ev)
+{
+    char mem[DNS_NAME_MAX];
+    struct buf name;
+    buf_init_fixed(&name, mem, sizeof mem);
+    if (s->at->submission && !s->is_ours) {
+        session_answer_mail(s, ev->question, R_SENDER_REFUSED);
+        return;
+    }
+    if (!sender_domain(s, &name) || name.failed || !begin(s, ASK_SENDER, ev)) {
+        session_answer_mail(s, ev->question, R_MAIL_OK);
+        return;
+    }
+    struct ipc_mx_ask m = {.token = s->ask.by_token.id, .domain = buf_str(&name)};
+    if (ipc_send_mx_ask(s->d->lookup, &m, NULL) != ERR_OK)
+        finish_without(s);
 }
 
 void ask_callout(struct session *s, const struct smtp_event *ev)
 {
-    struct smtpd *d = s->d;
-    struct ipc_callout_ask m = {.token = d->next_token++, .rcpt = ev->rcpt->text};
-    if (d->queue == NULL || ipc_send_callout_ask(d->queue, &m, NULL) != ERR_OK)
-        session_rcpt_reply(s, ev->question, R_CALLOUT_LATER, ev->rcpt->text);
-    else
-        wait_for(s, ev->question, m.token, false);
+    if (!begin(s, ASK_CALLOUT, ev)) {
+        session_answer_rcpt(s, ev->question, ev->rcpt, R_CALLOUT_LATER);
+        return;
+    }
+    struct ipc_callout_ask m = {.token = s->ask.by_token.id, .rcpt = ev->rcpt->text};
+    if (ipc_send_callout_ask(s->d->queue, &m, NULL) != ERR_OK)
+        finish_without(s);
+}
+
+static bool has_block(const struct netblock *blocks, size_t n, const struct netaddr *a)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (netblock_has(&blocks[i], a))
+            return true;
+    }
+    return false;
+}
+
+bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a)
+{
+    return has_block(blocks, n, a);
+}
+
+void ask_etrn(struct session *s, const struct smtp_event *ev)
+{
+    const struct config *c = s->conf->config;
+    if (!has_block(c->etrn_from, c->n_etrn_from, &s->peer)) {
+        smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
+        return;
+    }
+    if (!begin(s, ASK_ETRN, ev)) {
+        smtp_server_answer(&s->server, ev->question, R_ETRN_UNABLE, ev->text);
+        return;
+    }
+    struct ipc_etrn_ask m = {.token = s->ask.by_token.id, .domain = ev->text};
+    if (ipc_send_etrn_ask(s->d->queue, &m, NULL) != ERR_OK)
+        finish_without(s);
+}
+
+/* ---- answers that come ---------------- */
+
+static struct session *asker(struct smtpd *d, uint64_t token, enum ask_kind kind)
+{
+    struct idmap_node *n = idmap_find(&d->asks, token);
+    if (n == NULL) /* too late, or the client is gone */
+        return NULL;
+    struct session *s = container_of(container_of(n, struct ask, by_token), struct session, ask);
+    return s->ask.kind == kind ? s : NULL;
+}
+
+void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m)
+{
+    struct session *s = asker(d, m->token, ASK_SENDER);
+    if (s == NULL)
+        return;
+    finish(s, m->status == DNS_STATUS_NULL_MX ? R_SENDER_NULL_MX : R_MAIL_OK, STR_NIL);
+    session_pump(s);
 }
 
 void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m)
 {
-    static const enum smtp_reply_id replies[] = {[RESULT_OK] = R_RCPT_OK,
-                                                 [RESULT_TEMPORARY] = R_CALLOUT_LATER,
-                                                 [RESULT_PERMANENT] = R_CALLOUT_UNKNOWN};
-    uint32_t question;
-    struct session *s = take(d, m->token, false, &question);
+    struct session *s = asker(d, m->token, ASK_CALLOUT);
     if (s == NULL)
         return;
-    enum smtp_reply_id id = m->kind < ARRAY_LEN(replies) ? replies[m->kind] : R_CALLOUT_LATER;
-    session_rcpt_reply(s, question, id, rcpt_of(s));
+    finish(s,
+           m->kind == RESULT_OK          ? R_RCPT_OK
+           : m->kind == RESULT_PERMANENT ? R_CALLOUT_UNKNOWN
+                                         : R_CALLOUT_LATER,
+           STR_NIL);
     session_pump(s);
-}
-
-void ask_etrn(struct session *s, const struct smtp_event *ev, struct str domain)
-{
-    struct smtpd *d = s->d;
-    struct ipc_etrn_ask m = {.token = d->next_token++, .domain = domain};
-    if (d->queue == NULL || ipc_send_etrn_ask(d->queue, &m, NULL) != ERR_OK)
-        smtp_server_answer(&s->server, ev->question, R_ETRN_UNABLE, domain);
-    else
-        wait_for(s, ev->question, m.token, true);
 }
 
 void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
 {
-    uint32_t question;
-    struct session *s = take(d, m->token, true, &question);
+    char mem[16];
+    struct buf number;
+    buf_init_fixed(&number, mem, sizeof mem);
+    struct session *s = asker(d, m->token, ASK_ETRN);
     if (s == NULL)
         return;
-    char mem[16];
-    struct buf n;
-    buf_init_fixed(&n, mem, sizeof mem);
-    buf_printf(&n, "%u", (unsigned)m->n);
-    if (m->n > 0)
-        smtp_server_answer(&s->server, question, R_ETRN_PENDING_N, buf_str(&n));
+    number_text(m->n, &number);
+    if (m->n == 0)
+        finish(s, R_ETRN_NOTHING, s->ask.text);
     else
-        smtp_server_answer(&s->server, question, R_ETRN_NOTHING, STR("this node"));
+        finish(s, R_ETRN_PENDING_N, buf_str(&number));
     session_pump(s);
 }
 
-void ask_give_up(struct session *s)
+void ask_on_timer(struct session *s)
 {
-    uint32_t question = s->asked_question;
-    bool is_etrn = s->asks_etrn;
-    ask_forget(s);
-    if (is_etrn)
-        smtp_server_answer(&s->server, question, R_ETRN_UNABLE, STR("this node"));
-    else
-        session_rcpt_reply(s, question, R_CALLOUT_LATER, rcpt_of(s));
+    s->d->count.trouble++;
+    finish_without(s);
 }
 
-static void collect(struct idmap_node *n, void *arg)
+void ask_on_lost(struct smtpd *d, bool is_lookup)
 {
-    struct session **out = arg;
-    *out = container_of(n, struct session, by_ask);
-}
-
-void ask_on_queue_lost(struct smtpd *d)
-{
-    for (;;) {
-        struct session *s = NULL;
-        idmap_each(&d->asks, collect, &s);
-        if (s == NULL)
-            return;
-        ask_give_up(s);
+    list_each (l, &d->sessions) {
+        struct session *s = list_entry(l, struct session, link);
+        if (s->ask.kind == ASK_NONE || (s->ask.kind == ASK_SENDER) != is_lookup)
+            continue;
+        finish_without(s);
         session_pump(s);
     }
+}
+
+/* ---- EXPN ---------------- */
+
+/* A bare name is one of our own domain. */
+static bool list_address(const struct policy_conf *p, struct str text, struct buf *out)
+{
+    if (str_starts(text, STR("<")) && str_ends(text, STR(">")))
+        text = str_slice(text, 1, text.n - 1);
+    (void)buf_put(out, text);
+    if (str_find(text, STR("@")) == STR_NPOS && p->n_domains > 0) {
+        bool is_host = policy_domain(p, p->hostname) != NULL;
+        (void)buf_putc(out, '@');
+        (void)buf_put(out, is_host ? p->hostname : p->domains[0].name);
+    }
+    return !out->failed;
+}
+
+void answer_expn(struct session *s, const struct smtp_event *ev)
+{
+    const struct policy_conf *p = &s->conf->config->policy;
+    char mem[SMTP_PATH_MAX], lines_mem[SMTP_REPLY_FILLED_MAX];
+    struct buf name, lines;
+    buf_init_fixed(&name, mem, sizeof mem);
+    buf_init_fixed(&lines, lines_mem, sizeof lines_mem);
+    struct arena a;
+    arena_init(&a, &s->d->pool, SMTPD_EXPN_MEMORY);
+    struct expansion x = {.kind = EXPAND_NONE};
+    enum smtp_reply_id id = R_EXPN;
+    struct address address;
+    if (!s->is_ours)
+        id = R_EXPN_DENIED;
+    else if (!list_address(p, ev->text, &name) || address_parse(buf_str(&name), true, &address) != NULL)
+        id = R_NO_SUCH_LIST;
+    else if (!policy_expand(p, &(struct rcpt){.address = buf_str(&name)}, &a, &x))
+        id = R_NO_MEMORY;
+    else if (x.kind != EXPAND_ALIAS)
+        id = x.kind == EXPAND_FAILED ? R_ALIAS_TROUBLE : R_NO_SUCH_LIST;
+    for (size_t i = 0; id == R_EXPN && i < x.n_targets; i++) {
+        if (i > 0)
+            (void)buf_putc(&lines, '\n');
+        (void)buf_putc(&lines, '<');
+        (void)buf_put(&lines, x.targets[i].address); /* of a program the alias that leads to it */
+        (void)buf_putc(&lines, '>');
+    }
+    if (lines.failed)
+        id = R_EXPN_TOO_LONG;
+    smtp_server_answer(&s->server, ev->question, id, id == R_EXPN ? buf_str(&lines) : STR_NIL);
+    arena_reset(&a);
 }

@@ -13,9 +13,6 @@
 
 #include <string.h>
 
-/* A record of struct mail_params. */
-enum { SMTPD_PARAMS_MAX = DSN_ENVID_MAX + MAIL_TAG_MAX + 64 };
-
 static void put_set_state(struct put *p, enum put_state to)
 {
     enum { N = PUT_SENT + 1 };
@@ -60,47 +57,37 @@ static void keep(struct put *p, struct str octets)
 
 static const char received_name[] = "received";
 
-/* One more octet of a field's name. */
-static void match_names(const struct put *p, struct header_scan *h, char c)
-{
-    struct str tag = p->session->listener->tag_header;
-    h->is_received =
-        h->is_received && h->n_name < sizeof received_name - 1 && ascii_lower(c) == received_name[h->n_name];
-    h->is_tag = h->is_tag && h->n_name < tag.n && ascii_lower(c) == ascii_lower(tag.p[h->n_name]);
-    if (h->is_received || h->is_tag)
-        h->n_name++;
-}
-
-/* The first field of that name counts; what can't stand in a tag, and what is too long, is left out. */
-static void take_tag(struct put *p, char c)
-{
-    if (c > ' ' && c <= '~' && p->n_tag < MAIL_TAG_MAX)
-        p->tag[p->n_tag++] = c;
-}
-
 /* A field's name is complete. */
-static void scan_name(struct put *p, struct header_scan *h)
+static void scan_name(struct header_scan *h)
 {
     h->at = SCAN_REST;
     h->has_field = true;
-    struct str tag = p->session->listener->tag_header;
     if (h->is_received && h->n_name == sizeof received_name - 1)
         h->n_received++;
-    h->takes_tag = h->is_tag && h->n_name == tag.n && p->n_tag == 0;
+    h->in_tag = h->is_tag && !h->has_tag && h->n_tag_name == h->tag_name.n && h->tag_name.n > 0;
+    h->has_tag = h->has_tag || h->in_tag;
+}
+
+/* Of the tag's field: what can stand in a route's rule is kept, as much as a tag may hold. */
+static void take_tag(struct header_scan *h, struct str value)
+{
+    for (size_t i = 0; i < value.n && h->n_tag < sizeof h->tag; i++) {
+        if (value.p[i] > ' ' && value.p[i] <= '~')
+            h->tag[h->n_tag++] = value.p[i];
+    }
 }
 
 /* One octet of the header section (RFC 5322 2.2, 4.5.8). Counts Received fields (loops, RFC 5321 6.3) and
  * finds its end: the empty line, or a line that is no field (a message may come without a header). */
-static void scan_octet(struct put *p, struct header_scan *h, char c)
+static void scan_octet(struct header_scan *h, char c)
 {
     bool is_blank = c == ' ' || c == '\t';
     switch (h->at) {
     case SCAN_START:
         h->n_name = 0;
-        h->is_received = true;
-        h->is_tag = p->session->is_ours && p->session->listener->tag_header.n > 0;
-        if (!is_blank)
-            h->takes_tag = false;
+        h->is_received = h->is_tag = true;
+        h->n_tag_name = 0;
+        h->in_tag = h->in_tag && is_blank;
         if (c == '\r')
             h->at = SCAN_EMPTY;
         else if (is_blank && h->has_field)
@@ -113,7 +100,7 @@ static void scan_octet(struct put *p, struct header_scan *h, char c)
     case SCAN_NAME:
     case SCAN_BLANK:
         if (c == ':')
-            scan_name(p, h);
+            scan_name(h);
         else if (is_blank)
             h->at = SCAN_BLANK;
         else if (c < ' ' || c > '~' || h->at == SCAN_BLANK)
@@ -122,30 +109,36 @@ static void scan_octet(struct put *p, struct header_scan *h, char c)
     case SCAN_REST:
         if (c == '\n')
             h->at = SCAN_START;
-        else if (h->takes_tag)
-            take_tag(p, c);
         break;
     case SCAN_EMPTY:
         h->in_body = true;
         break;
     }
-    if (h->at == SCAN_NAME && !h->in_body)
-        match_names(p, h, c);
+    if (h->at == SCAN_NAME && !h->in_body) {
+        h->is_received = h->is_received && h->n_name < sizeof received_name - 1 &&
+                         ascii_lower(c) == received_name[h->n_name];
+        h->n_name += h->is_received;
+        h->is_tag = h->is_tag && h->n_tag_name < h->tag_name.n &&
+                    ascii_lower(c) == ascii_lower(h->tag_name.p[h->n_tag_name]);
+        h->n_tag_name += h->is_tag;
+    }
 }
 
 static void scan(struct put *p, struct str octets)
 {
     struct header_scan *h = &p->scan;
     for (size_t i = 0; i < octets.n && !h->in_body && !p->is_refused; i++) {
-        if (h->at == SCAN_REST && !h->takes_tag) { /* holds nothing of interest */
+        if (h->at == SCAN_REST) { /* holds nothing of interest */
             const char *nl = memchr(octets.p + i, '\n', octets.n - i);
             size_t skip = nl == NULL ? octets.n - i : (size_t)(nl - (octets.p + i));
+            if (h->in_tag)
+                take_tag(h, str_of(octets.p + i, skip));
             h->n_octets += skip;
             i += skip;
             if (nl == NULL)
                 break;
         }
-        scan_octet(p, h, octets.p[i]);
+        scan_octet(h, octets.p[i]);
         h->n_octets++;
         if (h->n_received > HEADER_RECEIVED_MAX)
             refuse(p, R_LOOP);
@@ -211,13 +204,13 @@ static void add_trace(struct session *s, struct put *p)
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     struct received r = {
-        .helo = smtp_server_helo(&s->server),
-        .client = session_peer(s),
-        .client_name = session_client_name(s),
+        .helo = s->has_uid ? STR_NIL : smtp_server_helo(&s->server), /* "localhost" */
+        .client = &s->peer,
+        .client_name = buf_str(&s->client_name),
         .has_uid = s->has_uid,
         .uid = s->uid,
         .by = s->conf->config->policy.hostname,
-        .with = received_with(smtp_server_is_esmtp(&s->server), s->is_lmtp, false, false, t->smtputf8),
+        .with = received_with(smtp_server_is_esmtp(&s->server), s->is_lmtp, false, s->has_login, t->smtputf8),
         .queue_id = p->id,
         .for_rcpt = t->n_rcpts == 1 ? t->rcpts[0].to.text : STR_NIL,
         .unix_s = world_wall_ms(s->d->world) / 1000,
@@ -284,7 +277,8 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     p->queue_life = d->queue_life;
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u) |
-               (s->is_ours ? MAIL_FLAG_OURS : 0u) | (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u);
+               (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u) | (s->is_ours ? MAIL_FLAG_OURS : 0u);
+    p->scan.tag_name = s->at->tag_header;
     add_trace(s, p);
     return p;
 }
@@ -303,9 +297,8 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
                 return e;
             buf_reset(b);
         }
-        struct rcpt one = {
-            .address = t->rcpts[i].to.text, .notify = t->rcpts[i].notify, .orcpt = t->rcpts[i].orcpt};
-        if (!rcpt_put(&one, b))
+        const struct smtp_server_rcpt *r = &t->rcpts[i];
+        if (!rcpt_put(&(struct rcpt){.address = r->to.text, .notify = r->notify, .orcpt = r->orcpt}, b))
             return ERR_TOO_BIG;
     }
     return ERR_OK;
@@ -328,13 +321,15 @@ static bool has_queue(const struct put *p)
     return d->queue != NULL && p->queue_life == d->queue_life;
 }
 
+/* What MAIL said, with our say on it: a stranger's mail is in no hurry (RFC 6710 7), and its tag is the
+ * listener's unless a header field names one. */
 static bool put_params(const struct put *p, struct buf *out)
 {
     const struct session *s = p->session;
     struct mail_params params = smtp_server_transaction(&s->server)->params;
-    params.tag = p->n_tag > 0 ? str_of(p->tag, p->n_tag) : s->listener->tag;
-    if (!s->is_ours && params.priority > 0) /* RFC 6710 4.1: a stranger's wish is not ours */
+    if (!s->is_ours && params.priority > 0)
         params.priority = 0;
+    params.tag = p->scan.n_tag > 0 ? str_of(p->scan.tag, p->scan.n_tag) : s->at->tag;
     return mail_params_put(&params, out);
 }
 
@@ -351,8 +346,8 @@ static enum err send_parts(struct put *p, struct handle *pipe)
     char client_mem[NETADDR_TEXT_MAX];
     struct buf client;
     buf_init_fixed(&client, client_mem, sizeof client_mem);
-    netaddr_format_ip(session_peer(s), &client);
-    char params_mem[SMTPD_PARAMS_MAX];
+    netaddr_format_ip(&s->peer, &client);
+    char params_mem[DSN_ENVID_MAX + MAIL_TAG_MAX + 256];
     struct buf params;
     buf_init_fixed(&params, params_mem, sizeof params_mem);
     if (!put_params(p, &params))
@@ -361,8 +356,8 @@ static enum err send_parts(struct put *p, struct handle *pipe)
         .token = p->by_token.id,
         .id = p->id,
         .flags = p->flags,
-        .params = buf_str(&params),
         .sender = smtp_server_transaction(&s->server)->from.text,
+        .params = buf_str(&params),
         .rcpts = buf_str(&b),
         .client = buf_str(&client),
         .helo = smtp_server_helo(&s->server),
@@ -584,7 +579,7 @@ static void leave_note(struct put *p, const struct session *s)
     char mem[NETADDR_TEXT_MAX];
     struct buf who;
     buf_init_fixed(&who, mem, sizeof mem);
-    netaddr_format(session_peer(s), &who);
+    netaddr_format(&s->peer, &who);
     size_t before = p->body.cap;
     buf_reset(&p->body);
     if (t != NULL)

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "service/smtpd/smtpd.h"
+#include "wire/proxy.h"
 #include "wire/received.h"
 
 #include <string.h>
@@ -18,18 +19,20 @@
 enum { CLIENT_IP6_PREFIX = 64 };
 
 static const struct conn_user conn_user;
-static bool pump_proxy(struct session *s);
-static void greet_late(struct session *s);
-static void refuse_proxy(struct session *s, const char *why);
 
 /* ---- clients: how many sessions an address has ---------------- */
 
-static struct client *client_take(struct smtpd *d, const struct netaddr *a)
+static struct client *client_take(struct smtpd *d, const struct session *s)
 {
+    const struct netaddr *a = &s->peer;
     uint8_t ip[sizeof a->ip] = {0};
     size_t n = a->kind == NETADDR_IP6 ? CLIENT_IP6_PREFIX / 8 : sizeof ip;
     for (size_t i = 0; i < n; i++)
         ip[i] = a->ip[i];
+    if (s->has_uid) { /* each user is a client; other unix sockets are one together */
+        memcpy(ip, &s->uid, sizeof s->uid);
+        ip[sizeof s->uid] = 1;
+    }
     uint64_t h = str_ihash(str_of(ip, sizeof ip), d->hash_seed) % SMTPD_CLIENT_BUCKETS;
     struct list *bucket = &d->clients[h];
     list_each (l, bucket) {
@@ -61,7 +64,7 @@ static void client_give(struct client *c)
 
 static void client_text(const struct session *s, struct buf *out)
 {
-    netaddr_format(session_peer(s), out);
+    netaddr_format(&s->peer, out);
 }
 
 static void tell(struct session *s, enum event_kind kind, uint64_t id, struct str rcpt, struct str text,
@@ -84,13 +87,24 @@ static void tell(struct session *s, enum event_kind kind, uint64_t id, struct st
 
 /* ---- answers ---------------- */
 
-void session_rcpt_reply(struct session *s, uint32_t question, enum smtp_reply_id id, struct str rcpt)
+void session_answer_rcpt(struct session *s, uint32_t question, const struct address *rcpt,
+                         enum smtp_reply_id id)
 {
     if (id != R_RCPT_OK) {
         s->d->count.refused_rcpt++;
-        tell(s, EVENT_REFUSED, 0, rcpt, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+        tell(s, EVENT_REFUSED, 0, rcpt->text, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
     }
-    smtp_server_answer_rcpt(&s->server, question, id, rcpt, 0);
+    smtp_server_answer_rcpt(&s->server, question, id, rcpt->text, 0);
+}
+
+void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_id id)
+{
+    if (id != R_MAIL_OK) {
+        s->d->count.refused_message++;
+        tell(s, EVENT_REFUSED, 0, smtp_server_transaction(&s->server)->from.text,
+             str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+    }
+    smtp_server_answer(&s->server, question, id, STR_NIL);
 }
 
 static void answer_rcpt(struct session *s, const struct smtp_event *ev)
@@ -114,7 +128,7 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
         id = R_BAD_MAILBOX;
         break;
     }
-    session_rcpt_reply(s, ev->question, id, ev->rcpt->text);
+    session_answer_rcpt(s, ev->question, ev->rcpt, id);
 }
 
 static void answer_data(struct session *s, uint32_t question)
@@ -207,12 +221,70 @@ static void drop_put(struct session *s)
     put_abort(p);
 }
 
+/* What this client is offered; again when XCLIENT says that it is another one. */
+static void offer(struct session *s)
+{
+    const struct config *c = s->conf->config;
+    const struct netaddr *proxy = conn_peer(s->conn);
+    s->is_ours = s->at->is_submit || s->has_login || policy_may_relay(&c->policy, &s->peer);
+    /* MT-PRIORITY waits for a queue that heeds it, REQUIRETLS for TLS */
+    s->server_conf = (struct smtp_server_conf){
+        .hostname = c->policy.hostname,
+        .size_max = c->size_max,
+        .rcpt_max = c->rcpt_max,
+        .lmtp = s->is_lmtp,
+        .dsn = true,
+        .binarymime = true,
+        .deliverby = c->deliver_by,
+        .by_min_s = c->deliver_by_min_s,
+        .hold_max_s = s->is_ours || s->at->submission ? c->future_release_s : 0,
+        .prdr = !s->is_lmtp,
+        .limits = true,
+        .xclient = session_is_in(c->xclient_from, c->n_xclient_from, proxy),
+        .etrn = c->n_etrn_from > 0,
+        .expn = c->expn,
+        .normalize_bare = s->at->normalize && s->is_ours,
+        .greets_late = s->at->greet_delay_s > 0 && !s->is_ours,
+    };
+}
+
+static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s);
+
+/* A trusted proxy names its client: from here on that one counts (Postfix's XCLIENT_README). */
+static void answer_xclient(struct session *s, const struct smtp_event *ev)
+{
+    const struct xclient *x = ev->xclient;
+    struct client *before = s->client;
+    struct netaddr peer = s->peer;
+    if ((x->has & XCLIENT_ADDR) != 0)
+        s->peer = x->addr; /* unavailable: NETADDR_NONE, which nobody trusts */
+    struct client *client = client_take(s->d, s);
+    if (client == NULL) {
+        s->peer = peer;
+        smtp_server_answer(&s->server, ev->question, R_NO_MEMORY, STR_NIL);
+        return;
+    }
+    s->client = client;
+    client_give(before);
+    if ((x->has & XCLIENT_NAME) != 0) {
+        buf_reset(&s->client_name);
+        (void)buf_put(&s->client_name, x->name); /* without memory the trace does without */
+    }
+    if ((x->has & XCLIENT_LOGIN) != 0)
+        s->has_login = x->login.n > 0;
+    offer(s);
+    s->server_conf.greets_late = false;
+    enum smtp_reply_id id = greeting_for(s->d, s);
+    smtp_server_answer(&s->server, ev->question, R_GREETING, STR_NIL);
+    if (id != R_GREETING)
+        smtp_server_close(&s->server, id);
+}
+
 static void on_event(struct session *s, const struct smtp_event *ev)
 {
     switch (ev->kind) {
     case SMTP_EV_MAIL:
-        smtp_server_answer(&s->server, ev->question,
-                           s->listener->submission && !s->is_ours ? R_SENDER_REFUSED : R_MAIL_OK, STR_NIL);
+        ask_sender(s, ev);
         break;
     case SMTP_EV_RCPT:
         answer_rcpt(s, ev);
@@ -240,16 +312,17 @@ static void on_event(struct session *s, const struct smtp_event *ev)
             tell_refused(s, ev->reply);
         break;
     case SMTP_EV_EXPN:
-        identity_on_expn(s, ev);
-        break;
-    case SMTP_EV_XCLIENT:
-        identity_on_xclient(s, ev);
+        answer_expn(s, ev);
         break;
     case SMTP_EV_ETRN:
-        identity_on_etrn(s, ev);
+        ask_etrn(s, ev);
+        break;
+    case SMTP_EV_XCLIENT:
+        answer_xclient(s, ev);
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
+        ask_forget(s);
         s->close_reply = ev->reply;
         break;
     }
@@ -268,9 +341,8 @@ static void want(struct session *s, unsigned mask)
 /* May more input be fed now? */
 static bool may_feed(const struct session *s)
 {
-    return !s->is_closing && !s->waits_proxy && s->question == 0 && s->data_question == 0 &&
-           s->asked_question == 0 && (s->put == NULL || !put_is_full(s->put)) &&
-           smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
+    return !s->is_closing && s->question == 0 && s->data_question == 0 && s->ask.kind == ASK_NONE &&
+           (s->put == NULL || !put_is_full(s->put)) && smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
 }
 
 static void take_events(struct session *s)
@@ -417,9 +489,9 @@ void session_pump(struct session *s)
         pump_lingering(s);
         return;
     }
-    if (s->waits_proxy && !pump_proxy(s))
-        return;
     s->in_pump = true;
+    if (s->server_conf.hold_max_s > 0 || s->server_conf.deliverby) /* the wall clock may step */
+        smtp_server_set_wall(&s->server, world_now_ms(s->d->world), world_wall_ms(s->d->world));
     bool was_closing = s->is_closing;
     feed_kept(s);
     for (int i = 0; i < SMTPD_READS_PER_WAKE && may_feed(s) && !s->peer_eof && !s->is_dead; i++) {
@@ -457,11 +529,18 @@ void session_pump(struct session *s)
          (has_output || is_held ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
 }
 
+static void pump_proxy(struct session *s);
+static void proxy_failed(struct session *s);
+
 static void on_ready(void *arg, struct conn *c, unsigned ready)
 {
     UNUSED(c);
     UNUSED(ready);
-    session_pump(arg);
+    struct session *s = arg;
+    if (s->is_awaiting_proxy)
+        pump_proxy(s);
+    else
+        session_pump(s);
 }
 
 static const struct conn_user conn_user = {on_ready};
@@ -472,9 +551,7 @@ static const struct conn_user conn_user = {on_ready};
 static void answer_for_queue(struct session *s)
 {
     s->d->count.trouble++;
-    if (s->asked_question != 0) {
-        ask_give_up(s);
-    } else if (s->question != 0) {
+    if (s->question != 0) {
         drop_put(s);
         session_message_reply(s, R_STORE_DOWN, STR_NIL);
     } else {
@@ -489,26 +566,30 @@ static void on_timer(struct timer *t)
 {
     struct session *s = container_of(t, struct session, timer);
     uint64_t now = world_now_ms(s->d->world);
+    if (s->is_awaiting_proxy) {
+        proxy_failed(s);
+        return;
+    }
     if (s->is_closing) { /* a last reply that the client does not read, or its last octets, don't hold us */
         session_del(s);
         return;
     }
-    if (s->waits_proxy) {
-        refuse_proxy(s, "the header did not come in time");
-        return;
+    if (s->is_ungreeted) {
+        s->is_ungreeted = false;
+        smtp_server_greet(&s->server, R_GREETING);
     }
-    if (s->waits_to_greet) {
-        greet_late(s);
-        return;
-    }
-    bool is_asking = s->question != 0 || s->data_question != 0 || s->asked_question != 0;
-    if (is_asking && now >= s->asked_ms + SMTPD_ANSWER_MS)
+    if (s->ask.kind != ASK_NONE && now >= s->ask.due_ms)
+        ask_on_timer(s);
+    bool is_asking = s->ask.kind != ASK_NONE || s->question != 0 || s->data_question != 0;
+    if (is_asking && s->ask.kind == ASK_NONE && now >= s->asked_ms + SMTPD_ANSWER_MS)
         answer_for_queue(s);
     else if (!is_asking && now >= smtp_server_deadline(&s->server))
         smtp_server_tick(&s->server, now);
     uint64_t due = smtp_server_deadline(&s->server);
     if (is_asking || due <= now) /* looked at again soon: the answer starts the client's clock anew */
         due = now + SMTPD_LOOK_AGAIN_MS;
+    if (s->ask.kind != ASK_NONE && s->ask.due_ms < due)
+        due = s->ask.due_ms;
     world_timer_set(s->d->world, &s->timer, due);
     session_pump(s);
 }
@@ -522,8 +603,9 @@ static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s)
         return R_SHUTDOWN;
     if (d->n_sessions > c->sessions_max)
         return R_TOO_MANY_CONNECTIONS;
-    /* all who come by a unix socket are one client here: the file's mode says who may */
-    bool is_counted = c->session_per_client_max > 0 && s->client->kind != NETADDR_UNIX;
+    /* all who come by a unix socket whose users nobody asks for are one client: the file's mode says who may
+     */
+    bool is_counted = c->session_per_client_max > 0 && (s->client->kind != NETADDR_UNIX || s->has_uid);
     if (is_counted && s->client->n > c->session_per_client_max)
         return R_TOO_MANY_CONNECTIONS;
     return R_GREETING;
@@ -538,129 +620,110 @@ static size_t listener_index(const struct smtpd *d, const struct listener *l)
     return 0;
 }
 
-bool session_move_client(struct session *s)
-{
-    struct client *to = client_take(s->d, session_peer(s));
-    if (to == NULL)
-        return false;
-    client_give(s->client);
-    s->client = to;
-    return true;
-}
-
-/* The client is known: it is greeted, or has to wait for that. */
+/* Who it is is known now: greets, or says why not. The session may be gone afterwards. */
 static void begin(struct session *s)
 {
     struct smtpd *d = s->d;
+    s->client = client_take(d, s);
+    if (s->client == NULL) { /* no memory even to say so */
+        d->count.overload++;
+        session_del(s);
+        return;
+    }
+    offer(s);
     uint64_t now = world_now_ms(d->world);
-    smtp_server_set_conf(&s->server, identity_settle(s));
-    smtp_server_set_wall(&s->server, now, world_wall_ms(d->world));
     enum smtp_reply_id id = greeting_for(d, s);
+    smtp_server_set_wall(&s->server, now, world_wall_ms(d->world));
     if (id != R_GREETING)
         d->count.overload++;
-    uint32_t delay_s = s->is_ours || id != R_GREETING ? 0 : s->listener->greet_delay_s;
-    s->waits_to_greet = delay_s > 0;
-    if (!s->waits_to_greet)
+    s->is_ungreeted = id == R_GREETING && s->server_conf.greets_late;
+    if (!s->is_ungreeted)
         smtp_server_greet(&s->server, id);
     world_timer_set(d->world, &s->timer,
-                    s->waits_to_greet ? now + (uint64_t)delay_s * 1000 : smtp_server_deadline(&s->server));
-}
-
-static void greet_late(struct session *s)
-{
-    s->waits_to_greet = false;
-    smtp_server_greet(&s->server, greeting_for(s->d, s));
-    world_timer_set(s->d->world, &s->timer, smtp_server_deadline(&s->server));
+                    s->is_ungreeted ? now + (uint64_t)s->at->greet_delay_s * 1000
+                                    : smtp_server_deadline(&s->server));
     session_pump(s);
 }
 
-/* Who may speak for others and does not do it well is not spoken to (proxy-protocol.txt 2). */
-static void refuse_proxy(struct session *s, const char *why)
+static void proxy_failed(struct session *s)
 {
-    s->d->count.bad_proxy++;
     char mem[NETADDR_TEXT_MAX];
     struct buf who;
     buf_init_fixed(&who, mem, sizeof mem);
     netaddr_format(conn_peer(s->conn), &who);
-    log_warn(s->d->world->log, "smtpd.bad-proxy-header", LS("from", buf_str(&who)), LC("why", why));
+    log_warn(s->d->world->log, "smtpd.bad-proxy-header", LS("peer", buf_str(&who)));
+    s->d->count.proxy_bad++;
     session_del(s);
 }
 
-/* true: the header is there and the session goes on; false: not yet, or the session is gone. */
-static bool pump_proxy(struct session *s)
+static void pump_proxy(struct session *s)
 {
-    char octets[PROXY_V2_MAX];
-    size_t n;
-    want(s, CONN_READABLE);
-    enum err e = conn_read(s->conn, octets, sizeof octets, &n);
+    struct smtpd *d = s->d;
+    struct proxy_header h;
+    size_t n, used;
+    enum err e = conn_read(s->conn, d->scratch, sizeof d->scratch, &n);
     if (e == ERR_AGAIN)
-        return false;
-    if (e != ERR_OK || !hold(s, str_of(octets, n))) {
-        refuse_proxy(s, e != ERR_OK ? "the connection ended before the header" : "no memory");
-        return false;
+        return;
+    if (e != ERR_OK || !hold(s, str_of(d->scratch, n))) {
+        proxy_failed(s);
+        return;
     }
-    enum proxy_status st = identity_take_proxy(s);
-    if (st == PROXY_BAD)
-        refuse_proxy(s, "no header, or a malformed one");
-    if (st != PROXY_OK)
-        return false;
+    enum proxy_status status = proxy_parse(buf_str(&s->in), &h, &used);
+    if (status == PROXY_MORE)
+        return;
+    if (status != PROXY_OK) {
+        proxy_failed(s);
+        return;
+    }
+    buf_consume(&s->in, used);
+    s->is_awaiting_proxy = false;
+    if (!h.is_local && h.source.kind != NETADDR_NONE)
+        s->peer = h.source;
     begin(s);
-    return true;
-}
-
-static void take_listener(struct session *s, const struct listener *l)
-{
-    const struct config *c = s->conf->config;
-    size_t i = listener_index(s->d, l);
-    must(i < c->n_listeners);
-    s->listener = &c->listeners[i];
-    s->is_lmtp = s->listener->lmtp;
-    s->waits_proxy = s->listener->has_proxy;
-    s->has_uid = conn_peer_uid(s->conn, &s->uid);
 }
 
 void session_start(struct smtpd *d, struct listener *l, struct conn *c)
 {
-    if (listener_index(d, l) >= d->conf->config->n_listeners) { /* no longer in the configuration */
-        conn_close(c);
-        return;
-    }
+    static const struct listener_conf none;
     struct session *s = mem_new(struct session);
-    struct client *client = s == NULL ? NULL : client_take(d, conn_peer(c));
-    if (client == NULL) { /* no memory even to say so */
-        mem_free(s);
+    if (s == NULL) {
         conn_close(c);
         d->count.overload++;
         return;
     }
+    size_t i = listener_index(d, l);
     s->d = d;
     s->conf = d->conf;
     s->conf->n_users++;
     s->conn = c;
-    s->client = client;
-    take_listener(s, l);
+    s->at = i < s->conf->config->n_listeners ? &s->conf->config->listeners[i] : &none;
+    s->peer = *conn_peer(c);
+    s->is_lmtp = s->at->lmtp;
+    s->has_uid = s->at->is_submit && conn_peer_uid(c, &s->uid);
     s->timer.fire = on_timer;
     buf_init(&s->in, (size_t)SMTPD_SCRATCH * 2);
+    buf_init(&s->client_name, SMTP_DOMAIN_MAX);
     list_push_back(&d->sessions, &s->link);
     d->n_sessions++;
     d->count.sessions++;
     uint64_t now = world_now_ms(d->world);
-    smtp_server_init(&s->server, identity_settle(s), &d->pool, now);
+    smtp_server_init(&s->server, &s->server_conf, &d->pool, now);
     conn_set_user(c, &conn_user, s);
-    if (s->waits_proxy && !identity_may_proxy(s)) {
-        refuse_proxy(s, "this address is no proxy of ours");
-        return;
-    }
-    if (s->waits_proxy)
-        world_timer_set(d->world, &s->timer, now + SMTPD_PROXY_MS);
-    else
+    if (!s->at->has_proxy) {
         begin(s);
-    session_pump(s);
+    } else if (s->at->n_proxy_from > 0 &&
+               !session_is_in(s->at->proxy_from, s->at->n_proxy_from, conn_peer(c))) {
+        proxy_failed(s);
+    } else {
+        s->is_awaiting_proxy = true;
+        world_timer_set(d->world, &s->timer, now + SMTPD_PROXY_MS);
+        want(s, CONN_READABLE);
+    }
 }
 
 void session_shutdown(struct session *s)
 {
-    if (s->is_lingering)
+    if (s->is_lingering || s->is_awaiting_proxy)
         session_del(s);
     else
         session_pump(s); /* sees that we are draining */
@@ -678,7 +741,7 @@ void session_del(struct session *s)
     d->memory_used -= s->in.cap;
     buf_fini(&s->in);
     conn_close(s->conn);
-    mem_free(s->claim);
+    buf_fini(&s->client_name);
     client_give(s->client);
     list_remove(&s->link);
     d->n_sessions--;

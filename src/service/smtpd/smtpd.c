@@ -1,7 +1,7 @@
 /* service/smtpd/smtpd.c: the smtpd role: takes mail from the network and hands it to the queue.
  *
- * It may accept on the listeners it was given and talk to queue and admin; it opens no file and connects
- * nowhere.
+ * It may accept on the listeners it was given and talk to queue, lookup and admin; it opens no file and
+ * connects nowhere.
  */
 #include "service/smtpd/smtpd.h"
 #include "base/limits.h"
@@ -17,11 +17,6 @@ static struct smtpd_conf *conf_new(struct smtpd *d, const struct config *c)
     if (conf == NULL)
         return NULL;
     conf->config = c;
-    conf->server = identity_offers(c);
-    if (conf->server == NULL) {
-        mem_free(conf);
-        return NULL;
-    }
     conf->n_users = 1;
     list_push_back(&d->confs, &conf->link);
     return conf;
@@ -34,7 +29,6 @@ void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c)
         return;
     list_remove(&c->link);
     role_config_release(d->env, c->config);
-    mem_free(c->server);
     mem_free(c);
 }
 
@@ -78,7 +72,7 @@ static void queue_lost(struct smtpd *d)
 {
     d->queue = NULL;
     put_on_queue_lost(d);
-    ask_on_queue_lost(d);
+    ask_on_lost(d, false);
 }
 
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
@@ -121,7 +115,6 @@ static void on_room_timer(struct timer *t)
 static void on_closed(void *arg, struct channel *c)
 {
     struct smtpd *d = arg;
-    d->queue = NULL;
     role_peer_closed(d->env, c);
     queue_lost(d);
 }
@@ -150,6 +143,34 @@ static void admin_closed(void *arg, struct channel *c)
     role_peer_closed(d->env, c);
 }
 
+/* ---- lookup ---------------- */
+
+static void on_lookup(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct smtpd *d = arg;
+    struct ipc_mx_answer m;
+    UNUSED(given);
+    bool is_allowed = role_message_allowed(d->env, ROLE_LOOKUP, c, type);
+    if (is_allowed && type == IPC_MX_ANSWER && ipc_decode_mx_answer(payload, &m)) {
+        ask_on_mx(d, &m);
+        return;
+    }
+    if (is_allowed)
+        role_message_malformed(d->env, ROLE_LOOKUP, c, type);
+    d->lookup = NULL;
+    ask_on_lost(d, true);
+}
+
+static void lookup_closed(void *arg, struct channel *c)
+{
+    struct smtpd *d = arg;
+    d->lookup = NULL;
+    role_peer_closed(d->env, c);
+    ask_on_lost(d, true);
+}
+
+static const struct channel_user lookup_user = {on_lookup, ignore_room, lookup_closed};
+
 static const struct channel_user admin_user = {ignore_message, ignore_room, admin_closed};
 
 static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
@@ -160,6 +181,9 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
         d->queue = c;
         channel_set_user(c, &queue_user, d);
         put_ask_ids(d);
+    } else if (who == ROLE_LOOKUP) {
+        d->lookup = c;
+        channel_set_user(c, &lookup_user, d);
     } else if (who == ROLE_ADMIN) {
         channel_set_user(c, &admin_user, d);
     }
@@ -185,8 +209,8 @@ static void on_count(struct timer *t)
     count(&b, "smtpd_refused_recipients", d->count.refused_rcpt);
     count(&b, "smtpd_refused_messages", d->count.refused_message);
     count(&b, "smtpd_overload", d->count.overload);
-    count(&b, "smtpd_bad_proxy_headers", d->count.bad_proxy);
     count(&b, "smtpd_trouble", d->count.trouble);
+    count(&b, "smtpd_bad_proxy_headers", d->count.proxy_bad);
     count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = d->env->peers[ROLE_ADMIN][0];
@@ -228,6 +252,8 @@ static void *create(struct role_env *env)
     world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
     if (env->peers[ROLE_QUEUE][0] != NULL)
         on_peer(d, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);
+    if (env->peers[ROLE_LOOKUP][0] != NULL)
+        on_peer(d, ROLE_LOOKUP, 0, env->peers[ROLE_LOOKUP][0]);
     if (env->peers[ROLE_ADMIN][0] != NULL)
         on_peer(d, ROLE_ADMIN, 0, env->peers[ROLE_ADMIN][0]);
     set_listeners(d, true);
@@ -283,7 +309,6 @@ static void del(void *self)
     while (!list_is_empty(&d->confs)) {
         struct smtpd_conf *c = list_entry(d->confs.next, struct smtpd_conf, link);
         list_remove(&c->link);
-        mem_free(c->server);
         mem_free(c);
     }
     chunk_pool_fini(&d->pool);

@@ -3,7 +3,7 @@
  *
  * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
  * session.c one connection: bytes between conn and smtp_server, answers to its questions
- * identity.c who the client is: PROXY, XCLIENT, users of this machine; and what it is offered
+ * ask.c    questions to lookup and queue; EXPN
  * put.c    one message on its way to the queue: trace field, header checks, inline or by pipe
  */
 #pragma once
@@ -11,7 +11,6 @@
 #include "base/limits.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
-#include "wire/proxy.h"
 
 enum {
     SMTPD_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
@@ -30,9 +29,12 @@ enum {
     SMTPD_GOODBYE_MS = 10 * 1000, /* for the client to take the last reply */
     SMTPD_LINGER_MS = 5 * 1000,   /* and for what it still sends to be read, see session.c */
     SMTPD_LINGER_OCTETS = 4 * 1024 * 1024,
-    SMTPD_LINGER_MAX = 256,    /* sessions that linger at a time */
-    SMTPD_PROXY_MS = 5 * 1000, /* for the PROXY header to come whole */
-    SMTPD_EXPN_MEMORY = 1024 * 1024,
+    SMTPD_ASKS_MAX = 200, /* open questions to lookup and queue: fewer than lookup takes of one asker */
+    SMTPD_ASK_MS = 10 * 1000,
+    SMTPD_EXPN_MEMORY = 4 * 1024 * 1024,
+    SMTPD_CALLOUT_MS = 60 * 1000, /* a connection and three commands at another host */
+    SMTPD_PROXY_MS = 5 * 1000,    /* for a PROXY header to be whole */
+    SMTPD_LINGER_MAX = 256,       /* sessions that linger at a time */
 };
 
 enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
@@ -40,10 +42,12 @@ struct header_scan { /* watches the header section go by */
     enum scan_at at;
     bool in_body, has_field;
     bool is_received; /* this line's name may yet be "received", its octets so far in n_name */
-    bool is_tag;      /* likewise, the field that tells the tag; its value is taken while takes_tag */
-    bool takes_tag;
     uint8_t n_name;
     uint32_t n_received;
+    struct str tag_name;          /* the field that names the tag, or empty */
+    bool is_tag, in_tag, has_tag; /* this line's name may yet be it; its value goes by; it was there */
+    uint8_t n_tag_name, n_tag;
+    char tag[MAIL_TAG_MAX];
     uint64_t n_octets;
 };
 
@@ -68,8 +72,6 @@ struct put { /* one message on its way */
     bool is_told;        /* the queue knows of it, and its id is used */
     bool is_whole;       /* WAITING_PIPE: nothing more will come */
     enum smtp_reply_id refuse_id;
-    uint8_t n_tag;
-    char tag[MAIL_TAG_MAX];
 };
 
 struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */
@@ -82,20 +84,17 @@ struct client { /* sessions of one address; of IPv6 one /64, which is what a hos
 struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs over a reload */
     struct list link;
     const struct config *config;
-    struct smtp_server_conf *server; /* OFFER_N for each listener */
-    uint32_t n_users;                /* sessions that have it, plus one while it is the present one */
+    uint32_t n_users; /* sessions that have it, plus one while it is the present one */
 };
 
-enum { /* what distinguishes clients of one listener, for what they are offered */
-       OFFER_OURS = 1 << 0,
-       OFFER_XCLIENT = 1 << 1,
-       OFFER_ETRN = 1 << 2,
-       OFFER_N = 1 << 3,
-};
-struct claim { /* what a trusted proxy said of its client */
-    struct netaddr addr;
-    uint16_t name_n, login_n;
-    char name[SMTP_DOMAIN_MAX], login[SMTP_DOMAIN_MAX];
+enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN };
+struct ask { /* a question of a session to lookup or queue */
+    struct idmap_node by_token;
+    enum ask_kind kind;
+    uint32_t question;
+    uint64_t due_ms;            /* answered without an answer then */
+    const struct address *rcpt; /* of CALLOUT: the server's, while the question is open */
+    struct str text;            /* of ETRN, likewise */
 };
 
 struct smtpd {
@@ -103,12 +102,13 @@ struct smtpd {
     struct world *world;
     struct smtpd_conf *conf;
     struct list confs;
-    struct channel *queue;
+    struct channel *queue, *lookup;
+    struct idmap asks;
+    uint32_t n_asks;
     struct chunk_pool pool;
     struct list sessions;
     uint32_t n_sessions, n_lingering;
     struct idmap puts; /* by token, those that wait for put_done */
-    struct idmap asks; /* by token, sessions that wait for another word of the queue */
     struct list spare, waiting_room;
     size_t n_spare;
     uint64_t next_token;
@@ -124,7 +124,7 @@ struct smtpd {
     struct list clients[SMTPD_CLIENT_BUCKETS];
     uint64_t hash_seed;
     struct {
-        uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble, bad_proxy;
+        uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble, proxy_bad;
     } count;
     struct timer count_timer, room_timer;
     bool is_trouble_told;
@@ -137,27 +137,25 @@ struct session {
     struct smtpd_conf *conf;
     struct conn *conn;
     struct client *client;
-    struct claim *claim; /* NULL: the connection's own address is the client's */
-    const struct listener_conf *listener;
-    uint32_t uid;            /* has_uid: the user at the other end of the unix socket */
+    const struct listener_conf *at;
+    struct netaddr peer; /* whom policy, limits and trace mean: of the connection, of PROXY or of XCLIENT */
+    uint32_t uid;        /* of the local socket's peer */
+    bool has_uid, has_login, is_ours;
+    bool is_awaiting_proxy, is_ungreeted;
+    struct buf client_name; /* what XCLIENT said, or empty */
+    struct ask ask;
     struct put *put;         /* the message being taken, or waiting for its put_done */
     uint32_t question;       /* of SMTP_EV_MESSAGE while waiting */
     int64_t message_wall_ms; /* when it came to its end: before anything the queue tells of it */
     uint32_t data_question;  /* of SMTP_EV_DATA while ids are on their way */
-    uint32_t asked_question; /* of SMTP_EV_RCPT or SMTP_EV_ETRN while the queue is asked */
-    bool asks_etrn;
-    struct idmap_node by_ask;
-    struct buf in; /* an incomplete line, or what came while a question was open */
+    struct buf in;           /* an incomplete line, or what came while a question was open */
     struct timer timer;
     uint64_t asked_ms; /* since when question or data_question waits */
     size_t n_lingered; /* octets read since all was said */
     unsigned want;
     enum smtp_reply_id close_reply;
     bool is_lmtp, is_closing, is_lingering, is_dead, in_pump, peer_eof;
-    bool is_ours; /* may send anywhere */
-    bool has_uid;
-    bool waits_proxy; /* the PROXY header has not come yet */
-    bool waits_to_greet;
+    struct smtp_server_conf server_conf; /* what this client is offered */
     struct smtp_server server;
 };
 
@@ -169,40 +167,28 @@ void session_message_done(struct session *s, enum err err, uint64_t id);
 void session_message_reply(struct session *s, enum smtp_reply_id id, struct str arg);
 /* Output room or pipe room came back, or an answer was given: go on. */
 void session_pump(struct session *s);
-/* Answers SMTP_EV_RCPT; a refusal is told to the journal. */
-void session_rcpt_reply(struct session *s, uint32_t question, enum smtp_reply_id id, struct str rcpt);
-/* The client is another from here on: sessions are counted by address. false: no memory. */
-MUST_USE bool session_move_client(struct session *s);
 /* Queue ids were granted, or the queue was lost: whoever waited for them goes on. */
 void session_ids_came(struct smtpd *d);
 void session_shutdown(struct session *s); /* 421 now, unless a message is being made durable */
 void session_del(struct session *s);
 
-/* identity.c */
-/* The client: the connection's other end, or whom a trusted proxy named. */
-const struct netaddr *session_peer(const struct session *s);
-struct str session_client_name(const struct session *s); /* as a proxy told it, or empty */
-struct smtp_server_conf *identity_offers(const struct config *c);
-/* What s is offered, by who it is; sets s->is_ours. */
-const struct smtp_server_conf *identity_settle(struct session *s);
-/* Is the other end one that may send a PROXY header here? */
-bool identity_may_proxy(const struct session *s);
-/* Takes the PROXY header from the octets kept; on PROXY_OK they are consumed and the client is known. */
-enum proxy_status identity_take_proxy(struct session *s);
-void identity_on_xclient(struct session *s, const struct smtp_event *ev);
-void identity_on_etrn(struct session *s, const struct smtp_event *ev);
-void identity_on_expn(struct session *s, const struct smtp_event *ev);
+/* Answers with the journal told of a refusal. The caller pumps. */
+void session_answer_rcpt(struct session *s, uint32_t question, const struct address *rcpt,
+                         enum smtp_reply_id id);
+void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_id id);
+bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a);
 
-/* ask.c: what the queue is asked beside messages */
-/* May the recipient be asked of the host that takes its mail? Answers ev now or later. */
+/* ask.c: each answers its event, at once or later */
+void ask_sender(struct session *s, const struct smtp_event *ev);
 void ask_callout(struct session *s, const struct smtp_event *ev);
-void ask_etrn(struct session *s, const struct smtp_event *ev, struct str domain);
+void ask_etrn(struct session *s, const struct smtp_event *ev);
+void answer_expn(struct session *s, const struct smtp_event *ev);
+void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m);
 void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m);
 void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m);
-/* The answer did not come, or the queue is gone: the open question gets a 4xx. */
-void ask_give_up(struct session *s);
-void ask_forget(struct session *s); /* the session ends */
-void ask_on_queue_lost(struct smtpd *d);
+void ask_on_timer(struct session *s);              /* no answer came; the caller pumps */
+void ask_on_lost(struct smtpd *d, bool is_lookup); /* lookup or the queue went away */
+void ask_forget(struct session *s);                /* harmless without a question */
 
 /* put.c */
 /* NULL: no memory, no queue: *out_reply says which 4xx; R_NONE: ids are on their way. */

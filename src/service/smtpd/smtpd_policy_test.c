@@ -1,0 +1,310 @@
+/* Who a client is, what it may, and what smtpd asks others before it answers. */
+#include "ipc/lists.h"
+#include "service/smtpd/smtpd_testing.h"
+
+static void give_lookup(void)
+{
+    the->env.peers[ROLE_LOOKUP][0] = &the->lookup;
+    smtpd_role.peer(the->d, ROLE_LOOKUP, 0, &the->lookup);
+}
+
+static void mx_answer(enum dns_status status)
+{
+    char mem[128];
+    struct buf b;
+    struct ipc_mx_answer m = {.token = the->asked, .status = (uint8_t)status};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_mx_answer(&m, &b));
+    the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_MX_ANSWER, buf_str(&b), NULL);
+}
+
+static void a_sender_that_takes_no_mail(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum dns_status status;
+        const char *reply;
+    } rows[] = {{DNS_STATUS_NULL_MX, "550 5.7.27"},
+                {DNS_STATUS_OK, "250 2.1.0"},
+                {DNS_STATUS_NXDOMAIN, "250 2.1.0"},
+                {DNS_STATUS_TEMPORARY, "250 2.1.0"}};
+    give_lookup();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\n");
+        buf_reset(&c->out);
+        say(c, "MAIL FROM:<a@b.test>\r\n");
+        assert_int_equal(c->out.n, 0);
+        assert_string_equal(the->asked_for, "b.test");
+        mx_answer(rows[i].status);
+        hears(c, rows[i].reply);
+        mx_answer(DNS_STATUS_NULL_MX); /* a second answer is nobody's */
+        assert_int_equal(c->out.n, 0);
+        assert_int_equal(the->d->n_asks, 0);
+    }
+    assert_int_equal(the->n_refused, 1);
+}
+
+static void who_is_not_asked_about(void **state)
+{
+    UNUSED(state);
+    static const struct netblock ours = {{.kind = NETADDR_IP4, .ip = {198, 51, 100, 0}}, 24};
+    the->config.policy.relay_from = &ours;
+    the->config.policy.n_relay_from = 1;
+    give_lookup();
+    size_t n = the->lookup.n_sent;
+    static const char *const rows[][2] = {{"192.0.2.1:5", "MAIL FROM:<>\r\n"},
+                                          {"192.0.2.1:5", "MAIL FROM:<joe@HERE.test>\r\n"},
+                                          {"192.0.2.1:5", "MAIL FROM:<joe@[192.0.2.1]>\r\n"},
+                                          {"198.51.100.7:5", "MAIL FROM:<a@b.test>\r\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client(rows[i][0]);
+        say(c, "EHLO c.test\r\n");
+        say(c, rows[i][1]);
+        hears(c, "250 2.1.0");
+    }
+    assert_int_equal(the->lookup.n_sent, n);
+}
+
+static void a_lookup_that_is_late_or_lost(void **state)
+{
+    UNUSED(state);
+    give_lookup();
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\n");
+    pass_ms(SMTPD_ASK_MS - 1);
+    hears(c, "250 ");
+    pass_ms(1);
+    hears(c, "250 2.1.0");
+    say(c, "RSET\r\nMAIL FROM:<a@b.test>\r\n");
+    hears(c, "250 2.0.0");
+    the->env.peers[ROLE_LOOKUP][0] = NULL;
+    the->lookup.user->on_closed(the->lookup.arg, &the->lookup);
+    hears(c, "250 2.1.0");
+    say(c, "RSET\r\nMAIL FROM:<a@b.test>\r\n");
+    hears(c, "250 2.1.0");
+}
+
+static void a_proxy_names_the_client(void **state)
+{
+    UNUSED(state);
+    the->at.has_proxy = true;
+    struct conn *c = client("192.0.2.1:5");
+    assert_int_equal(c->out.n, 0);
+    say(c, "PROXY TCP4 203.0.113.9 192.0");
+    assert_int_equal(c->out.n, 0);
+    say(c, ".2.2 4711 25\r\n");
+    hears(c, "220");
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@nowhere.test>\r\n");
+    hears(c, "550 5.7.1");
+    assert_string_equal(the->event_host, "203.0.113.9:4711");
+    c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\n");
+    assert_true(c->is_closed && c->out.n == 0);
+    c = client("192.0.2.1:5");
+    say(c, "PROXY TCP4 ");
+    pass_ms(SMTPD_PROXY_MS);
+    assert_true(c->is_closed && c->out.n == 0);
+    static const struct netblock trusted = {{.kind = NETADDR_IP4, .ip = {198, 51, 100, 0}}, 24};
+    the->at.proxy_from = &trusted;
+    the->at.n_proxy_from = 1;
+    assert_true(client("192.0.2.1:5")->is_closed);
+    assert_false(client("198.51.100.1:5")->is_closed);
+    assert_int_equal(the->d->count.proxy_bad, 3);
+}
+
+static void the_local_socket(void **state)
+{
+    UNUSED(state);
+    the->at.is_submit = true;
+    the->uid = 1234;
+    the->config.session_per_client_max = 1;
+    struct conn *c = client("unix:/run/submit");
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_true((the->sent_flags & MAIL_FLAG_OURS) != 0);
+    assert_true(str_find(buf_str(&the->sent_body), STR("from localhost (uid 1234)")) != STR_NPOS);
+    hears(client("unix:/run/submit"), "421 4.7.0");
+    the->uid = 1235;
+    hears(client("unix:/run/submit"), "220");
+}
+
+static void speaks_before_the_greeting(void **state)
+{
+    UNUSED(state);
+    the->at.greet_delay_s = 2;
+    struct conn *c = client("192.0.2.1:5");
+    pass_ms(1999);
+    assert_int_equal(c->out.n, 0);
+    pass_ms(1);
+    hears(c, "220");
+    c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\n");
+    hears(c, "554 5.5.1");
+}
+
+static void tags(void **state)
+{
+    UNUSED(state);
+    the->at.tag = STR("bulk");
+    the->at.tag_header = STR("X-Tag");
+    static const char *const rows[][2] = {{"Subject: x\r\n\r\nX-Tag: no\r\n.\r\n", "bulk"},
+                                          {"x-tag:  ne ws\r\n letter\r\nX-Tag: b\r\n\r\n.\r\n", "newsletter"},
+                                          {"X-Tags: c\r\nX-Ta: d\r\n\r\n.\r\n", "bulk"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+        hears(c, "354");
+        say(c, rows[i][0]);
+        assert_string_equal(the->sent_params, rows[i][1]);
+    }
+}
+
+static void callout_answer(enum result_kind kind)
+{
+    char mem[128];
+    struct buf b;
+    struct ipc_callout_answer m = {.token = the->asked, .kind = (uint8_t)kind};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_callout_answer(&m, &b));
+    the->queue.user->on_message(the->queue.arg, &the->queue, IPC_CALLOUT_ANSWER, buf_str(&b), NULL);
+}
+
+static void the_next_hop_knows_the_recipient(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum result_kind kind;
+        const char *reply;
+    } rows[] = {{RESULT_OK, "250 2.1.5"}, {RESULT_PERMANENT, "550 5.1.1"}, {RESULT_TEMPORARY, "450 4.1.1"}};
+    the->domain.any_user = false;
+    the->domain.callout = true;
+    the->domain.relay = DOMAIN_RELAY_MX;
+    the->domain.deliver.kind = DELIVER_NONE;
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\n");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        buf_reset(&c->out);
+        say(c, "RCPT TO:<joe@here.test>\r\n");
+        assert_int_equal(c->out.n, 0);
+        assert_string_equal(the->asked_for, "joe@here.test");
+        callout_answer(rows[i].kind);
+        hears(c, rows[i].reply);
+    }
+    say(c, "RCPT TO:<joe@here.test>\r\n");
+    lose_queue();
+    hears(c, "450 4.1.1");
+    say(c, "RCPT TO:<joe@here.test>\r\n");
+    hears(c, "450 4.1.1");
+    the->env.peers[ROLE_QUEUE][0] = &the->queue;
+    smtpd_role.peer(the->d, ROLE_QUEUE, 0, &the->queue);
+    say(c, "RCPT TO:<joe@here.test>\r\n");
+    pass_ms(SMTPD_CALLOUT_MS);
+    hears(c, "450 4.1.1");
+    say(c, "RCPT TO:<joe@here.test>\r\n");
+    c->is_eof = true; /* gone before the answer: it is nobody's */
+    smtpd_role.drain(the->d, 0);
+    callout_answer(RESULT_OK);
+    assert_true(c->is_closed);
+    assert_int_equal(the->d->n_asks, 0);
+}
+
+static void etrn_answer(uint32_t n)
+{
+    char mem[128];
+    struct buf b;
+    struct ipc_etrn_answer m = {.token = the->asked, .n = n};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_etrn_answer(&m, &b));
+    the->queue.user->on_message(the->queue.arg, &the->queue, IPC_ETRN_ANSWER, buf_str(&b), NULL);
+}
+
+static void etrn_runs_the_queue(void **state)
+{
+    UNUSED(state);
+    static const struct netblock allowed = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.etrn_from = &allowed;
+    the->config.n_etrn_from = 1;
+    struct conn *c = client("198.51.100.1:5");
+    say(c, "EHLO c.test\r\nETRN example.org\r\n");
+    hears(c, "459 4.7.0");
+    c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nETRN example.org\r\n");
+    assert_string_equal(the->asked_for, "example.org");
+    etrn_answer(3);
+    hears(c, "253 2.0.0 3 ");
+    say(c, "ETRN example.org\r\n");
+    etrn_answer(0);
+    hears(c, "251 2.0.0 no messages wait for example.org");
+    say(c, "ETRN example.org\r\n");
+    lose_queue();
+    hears(c, "458 4.3.0");
+}
+
+static void expn_names_the_members(void **state)
+{
+    UNUSED(state);
+    static const struct netblock ours = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    static const struct alias_target targets[] = {{.text = STR_INIT("x@a.test")},
+                                                  {.text = STR_INIT("y@a.test")}};
+    static const struct alias alias = {.name = STR_INIT("staff"), .targets = targets, .n_targets = 2};
+    the->domain.aliases = &alias;
+    the->domain.n_aliases = 1;
+    the->config.expn = true;
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nEXPN staff\r\n");
+    hears(c, "550 5.7.2");
+    the->config.policy.relay_from = &ours;
+    the->config.policy.n_relay_from = 1;
+    c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nEXPN staff\r\n");
+    assert_true(str_find(buf_str(&c->out), STR("x@a.test")) != STR_NPOS);
+    hears(c, "250 2.1.5 <y@a.test>");
+    say(c, "EXPN nobody\r\n");
+    hears(c, "550 5.1.1");
+}
+
+static void a_trusted_proxy_uses_xclient(void **state)
+{
+    UNUSED(state);
+    static const struct netblock trusted = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.xclient_from = &trusted;
+    the->config.n_xclient_from = 1;
+    the->config.policy.relay_from = &trusted;
+    the->config.policy.n_relay_from = 1;
+    struct conn *c = client("198.51.100.1:5");
+    say(c, "EHLO c.test\r\nXCLIENT ADDR=192.0.2.9\r\n");
+    hears(c, "550 5.7.0");
+    c = client("192.0.2.1:5"); /* the proxy is one of ours, its client is not */
+    say(c, "EHLO c.test\r\nXCLIENT NAME=mail.far.test ADDR=203.0.113.5\r\n");
+    hears(c, "220 ");
+    say(c, "EHLO far.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@nowhere.test>\r\n");
+    hears(c, "550 5.7.1");
+    assert_string_equal(the->event_host, "203.0.113.5:0");
+    say(c, "RCPT TO:<joe@here.test>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n");
+    assert_true(str_find(buf_str(&the->sent_body), STR("mail.far.test")) != STR_NPOS);
+    assert_int_equal(the->sent_flags & MAIL_FLAG_OURS, 0);
+    c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nXCLIENT ADDR=203.0.113.5 LOGIN=joe\r\n");
+    say(c, "EHLO far.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@nowhere.test>\r\n");
+    hears(c, "250 2.1.5");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        T(a_sender_that_takes_no_mail),
+        T(who_is_not_asked_about),
+        T(a_lookup_that_is_late_or_lost),
+        T(a_proxy_names_the_client),
+        T(the_local_socket),
+        T(speaks_before_the_greeting),
+        T(tags),
+        T(the_next_hop_knows_the_recipient),
+        T(etrn_runs_the_queue),
+        T(expn_names_the_members),
+        T(a_trusted_proxy_uses_xclient),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
