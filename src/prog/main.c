@@ -12,6 +12,7 @@ const struct command commands[] = {
     {"queue", "list, show, retry, hold, release, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
     {"status", "what each process has counted", cmd_status},
+    {"sendmail", "take a message as sendmail(8) does", cmd_sendmail},
 };
 const unsigned n_commands = ARRAY_LEN(commands);
 
@@ -46,10 +47,24 @@ static bool has_standard_files(void)
     return true;
 }
 
+/* Links of these names are how other programs know a mail server. */
+static bool is_sendmail(struct str name)
+{
+    static const char *const names[] = {"sendmail", "mailq", "newaliases"};
+    name = str_skip(name, str_rchr(name, '/') == STR_NPOS ? 0 : str_rchr(name, '/') + 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_ends(name, str_from_c(names[i])))
+            return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     if (!has_standard_files())
         return EXIT_OS;
+    if (argc > 0 && is_sendmail(str_from_c(argv[0])))
+        return cmd_sendmail(argc, argv);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -16,6 +16,7 @@ int cmd_send(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_sendmail(int argc, char **argv);
 
 /* `waxwing --role NAME --index N --fd 3 [--root PATH]`: what the supervisor executes. */
 int role_main(int argc, char **argv);
@@ -26,6 +27,7 @@ enum {
     EXIT_USAGE = 64,
     EXIT_DATA = 65,
     EXIT_NOINPUT = 66,
+    EXIT_NOUSER = 67,
     EXIT_UNAVAILABLE = 69,
     EXIT_SOFTWARE = 70,
     EXIT_OS = 71,
