@@ -205,7 +205,10 @@ static int parse(struct sendmail *s, int argc, char **argv, struct str *queue, i
 /* Recipients from the command line, each of which may be a list, as sendmail always had it. */
 static int take_rcpts(struct sendmail *s, int argc, char **argv)
 {
+    bool is_dash_fine = str_eq(str_from_c(argv[optind - 1]), STR("--"));
     for (int i = optind; i < argc; i++) {
+        if (argv[i][0] == '-' && !is_dash_fine) /* an option in the wrong place, or somebody's idea of one */
+            return usage("an address that begins with - stands behind -- only");
         if (!sendmail_add_rcpts(s, str_from_c(argv[i])))
             return EXIT_DATA;
     }
