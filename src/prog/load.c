@@ -228,6 +228,29 @@ static void drop_rights(void)
         _exit(1);
 }
 
+/* What the language has and no role does yet: said, and not taken in silence. */
+static const char *unready(const struct config *c)
+{
+    for (size_t i = 0; i < c->policy.n_domains; i++) {
+        const struct local_domain *d = &c->policy.domains[i];
+        if (d->deliver.kind == DELIVER_PIPE)
+            return "deliver = pipe is not in this version of Waxwing";
+        if (d->deliver.forward)
+            return "forward = true is not in this version of Waxwing";
+        for (size_t k = 0; k < d->n_aliases; k++) {
+            for (size_t t = 0; t < d->aliases[k].n_targets; t++) {
+                if (d->aliases[k].targets[t].kind == ALIAS_PIPE)
+                    return "an alias that runs a program is not in this version of Waxwing";
+            }
+        }
+    }
+    if (c->suppress)
+        return "reports: suppress is not in this version of Waxwing";
+    if (c->verp.n > 0)
+        return "reports: verp is not in this version of Waxwing";
+    return c->arf.n > 0 ? "reports: arf is not in this version of Waxwing" : NULL;
+}
+
 static _Noreturn void child_main(int fd, struct str name, struct str lua, struct str home, bool is_root,
                                  uint64_t generation)
 {
@@ -252,6 +275,14 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
                              .home = home};
     const struct config *loaded = config_load(name, lua, &env, &arena, &report);
     bool ok = frame_write(fd, 'W', buf_str(&report.warnings), STR_NIL);
+    const char *problem = loaded == NULL ? NULL : unready(loaded);
+    if (problem != NULL) {
+        buf_put(&report.errors, name);
+        buf_puts(&report.errors, ": ");
+        buf_puts(&report.errors, problem);
+        buf_putc(&report.errors, '\n');
+        loaded = NULL;
+    }
     if (loaded != NULL) {
         struct config copy = *loaded;
         copy.generation = generation;
