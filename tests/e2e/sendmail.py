@@ -61,7 +61,10 @@ class Mock:
         return self.replies.get(line, self.replies.get(line.split(" ")[0], "250 2.0.0 ok")).encode() + b"\r\n"
 
     def run(self):
-        c = self.socket.accept()[0]
+        try:
+            c = self.socket.accept()[0]
+        except OSError:
+            return  # nobody came
         f = c.makefile("rb")
         try:
             c.sendall(self.replies.get("", "220 mail.example.org ESMTP").encode() + b"\r\n")
@@ -80,8 +83,11 @@ class Mock:
         c.close()
 
     def end(self):
-        self.socket.close()
+        self.socket.shutdown(socket.SHUT_RDWR)  # wakes who still waits for a client; close() does not
         self.thread.join(lib.DEADLINE_S)
+        if self.thread.is_alive():
+            raise TimeoutError("the mock server still talks: %s" % self.lines)
+        self.socket.close()
         return self
 
 
