@@ -116,7 +116,9 @@ static bool read_some(struct lines *l, struct buf *out)
         take_octet(l, in[i], out);
     if (n == 0)
         take_end(l, out);
-    return n >= 0;
+    if (out->failed)
+        errno = ENOMEM;
+    return n >= 0 && !out->failed;
 }
 
 /* ---- the body ---------------- */

@@ -510,20 +510,63 @@ int sendmail_verify(struct sendmail *s)
 
 /* ---- -bs ---------------- */
 
-/* false: the end of what comes, or nobody takes it. */
-static bool carry(int from, int to)
+enum { STREAM_MAX = 4096 }; /* PIPE_BUF: a write of so much to a pipe that has room does not wait */
+
+struct stream {
+    char mem[STREAM_MAX];
+    size_t at, n; /* what was read and not yet written */
+    bool is_over; /* nothing more comes, or nobody takes it */
+};
+
+/* Reads when all that came before was written. */
+static void stream_read(struct stream *s, int from)
 {
-    char block[16384];
-    ssize_t n = read(from, block, sizeof block);
+    ssize_t n = read(from, s->mem, sizeof s->mem);
     if (n == -1 && errno == EINTR)
-        return true;
-    for (ssize_t at = 0; n > 0 && at < n;) {
-        ssize_t w = write(to, block + at, (size_t)(n - at));
-        if (w == -1 && errno != EINTR)
-            return false;
-        at += w > 0 ? w : 0;
+        return;
+    s->at = 0;
+    s->n = n > 0 ? (size_t)n : 0;
+    s->is_over = n <= 0;
+}
+
+static void stream_wrote(struct stream *s, ssize_t n)
+{
+    if (n == -1 && errno != EINTR && errno != EAGAIN) {
+        s->is_over = true;
+        s->n = 0;
     }
-    return n > 0;
+    s->at += n > 0 ? (size_t)n : 0;
+    s->n -= n > 0 ? (size_t)n : 0;
+}
+
+/* Neither direction waits for the other: a server that does not read before its replies are taken gets rid of
+ * them, and its last words come through when it has closed while the client still talks. */
+static void carry(int fd)
+{
+    struct stream up = {.n = 0}, down = {.n = 0};
+    bool is_shut = false;
+    while (!down.is_over || down.n > 0) {
+        short at_server = (short)((up.n > 0 ? POLLOUT : 0) | (down.n == 0 && !down.is_over ? POLLIN : 0));
+        struct pollfd p[3] = {
+            {.fd = up.n == 0 && !up.is_over ? 0 : -1, .events = POLLIN},
+            {.fd = at_server != 0 ? fd : -1, .events = at_server},
+            {.fd = down.n > 0 ? 1 : -1, .events = POLLOUT},
+        };
+        if (poll(p, ARRAY_LEN(p), -1) == -1 && errno != EINTR)
+            return;
+        if (p[0].revents != 0)
+            stream_read(&up, 0);
+        if (p[1].revents != 0 && up.n > 0)
+            stream_wrote(&up, send(fd, up.mem + up.at, up.n, MSG_NOSIGNAL | MSG_DONTWAIT));
+        if (p[1].revents != 0 && (p[1].revents & ~POLLOUT) != 0 && down.n == 0)
+            stream_read(&down, fd);
+        if (p[2].revents != 0)
+            stream_wrote(&down, write(1, down.mem + down.at, down.n));
+        if (up.is_over && up.n == 0 && !is_shut) {
+            is_shut = true;
+            (void)shutdown(fd, SHUT_WR);
+        }
+    }
 }
 
 int sendmail_pass_through(void)
@@ -532,18 +575,7 @@ int sendmail_pass_through(void)
     int fd = dial(&status);
     if (fd == -1)
         return status;
-    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
-    bool is_open = true;
-    while (is_open) {
-        if (poll(p, 2, -1) == -1 && errno != EINTR)
-            break;
-        if (p[1].revents != 0 && !carry(0, fd)) {
-            p[1].fd = -1;
-            (void)shutdown(fd, SHUT_WR);
-        }
-        if (p[0].revents != 0)
-            is_open = carry(fd, 1);
-    }
+    carry(fd);
     (void)close(fd);
     return EXIT_OK;
 }

@@ -2,6 +2,7 @@
 """sendmail, mailq and newaliases as the programs of a machine call them: what they say by exit code, and what arrives."""
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -220,6 +221,33 @@ def slow_writer():
     tap.ok(silent in ([], m.lines), "nothing is said before it is whole", silent)
 
 
+def pass_through():
+    """-bs: what the server says comes out, whatever the client does meanwhile."""
+    n = 100000
+    done, m = against(["-bs"], b"NOOP\r\n" * n + b"QUIT\r\n", {"NOOP": "250 2.0.0 " + "x" * 60})
+    tap.ok(done.returncode == 0 and done.out.count("\r\n") == n + 2 and done.out.endswith("221 bye\r\n"),
+           "-bs: commands that are sent ahead and their many replies", (done.returncode, len(done.out), done.out[-80:]))
+    listener = socket.socket(socket.AF_UNIX)
+    path = os.path.join(WHERE, "closes")
+    listener.bind(path)
+    listener.listen(1)
+    p = subprocess.Popen([os.path.join(WHERE, "sendmail"), "-bs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         env=dict(ENV, WAXWING_SUBMIT=path))
+    server = listener.accept()[0]
+    server.sendall(b"220 hello\r\n")
+    tap.equal(p.stdout.readline(), b"220 hello\r\n", "-bs: the greeting")
+    p.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, p.pid, os.WSTOPPED)
+    server.sendall(b"421 4.3.2 bye\r\n")
+    server.close()
+    p.stdin.write(b"NOOP\r\n")
+    p.stdin.flush()
+    p.send_signal(signal.SIGCONT)
+    tap.equal((p.stdout.read(), p.wait(lib.DEADLINE_S)), (b"421 4.3.2 bye\r\n", 0),
+              "-bs: the last words of a server that closed while the client talks")
+    p.stdin.close()
+
+
 def real_server():
     lua = ('hostname "mail.example.org"\nresolver "system"\nlisten { address = "unix:%s" }\ndomain "example.org" %s\n'
            % (SUBMIT, lib.maildir_lua(WHERE)))
@@ -264,5 +292,6 @@ refusals()
 inputs()
 headers()
 slow_writer()
+pass_through()
 real_server()
 tap.end()
