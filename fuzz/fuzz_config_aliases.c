@@ -59,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct chunk_pool pool;
     struct arena arena;
     struct config_report report = {.n_errors = 0};
-    struct config_env env = {.arg = &text, .read_file = read_file, .find_user = no_user, .home = STR("/h")};
+    struct config_env env = {
+        .arg = &text, .read_file = read_file, .find_user = no_user, .takes_unready = true, .home = STR("/h")};
     if (n > TEXT_MAX)
         return 0;
     chunk_pool_init(&pool, 65536, 4096);

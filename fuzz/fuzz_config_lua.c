@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                              .read_file = read_file,
                              .find_user = find_user,
                              .is_root = n % 2 == 1,
+                             .takes_unready = true,
                              .home = STR("/h")};
     if (n > TEXT_MAX)
         return 0;

@@ -111,6 +111,10 @@ static void add_program(struct alias_reader *r, struct str command)
     struct buf word;
     int got;
     buf_init_fixed(&word, mem, sizeof mem);
+    if (facts_is_refused(ld, "value", STR("pipe"))) {
+        complain(r, command, "is a program, which is not in this version of Waxwing");
+        return;
+    }
     if (r->depth > 0) {
         complain(r, command, "is a program: none may stand in an included file");
         return;

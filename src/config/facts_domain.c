@@ -143,7 +143,7 @@ static void set_deliver(lua_State *L, struct domain_fact *f, const struct site *
     } else if (v != NULL && (v->kind == VALUE_LMTP || v->kind == VALUE_PIPE)) {
         f->d.deliver = v->deliver;
     } else {
-        facts_error(L, site, "must be maildir \"PATH\", lmtp \"HOST\" or pipe { \"PATH\", ... }");
+        facts_error(L, site, "must be maildir \"PATH\" or lmtp \"HOST\"");
         return;
     }
     f->d.deliver.forward = forward;

@@ -215,6 +215,12 @@ static int value_pipe(lua_State *L)
     struct place at = loader_place(L);
     struct site site = {at, "", "pipe", 0};
     unsigned errors = ld->report->n_errors;
+    if (facts_is_refused(ld, "value", STR("pipe"))) {
+        luaenv_charge(L, LOADER_ERROR_STEPS);
+        report_error(ld->report, at, "'pipe' is not in this version of Waxwing");
+        luaenv_push_unknown(L);
+        return 1;
+    }
     struct value *v = push_value(L, VALUE_PIPE);
     v->deliver = (struct deliver){.kind = DELIVER_PIPE, .uid = UINT32_MAX, .gid = UINT32_MAX};
     if (lua_type(L, 1) != LUA_TTABLE) {

@@ -41,7 +41,7 @@ static const struct schema_key keys[] = {
     {"", "commands", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Commands of SMTP that not everybody "
      "may use."},
     {"", "reports", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
-     "What senders are told of the fate of their mail, and what is learned from refusals."},
+     "What senders are told of the fate of their mail."},
     {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }",
      "\"recursive\"", 0, 0, NOWHERE,
      "Who answers questions to the DNS: this program itself from the root down, the servers of "
@@ -90,11 +90,11 @@ static const struct schema_key keys[] = {
     {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,
      "Who has a mailbox in this domain. All other names are refused."},
-    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\" | pipe { ... }", NULL, 0, 0, NOWHERE,
+    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\"", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
-     "The user of this machine who owns the Maildirs and becomes the process that writes them, or that runs the "
-     "programs of aliases and of pipe. Needed when Waxwing is started by root; never root itself."},
+     "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when Waxwing "
+     "is started by root; never root itself."},
     {"domain", "catchall", SCHEMA_TEXT, false, "\"NAME\" | \"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who gets the mail for names that are not among the users: a user or alias of this domain, or a full "
      "address."},
@@ -243,6 +243,11 @@ static const struct schema_key keys[] = {
 struct future {
     const char *section, *name;
 };
+/* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
+static const struct future unready[] = {
+    {"domain", "forward"}, {"pipe", "user"}, {"value", "pipe"},
+    {"reports", "suppress"}, {"reports", "suppress_keep"}, {"reports", "verp"}, {"reports", "arf"},
+};
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
@@ -270,13 +275,23 @@ const struct schema_key *schema_find(struct str section, struct str name)
     return NULL;
 }
 
-bool schema_is_future(struct str section, struct str name)
+static bool is_among(const struct future *list, size_t n, struct str section, struct str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(futures); i++) {
-        if (str_eq(section, str_from_c(futures[i].section)) && str_eq(name, str_from_c(futures[i].name)))
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(section, str_from_c(list[i].section)) && str_eq(name, str_from_c(list[i].name)))
             return true;
     }
     return false;
+}
+
+bool schema_is_future(struct str section, struct str name)
+{
+    return is_among(futures, ARRAY_LEN(futures), section, name);
+}
+
+bool schema_is_unready(struct str section, struct str name)
+{
+    return is_among(unready, ARRAY_LEN(unready), section, name);
 }
 
 static unsigned least(unsigned a, unsigned b)

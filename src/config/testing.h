@@ -102,6 +102,7 @@ static inline void fixture_init(struct fixture *f, bool is_root)
                                   .find_user = fixture_find_user,
                                   .list_accounts = fixture_accounts,
                                   .is_root = is_root,
+                                  .takes_unready = true,
                                   .home = STR("/etc/waxwing")}};
     chunk_pool_init(&f->pool, 65536, 4096);
     arena_init(&f->arena, &f->pool, (size_t)65536 * 4096);

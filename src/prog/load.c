@@ -3,7 +3,7 @@
  * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path), 'U' (a user's name) or
  * 'L' (all accounts: each three lstr, name, home, shell, then u32 uid, gid; nothing behind the last) and ends
  * with 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8 enum err,
- * octets) or 'u' (u8 found, u32 uid, u32 gid).
+ * octets), 'u' (u8 found, u32 uid, u32 gid), 'l' (the accounts) or 'x' (they can't be read).
  */
 #include "prog/load.h"
 
@@ -228,29 +228,6 @@ static void drop_rights(void)
         _exit(1);
 }
 
-/* What the language has and no role does yet: said, and not taken in silence. */
-static const char *unready(const struct config *c)
-{
-    for (size_t i = 0; i < c->policy.n_domains; i++) {
-        const struct local_domain *d = &c->policy.domains[i];
-        if (d->deliver.kind == DELIVER_PIPE)
-            return "deliver = pipe is not in this version of Waxwing";
-        if (d->deliver.forward)
-            return "forward = true is not in this version of Waxwing";
-        for (size_t k = 0; k < d->n_aliases; k++) {
-            for (size_t t = 0; t < d->aliases[k].n_targets; t++) {
-                if (d->aliases[k].targets[t].kind == ALIAS_PIPE)
-                    return "an alias that runs a program is not in this version of Waxwing";
-            }
-        }
-    }
-    if (c->suppress)
-        return "reports: suppress is not in this version of Waxwing";
-    if (c->verp.n > 0)
-        return "reports: verp is not in this version of Waxwing";
-    return c->arf.n > 0 ? "reports: arf is not in this version of Waxwing" : NULL;
-}
-
 static _Noreturn void child_main(int fd, struct str name, struct str lua, struct str home, bool is_root,
                                  uint64_t generation)
 {
@@ -275,14 +252,6 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
                              .home = home};
     const struct config *loaded = config_load(name, lua, &env, &arena, &report);
     bool ok = frame_write(fd, 'W', buf_str(&report.warnings), STR_NIL);
-    const char *problem = loaded == NULL ? NULL : unready(loaded);
-    if (problem != NULL) {
-        buf_put(&report.errors, name);
-        buf_puts(&report.errors, ": ");
-        buf_puts(&report.errors, problem);
-        buf_putc(&report.errors, '\n');
-        loaded = NULL;
-    }
     if (loaded != NULL) {
         struct config copy = *loaded;
         copy.generation = generation;
@@ -325,14 +294,19 @@ static bool serve_accounts(int fd, struct buf *scratch)
     const struct passwd *pw;
     buf_reset(scratch);
     setpwent();
-    while ((pw = getpwent()) != NULL && !scratch->failed) {
+    /* An end and a failure look alike but for errno, and half of the accounts would refuse the mail of the
+     * rest */
+    while (errno = 0, (pw = getpwent()) != NULL && !scratch->failed) {
         const char *const texts[] = {pw->pw_name, pw->pw_dir, pw->pw_shell};
         for (size_t i = 0; i < 3; i++)
             buf_put_lstr(scratch, str_from_c(texts[i]));
         buf_put_u32(scratch, pw->pw_uid);
         buf_put_u32(scratch, pw->pw_gid);
     }
+    bool is_whole = pw == NULL && (errno == 0 || errno == ENOENT);
     endpwent();
+    if (!is_whole)
+        return frame_write(fd, 'x', STR_NIL, STR_NIL); /* none to be had */
     return !scratch->failed && frame_write(fd, 'l', buf_str(scratch), STR_NIL);
 }
 
