@@ -1,10 +1,8 @@
-/* config/config.h: one generation of the configuration: immutable, shared by nobody, handed to each role as
- * octets.
+/* config/config.h: one generation of the configuration: immutable, shared by nobody, handed to each role as octets.
  *
- * config_load() runs the Lua file once in a bare environment (no io, os, load, require of files outside the
- * folder) with an instruction and a memory budget, checks every key against the schema of config/schema.c,
- * and fills the structures. Errors say file, line, key, what was wrong, and what to do ("did you mean
- * 'deliver'?").
+ * config_load() runs the Lua file once in a bare environment (no io, os, load, require of files outside the folder)
+ * with an instruction and a memory budget, checks every key against the schema of config/schema.c, and fills the
+ * structures. Errors say file, line, key, what was wrong, and what to do ("did you mean 'deliver'?").
  */
 #pragma once
 #include "base/arena.h"
@@ -14,15 +12,15 @@
 struct listener_conf {
     struct netaddr addr;
     bool lmtp;
-    bool is_submit;                    /* the unix socket of sendmail: who can connect is one of ours */
-    bool submission;                   /* for users of ours only */
-    bool has_proxy;                    /* each connection begins with a PROXY header; others end there */
+    bool is_submit;  /* the unix socket of sendmail: who can connect is one of ours */
+    bool submission; /* for users of ours only */
+    bool has_proxy;  /* each connection begins with a PROXY header; others end there */
     const struct netblock *proxy_from; /* from these addresses only; none: from any */
     size_t n_proxy_from;
-    struct str tag;         /* of its mail, for routes; or empty */
-    struct str tag_header;  /* the field whose value is the tag, when the message has it; or empty */
+    struct str tag;        /* of its mail, for routes; or empty */
+    struct str tag_header; /* the field whose value is the tag, when the message has it; or empty */
     uint32_t greet_delay_s; /* who talks before the greeting is refused; 0: greets at once */
-    bool normalize;         /* bare CR and LF of our own clients become CRLF */
+    bool normalize;        /* bare CR and LF of our own clients become CRLF */
 };
 struct account { /* of this machine */
     struct str name, home, shell;
@@ -47,23 +45,22 @@ struct config {
     size_t n_etrn_from;
 
     enum resolver_kind resolver;
-    const struct netaddr
-        *resolvers; /* RESOLVER_ADDRESSES (with port), or what resolv.conf said for RESOLVER_SYSTEM */
+    const struct netaddr *resolvers; /* RESOLVER_ADDRESSES (with port), or what resolv.conf said for RESOLVER_SYSTEM */
     size_t n_resolvers;
     struct str trust_anchor; /* content of the anchor file, or empty: no validation */
     struct str root_hints;   /* content, or empty: built into the resolver */
 
-    struct str spool;   /* folder */
-    struct str control; /* path of the control socket */
-    struct str journal; /* folder of the journal */
-    uint64_t size_max;  /* octets a message */
+    struct str spool;        /* folder */
+    struct str control;      /* path of the control socket */
+    struct str journal;      /* folder of the journal */
+    uint64_t size_max;       /* octets a message */
     uint32_t rcpt_max;
-    uint32_t n_smtpd, n_relay;       /* processes */
-    uint32_t sessions_max;           /* of one smtpd */
+    uint32_t n_smtpd, n_relay; /* processes */
+    uint32_t sessions_max;     /* of one smtpd */
     uint32_t session_per_client_max; /* of one smtpd and client address; 0: no limit */
-    uint64_t memory_max;             /* octets of message bodies and transactions a role may hold */
+    uint64_t memory_max;       /* octets of message bodies and transactions a role may hold */
     uint32_t retry_first_s, retry_max_s, retry_jitter_pct, expire_s; /* 300, 14400, 20, 432000 */
-    uint32_t bounce_expire_s;                                        /* 172800 */
+    uint32_t bounce_expire_s;  /* 172800 */
     uint32_t site_connections_max;
     uint32_t journal_keep_s;
     uint32_t smtp_port;        /* of MX hosts: 25; another one for tests and labs */
@@ -91,7 +88,7 @@ struct config_env {
     enum err (*list_accounts)(void *arg, struct arena *a, const struct account **out, size_t *out_n);
     bool is_root;
     bool takes_unready; /* what no role of this version does is taken too: for tests of the language */
-    struct str home;    /* folder that relative paths are relative to */
+    struct str home; /* folder that relative paths are relative to */
 };
 /* Errors as text for people, one a line, at most 20 of them; warnings likewise. */
 struct config_report {
@@ -99,13 +96,13 @@ struct config_report {
     unsigned n_errors, n_warnings;
 };
 /* NULL when report->n_errors > 0. All memory is in the arena. name is for messages: "waxwing.lua". */
-const struct config *config_load(struct str name, struct str lua, const struct config_env *env,
-                                 struct arena *a, struct config_report *report);
-/* The embedded default of `make run`: SMTP on 127.0.0.1:port, any user @localhost into Maildirs under
- * run_dir, all else refused. It is Lua text too: this writes it. */
+const struct config *config_load(struct str name, struct str lua, const struct config_env *env, struct arena *a,
+                                 struct config_report *report);
+/* The embedded default of `make run`: SMTP on 127.0.0.1:port, any user @localhost into Maildirs under run_dir, all else
+ * refused. It is Lua text too: this writes it. */
 void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out);
-/* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when
- * malformed. Its text is borrowed from the octets, which must live as long as the arena. */
+/* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. Its
+ * text is borrowed from the octets, which must live as long as the arena. */
 bool config_encode(const struct config *c, struct buf *out);
 const struct config *config_decode(struct str bytes, struct arena *a);
 /* The table of keys as manual text (mdoc) for waxwing.lua(5), from the same schema that checks. */

@@ -16,10 +16,15 @@ static const char usage_text[] =
     "  hold FILTER        stop trying until it is released\n"
     "  release FILTER     end a hold\n"
     "  drop FILTER        delete without a report to the sender\n"
+    "  suspend FILTER     attempt nothing that matches, also what comes later, until it is resumed\n"
+    "  resume [FILTER]    end what `suspend` was told in the same words; without a filter, all of it\n"
+    "  suspended          what is suspended\n"
     "\n"
     "FILTER is one or more of, all of which must hold:\n"
-    "  ID (or id=ID)  domain=example.com  sender=a@b  site=mx:example.com  state=held|deferred|active  "
-    "age>2h  age<10m\n"
+    "  ID (or id=ID)  domain=example.com  sender=a@b  rcpt=*@example.com  site=mx:example.com  source=POOL\n"
+    "  tag=NAME  kind=mail|bounce  state=held|deferred|active  age>2h  age<10m  attempts>3  size>1M  "
+    "reason~TEXT\n"
+    "  (suspend takes none of id, state, age, attempts and reason)\n"
     "  all            every message (retry, hold, release and drop want this said)\n"
     "\n"
     "Exit code: 0 done, 64 wrong usage, 65 a filter that makes no sense or an unknown id, 69 no server, 77 "
@@ -30,7 +35,6 @@ enum { QUEUE_ROWS_MAX = 100000, STATE_WIDTH = 8 };
 
 struct view {
     size_t n_rows;
-    const char *action;
 };
 
 static long long row_number(json_t *row, const char *key)
@@ -124,7 +128,9 @@ static void on_list_row(void *arg, json_t *row)
         print_clean(row_text(row, "reason"));
         (void)putchar('\n');
     }
-    if (row_text(row, "next")[0] != '\0') {
+    if (row_number(row, "suspended") != 0) {
+        (void)puts("    suspended, see `waxwing queue suspended`");
+    } else if (row_text(row, "next")[0] != '\0') {
         (void)fputs("    next attempt ", stdout);
         print_clean(row_text(row, "next"));
         (void)putchar('\n');
@@ -139,49 +145,86 @@ static void on_any_row(void *arg, json_t *row)
     (void)putchar('\n');
 }
 
-static int ask(const char *control, bool json, const char *action, struct str words, uint64_t max)
+static void on_rule_row(void *arg, json_t *row)
+{
+    struct view *v = arg;
+    v->n_rows++;
+    print_clean(row_text(row, "filter"));
+    (void)putchar('\n');
+}
+
+/* What a control request is, and how what comes of it is shown. */
+struct action {
+    const char *name;
+    bool takes_id;    /* one id, and nothing else */
+    bool wants_words; /* a filter must be said, if only `all`: no change by forgetting it */
+    bool takes_words;
+    void (*on_row)(void *arg, json_t *row);
+};
+static const struct action actions[] = {
+    {"list", false, false, true, on_list_row},  {"show", true, true, true, on_any_row},
+    {"retry", false, true, true, on_any_row},   {"hold", false, true, true, on_any_row},
+    {"release", false, true, true, on_any_row}, {"drop", false, true, true, on_any_row},
+    {"stats", false, false, true, on_any_row},  {"suspend", false, true, true, on_any_row},
+    {"resume", false, false, true, on_any_row}, {"suspended", false, false, false, on_rule_row},
+};
+
+static void print_count(const struct action *action, size_t n, uint64_t max)
+{
+    if (action->on_row == on_list_row)
+        (void)printf("%zu message%s%s\n", n, n == 1 ? "" : "s",
+                     n >= max ? " shown, there may be more (--max N; `waxwing queue stats` counts them)"
+                              : "");
+    else if (action->on_row == on_rule_row && n == 0)
+        (void)puts("nothing is suspended");
+}
+
+static int ask(const char *control, bool json, const struct action *action, struct str words, uint64_t max)
 {
     struct buf request;
-    struct view v = {.action = action};
-    bool is_list = str_eq(str_from_c(action), STR("list"));
+    struct view v = {0};
     buf_init(&request, 4000);
-    buf_printf(&request, "queue-%s ", action);
-    if (is_list)
+    buf_printf(&request, "queue-%s ", action->name);
+    if (action->on_row == on_list_row)
         buf_printf(&request, "%llu ", (unsigned long long)max);
     buf_put(&request, words);
     if (request.failed || str_has_ctl(buf_str(&request))) {
         (void)fputs("waxwing: the filter is too long or holds control characters\n", stderr);
+        buf_fini(&request);
         return EXIT_USAGE;
     }
-    int status =
-        control_ask(control_path(control), buf_str(&request), json, is_list ? on_list_row : on_any_row, &v);
-    if (status == EXIT_OK && is_list && !json)
-        (void)printf(
-            "%zu message%s%s\n", v.n_rows, v.n_rows == 1 ? "" : "s",
-            v.n_rows >= max ? " shown, there may be more (--max N; `waxwing queue stats` counts them)" : "");
+    int status = control_ask(control_path(control), buf_str(&request), json, action->on_row, &v);
+    if (status == EXIT_OK && !json)
+        print_count(action, v.n_rows, max);
     buf_fini(&request);
     return status;
 }
 
-/* The words after the action as one text; "all" becomes the empty filter; changing everything by forgetting
- * the filter is refused. */
-static bool take_filter(int argc, char **argv, bool is_change, struct buf *out)
+static bool is_id(struct str word)
+{
+    for (size_t i = 0; i < word.n; i++) {
+        if (!ascii_is_alnum(word.p[i]))
+            return false;
+    }
+    return word.n == 13;
+}
+
+/* The words after the action as one text; "all" becomes the empty filter. */
+static bool take_filter(int argc, char **argv, bool is_wanted, struct buf *out)
 {
     bool is_all = false;
-    if (argc == 0 && is_change) {
+    if (argc == 0 && is_wanted) {
         (void)fputs("waxwing: which messages? Give a filter, an id, or `all`\n", stderr);
         return false;
     }
     for (int i = 0; i < argc; i++) {
-        if (str_eq(str_from_c(argv[i]), STR("all"))) {
+        struct str w = str_from_c(argv[i]);
+        if (str_eq(w, STR("all"))) {
             is_all = true;
             continue;
         }
-        struct str w = str_from_c(argv[i]);
-        bool is_id = w.n == 13 && str_chr(w, '=') == STR_NPOS && str_chr(w, '<') == STR_NPOS &&
-                     str_chr(w, '>') == STR_NPOS;
         buf_puts(out, out->n > 0 ? " " : "");
-        buf_puts(out, is_id ? "id=" : "");
+        buf_puts(out, is_id(w) ? "id=" : "");
         buf_put(out, w);
     }
     if (is_all && out->n > 0)
@@ -189,14 +232,28 @@ static bool take_filter(int argc, char **argv, bool is_change, struct buf *out)
     return is_all ? out->n == 0 : !out->failed;
 }
 
-static bool is_known(struct str action)
+static bool take_words(const struct action *action, int argc, char **argv, struct buf *out)
 {
-    static const char *const actions[] = {"list", "show", "retry", "hold", "release", "drop", "stats"};
-    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-        if (str_eq(action, str_from_c(actions[i])))
-            return true;
+    if (action->takes_id) {
+        if (argc == 1)
+            return buf_puts(out, argv[0]);
+        (void)fprintf(stderr, "waxwing: `queue %s` takes one id\n", action->name);
+        return false;
     }
-    return false;
+    if (argc > 0 && !action->takes_words) {
+        (void)fprintf(stderr, "waxwing: `queue %s` takes no filter\n", action->name);
+        return false;
+    }
+    return take_filter(argc, argv, action->wants_words, out);
+}
+
+static const struct action *find_action(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+        if (str_eq(name, str_from_c(actions[i].name)))
+            return &actions[i];
+    }
+    return NULL;
 }
 
 int cmd_queue(int argc, char **argv)
@@ -224,23 +281,16 @@ int cmd_queue(int argc, char **argv)
         else if (c != 'm' || !str_to_u64(str_from_c(optarg), QUEUE_ROWS_MAX, &max) || max == 0)
             break;
     }
-    if (c != -1 || optind >= argc || !is_known(str_from_c(argv[optind]))) {
+    const struct action *action = c == -1 && optind < argc ? find_action(str_from_c(argv[optind])) : NULL;
+    if (action == NULL) {
         (void)fputs(usage_text, stderr);
         return EXIT_USAGE;
     }
-    const char *action = argv[optind];
-    struct str a = str_from_c(action);
-    bool is_show = str_eq(a, STR("show"));
-    bool is_change = !is_show && !str_eq(a, STR("list")) && !str_eq(a, STR("stats"));
     struct buf words;
     buf_init(&words, 3900);
     int status = EXIT_USAGE;
-    if (is_show && optind + 2 == argc && buf_puts(&words, argv[optind + 1]))
+    if (take_words(action, argc - optind - 1, argv + optind + 1, &words))
         status = ask(control, json, action, buf_str(&words), max);
-    else if (!is_show && take_filter(argc - optind - 1, argv + optind + 1, is_change, &words))
-        status = ask(control, json, action, buf_str(&words), max);
-    else if (is_show)
-        (void)fputs("waxwing: `queue show` takes one id\n", stderr);
     buf_fini(&words);
     return status;
 }

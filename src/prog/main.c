@@ -9,7 +9,7 @@ const struct command commands[] = {
     {"serve", "run the mail server", cmd_serve},
     {"check", "check a configuration", cmd_check},
     {"send", "send a message through a server", cmd_send},
-    {"queue", "list, show, retry, hold, release, drop queued mail", cmd_queue},
+    {"queue", "list, show, retry, hold, suspend, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
     {"status", "what each process has counted", cmd_status},
     {"sendmail", "take a message as sendmail(8) does", cmd_sendmail},

@@ -45,9 +45,15 @@ def manual():
     with open(lib.SOURCE + "/src/prog/prog.h") as f:
         codes = re.findall(r"(?m)^ +EXIT_\w+ = (\d+)", f.read())
     tap.ok(len(commands) == 7 and len(options) >= 10 and len(codes) == 11, "what the manual has to hold", str((commands, options, codes)))
-    missing = [c for c in commands if "\n.It Cm %s\n" % c not in page] + [o for o in sorted(options) if "Fl Fl " + o not in page]
+    actions = re.findall(r"(?m)^  ([a-z]+) ", lib.run("queue", "--help").stdout.partition("FILTER is")[0])
+    tap.equal(len(actions), 10, "what `queue` can do")
+    missing = [c for c in commands + actions if not re.search(r"\n\.It Cm %s( Ar id)?\n" % c, page)] + [o for o in sorted(options) if "Fl Fl " + o not in page]
     missing += [c for c in codes if "\n.It %s\n" % c not in page]
     tap.equal(missing, [], "the manual holds it")
+    with open(lib.SOURCE + "/README.md") as f:
+        table = f.read().partition("## Commands")[2].partition("##")[0]
+    tap.equal([c for c in commands + actions + ["mailq", "newaliases"] if not re.search(r"`(waxwing )?%s\b" % c, table) and
+               not "`waxwing queue %s`" % c in table], [], "and so does the README")
 
 
 def checks(where):
@@ -267,6 +273,55 @@ def queue_commands(where):
     server.queue("drop", "all")
     server.wait_empty()
     tap.ok(True, "drop all takes the others")
+    tap.equal(server.stop(), 0, "and ends well")
+
+
+def suspension(where):
+    """Mail that an operator lets nobody attempt: taken, kept over a restart, delivered when he says so."""
+    port = lib.free_port()
+    lua = 'hostname "mx.example.org"\npostmaster "joe@go.example"\nlisten { port = %d, address = "127.0.0.1" }\n' % port
+    lua += "".join('domain "%s.example" %s\n' % (d, lib.maildir_lua(where)) for d in ("go", "stay"))
+    server = lib.start(where, lua)
+
+    def say(*args):
+        return lib.run("queue", "--control", server.control, *args)
+
+    def row(id_):
+        return (server.queue("list", id_) or [{}])[0]
+
+    for args, code in ((["suspend"], 64), (["suspend", "all"], 65), (["suspend", "state=held"], 65), (["suspended", "x"], 64),
+                       (["suspend", "colour=red"], 65)):
+        done = say(*args)
+        tap.ok(done.returncode == code and done.stderr, "queue %s: %d" % (" ".join(args), code), str(done))
+    tap.equal(say("suspended").stdout, "nothing is suspended\n", "at first nothing is")
+    tap.equal(server.queue("suspend", "domain=stay.example"), [{"changed": 1, "rules": 1}], "queue suspend")
+    tap.equal(server.queue("suspended"), [{"filter": "domain=stay.example"}], "queue suspended")
+    ids = {d: lib.id_of(lib.send_one(port, "ann@b.example", ["joe@%s.example" % d], b"Subject: x\r\n\r\nx\r\n"))
+           for d in ("stay", "go")}
+    server.wait_event(ids["go"], "delivered")
+    lib.wait_until(lambda: row(ids["stay"]).get("suspended") == 1, "the mark")
+    tap.ok(row(ids["stay"])["attempts"] == 0 and not {"attempt", "delivered", "deferred"} & {r["event"] for r in server.why(ids["stay"])},
+           "mail for it is taken and not attempted, that for others is delivered", str(server.why(ids["stay"])))
+    server.queue("retry", "all")
+    lib.wait_until(lambda: row(ids["stay"]).get("suspended") == 1, "the mark again")
+    tap.equal(row(ids["stay"])["attempts"], 0, "nor does a retry attempt it")
+    tap.ok("suspended" in say("list").stdout, "the list says why it waits", say("list").stdout)
+    tap.equal(server.stop(), 0, "the server ends")
+    server = lib.start(where, lua)
+    tap.equal(say("suspended").stdout, "domain=stay.example\n", "a restart forgets nothing")
+    ids["go"] = lib.id_of(lib.send_one(port, "ann@b.example", ["joe@go.example"], b"Subject: x\r\n\r\nx\r\n"))
+    server.wait_event(ids["go"], "delivered")
+    lib.wait_until(lambda: row(ids["stay"]).get("suspended") == 1, "the mark after the restart")
+    tap.equal(row(ids["stay"])["attempts"], 0, "and attempts nothing")
+    tap.equal(server.queue("resume", "domain=go.example"), [{"changed": 0, "rules": 1}], "resume of what is not suspended")
+    tap.equal(server.queue("resume", "domain=stay.example"), [{"changed": 1, "rules": 0}], "queue resume")
+    server.wait_event(ids["stay"], "delivered")
+    tap.equal(len(lib.messages_in(where + "/mail/stay.example/joe")), 1, "and it is delivered, once")
+    server.queue("suspend", "sender=a@b.example")
+    server.queue("suspend", "kind=bounce", "rcpt=*@x.example")
+    tap.equal(server.queue("resume"), [{"changed": 2, "rules": 0}], "queue resume ends all of it")
+    done = say("list", "reason~denied")
+    tap.equal(done.returncode, 0, "a filter of 13 characters is no id")
     tap.equal(server.stop(), 0, "and ends well")
 
 
@@ -502,7 +557,7 @@ def places(where):
     tap.equal(os.stat(where + "/shut").st_mode & 0o777, 0o700, "and stays shut")
 
 
-for part in (lambda w: helps(), lambda w: manual(), checks, poison, slow_reader, demo, queue_commands, crowd, mailboxes, logs, reload, ends, places):
+for part in (lambda w: helps(), lambda w: manual(), checks, poison, slow_reader, demo, queue_commands, suspension, crowd, mailboxes, logs, reload, ends, places):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end

@@ -5,7 +5,8 @@
  * {"end":true,...}
  *
  * Requests:  why ID | counters | queue-list N FILTER | queue-show ID | queue-retry FILTER | queue-hold FILTER
- * | queue-release FILTER | queue-drop FILTER | queue-stats
+ * | queue-release FILTER | queue-drop FILTER | queue-stats | queue-suspend FILTER | queue-resume FILTER
+ * | queue-suspended
  */
 #pragma once
 #include "base/idmap.h"
