@@ -2,8 +2,10 @@
  *
  * A queue of addresses, each followed once: what was met before is dropped, so that lists which name each
  * other end, as in Postfix (a duplicate filter per delivery) and Exim (no router twice for one ancestor).
- * What differs: a circle that leads to nobody is an error of the configuration and is told so, where Exim
- * would look for a mailbox of that name and Postfix would drop the mail.
+ * An alias that leads back to itself, under whichever of its addresses and by way of whichever other alias,
+ * means the mailbox of that name when there is one: Postfix lets an address expand into itself once
+ * (cleanup_map1n.c) and Exim passes what an ancestor had to its next router. A circle that leads to nobody is
+ * an error of the configuration and is told so, where Postfix would defer the mail for ever.
  *
  * The hash needs no secret: all addresses but the first come from the configuration.
  */
@@ -12,10 +14,13 @@
 #include <string.h>
 
 enum { SLOTS_FIRST = 64, KEY_MAX = 2 * SMTP_PATH_MAX };
+#define NO_ITEM SIZE_MAX
 
 struct item { /* an address to follow */
     struct str address, owner;
     unsigned depth;
+    size_t up;                 /* the item that led here, NO_ITEM for the first */
+    const struct alias *alias; /* what it was, once it was looked at */
 };
 struct work {
     const struct policy_conf *p;
@@ -127,8 +132,9 @@ static void *more(struct work *w, void *list, size_t n, size_t *cap, size_t size
     return fresh;
 }
 
-static void follow(struct work *w, struct str address, struct str owner, unsigned depth)
+static void follow(struct work *w, struct str address, struct str owner, size_t up)
 {
+    unsigned depth = up == NO_ITEM ? 0 : w->items[up].depth + 1;
     if (!is_new(w, '@', address, 0))
         return;
     if (depth > EXPAND_DEPTH_MAX)
@@ -139,7 +145,7 @@ static void follow(struct work *w, struct str address, struct str owner, unsigne
     if (items == NULL)
         return;
     w->items = items;
-    items[w->n_items++] = (struct item){address, owner, depth};
+    items[w->n_items++] = (struct item){.address = address, .owner = owner, .depth = depth, .up = up};
 }
 
 static void add_target(struct work *w, struct str address, struct str owner, uint8_t target)
@@ -180,8 +186,29 @@ static struct str own_mailbox(const struct item *it, const struct alias *alias, 
     return is_own ? it->address : wanted;
 }
 
-static void follow_alias(struct work *w, const struct item *it, const struct alias *alias)
+/* Is this address the alias at work or one that led to it, and is there a mailbox of its name? */
+static bool leads_back(const struct work *w, size_t from, struct str address)
 {
+    struct address a;
+    struct ours o;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX], name_mem[LOOKUP_NAME_MAX];
+    struct buf local, name;
+    buf_init_fixed(&local, mem, sizeof mem);
+    buf_init_fixed(&name, name_mem, sizeof name_mem);
+    if (address_parse(address, true, &a) != NULL || !lookup_user(&a, &local) ||
+        !lookup_domain(w->p, &a, &name, &o))
+        return false;
+    struct found f = lookup_local(w->p, &o, buf_str(&local), address, LOOKUP_USE_ALIASES);
+    while (f.kind == FOUND_ALIAS && from != NO_ITEM && w->items[from].alias != f.alias)
+        from = w->items[from].up;
+    return f.kind == FOUND_ALIAS && from != NO_ITEM &&
+           lookup_local(w->p, &o, buf_str(&local), address, 0).kind == FOUND_USER;
+}
+
+static void follow_alias(struct work *w, size_t i_item, const struct alias *alias)
+{
+    const struct item one = w->items[i_item], *it = &one; /* the list may move */
+    w->items[i_item].alias = alias;
     struct str owner = alias->owner.n > 0 ? alias->owner : it->owner;
     unsigned n_pipes = 0;
     w->has_alias = true;
@@ -189,7 +216,10 @@ static void follow_alias(struct work *w, const struct item *it, const struct ali
         const struct alias_target *t = &alias->targets[i];
         switch (t->kind) {
         case ALIAS_ADDRESS:
-            follow(w, t->text, owner, it->depth + 1);
+            if (leads_back(w, i_item, t->text))
+                add_target(w, own_mailbox(it, alias, t->text), owner, 0);
+            else
+                follow(w, t->text, owner, i_item);
             break;
         case ALIAS_SELF:
             add_target(w, own_mailbox(it, alias, t->text), owner, 0);
@@ -201,12 +231,12 @@ static void follow_alias(struct work *w, const struct item *it, const struct ali
     }
 }
 
-static void redirect(struct work *w, const struct item *it, const struct ours *o, struct str to)
+static void redirect(struct work *w, size_t from, const struct ours *o, struct str to)
 {
     if (str_chr(to, '@') == STR_NPOS)
         to = full_address(w, to, o->home == o->domain ? o->name : o->home->name);
     if (!w->has_failed)
-        follow(w, to, it->owner, it->depth + 1);
+        follow(w, to, w->items[from].owner, from);
 }
 
 static bool is_postmaster_here(const struct work *w, const struct address *a, struct str local)
@@ -216,8 +246,9 @@ static bool is_postmaster_here(const struct work *w, const struct address *a, st
             (a->kind == DOMAIN_LITERAL && lookup_is_own_address(w->p, &a->literal)));
 }
 
-static void step(struct work *w, const struct item *it)
+static void step(struct work *w, size_t i_item)
 {
+    const struct item one = w->items[i_item], *it = &one;
     struct address a;
     struct ours o;
     char mem[SMTP_LOCAL_PART_TAKEN_MAX], name_mem[LOOKUP_NAME_MAX];
@@ -237,9 +268,9 @@ static void step(struct work *w, const struct item *it)
             is_postmaster_here(w, &a, buf_str(&local)) ? lookup_postmaster_domain(w->p) : NULL;
         if (d != NULL) {
             o = (struct ours){d, d, str_eq(d->name, STR("*")) ? w->p->hostname : d->name};
-            redirect(w, it, &o, w->p->postmaster.n > 0 ? w->p->postmaster : STR("postmaster"));
+            redirect(w, i_item, &o, w->p->postmaster.n > 0 ? w->p->postmaster : STR("postmaster"));
         } else if (is_postmaster_here(w, &a, buf_str(&local)) && w->p->postmaster.n > 0) {
-            follow(w, w->p->postmaster, it->owner, it->depth + 1);
+            follow(w, w->p->postmaster, it->owner, i_item);
         } else {
             add_target(w, it->address, it->owner, 0);
         }
@@ -247,9 +278,9 @@ static void step(struct work *w, const struct item *it)
     }
     struct found f = lookup_local(w->p, &o, buf_str(&local), it->address, LOOKUP_USE_ALIASES);
     if (f.kind == FOUND_ALIAS)
-        follow_alias(w, it, f.alias);
+        follow_alias(w, i_item, f.alias);
     else if (f.kind == FOUND_REDIRECT)
-        redirect(w, it, &o, f.redirect);
+        redirect(w, i_item, &o, f.redirect);
     else /* a user; or nobody any more, which policy_route() will say */
         add_target(w, it->address, it->owner, 0);
 }
@@ -260,11 +291,9 @@ bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct ar
     *out = (struct expansion){.kind = EXPAND_NONE};
     if ((in->flags & RCPT_IS_EXPANDED) != 0 || in->target != 0)
         return true;
-    follow(&w, in->address, STR_NIL, 0);
-    while (w.next < w.n_items && !w.has_failed && w.over == NULL) {
-        struct item it = w.items[w.next++];
-        step(&w, &it);
-    }
+    follow(&w, in->address, STR_NIL, NO_ITEM);
+    while (w.next < w.n_items && !w.has_failed && w.over == NULL)
+        step(&w, w.next++);
     if (w.has_failed)
         return false;
     if (w.over != NULL) {

@@ -45,7 +45,7 @@
         .n_targets = sizeof((const struct alias_target[]){__VA_ARGS__}) / sizeof(struct alias_target)        \
     }
 
-static const struct str users[] = {{"ann", 3}, {"joe", 3}, {"joe+work", 8}, {"zoe", 3}};
+static const struct str users[] = {{"ann", 3}, {"joe", 3}, {"joe+work", 8}, {"max", 3}, {"mia", 3}, {"mim", 3}, {"zoe", 3}};
 /* sorted by name */
 static const struct alias aliases[] = {
     ALIAS("a", TO("b@example.org")),
@@ -60,6 +60,9 @@ static const struct alias aliases[] = {
     ALIAS("joe", SELF("joe@example.org"), TO("joe@elsewhere.example")),
     LIST("list", TO("ann@example.org"), TO("sub@example.org"), TO("Ann@EXAMPLE.org"),
          TO("x@elsewhere.example")),
+    ALIAS("max", TO("max@alias.example"), TO("x@elsewhere.example")),
+    ALIAS("mia", TO("mia+box@example.org")),
+    ALIAS("mim", TO("zoe2@example.org"), TO("x@elsewhere.example")),
     ALIAS("mixed", RUN("/bin/one"), TO("zoe@example.org"), RUN("/bin/two"), SELF("ann@example.org")),
     ALIAS("owner-list", TO("zoe@example.org")),
     ALIAS("owner-sub", TO("ann@example.org")),
@@ -75,6 +78,7 @@ static const struct alias aliases[] = {
           TO("joe@b\xc3\xbc"
              "cher.example"),
           TO("joe@xn--bcher-kva.example")),
+    ALIAS("zoe2", TO("mim+y@alias.example")),
 };
 static const struct alias catch_aliases[] = {
     ALIAS("team", TO("ann@example.org"), TO("box@elsewhere.example"))};
@@ -88,7 +92,7 @@ static const struct local_domain domains[] = {
     {.name = NAME("alias.example"),
      .same_as = NAME("example.org"),
      .users = users,
-     .n_users = 4,
+     .n_users = ARRAY_LEN(users),
      .deliver = LMTP},
     {.name = NAME("catch.example"),
      .plus = NAME("+-"),
@@ -103,11 +107,11 @@ static const struct local_domain domains[] = {
      .aliases = aliases,
      .n_aliases = ARRAY_LEN(aliases),
      .users = users,
-     .n_users = 4,
+     .n_users = ARRAY_LEN(users),
      .deliver = LMTP},
     {.name = NAME("loop1.example"), .catchall = NAME("x@loop2.example"), .deliver = LMTP},
     {.name = NAME("loop2.example"), .catchall = NAME("x@loop1.example"), .deliver = LMTP},
-    {.name = NAME("noplus.example"), .users = users, .n_users = 4, .deliver = LMTP},
+    {.name = NAME("noplus.example"), .users = users, .n_users = ARRAY_LEN(users), .deliver = LMTP},
 };
 
 static bool bucher(struct str domain, struct buf *out)
@@ -219,6 +223,14 @@ static const struct row rows[] = {
     {"circle1@example.org", "FAILED 5.4.6"},
     {"circle2@alias.example", "FAILED 5.4.6"},
     {"itself@example.org", "FAILED 5.4.6"},
+    /* who names himself by another of his addresses keeps his mail */
+    {"max@example.org", "ALIAS max@example.org x@elsewhere.example"},
+    {"Max+t@alias.example", "ALIAS Max+t@alias.example x@elsewhere.example"},
+    {"mia@example.org", "ALIAS mia+box@example.org"},
+    {"mia+x@alias.example", "ALIAS mia+box@example.org"},
+    /* also by way of another alias, which is no user */
+    {"mim@example.org", "ALIAS mim+y@alias.example x@elsewhere.example"},
+    {"zoe2@example.org", "ALIAS x@elsewhere.example"},
     {"gone@example.org", "ALIAS nobody@example.org"}, /* the route says that there is no such user */
     /* lists: members that are met twice get one copy, and the sender is the innermost list's owner */
     {"list@example.org", "ALIAS ann@example.org/owner-list@example.org sub@example.org|1/owner-sub@example.org "

@@ -177,7 +177,8 @@ struct expansion {
     const char *phrase; /* FAILED: static English for reports and logs */
 };
 /* Follows aliases to their ends. A recipient with RCPT_IS_EXPANDED or a target number is not looked up again.
- * Each address is followed once, so lists that name each other give each member one copy. Addresses are borrowed
+ * Each address is followed once, so lists that name each other give each member one copy; an alias that leads back
+ * to itself means the mailbox of its name, if there is one. Addresses are borrowed
  * from the configuration, from in and from the arena. false: no memory. */
 MUST_USE bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct arena *a,
                             struct expansion *out);
