@@ -103,6 +103,9 @@ static void check_relayed(struct loader *ld, struct domain_fact *f)
         domain_error(
             ld, f, key_of(ld, f, "relay"),
             "has relay: users, deliver, catchall and forward have no meaning, its mail does not end here");
+    else if (str_eq(d->d.name, STR("*")) && d->d.relay == DOMAIN_RELAY_MX)
+        domain_error(ld, f, key_of(ld, f, "relay"),
+                     "goes to the MX hosts of any domain, for anybody: this would be an open relay");
     else if (!d->has_recipients)
         domain_error(
             ld, f, key_of(ld, f, "relay"),

@@ -245,7 +245,8 @@ static bool is_sound(const struct local_domain *d)
         return false;
     if ((d->any_user || d->callout) && (d->n_users > 0 || is_system || d->catchall.n > 0))
         return false;
-    if (str_eq(d->name, STR("*")) && (d->n_aliases > 0 || (!d->any_user && !is_relayed)))
+    if (str_eq(d->name, STR("*")) &&
+        (d->n_aliases > 0 || (!d->any_user && !is_relayed) || d->relay == DOMAIN_RELAY_MX))
         return false;
     return !(d->any_user && d->callout);
 }

@@ -437,6 +437,12 @@ static void relayed_nowhere(struct setup *s)
 {
     s->domains[6].via.host = STR_NIL;
 }
+static void open_relay_by_mx(struct setup *s)
+{
+    s->domains[0].name = STR("*");
+    s->domains[0].relay = DOMAIN_RELAY_MX;
+    s->domains[0].deliver = (struct deliver){.kind = DELIVER_NONE};
+}
 static void plus_long(struct setup *s)
 {
     s->domains[7].plus = STR("+-=_#");
@@ -586,6 +592,7 @@ static const struct {
     ROW(callout_without_relay),
     ROW(callout_and_any),
     ROW(relayed_nowhere),
+    ROW(open_relay_by_mx),
     ROW(plus_long),
     ROW(shown_ascii),
     ROW(proxy_from_without_proxy),

@@ -726,6 +726,9 @@ static const struct bad_row aliases_rows[] = {
      "waxwing.lua:3: 'recipients' in domain must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\", \"callout\" or "
      "any\n"
      "waxwing.lua:3: relay: \"hub.example\" must be \"smtp://HOST:PORT\" or \"lmtp://HOST:PORT\"\n"},
+    {TEST_HEAD "domain \"*\" {\n"
+     "  relay = \"mx\", recipients = any }",
+     "waxwing.lua:4: domain \"*\" goes to the MX hosts of any domain, for anybody: this would be an open relay\n"},
     {TEST_HEAD "domain \"a.example\" { relay = \"smtp://Mail.example.org\", recipients = any }",
      "waxwing.lua:3: domain \"a.example\" goes to the machine itself: mail would run in a circle\n"},
     {TEST_HEAD "domain \"a.example\" { " LOCAL ", recipients = any }",

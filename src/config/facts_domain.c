@@ -71,6 +71,14 @@ static int compare_system_users(const void *pa, const void *pb)
 /* login.defs(5): UID_MIN is 1000, and 65534 is nobody. Root is no user: his mail is an alias's. */
 enum { UID_FIRST = 1000, UID_NOBODY = 65534 };
 
+/* Some tools write "/home/joe/". */
+static struct str without_slash(struct str home)
+{
+    while (home.n > 1 && str_ends(home, STR("/")))
+        home.n--;
+    return home;
+}
+
 static void set_system_users(lua_State *L, struct domain_fact *f, const struct site *site)
 {
     struct loader *ld = loader_of(L);
@@ -90,7 +98,7 @@ static void set_system_users(lua_State *L, struct domain_fact *f, const struct s
             value_user_error(a->name) != NULL || value_path_error(a->home) != NULL || a->home.p[0] != '/')
             continue;
         list[n++] = (struct system_user){.name = loader_lower(ld, a->name),
-                                         .home = a->home,
+                                         .home = without_slash(a->home),
                                          .uid = env->is_root ? a->uid : UINT32_MAX,
                                          .gid = env->is_root ? a->gid : UINT32_MAX};
     }

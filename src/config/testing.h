@@ -73,7 +73,7 @@ static enum err fixture_accounts(void *arg, struct arena *a, const struct accoun
 {
     static const struct account accounts[] = {
         {{"root", 4}, {"/root", 5}, {"/bin/bash", 9}, 0, 0},
-        {{"zoe", 3}, {"/home/zoe", 9}, {"", 0}, 1001, 1101},
+        {{"zoe", 3}, {"/home/zoe/", 10}, {"", 0}, 1001, 1101},
         {{"daemon", 6}, {"/", 1}, {"/usr/sbin/nologin", 17}, 1, 1},
         {{"toor", 4}, {"/root", 5}, {"/bin/sh", 7}, 0, 0},
         {{"Max", 3}, {"/srv/max", 8}, {"/bin/zsh", 8}, 1000, 1000},

@@ -205,7 +205,6 @@ struct route_ask {
 };
 struct route {
     enum route_kind kind;
-    bool is_backup;                /* MX of a domain of ours: hosts less preferred than ourselves are not tried */
     const struct deliver *deliver; /* MAILDIR, LMTP, PIPE */
     struct str user;               /* MAILDIR, PIPE: the user whose mail it is, without the plus part */
     struct str detail;             /* the plus part, or empty */

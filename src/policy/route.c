@@ -35,7 +35,6 @@ static void pass_on(const struct ours *o, struct str rcpt, struct route *out)
     out->rcpt = rcpt;
     out->domain = o->name;
     out->kind = o->home->relay == DOMAIN_RELAY_MX ? ROUTE_MX : ROUTE_HOST;
-    out->is_backup = out->kind == ROUTE_MX;
     out->via = o->home->via;
 }
 

@@ -208,11 +208,11 @@ static void test_what_a_route_says(void **state)
     buf_init_fixed(&text, mem, sizeof mem);
     buf_init(&path, 4096);
     route(&p, "", "x@Backup.example", "", &text, &r);
-    assert_true(r.kind == ROUTE_MX && r.is_backup && str_eq(r.domain, STR("backup.example")));
+    assert_true(r.kind == ROUTE_MX && str_eq(r.domain, STR("backup.example")));
     route(&p, "", "x@elsewhere.example", "", &text, &r);
-    assert_true(r.kind == ROUTE_MX && !r.is_backup && r.source == NULL);
+    assert_true(r.kind == ROUTE_MX && r.source == NULL);
     route(&p, "", "Ann+Tag@same.example", "", &text, &r);
-    assert_true(r.kind == ROUTE_HOST && !r.is_backup && r.via.lmtp && r.via.addr.kind == NETADDR_UNIX);
+    assert_true(r.kind == ROUTE_HOST && r.via.lmtp && r.via.addr.kind == NETADDR_UNIX);
     assert_true(str_eq(r.rcpt, STR("Ann+Tag@same.example")));
     route(&p, "", "Eve+Tag@host.example", "", &text, &r);
     assert_true(r.kind == ROUTE_MAILDIR && r.uid == 1001 && r.gid == 1002);
