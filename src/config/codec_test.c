@@ -463,6 +463,30 @@ static void submit_by_network(struct setup *s)
 {
     s->listeners[4].is_submit = true;
 }
+static void submit_by_lmtp(struct setup *s)
+{
+    s->listeners[5].lmtp = true;
+}
+static void submit_by_proxy(struct setup *s)
+{
+    s->listeners[5].has_proxy = true;
+}
+static void lmtp_of_users(struct setup *s)
+{
+    s->listeners[3].submission = true;
+}
+static void listener_tag_with_space(struct setup *s)
+{
+    s->listeners[4].tag = STR("a b");
+}
+static void home_without_accounts(struct setup *s)
+{
+    s->domains[0].deliver.maildir = STR("%h/Maildir");
+}
+static void forward_without_accounts(struct setup *s)
+{
+    s->domains[0].deliver.forward = true;
+}
 static void field_bad(struct setup *s)
 {
     s->listeners[4].tag_header = STR("X:T");
@@ -598,6 +622,12 @@ static const struct {
     ROW(proxy_from_without_proxy),
     ROW(delay_long),
     ROW(submit_by_network),
+    ROW(submit_by_lmtp),
+    ROW(submit_by_proxy),
+    ROW(lmtp_of_users),
+    ROW(listener_tag_with_space),
+    ROW(home_without_accounts),
+    ROW(forward_without_accounts),
     ROW(field_bad),
     ROW(verp_bad),
     ROW(arf_bad),
