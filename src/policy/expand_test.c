@@ -45,7 +45,8 @@
         .n_targets = sizeof((const struct alias_target[]){__VA_ARGS__}) / sizeof(struct alias_target)        \
     }
 
-static const struct str users[] = {{"ann", 3}, {"joe", 3}, {"joe+work", 8}, {"max", 3}, {"mia", 3}, {"mim", 3}, {"zoe", 3}};
+static const struct str users[] = {{"ann", 3}, {"joe", 3}, {"joe+work", 8}, {"max", 3},
+                                   {"mia", 3}, {"mim", 3}, {"zoe", 3}};
 /* sorted by name */
 static const struct alias aliases[] = {
     ALIAS("a", TO("b@example.org")),

@@ -69,22 +69,12 @@ static bool take_from(struct sendmail *s, struct str text)
 
 static bool take_notify(struct sendmail *s, struct str text)
 {
-    static const struct {
-        const char *word;
-        uint8_t bit;
-    } words[] = {{"never", NOTIFY_NEVER},
-                 {"success", NOTIFY_SUCCESS},
-                 {"failure", NOTIFY_FAILURE},
-                 {"delay", NOTIFY_DELAY}};
     s->notify = 0;
     while (text.n > 0) {
-        struct str word = str_trim(str_cut(&text, ','));
-        size_t i = 0;
-        while (i < ARRAY_LEN(words) && !str_ieq(word, str_from_c(words[i].word)))
-            i++;
-        if (i == ARRAY_LEN(words))
+        uint8_t bit = notify_bit(str_trim(str_cut(&text, ',')));
+        if (bit == 0)
             return false;
-        s->notify |= words[i].bit;
+        s->notify |= bit;
     }
     /* RFC 3461 4.1: NEVER stands alone */
     return s->notify == NOTIFY_NEVER || (s->notify != 0 && (s->notify & NOTIFY_NEVER) == 0);

@@ -344,25 +344,6 @@ static int say_mail(struct session *c, const struct sendmail *s, struct str send
                                 : refused(c, "nothing was sent: the server refuses the sender ", sender);
 }
 
-static void put_notify(uint8_t notify, struct buf *line)
-{
-    static const struct {
-        uint8_t bit;
-        const char *word;
-    } words[] = {{NOTIFY_NEVER, "NEVER"},
-                 {NOTIFY_SUCCESS, "SUCCESS"},
-                 {NOTIFY_FAILURE, "FAILURE"},
-                 {NOTIFY_DELAY, "DELAY"}};
-    const char *before = " NOTIFY=";
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if ((notify & words[i].bit) == 0)
-            continue;
-        buf_puts(line, before);
-        buf_puts(line, words[i].word);
-        before = ",";
-    }
-}
-
 static unsigned say_rcpt(struct session *c, const struct sendmail *s, struct str rcpt)
 {
     char mem[SMTP_COMMAND_LINE_MAX];
@@ -371,8 +352,10 @@ static unsigned say_rcpt(struct session *c, const struct sendmail *s, struct str
     buf_puts(&line, "RCPT TO:<");
     put_address(c, rcpt, &line);
     buf_putc(&line, '>');
-    if (c->has_dsn)
-        put_notify(s->notify, &line);
+    if (c->has_dsn && s->notify != 0) {
+        buf_puts(&line, " NOTIFY=");
+        notify_put(s->notify, &line);
+    }
     buf_puts(&line, "\r\n");
     return ask(c, &line);
 }

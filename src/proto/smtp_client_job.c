@@ -310,28 +310,6 @@ static void format_orcpt(const struct smtp_client *c, struct str orcpt, struct b
         buf_printf(b, " ORCPT=%.*s", STR_FMT(buf_str(&value)));
 }
 
-/* RFC 3461 4.1: NEVER alone, or a list of the others. */
-static void format_notify(uint8_t notify, struct buf *b)
-{
-    static const struct {
-        uint8_t bit;
-        const char *word;
-    } words[] = {{NOTIFY_NEVER, "NEVER"},
-                 {NOTIFY_SUCCESS, "SUCCESS"},
-                 {NOTIFY_FAILURE, "FAILURE"},
-                 {NOTIFY_DELAY, "DELAY"}};
-    bool any = false;
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if ((notify & words[i].bit) == 0)
-            continue;
-        buf_puts(b, any ? "," : " NOTIFY=");
-        buf_puts(b, words[i].word);
-        any = true;
-        if (words[i].bit == NOTIFY_NEVER)
-            break;
-    }
-}
-
 static void format_rcpt(const struct smtp_client *c, const struct rcpt *r, struct buf *b)
 {
     buf_puts(b, "RCPT TO:<");
@@ -339,7 +317,10 @@ static void format_rcpt(const struct smtp_client *c, const struct rcpt *r, struc
     buf_putc(b, '>');
     if ((c->offers & SMTP_OFFERS_DSN) == 0 || c->job.is_callout)
         return;
-    format_notify(r->notify, b);
+    if (r->notify != 0) { /* RFC 3461 4.1: NEVER stands alone */
+        buf_puts(b, " NOTIFY=");
+        notify_put((r->notify & NOTIFY_NEVER) != 0 ? NOTIFY_NEVER : r->notify, b);
+    }
     if (r->orcpt.n > 0)
         format_orcpt(c, r->orcpt, b);
 }

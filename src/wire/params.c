@@ -167,3 +167,37 @@ uint32_t rcpt_count(struct str list)
     }
     return r.failed ? 0 : n;
 }
+
+/* ---- NOTIFY ------------------------------------------------------------------------------------ */
+
+static const struct {
+    struct str word;
+    uint8_t bit;
+} notify_words[] = {
+    {STR_INIT("NEVER"), NOTIFY_NEVER},
+    {STR_INIT("SUCCESS"), NOTIFY_SUCCESS},
+    {STR_INIT("FAILURE"), NOTIFY_FAILURE},
+    {STR_INIT("DELAY"), NOTIFY_DELAY},
+};
+
+void notify_put(uint8_t notify, struct buf *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(notify_words); i++) {
+        if ((notify & notify_words[i].bit) == 0)
+            continue;
+        if (any)
+            buf_putc(out, ',');
+        buf_put(out, notify_words[i].word);
+        any = true;
+    }
+}
+
+uint8_t notify_bit(struct str word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(notify_words); i++) {
+        if (str_ieq(word, notify_words[i].word))
+            return notify_words[i].bit;
+    }
+    return 0;
+}

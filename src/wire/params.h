@@ -37,6 +37,11 @@ enum { /* of a recipient; 0: not said, then FAILURE is meant and DELAY is ours t
        NOTIFY_DELAY = 1 << 3,
        NOTIFY_ALL = (1 << 4) - 1,
 };
+/* The words of NOTIFY (RFC 3461 4.1) with commas between; nothing for 0. */
+void notify_put(uint8_t notify, struct buf *out);
+/* The bit of one word, any case; 0: it is none. */
+uint8_t notify_bit(struct str word);
+
 enum {
     /* An alias or list led here: it is not looked up again as an alias (a user who forwards to himself and
      * keeps a copy would be a circle). */

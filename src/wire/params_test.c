@@ -165,6 +165,29 @@ static void the_longest_record_has_its_bound(void **state)
     buf_fini(&b);
 }
 
+static void the_words_of_notify(void **state)
+{
+    UNUSED(state);
+    char mem[64];
+    struct buf text;
+    for (unsigned notify = 0; notify <= NOTIFY_ALL; notify++) {
+        uint8_t back = 0;
+        buf_init_fixed(&text, mem, sizeof mem);
+        notify_put((uint8_t)notify, &text);
+        assert_false(text.failed);
+        struct str rest = buf_str(&text);
+        while (rest.n > 0)
+            back |= notify_bit(str_cut(&rest, ','));
+        assert_int_equal(back, notify);
+    }
+    buf_init_fixed(&text, mem, sizeof mem);
+    notify_put(NOTIFY_SUCCESS | NOTIFY_DELAY, &text);
+    assert_true(str_eq(buf_str(&text), STR("SUCCESS,DELAY")));
+    assert_int_equal(notify_bit(STR("never")), NOTIFY_NEVER);
+    assert_int_equal(notify_bit(STR("delayed")), 0);
+    assert_int_equal(notify_bit(STR_NIL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +197,7 @@ int main(void)
         cmocka_unit_test(recipients_come_back),
         cmocka_unit_test(malformed_recipients_are_refused),
         cmocka_unit_test(the_longest_record_has_its_bound),
+        cmocka_unit_test(the_words_of_notify),
     };
     return cmocka_run_group_tests_name("params", tests, NULL, NULL);
 }

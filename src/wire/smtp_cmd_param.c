@@ -228,25 +228,13 @@ enum smtp_cmd_err smtp_param_of_mail(const struct smtp_param *p, unsigned allowe
 /* RFC 3461 4.1: NEVER stands alone; each of the others at most once. */
 static const char *take_notify(const struct smtp_param *p, bool utf8, struct smtp_rcpt_args *out)
 {
-    static const struct {
-        struct str name;
-        uint8_t bit;
-    } names[] = {
-        {STR_INIT("NEVER"), NOTIFY_NEVER},
-        {STR_INIT("SUCCESS"), NOTIFY_SUCCESS},
-        {STR_INIT("FAILURE"), NOTIFY_FAILURE},
-        {STR_INIT("DELAY"), NOTIFY_DELAY},
-    };
     static const char form[] = "NOTIFY is NEVER, or some of SUCCESS, FAILURE, DELAY with commas between";
     struct str rest = p->value;
     UNUSED(utf8);
     if (!p->has_value || str_ends(rest, STR(",")))
         return form;
     while (rest.n > 0) {
-        struct str word = str_cut(&rest, ',');
-        uint8_t bit = 0;
-        for (size_t i = 0; i < ARRAY_LEN(names); i++)
-            bit |= str_ieq(word, names[i].name) ? names[i].bit : 0;
+        uint8_t bit = notify_bit(str_cut(&rest, ','));
         if (bit == 0 || (out->notify & bit) != 0)
             return form;
         out->notify |= bit;
