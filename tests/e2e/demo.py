@@ -325,6 +325,39 @@ def suspension(where):
     tap.equal(server.stop(), 0, "and ends well")
 
 
+def accounts(where):
+    """users = system: each account's mail lies in its home and belongs to it; an alias that names itself keeps a copy."""
+    if os.geteuid() != 0:
+        tap.skip("accounts of the machine", "needs root")
+        return
+    uid, home = 54321, where + "/home/ww-anna"
+    os.makedirs(home, 0o755)
+    os.chown(home, uid, uid)
+    with open("/etc/passwd") as f:
+        passwd = lib.file_of(where + "/passwd", f.read() + "ww-anna:x:%d:%d::%s/:/bin/sh\n" % (uid, uid, home))
+    subprocess.run(["mount", "--bind", passwd, "/etc/passwd"], check=True)  # in our own namespace
+    try:
+        port = lib.free_port()
+        server = lib.start(where, (
+            'hostname "mx.example.org"\npostmaster "ww-anna@acc.example"\nlisten { port = %d, address = "127.0.0.1" }\n'
+            'domain "acc.example" { users = system, deliver = maildir "%%h/Maildir",\n'
+            '  aliases = { ["ww-anna"] = { "WW-Anna@also.example", "archive" }, archive = "ww-anna+kept" } }\n'
+            'domain "also.example" { same_as = "acc.example" }\n') % port)
+        client = lib.Smtp(port)
+        tap.equal(client.envelope("a@b.example", ["root@acc.example"])[0], 550, "root is no user")
+        client.close()
+        id_ = lib.id_of(lib.send_one(port, "a@b.example", ["WW-anna@also.example"], b"Subject: x\r\n\r\nx\r\n"))
+        server.wait_event(id_, "done")
+        server.wait_empty()
+        to = sorted(m.partition(b"Delivered-To: ")[2].partition(b"\n")[0].decode() for m in lib.messages_in(home + "/Maildir"))
+        tap.equal(to, ["ww-anna+kept@acc.example", "ww-anna@acc.example"], "an account's mail, and that of its detail")
+        owners = {os.stat(os.path.join(p, f)).st_uid for p, ds, fs in os.walk(home) for f in ds + fs}
+        tap.equal(owners, {uid}, "it belongs to the account")
+        tap.equal(server.stop(), 0, "and it ends well")
+    finally:
+        subprocess.run(["umount", "/etc/passwd"], check=True)
+
+
 def crowd(where):
     """More owners of Maildirs at a time than the local role keeps processes: the others wait for a place, not for the
     next attempt. And more octets for one of them than its process takes at once."""
@@ -557,7 +590,7 @@ def places(where):
     tap.equal(os.stat(where + "/shut").st_mode & 0o777, 0o700, "and stays shut")
 
 
-for part in (lambda w: helps(), lambda w: manual(), checks, poison, slow_reader, demo, queue_commands, suspension, crowd, mailboxes, logs, reload, ends, places):
+for part in (lambda w: helps(), lambda w: manual(), checks, poison, slow_reader, demo, queue_commands, suspension, accounts, crowd, mailboxes, logs, reload, ends, places):
     try:
         part(lib.folder())
     except Exception as e:  # one part's trouble is a failure, not the end
