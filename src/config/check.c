@@ -78,10 +78,20 @@ static void check_listener(struct loader *ld, const struct listener_fact *l)
          other = other->next) {
         if (!overlap(&other->conf.addr, &l->conf.addr))
             continue;
+        if (l->at.line == 0) { /* add_submit(); the listeners by default overlap nothing */
+            report_error(
+                ld->report, other->at,
+                "%.*s is where sendmail finds the server: listen elsewhere, or move that with submit "
+                "\"PATH\"",
+                STR_FMT(buf_str(&text)));
+            return;
+        }
         report_error(ld->report, l->at, "%.*s is listened on twice (the first is in %.*s, line %d)",
                      STR_FMT(buf_str(&text)), STR_FMT(report_brief(other->at.file)), other->at.line);
         return;
     }
+    if (l->conf.addr.kind == NETADDR_UNIX && str_eq(str_from_c(l->conf.addr.path), ld->conf->control))
+        report_error(ld->report, l->at, "%.*s is the control socket already", STR_FMT(buf_str(&text)));
     if (l->at.line > 0 && !l->conf.lmtp && (l->conf.addr.port == 465 || l->conf.addr.port == 587))
         report_warning(ld->report, l->at,
                        "port %u is where users log in, over TLS: both are not in this version of Waxwing",

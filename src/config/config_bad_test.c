@@ -768,6 +768,15 @@ static const struct bad_row unready_rows[] = {
 
 /* as root */
 static const struct bad_row root_rows[] = {
+    {TEST_HEAD "listen { port = 25 }\n"
+     "listen { address = \"unix:/run/waxwing/submit\" }",
+     "waxwing.lua:4: unix:/run/waxwing/submit is where sendmail finds the server: listen elsewhere, or move that with "
+     "submit \"PATH\"\n"},
+    {TEST_HEAD "listen { address = \"unix:/run/waxwing/control\" }",
+     "waxwing.lua:3: unix:/run/waxwing/control is the control socket already\n"},
+    {TEST_HEAD "control \"/x\"\n"
+     "submit \"/x\"",
+     "waxwing.lua:4: unix:/x is the control socket already\n"},
     {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"/v/%d/%u\" }",
      "waxwing.lua:3: domain \"a.example\" needs user = \"LOGIN\": who owns the Maildirs. Root writes no "
      "mail: a Maildir's links would lead it anywhere\n"},
