@@ -54,8 +54,10 @@ bool sendmail_add_rcpts(struct sendmail *s, struct str text)
                 return false;
             }
             s->n_rcpts++;
-            if (!buf_put(&s->rcpts, buf_str(&one)) || !buf_putc(&s->rcpts, '\n'))
+            if (!buf_put(&s->rcpts, buf_str(&one)) || !buf_putc(&s->rcpts, '\n')) {
+                say("no memory for the recipients; nothing was sent", STR_NIL);
                 return false;
+            }
         }
         buf_reset(&one);
     }
@@ -236,6 +238,8 @@ static int take_header(struct sendmail *s, struct str text, struct str *body)
     *body = w.rest;
     s->has_utf8_header = !str_is_ascii(buf_str(&s->header)) && utf8_is_valid(buf_str(&s->header));
     s->is_8bit = !str_is_ascii(buf_str(&s->header));
+    if (s->header.failed)
+        say("no memory for the header; nothing was sent", STR_NIL);
     return s->header.failed ? EXIT_TEMPFAIL : EXIT_OK;
 }
 

@@ -439,8 +439,10 @@ static int submit_on(struct session *c, struct sendmail *s, struct buf *sender, 
         put_address(c, buf_str(&s->from), sender);
     else if (!put_login(c, sender))
         return EXIT_OS;
-    if (!put_missing(c, s, buf_str(sender), top))
+    if (!put_missing(c, s, buf_str(sender), top)) {
+        (void)fputs("sendmail: no memory, or no random numbers, for Message-ID; nothing was sent\n", stderr);
         return EXIT_TEMPFAIL;
+    }
     int status = say_mail(c, s, buf_str(sender), top->n + s->header.n + 2 + s->body_size);
     if (status == EXIT_OK)
         status = say_rcpts(c, s, &n_taken);
