@@ -30,7 +30,6 @@ enum {
     HAS_LONG = 1 << 9,
     IS_MOSTLY_ASCII = 1 << 10,
     IS_BROKEN = 1 << 12,
-    IS_PKCS7 = 1 << 13,      /* signed or encrypted as a whole (RFC 8551) */
     IS_NOT_BASE64 = 1 << 11, /* holds text that is no base64, whatever its label says */
 };
 enum action { PASS = 0, TO_QP, TO_BASE64, FIX_QP, FIX_BASE64 };
@@ -201,9 +200,6 @@ static unsigned kind_bits(const struct mime_part *p)
     if (mime_type_is(t, STR("message"), STR("partial")) ||
         mime_type_is(t, STR("message"), STR("external-body")))
         bits |= IS_NEVER;
-    if (mime_type_is(t, STR("application"), STR("pkcs7-mime")) ||
-        mime_type_is(t, STR("application"), STR("x-pkcs7-mime")))
-        bits |= IS_PKCS7;
     return bits | (p->is_protected ? IS_PROTECTED : 0u) | (p->is_root ? IS_ROOT : 0u) |
            (p->has_type ? HAS_TYPE : 0u) | (p->has_version ? HAS_VERSION : 0u);
 }
@@ -286,8 +282,6 @@ static void end_body(struct downgrade *d)
     if ((bits & IS_PROTECTED) != 0)
         refuse(d, DOWNGRADE_FORBIDDEN,
                ", in a multipart/signed or multipart/encrypted part, may not be changed");
-    else if ((bits & IS_PKCS7) != 0)
-        refuse(d, DOWNGRADE_FORBIDDEN, ", signed or encrypted, may not be changed");
     else if ((bits & IS_NEVER) != 0)
         refuse(d, DOWNGRADE_IMPOSSIBLE, " may not be encoded (RFC 2046 5.2)");
     else if ((bits & IS_BROKEN) != 0)
@@ -371,7 +365,7 @@ static void plan(struct downgrade *d, unsigned n_parts)
     for (unsigned i = 0; i < n_parts; i++) {
         struct record *r = &d->records[i];
         bool may =
-            (r->bits & IS_LEAF) != 0 && (r->bits & (IS_PROTECTED | IS_PKCS7 | IS_NEVER | IS_BROKEN)) == 0;
+            (r->bits & IS_LEAF) != 0 && (r->bits & (IS_PROTECTED | IS_NEVER | IS_BROKEN)) == 0;
         if (may && (offends(d, r->bits) || (breaks_long && (r->bits & HAS_LONG) != 0)))
             r->action = (uint8_t)choose(r->bits, r->encoding);
         r->label = (uint8_t)label_of(r->action);

@@ -9,8 +9,10 @@
  *   quoted-printable with raw octets: these are escaped. base64 with stray ones: these are left out, as
  * readers do multipart, message/rfc822     7bit, and what is in them is converted (RFC 2045 6.4: they can't
  * be encoded) preambles and epilogues       octets that may not go out become "?"; no reader shows them
- *   multipart/signed, /encrypted, application/pkcs7-mime, if they would have to change: DOWNGRADE_FORBIDDEN.
- *   Postfix and sendmail's older form break such signatures; a bounce is the lesser harm.
+ *   multipart/signed, /encrypted, if they would have to change: DOWNGRADE_FORBIDDEN. Postfix and sendmail's
+ *   older form break such signatures; a bounce is the lesser harm. application/pkcs7-mime is a leaf as others:
+ *   what is signed or encrypted lies in its octets, and these stay (RFC 8551 3: the CMS object is what is
+ *   wrapped in MIME last of all).
  *
  * A message without MIME-Version and Content-Type gets both, with charset=unknown-8bit (RFC 1428), as
  * sendmail does. Content-Type counts without MIME-Version too, as in Postfix. Lines over 998 octets don't

@@ -122,8 +122,11 @@ static const struct {
      DOWNGRADE_FORBIDDEN, STR_INIT(""), STR_INIT("between signed")},
     {"encrypted", B8, STR_INIT(V CT "multipart/encrypted; boundary=b\r\n\r\n--b\r\n\r\n" E "\r\n--b--\r\n"),
      DOWNGRADE_FORBIDDEN, STR_INIT(""), STR_INIT("")},
-    {"S/MIME", B8, STR_INIT(V CT "application/pkcs7-mime\r\n\r\n" E "\r\n"), DOWNGRADE_FORBIDDEN,
-     STR_INIT(""), STR_INIT("signed")},
+    {"opaque S/MIME keeps its octets", BB,
+     STR_INIT(V CT "application/pkcs7-mime; smime-type=signed-data\r\n" CTE "binary\r\n\r\n\x30\x82\0\n"),
+     DOWNGRADE_OK,
+     STR_INIT(V CT "application/pkcs7-mime; smime-type=signed-data\r\n" CTE "base64\r\n\r\nMIIACg==\r\n"),
+     STR_INIT("the message: application/pkcs7-mime binary -> base64")},
     {"signed and ASCII beside 8bit", B8,
      STR_INIT(V MULTI "\r\n--b\r\n" CT "multipart/signed; boundary=s\r\n" CTE "8bit\r\n\r\n--s\r\n" CTE
                       "8bit\r\n\r\nx\r\n--s--\r\n--b\r\n\r\naaaaaaaaaaaaaaaaaa" E "\r\n--b--\r\n"),
