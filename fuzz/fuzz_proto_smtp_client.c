@@ -178,7 +178,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (in.n == 0)
         return 0;
     unsigned kind = (unsigned char)in.p[0];
-    struct smtp_client_conf conf = {STR("me.example"), (kind & 1) != 0, (kind & 2) != 0, (kind & 8) != 0};
+    struct smtp_client_conf conf = {.helo = STR("me.example"),
+                                    .lmtp = (kind & 1) != 0,
+                                    .no_pipelining = (kind & 2) != 0,
+                                    .is_mx = (kind & 8) != 0};
     struct owner o = {.now_ms = 1,
                       .params = {.ret = DSN_RET_FULL,
                                  .envid = STR("a+b"),

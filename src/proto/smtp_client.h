@@ -36,6 +36,8 @@ struct smtp_client_conf {
     bool lmtp;
     bool no_pipelining; /* for tests and odd peers */
     bool is_mx;         /* found by MX: who answers EHLO with our own name is ourselves: failure() is 5.4.6 */
+    /* What our own servers call themselves, where helo is another name; empty: helo. */
+    struct str hostname;
 };
 struct smtp_client_job {      /* texts must live until SMTP_CLIENT_JOB_DONE */
     struct str from;          /* without brackets; empty: null reverse-path */

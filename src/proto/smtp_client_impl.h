@@ -72,7 +72,7 @@ struct smtp_client {
     bool says_utf8;    /* MAIL has SMTPUTF8 in this job */
     bool says_bdat;    /* the message goes by BDAT, as BODY=BINARYMIME */
     unsigned need;     /* enum smtp_client_need of this job */
-    uint32_t n_mails;  /* MAIL commands so far that were taken */
+    uint32_t n_mails;  /* MAIL commands so far, taken or refused: both count for MAILMAX (RFC 9422 4.1) */
     uint32_t n_accepted;
     uint32_t n_settled; /* results before this one are final: where the next LMTP reply may belong */
     uint32_t n_jobs;

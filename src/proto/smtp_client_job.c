@@ -77,7 +77,8 @@ static int64_t by_seconds(const struct smtp_client_job *job)
     return s > max ? max : s < -max ? -max : s;
 }
 
-/* RFC 2852 4.1.4: mail that is to come back if late goes to no server that could not know when it is late. */
+/* RFC 2852 4.1.4: mail that is to come back if late goes to no server that could not know when it is late.
+ * Behind LMTP (RFC 2033) there is no queue: what it takes is delivered, and was in time if we are. */
 static void check_by(const struct smtp_client *c, struct smtp_client_result *no)
 {
     const struct mail_params *p = c->job.params;
@@ -87,7 +88,7 @@ static void check_by(const struct smtp_client *c, struct smtp_client_result *no)
     if (left <= 0) {
         no->esc = ESC(5, 4, 7);
         no->text = STR("the time that the sender gave for the delivery is over (BY)");
-    } else if ((c->offers & SMTP_OFFERS_DELIVERBY) == 0) {
+    } else if ((c->offers & SMTP_OFFERS_DELIVERBY) == 0 && !c->conf.lmtp) {
         no->esc = ESC(5, 3, 3);
         no->text = STR("the sender wants the message back when it is late (BY), and the server does not "
                        "offer DELIVERBY");

@@ -36,7 +36,7 @@ void smtp_client_hello_line(void *arg, struct str line)
     line = str_trim(line);
     struct str word = str_cut(&line, ' ');
     if (c->hello_lines++ == 0) {
-        c->is_ourselves = str_ieq(word, c->conf.helo);
+        c->is_ourselves = str_ieq(word, c->conf.hostname.n > 0 ? c->conf.hostname : c->conf.helo);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
@@ -203,9 +203,9 @@ static void on_mail(struct smtp_client *c)
         return;
     }
     smtp_plan_received(&c->plan);
+    c->n_mails++;
     if (outcome == SMTP_OUTCOME_OK) {
         c->needs_rset = true;
-        c->n_mails++;
         return;
     }
     struct smtp_client_result res = result_of(c, SMTP_AT_MAIL);

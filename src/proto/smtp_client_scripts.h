@@ -498,6 +498,9 @@ static const struct script scripts[] = {
      HELLO("S 250-mx\nS 250 DELIVERBY 121\n") "J 16\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.3.3 less time\n+\n"},
     {"BY with R where it is not offered", false, false,
      PLAIN "J 16\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.3.3 does not offer DELIVERBY\n+\n"},
+    {"BY with R by LMTP", true, false,
+     "S 220 mx LMTP\nC LHLO me.example\nS 250 mx\nE READY\n"
+     "J 16\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\nJ 17\nE JOB_DONE\nR 0 PERMANENT MAIL 0 5.4.7 is over\n+\n"},
     {"priority", false, false,
      HELLO("S 250-mx\nS 250 MT-PRIORITY MIXER\n")
      "J 18\nC MAIL FROM:<a@x.example> MT-PRIORITY=-3\nS 550 no\nE JOB_DONE\n"},
@@ -512,6 +515,10 @@ static const struct script scripts[] = {
      "C RCPT TO:<r2@y.example>\nS 250 ok\nC DATA\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\n"
      "R 1 OK END 250 2.0.0 ok\nR 2 TEMPORARY RCPT 0 4.5.3 RCPTMAX\nM 0\n"
      ONE "D\nC .\nS 250 ok\nE JOB_DONE\n+\nM 1\n"},
+    {"LIMITS: a transaction that was refused counts too", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS MAILMAX=2\n")
+     "J 1\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\nM 0\nJ 1\nC MAIL FROM:<a@x.example>\nS 451 no\nE JOB_DONE\n"
+     "+\nM 1\n"},
     {"LIMITS that are none", false, false,
      HELLO("S 250-mx\nS 250 LIMITS RCPTMAX=0 MAILMAX=x =\n") ONE "D\nC .\nS 250 ok\nE JOB_DONE\nM 0\n"},
 

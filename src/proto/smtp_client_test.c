@@ -276,7 +276,8 @@ static void do_line(struct run *r, struct str line)
 static size_t run_script(const struct script *script, size_t split, size_t sent_step)
 {
     struct run r = {.script = script, .now_ms = 5000, .split = split, .sent_step = sent_step};
-    struct smtp_client_conf conf = {STR("me.example"), script->lmtp, script->no_pipelining, false};
+    struct smtp_client_conf conf = {
+        .helo = STR("me.example"), .lmtp = script->lmtp, .no_pipelining = script->no_pipelining};
     struct str text = str_from_c(script->text);
     chunk_pool_init(&r.pool, 4096, 64);
     buf_init_fixed(&r.in, r.in_mem, sizeof r.in_mem);
