@@ -133,7 +133,7 @@ static const struct schema_key keys[] = {
      "from."},
 
     {"source", "address", SCHEMA_VALUE, true, "\"ADDRESS\" | { \"ADDRESS\", ... }", NULL, 0, 0, NOWHERE,
-     "IPv4 and IPv6 addresses of this machine, used in turn."},
+     "IPv4 and IPv6 addresses of this machine: each connection takes one at random."},
     {"source", "helo", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
      "What EHLO says from there, in place of hostname. The PTR records of the addresses must match."},
 

@@ -81,8 +81,9 @@ struct link {         /* one connection to a server */
     struct str site;
     char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
     char site_text[512];
-    char from[64];                  /* "192.0.2.7", or empty: the system chose */
-    char helo[SMTP_DOMAIN_MAX + 1]; /* our own copy: the configuration may be replaced while we greet */
+    char from[64]; /* "192.0.2.7", or empty: the system chose */
+    /* our own copies: the configuration may be replaced while we greet */
+    char helo[SMTP_DOMAIN_MAX + 1], hostname[SMTP_DOMAIN_MAX + 1];
 };
 
 struct unsent { /* an answer that waits for room in the queue's channel */
@@ -100,7 +101,6 @@ struct relay {
     size_t n_jobs, n_idle;
     struct idmap questions;
     uint64_t next_question;
-    uint64_t next_source;    /* counts the connections that leave from pools */
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
     bool is_draining;
     struct turn_hook turn;

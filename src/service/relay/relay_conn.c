@@ -50,6 +50,7 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
         return false;
     }
     (void)str_to_c(helo, k->helo, sizeof k->helo);
+    (void)str_to_c(r->env->config->policy.hostname, k->hostname, sizeof k->hostname);
     if (from.kind != NETADDR_NONE) {
         buf_init_fixed(&b, k->from, sizeof k->from - 1);
         netaddr_format_ip(&from, &b);
@@ -132,8 +133,10 @@ static void on_connected(void *arg, enum err err, struct conn *c)
     }
     k->conn = c;
     uint64_t now = world_now_ms(r->world);
-    struct smtp_client_conf conf = {
-        .helo = str_from_c(k->helo), .lmtp = k->is_lmtp, .is_mx = str_starts(k->site, STR("mx:"))};
+    struct smtp_client_conf conf = {.helo = str_from_c(k->helo),
+                                    .lmtp = k->is_lmtp,
+                                    .is_mx = str_starts(k->site, STR("mx:")),
+                                    .hostname = str_from_c(k->hostname)};
     k->client = smtp_client_new(&conf, &r->pool, now);
     if (k->client == NULL) {
         struct job *j = leave_job(k);

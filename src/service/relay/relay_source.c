@@ -32,7 +32,9 @@ bool relay_source_pick(struct job *j, const struct netaddr *to, const char *host
              to->kind == NETADDR_IP6 ? "has no IPv6 address" : "has no IPv4 address");
         return false;
     }
-    size_t nth = (size_t)(r->next_source++ % n);
+    /* by chance: a common counter would favour one when attempts of both families, or of two pools, alternate
+     */
+    uint64_t nth = world_random_below(r->world, n);
     for (size_t i = 0; i < pool->n_addrs; i++) {
         if (pool->addrs[i].kind == to->kind && nth-- == 0) {
             *out_from = pool->addrs[i];

@@ -1,0 +1,598 @@
+/* service/relay/relay_testing.h: the role over a world that this test holds in its hand: it is the queue, the
+ * lookup role and every server. Boot's part is here too.
+ */
+#pragma once
+#include "service/relay/relay.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNS_MAX = 40, TIMERS_MAX = 100, IN_MAX = 8192, OUT_MAX = 1 << 20, ASKED_MAX = 64, START_MS = 1000 };
+#define BIG ((size_t)4 << 20)
+
+struct channel {
+    struct world_object object;
+    const struct channel_user *user;
+    void *arg;
+    bool is_closed;
+};
+/* A connection from the moment it is dialled; also the pipe of a body. */
+struct conn {
+    struct world_object object;
+    struct netaddr to, from;
+    bool is_dialling, is_closed, is_eof;
+    const struct conn_user *user;
+    void *arg;
+    unsigned want;
+    char in[IN_MAX];
+    size_t n_in;
+    struct str feed;  /* borrowed octets behind `in` */
+    size_t n_endless; /* octets that come out of nothing behind both */
+    struct buf out;   /* what the relay wrote; the test consumes it */
+    size_t room;      /* octets that may still be written */
+    size_t n_written; /* ever */
+};
+struct connecting {
+    struct world_object object;
+    struct conn *conn;
+    void (*fn)(void *arg, enum err err, struct conn *c);
+    void *arg;
+};
+struct handle {
+    struct world_object object;
+    struct conn *conn;
+};
+struct result {
+    uint64_t token;
+    enum result_kind kind;
+    uint8_t stage, flags;
+    uint16_t code;
+    struct esc esc;
+    char host[300], text[600];
+};
+struct fixture {
+    struct world world; /* first */
+    struct log log;
+    struct list hooks;
+    struct timer *timers[TIMERS_MAX];
+    size_t n_timers;
+    uint64_t now_ms;
+    struct rng rng;
+    struct conn conns[CONNS_MAX];
+    struct connecting dials[CONNS_MAX];
+    size_t n_conns;
+    struct channel queue, lookup;
+    char asked[ASKED_MAX][300];
+    uint64_t asked_token[ASKED_MAX];
+    size_t n_asked;
+    struct result results[300];
+    size_t n_results;
+    struct config config;
+    struct role_env env;
+    void *self;
+    unsigned n_drained, n_events;
+    char event_text[600];
+};
+
+#pragma GCC diagnostic ignored "-Wunused-function" /* no test uses all of it */
+
+static struct fixture *the; /* conn_write() and the like are given no world */
+
+/* ---- boot ------------------------------------------------------------------------------------ */
+
+void role_ready(struct role_env *env)
+{
+    UNUSED(env);
+}
+
+void role_drained(struct role_env *env)
+{
+    UNUSED(env);
+    the->n_drained++;
+}
+
+void role_event(struct role_env *env, const struct ipc_event *e)
+{
+    UNUSED(env);
+    the->n_events++;
+    assert_int_equal(e->kind, EVENT_CONVERTED);
+    assert_true(str_to_c(e->text, the->event_text, sizeof the->event_text));
+}
+
+void role_config_release(struct role_env *env, const struct config *old)
+{
+    UNUSED(env);
+    UNUSED(old);
+}
+
+void role_peer_closed(struct role_env *env, struct channel *c)
+{
+    UNUSED(env);
+    c->is_closed = true;
+}
+
+bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
+{
+    bool ok = ipc_may_send(from, env->role, type);
+    c->is_closed = c->is_closed || !ok;
+    return ok;
+}
+
+void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
+{
+    UNUSED(env);
+    UNUSED(from);
+    UNUSED(type);
+    c->is_closed = true;
+}
+
+/* ---- world ----------------------------------------------------------------------------------- */
+
+static uint64_t now_ms(const struct world *w)
+{
+    UNUSED(w);
+    return the->now_ms;
+}
+
+static void timer_cancel(struct world *w, struct timer *t)
+{
+    UNUSED(w);
+    for (size_t i = 0; i < the->n_timers; i++) {
+        if (the->timers[i] == t)
+            the->timers[i--] = the->timers[--the->n_timers];
+    }
+    t->is_set = false;
+}
+
+static void timer_set(struct world *w, struct timer *t, uint64_t due_ms)
+{
+    timer_cancel(w, t);
+    assert_true(the->n_timers < TIMERS_MAX);
+    the->timers[the->n_timers++] = t;
+    t->is_set = true;
+    t->node.key = due_ms;
+}
+
+static void turn_end(struct world *w, struct turn_hook *h)
+{
+    UNUSED(w);
+    list_push_back(&the->hooks, &h->link);
+}
+
+static void take_results(const struct ipc_job_done *m)
+{
+    struct reader r = reader_of(m->results);
+    struct job_result one;
+    while (list_next_result(&r, &one)) {
+        assert_true(the->n_results < ARRAY_LEN(the->results));
+        struct result *out = &the->results[the->n_results++];
+        *out = (struct result){m->token, one.kind, one.stage, one.flags, one.code, one.esc, "", ""};
+        assert_true(str_to_c(one.host, out->host, sizeof out->host));
+        assert_true(str_to_c(one.text, out->text, sizeof out->text));
+    }
+    assert_false(r.failed);
+}
+
+static enum err channel_send_to_test(struct channel *c, uint16_t type, struct str payload,
+                                     struct handle *give)
+{
+    assert_null(give);
+    assert_false(c->is_closed);
+    struct ipc_job_done done;
+    struct ipc_host_ask ask;
+    if (c == &the->queue) {
+        assert_true(type == IPC_JOB_DONE && ipc_decode_job_done(payload, &done));
+        take_results(&done);
+        return ERR_OK;
+    }
+    assert_true(type == IPC_HOST_ASK && ipc_decode_host_ask(payload, &ask) && the->n_asked < ASKED_MAX);
+    assert_true(str_to_c(ask.name, the->asked[the->n_asked], sizeof the->asked[0]));
+    the->asked_token[the->n_asked++] = ask.token;
+    return ERR_OK;
+}
+
+static void channel_user(struct channel *c, const struct channel_user *user, void *arg)
+{
+    c->user = user;
+    c->arg = arg;
+}
+
+static const struct world_ops ops;
+
+static struct conn *new_conn(void)
+{
+    assert_true(the->n_conns < CONNS_MAX);
+    struct conn *c = &the->conns[the->n_conns++];
+    c->object.ops = &ops;
+    c->room = SIZE_MAX;
+    buf_init(&c->out, OUT_MAX);
+    return c;
+}
+
+static int64_t wall_ms(const struct world *w)
+{
+    UNUSED(w);
+    return 1000000 + (int64_t)the->now_ms;
+}
+
+static void fill_random(struct world *w, void *out, size_t n)
+{
+    UNUSED(w);
+    for (size_t i = 0; i < n; i++)
+        ((char *)out)[i] = (char)rng_next(&the->rng);
+}
+
+static struct connecting *dial(struct world *w, const struct netaddr *to, const struct netaddr *from,
+                               uint64_t deadline_ms, void (*fn)(void *arg, enum err err, struct conn *c),
+                               void *arg)
+{
+    UNUSED(w);
+    assert_int_equal(deadline_ms, the->now_ms + SMTP_CLIENT_CONNECT_MS);
+    struct conn *c = new_conn();
+    struct connecting *d = &the->dials[c - the->conns];
+    *d = (struct connecting){{&ops}, c, fn, arg};
+    c->to = *to;
+    if (from != NULL)
+        c->from = *from;
+    c->is_dialling = true;
+    return d;
+}
+
+static void hang_up(struct connecting *c)
+{
+    c->conn->is_dialling = false;
+    c->conn->is_closed = true;
+}
+
+static void conn_user_is(struct conn *c, const struct conn_user *user, void *arg)
+{
+    c->user = user;
+    c->arg = arg;
+}
+
+static void conn_wants(struct conn *c, unsigned mask)
+{
+    assert_false(c->is_closed);
+    c->want = mask;
+}
+
+static enum err conn_gives(struct conn *c, char *out, size_t cap, size_t *out_n)
+{
+    assert_false(c->is_closed);
+    *out_n = c->n_in < cap ? c->n_in : cap;
+    memcpy(out, c->in, *out_n);
+    memmove(c->in, c->in + *out_n, c->n_in - *out_n);
+    c->n_in -= *out_n;
+    if (*out_n == 0 && c->feed.n > 0) {
+        *out_n = c->feed.n < cap ? c->feed.n : cap;
+        memcpy(out, c->feed.p, *out_n);
+        c->feed = str_skip(c->feed, *out_n);
+    }
+    if (*out_n == 0 && c->n_endless > 0) {
+        *out_n = c->n_endless < cap ? c->n_endless : cap;
+        memset(out, 'x', *out_n);
+        c->n_endless -= *out_n;
+    }
+    if (*out_n > 0)
+        return ERR_OK;
+    return c->is_eof ? ERR_CLOSED : ERR_AGAIN;
+}
+
+static enum err conn_takes(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
+{
+    assert_false(c->is_closed);
+    assert_int_equal(n_pieces, 1);
+    *out_n = pieces[0].n < c->room ? pieces[0].n : c->room;
+    if (*out_n == 0)
+        return ERR_AGAIN;
+    if (c->room != SIZE_MAX)
+        c->room -= *out_n;
+    c->n_written += *out_n;
+    if (c->n_written <= OUT_MAX)
+        assert_true(buf_put(&c->out, str_slice(pieces[0], 0, *out_n)));
+    return ERR_OK;
+}
+
+static void conn_closes(struct conn *c)
+{
+    assert_false(c->is_closed);
+    c->is_closed = true;
+}
+
+static struct conn *take_conn(struct world *w, struct handle *h)
+{
+    UNUSED(w);
+    return h == NULL ? NULL : h->conn;
+}
+
+static const struct world_ops ops = {.now_ms = now_ms,
+                                     .wall_ms = wall_ms,
+                                     .random = fill_random,
+                                     .timer_set = timer_set,
+                                     .timer_cancel = timer_cancel,
+                                     .turn_end = turn_end,
+                                     .channel_send = channel_send_to_test,
+                                     .channel_set_user = channel_user,
+                                     .handle_take_conn = take_conn,
+                                     .connect = dial,
+                                     .connecting_cancel = hang_up,
+                                     .conn_set_user = conn_user_is,
+                                     .conn_want = conn_wants,
+                                     .conn_read = conn_gives,
+                                     .conn_write = conn_takes,
+                                     .conn_close = conn_closes};
+
+/* ---- what the tests do ----------------------------------------------------------------------- */
+
+static void end_turn(void)
+{
+    list_each (l, &the->hooks) {
+        struct turn_hook *h = list_entry(l, struct turn_hook, link);
+        h->run(h);
+    }
+}
+
+/* One event of a connection, as the loop tells it: what is wanted and there. */
+static void poke(struct conn *c)
+{
+    unsigned ready = CONN_READABLE | (c->room > 0 ? (unsigned)CONN_WRITABLE : 0u);
+    if (!c->is_closed && c->user != NULL && (c->want & ready) != 0)
+        c->user->on_ready(c->arg, c, c->want & ready);
+    end_turn();
+}
+
+/* The server says that; \n stands for CRLF. */
+static void say(struct conn *c, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        assert_true(c->n_in + 2 < IN_MAX);
+        if (*text == '\n')
+            c->in[c->n_in++] = '\r';
+        c->in[c->n_in++] = *text;
+    }
+    poke(c);
+}
+
+static void server_closes(struct conn *c)
+{
+    c->is_eof = true;
+    poke(c);
+}
+
+/* What the relay wrote since the last time is exactly this. */
+static void expect(struct conn *c, const char *text)
+{
+    char mem[4096];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    for (; *text != '\0'; text++)
+        assert_true((*text != '\n' || buf_putc(&b, '\r')) && buf_putc(&b, *text));
+    if (!str_eq(buf_str(&b), buf_str(&c->out)))
+        fail_msg("wanted \"%.*s\", the relay said \"%.*s\"", STR_FMT(buf_str(&b)), STR_FMT(buf_str(&c->out)));
+    buf_reset(&c->out);
+}
+
+static void pass(uint64_t ms)
+{
+    the->now_ms += ms;
+    for (size_t i = 0; i < the->n_timers; i++) {
+        struct timer *t = the->timers[i];
+        if (t->node.key > the->now_ms)
+            continue;
+        timer_cancel(&the->world, t);
+        t->fire(t);
+        i = (size_t)-1; /* the list has changed */
+    }
+    end_turn();
+}
+
+/* The least time after which the role does something of itself. */
+static uint64_t next_due(void)
+{
+    uint64_t due_ms = UINT64_MAX;
+    for (size_t i = 0; i < the->n_timers; i++)
+        due_ms = the->timers[i]->node.key < due_ms ? the->timers[i]->node.key : due_ms;
+    return due_ms;
+}
+
+static struct conn *dialled(void)
+{
+    assert_true(the->n_conns > 0 && the->conns[the->n_conns - 1].is_dialling);
+    return &the->conns[the->n_conns - 1];
+}
+
+/* The server of the last connection that was dialled takes it. */
+static struct conn *answers(void)
+{
+    struct conn *c = dialled();
+    struct connecting *d = &the->dials[c - the->conns];
+    c->is_dialling = false;
+    d->fn(d->arg, ERR_OK, c);
+    end_turn();
+    return c;
+}
+
+static void refuses(enum err err)
+{
+    struct conn *c = dialled();
+    struct connecting *d = &the->dials[c - the->conns];
+    c->is_dialling = false;
+    c->is_closed = true;
+    d->fn(d->arg, err, NULL);
+    end_turn();
+}
+
+/* A new connection, greeted; words: the lines of EHLO's reply behind the first. */
+static struct conn *greets_offering(const char *words)
+{
+    struct conn *c = answers();
+    say(c, "220 mx.other.test ESMTP\n");
+    expect(c, "EHLO me.test\n");
+    char mem[256];
+    (void)snprintf(mem, sizeof mem, "250-mx.other.test\n%s", words);
+    say(c, mem);
+    return c;
+}
+
+static struct conn *greets(void)
+{
+    return greets_offering("250 PIPELINING\n");
+}
+
+struct order {
+    uint64_t token;
+    const char *site;
+    const char *hosts[4]; /* names, or addresses when they begin with a digit */
+    const char *rcpts[4];
+    const char *body;
+    struct conn *pipe;
+    size_t n_piped;
+    bool is_lmtp, is_callout;
+    uint32_t flags;
+    const char *source, *sender;
+    uint8_t notify;
+    const char *orcpt;
+    struct mail_params params;
+};
+
+static void put_hosts(struct buf *out, const struct order *o)
+{
+    for (size_t i = 0; i < ARRAY_LEN(o->hosts) && o->hosts[i] != NULL; i++) {
+        struct hop h = {.preference = (uint16_t)i, .port = 25};
+        if (o->hosts[i][0] >= '0' && o->hosts[i][0] <= '9')
+            assert_true(netaddr_parse_ip(str_from_c(o->hosts[i]), 25, &h.addr));
+        else
+            h.name = str_from_c(o->hosts[i]);
+        assert_true(list_put_hop(out, &h));
+    }
+}
+
+static void give(const struct order *o)
+{
+    char host_mem[2048], rcpt_mem[2048], mem[65536];
+    char params_mem[512];
+    struct buf hosts, rcpts, params, b;
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    assert_true(mail_params_put(&o->params, &params));
+    buf_init_fixed(&hosts, host_mem, sizeof host_mem);
+    buf_init_fixed(&rcpts, rcpt_mem, sizeof rcpt_mem);
+    buf_init_fixed(&b, mem, sizeof mem);
+    put_hosts(&hosts, o);
+    for (size_t i = 0; i < ARRAY_LEN(o->rcpts) && o->rcpts[i] != NULL; i++)
+        assert_true(rcpt_put(&(struct rcpt){.address = str_from_c(o->rcpts[i]),
+                                            .notify = o->notify,
+                                            .orcpt = str_from_c(o->orcpt == NULL ? "" : o->orcpt)},
+                             &rcpts));
+    if (rcpts.n == 0)
+        assert_true(rcpt_put(&(struct rcpt){.address = STR("r@y.test")}, &rcpts));
+    struct str body = str_from_c(o->body == NULL ? "x\r\n" : o->body);
+    struct ipc_relay_job m = {.token = o->token,
+                              .is_lmtp = o->is_lmtp,
+                              .is_callout = o->is_callout,
+                              .flags = o->flags,
+                              .source = str_from_c(o->source == NULL ? "" : o->source),
+                              .params = buf_str(&params),
+                              .site = str_from_c(o->site == NULL ? "mx:y.test" : o->site),
+                              .hosts = buf_str(&hosts),
+                              .sender = str_from_c(o->sender == NULL ? "a@x.test" : o->sender),
+                              .rcpts = buf_str(&rcpts),
+                              .size = o->pipe == NULL ? body.n : o->n_piped,
+                              .is_piped = o->pipe != NULL,
+                              .body = o->pipe == NULL ? body : STR_NIL};
+    struct handle h = {{&ops}, o->pipe};
+    assert_true(ipc_encode_relay_job(&m, &b));
+    the->queue.user->on_message(the->queue.arg, &the->queue, IPC_RELAY_JOB, buf_str(&b),
+                                o->pipe == NULL ? NULL : &h);
+    end_turn();
+}
+
+static void lookup_answers(enum dns_status status, const char *first, const char *second)
+{
+    char list_mem[256], mem[1024];
+    struct buf list, b;
+    const char *const all[] = {first, second};
+    buf_init_fixed(&list, list_mem, sizeof list_mem);
+    buf_init_fixed(&b, mem, sizeof mem);
+    for (size_t i = 0; i < ARRAY_LEN(all) && all[i] != NULL; i++) {
+        struct netaddr a;
+        assert_true(netaddr_parse_ip(str_from_c(all[i]), 0, &a) && list_put_addr(&list, &a));
+    }
+    assert_true(the->n_asked > 0);
+    struct ipc_host_answer m = {
+        .token = the->asked_token[the->n_asked - 1], .status = (uint8_t)status, .addresses = buf_str(&list)};
+    assert_true(ipc_encode_host_answer(&m, &b));
+    the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_HOST_ANSWER, buf_str(&b), NULL);
+    end_turn();
+}
+
+/* Answers the last question for addresses; none: there is no such name. */
+static void lookup_says(const char *first, const char *second)
+{
+    lookup_answers(first == NULL ? DNS_STATUS_NXDOMAIN : DNS_STATUS_OK, first, second);
+}
+
+static void lookup_fails(void)
+{
+    lookup_answers(DNS_STATUS_TEMPORARY, NULL, NULL);
+}
+
+#define ENVELOPE "MAIL FROM:<a@x.test>\nRCPT TO:<r@y.test>\nDATA\n"
+
+/* The job on c goes well. */
+static void takes(struct conn *c)
+{
+    size_t n = the->n_results;
+    expect(c, ENVELOPE);
+    say(c, "250 ok\n250 ok\n354 go\n");
+    expect(c, "x\n.\n");
+    say(c, "250 2.0.0 taken\n");
+    assert_int_equal(the->n_results, n + 1);
+    assert_int_equal(the->results[n].kind, RESULT_OK);
+}
+
+static const struct result *last_result(size_t n)
+{
+    assert_int_equal(the->n_results, n);
+    return &the->results[n - 1];
+}
+
+static int setup(void **state)
+{
+    UNUSED(state);
+    the = calloc(1, sizeof *the);
+    assert_non_null(the);
+    the->world = (struct world){&ops, &the->log};
+    the->now_ms = START_MS;
+    rng_seed(&the->rng, 1);
+    list_init(&the->hooks);
+    the->config = (struct config){.smtp_port = 25, .memory_max = 16 << 20};
+    the->config.policy.hostname = STR("me.test");
+    the->env = (struct role_env){.world = &the->world, .role = ROLE_RELAY, .config = &the->config};
+    the->queue.object.ops = the->lookup.object.ops = &ops;
+    the->env.peers[ROLE_QUEUE][0] = &the->queue;
+    the->env.peers[ROLE_LOOKUP][0] = &the->lookup;
+    the->self = relay_role.create(&the->env);
+    assert_non_null(the->self);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    UNUSED(state);
+    relay_role.del(the->self);
+    for (size_t i = 0; i < the->n_conns; i++)
+        buf_fini(&the->conns[i].out);
+    free(the);
+    return 0;
+}
