@@ -31,6 +31,12 @@ enum {
 struct relay;
 struct link;
 
+enum convert_stage { /* of a job whose server waits for the conversion */
+                     CONVERT_NOT = 0,
+                     CONVERT_READ, /* the pipe into memory */
+                     CONVERT_SCAN,
+                     CONVERT_MEASURE,
+};
 struct job {
     struct list link;              /* in relay.jobs */
     struct idmap_node by_question; /* while a HOST_ASK is open */
@@ -53,11 +59,14 @@ struct job {
     struct buf piece;              /* octets from the pipe that the client has not taken yet */
     uint64_t n_read, n_given;
     bool pipe_ended, body_begun;
-    bool is_converting, converter_ended;
+    enum convert_stage converting;
     struct downgrade *converter; /* what the present server gets is its output */
-    struct buf whole;            /* the body that came by pipe, once it had to be converted */
-    uint64_t n_reserved;         /* of relay.convert_octets */
-    struct link *on;             /* the connection that carries it */
+    bool converter_ended;
+    uint64_t n_converted; /* octets of body that went through it in this pass */
+    uint64_t n_measured;  /* octets that came out */
+    struct buf whole;     /* the body that came by pipe, once it had to be converted */
+    uint64_t n_reserved;  /* of relay.convert_octets */
+    struct link *on;      /* the connection that carries it */
     /* the last failure before any recipient was spoken of */
     enum smtp_client_stage fail_stage;
     uint16_t fail_code;
@@ -139,17 +148,22 @@ void relay_link_quit(struct link *k);
 void relay_want_pipe(struct job *j); /* pump again when the pipe has octets */
 
 /* relay_convert.c */
-/* After SMTP_CLIENT_WANT_CONVERSION; answers the client now or from relay_convert_read(). */
+/* After SMTP_CLIENT_WANT_CONVERSION; answers the client now or from relay_convert_step(). */
 void relay_convert_begin(struct link *k);
-void relay_convert_read(struct link *k); /* nothing, unless the job waits for its pipe */
+/* Some of the work, at most about RELAY_TURN_OCTETS of it; nothing, unless the server waits for it. */
+void relay_convert_step(struct link *k);
+/* There is more to do in the next turn, whatever the pipe and the server do. */
+bool relay_convert_is_busy(const struct job *j);
 /* The next octets of the converted message into j->piece; no more come when it is empty and
  * converter_ended. false: no memory. */
 MUST_USE bool relay_convert_next(struct job *j);
-void relay_convert_drop(struct job *j); /* the next server may take the message as it is */
+/* The next server may take the message as it is. Gives back what was put aside for a pipe that nothing was
+ * read from; a body that is in memory stays there: nobody else has it. */
+void relay_convert_drop(struct job *j);
 
 /* relay_source.c */
 /* Where the next connection of j to `to` leaves from (kind NETADDR_NONE: anywhere) and what it says in EHLO.
- * The pool's addresses of the family have their turns. false: there is none, noted in j. */
+ * Which of the pool's addresses of the family is chance. false: there is none, noted in j. */
 MUST_USE bool relay_source_pick(struct job *j, const struct netaddr *to, const char *host,
                                 struct netaddr *out_from, struct str *out_helo);
 

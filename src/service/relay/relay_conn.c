@@ -99,6 +99,7 @@ static struct job *leave_job(struct link *k)
     k->job = NULL;
     if (j != NULL) {
         j->on = NULL;
+        relay_convert_drop(j);
         if (j->pipe != NULL)
             conn_want(j->pipe, 0);
     }
@@ -170,7 +171,6 @@ static void begin_job(struct link *k)
         .wall_ms = world_wall_ms(k->relay->world),
         .to_ascii = k->relay->env->config->policy.to_ascii,
     };
-    relay_convert_drop(j);
     link_set_state(k, LINK_BUSY);
     smtp_client_job(k->client, &cj, world_now_ms(k->relay->world));
 }
@@ -312,6 +312,7 @@ static void give_converted(struct link *k)
         buf_consume(&j->piece, n);
     }
     j->body_begun = false;
+    j->n_given = j->body.n;
     smtp_client_body_end(k->client, now);
 }
 
@@ -451,7 +452,7 @@ static void flush(struct link *k)
     enum err e = ERR_OK;
     size_t n, left = RELAY_TURN_OCTETS;
     while (!k->is_dead && e == ERR_OK) {
-        relay_convert_read(k);
+        relay_convert_step(k);
         give_body(k);
         take_events(k);
         struct str out = k->is_dead ? STR_NIL : str_slice(smtp_client_output(k->client), 0, left);
@@ -495,10 +496,19 @@ static void read_all(struct link *k)
     }
 }
 
+/* When something is to be done without a word of the server: its time is over, or a conversion has work for
+ * another turn. */
+static uint64_t due_of(const struct link *k)
+{
+    if (k->job != NULL && relay_convert_is_busy(k->job))
+        return world_now_ms(k->relay->world) + 1; /* a timer of this very turn could take all of it */
+    return smtp_client_deadline(k->client);
+}
+
 /* A deadline that comes sooner than the timer was set for; one that went further off waits for the timer. */
 static void hurry_timer(struct link *k)
 {
-    uint64_t due = smtp_client_deadline(k->client);
+    uint64_t due = due_of(k);
     if (k->state != LINK_IDLE && (!k->timer.is_set || due < k->timer.node.key))
         world_timer_set(k->relay->world, &k->timer, due);
 }
@@ -544,9 +554,11 @@ static void on_timer(struct timer *t)
         take_events(k);
         if (!k->is_dead)
             relay_link_pump(k);
+    } else if (k->job != NULL && relay_convert_is_busy(k->job)) {
+        relay_link_pump(k);
     }
     if (k->is_dead || k->state == LINK_IDLE)
         return;
-    uint64_t due = smtp_client_deadline(k->client);
+    uint64_t due = due_of(k);
     world_timer_set(k->relay->world, &k->timer, due > now ? due : now + 1000);
 }

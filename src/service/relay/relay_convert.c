@@ -3,20 +3,21 @@
  *
  * The converter sees the message twice, so a body that comes by pipe is read into memory first, all of them
  * together within RELAY_CONVERT_MAX. From then on the job has it as if it had come inline: another server may
- * get it as it is.
+ * get it as it is. Reading, scanning and measuring are done a piece a turn: other connections go on beside a
+ * big message.
  */
 #include "base/mem.h"
 #include "service/relay/relay.h"
 
 static void refuse(struct link *k, struct esc esc, struct str why)
 {
-    k->job->is_converting = false;
+    k->job->converting = CONVERT_NOT;
     smtp_client_no_convert(k->client, esc, why, world_now_ms(k->relay->world));
 }
 
 static void accept_size(struct link *k, uint64_t size)
 {
-    k->job->is_converting = false;
+    k->job->converting = CONVERT_NOT;
     smtp_client_convert(k->client, size, world_now_ms(k->relay->world));
 }
 
@@ -48,59 +49,25 @@ bool relay_convert_next(struct job *j)
     buf_reset(&j->piece);
     if (!buf_reserve(&j->piece, RELAY_PIECE))
         return false;
-    while (j->n_given < j->body.n && j->piece.n < RELAY_PIECE / 2)
-        j->n_given += downgrade_put(j->converter, str_skip(j->body, j->n_given), &j->piece);
-    if (j->n_given == j->body.n && !j->converter_ended)
+    struct str in = str_slice(j->body, j->n_converted, j->n_converted + RELAY_PIECE / 2);
+    j->n_converted += downgrade_put(j->converter, in, &j->piece);
+    if (j->n_converted == j->body.n && !j->converter_ended)
         j->converter_ended = downgrade_end(j->converter, &j->piece);
     return true;
 }
 
-/* How long the message will be: SIZE must not be told too small. */
-static bool measure(struct job *j, uint64_t *out_size)
-{
-    bool ok = true;
-    *out_size = 0;
-    j->n_given = 0;
-    j->converter_ended = false;
-    while (ok && !j->converter_ended) {
-        ok = relay_convert_next(j);
-        *out_size += j->piece.n;
-    }
-    buf_reset(&j->piece);
-    downgrade_rewind(j->converter);
-    j->n_given = 0;
-    j->converter_ended = false;
-    return ok;
-}
+/* ---- a piece of the work ---------------- */
 
-static void convert(struct link *k, unsigned need)
+static void begin_scan(struct link *k, unsigned need)
 {
     struct job *j = k->job;
-    uint64_t size;
     j->converter = downgrade_new(need);
     if (j->converter == NULL) {
         refuse(k, ESC(4, 3, 0), STR("no memory to convert the message"));
         return;
     }
-    downgrade_scan(j->converter, j->body);
-    switch (downgrade_scan_end(j->converter)) {
-    case DOWNGRADE_NOT_NEEDED:
-        downgrade_del(&j->converter);
-        accept_size(k, j->body.n);
-        break;
-    case DOWNGRADE_OK:
-        if (!measure(j, &size)) {
-            refuse(k, ESC(4, 3, 0), STR("no memory to convert the message"));
-            break;
-        }
-        tell(k);
-        accept_size(k, size);
-        break;
-    case DOWNGRADE_FORBIDDEN:
-    case DOWNGRADE_IMPOSSIBLE:
-        refuse(k, ESC(5, 6, 3), downgrade_why(j->converter));
-        break;
-    }
+    j->converting = CONVERT_SCAN;
+    j->n_converted = 0;
 }
 
 /* The whole message is in j->body. */
@@ -115,21 +82,119 @@ static void decide(struct link *k)
     else if (convert_need == 0)
         accept_size(k, k->job->body.n);
     else
-        convert(k, convert_need);
+        begin_scan(k, convert_need);
+}
+
+/* Returns the octets read. */
+static size_t read_pipe(struct link *k, size_t max)
+{
+    struct job *j = k->job;
+    size_t n = 0, rest = (size_t)j->size - j->whole.n;
+    enum err e =
+        rest == 0 ? ERR_OK : conn_read(j->pipe, j->whole.p + j->whole.n, rest < max ? rest : max, &n);
+    if (e == ERR_AGAIN) {
+        relay_want_pipe(j);
+        return 0;
+    }
+    if (e != ERR_OK) {
+        refuse(k, ESC(4, 3, 0), STR("the message could not be read to its end here"));
+        return 0;
+    }
+    j->whole.n += n;
+    j->n_read += n; /* without them no other server can have it, until all are there */
+    if (n < rest) {
+        relay_want_pipe(j); /* it may be this turn's last piece */
+        return n;
+    }
+    conn_close(j->pipe);
+    j->pipe = NULL;
+    j->n_read = 0;
+    j->body = buf_str(&j->whole);
+    decide(k);
+    return n;
+}
+
+static size_t scan(struct link *k, size_t max)
+{
+    struct job *j = k->job;
+    struct str piece = str_slice(j->body, j->n_converted, j->n_converted + max);
+    downgrade_scan(j->converter, piece);
+    j->n_converted += piece.n;
+    if (j->n_converted < j->body.n)
+        return piece.n;
+    switch (downgrade_scan_end(j->converter)) {
+    case DOWNGRADE_NOT_NEEDED:
+        downgrade_del(&j->converter);
+        accept_size(k, j->body.n);
+        break;
+    case DOWNGRADE_OK:
+        j->converting = CONVERT_MEASURE;
+        j->n_converted = j->n_measured = 0;
+        j->converter_ended = false;
+        break;
+    case DOWNGRADE_FORBIDDEN:
+    case DOWNGRADE_IMPOSSIBLE:
+        refuse(k, ESC(5, 6, 3), downgrade_why(j->converter));
+        break;
+    }
+    return piece.n;
+}
+
+/* How long the message will be: SIZE must not be told too small. */
+static size_t measure(struct link *k)
+{
+    struct job *j = k->job;
+    if (!relay_convert_next(j)) {
+        refuse(k, ESC(4, 3, 0), STR("no memory to convert the message"));
+        return 0;
+    }
+    size_t n = j->piece.n;
+    j->n_measured += n;
+    buf_reset(&j->piece);
+    if (!j->converter_ended)
+        return n < RELAY_PIECE / 2 ? RELAY_PIECE / 2 : n; /* what vanishes has been work too */
+    downgrade_rewind(j->converter);
+    j->n_converted = 0;
+    j->converter_ended = false;
+    tell(k);
+    accept_size(k, j->n_measured);
+    return n;
+}
+
+void relay_convert_step(struct link *k)
+{
+    struct job *j = k->job;
+    size_t left = RELAY_TURN_OCTETS;
+    while (j != NULL && left > 0 && j->converting != CONVERT_NOT) {
+        enum convert_stage before = j->converting;
+        size_t n = before == CONVERT_READ   ? read_pipe(k, left)
+                   : before == CONVERT_SCAN ? scan(k, left)
+                                            : measure(k);
+        if (n == 0 && j->converting == before)
+            return;
+        left -= n < left ? n : left;
+    }
+}
+
+bool relay_convert_is_busy(const struct job *j)
+{
+    return j->converting == CONVERT_SCAN || j->converting == CONVERT_MEASURE;
 }
 
 void relay_convert_begin(struct link *k)
 {
     struct job *j = k->job;
     struct relay *r = k->relay;
-    j->is_converting = true;
     if (j->pipe == NULL) {
         decide(k);
     } else if (j->size > RELAY_CONVERT_MAX) {
         refuse(k, ESC(5, 6, 3), STR("the server needs the message converted, and it is too big for that"));
+        return;
     } else if (j->size > RELAY_CONVERT_MAX - r->convert_octets) {
         refuse(k, ESC(4, 3, 1), STR("too many messages are being converted at this time"));
+        return;
     } else {
+        must(j->n_reserved == 0 && j->n_read == 0);
         buf_init(&j->whole, (size_t)j->size);
         if (!buf_reserve(&j->whole, (size_t)j->size)) {
             refuse(k, ESC(4, 3, 0), STR("no memory to convert the message"));
@@ -137,38 +202,23 @@ void relay_convert_begin(struct link *k)
         }
         j->n_reserved = j->size;
         r->convert_octets += j->size;
-        relay_convert_read(k);
+        j->converting = CONVERT_READ;
     }
+    relay_convert_step(k);
 }
 
-void relay_convert_read(struct link *k)
+static void give_back(struct job *j)
 {
-    struct job *j = k->job;
-    size_t n;
-    if (j == NULL || !j->is_converting || j->pipe == NULL)
-        return;
-    while (j->whole.n < j->size) {
-        enum err e = conn_read(j->pipe, j->whole.p + j->whole.n, (size_t)j->size - j->whole.n, &n);
-        if (e == ERR_AGAIN) {
-            relay_want_pipe(j);
-            return;
-        }
-        if (e != ERR_OK) {
-            refuse(k, ESC(4, 3, 0), STR("the message could not be read to its end here"));
-            return;
-        }
-        j->whole.n += n;
-        j->n_read += n; /* without them no other server can have it, until all are there */
-    }
-    conn_close(j->pipe);
-    j->pipe = NULL;
-    j->n_read = 0;
-    j->body = buf_str(&j->whole);
-    decide(k);
+    j->relay->convert_octets -= j->n_reserved;
+    j->n_reserved = 0;
+    buf_fini(&j->whole);
 }
 
 void relay_convert_drop(struct job *j)
 {
     downgrade_del(&j->converter);
-    j->is_converting = j->converter_ended = false;
+    j->converting = CONVERT_NOT;
+    j->converter_ended = false;
+    if (j->pipe != NULL) /* not read to its end: the next server has it from the pipe, or nobody has it */
+        give_back(j);
 }
