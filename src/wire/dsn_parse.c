@@ -47,14 +47,15 @@ static struct str keep(struct dsn_report *d, size_t from)
 static int hex_of(struct str s)
 {
     int v = 0;
+    if (s.n < 2 || s.n > 6)
+        return -1;
     for (size_t i = 0; i < s.n; i++) {
         char c = ascii_lower(s.p[i]);
         if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
             return -1;
         v = v * 16 + (ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
     }
-    return s.n >= 2 && s.n <= 6 && v <= 0x10ffff && (v < 0xd800 || v > 0xdfff) && v >= ' ' && v != 0x7f ? v
-                                                                                                        : -1;
+    return v <= 0x10ffff && (v < 0xd800 || v > 0xdfff) && v >= ' ' && v != 0x7f ? v : -1;
 }
 
 static void put_code(unsigned v, struct buf *out)

@@ -73,6 +73,9 @@ static void reads_what_the_table_says(void **state)
                   /* Final-Recipient: utf-8; j\x{F6}\x{110000}@x, \x{A} stays as it is */
                   "RmluYWwtUmVjaXBpZW50OiB1dGYtODsgalx4e0Y2fVx4ezExMDAwMH1AeFx4e0F9DQo=\r\n"),
          "||/j\xc3\xb6\\x{110000}@x\\x{A},,,,,"},
+        /* a number that no int holds */
+        {STR_INIT(START "Final-Recipient: utf-8; \\x{FFFFFFFFFFFF}@x\r\n" END),
+         "||<1@example.org>/\\x{FFFFFFFFFFFF}@x,,,,,"},
         /* inside an enclosed message it is another report's */
         {STR_INIT("Content-Type: message/rfc822\r\n\r\n" START "Final-Recipient: a@x\r\n" END), NULL},
         {STR_INIT("Subject: x\r\n\r\nFinal-Recipient: a@x\r\n"), NULL},
