@@ -73,7 +73,8 @@ static void put_address(const struct smtp_client *c, struct str mailbox, struct 
 static int64_t by_seconds(const struct smtp_client_job *job)
 {
     const int64_t max = 999999999; /* RFC 2852 4: nine digits */
-    int64_t s = job->params->by_ms / 1000 - job->wall_ms / 1000;
+    int64_t ms = job->params->by_ms - job->wall_ms; /* neither is below zero */
+    int64_t s = ms / 1000 - (ms % 1000 < 0);
     return s > max ? max : s < -max ? -max : s;
 }
 

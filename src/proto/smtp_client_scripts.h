@@ -78,7 +78,7 @@ static const struct smtp_client_job jobs[] = {
     [14] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_notify, .wall_ms = 1000},
     [15] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_notify, .wall_ms = 71000},
     [16] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_return, .wall_ms = 1000},
-    [17] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_return, .wall_ms = 121000},
+    [17] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &by_return, .wall_ms = 120001},
     [18] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &hurried},
     [19] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .params = &over_tls},
     [20] = {.rcpts = three, .n_rcpts = 3, .is_callout = true, .params = &with_envid, .is_8bit = true},
