@@ -178,7 +178,8 @@ void relay_convert_step(struct link *k)
 
 bool relay_convert_is_busy(const struct job *j)
 {
-    return j->converting == CONVERT_SCAN || j->converting == CONVERT_MEASURE;
+    bool waits_for_turn = j->body_begun && j->converter != NULL && j->piece.n == 0 && !j->converter_ended;
+    return j->converting == CONVERT_SCAN || j->converting == CONVERT_MEASURE || waits_for_turn;
 }
 
 void relay_convert_begin(struct link *k)

@@ -240,6 +240,36 @@ static void a_big_message_is_converted_in_turns(void **state)
     free(text);
 }
 
+static void octets_that_vanish_are_work_too(void **state)
+{
+    UNUSED(state);
+    enum { N = 700 * 1024 };
+    static const char head[] = "Content-Transfer-Encoding: base64\r\n\r\nQUJD\r\n";
+    char *text = malloc(N);
+    assert_non_null(text);
+    memset(text, 0xff, N);
+    memcpy(text, head, sizeof head - 1);
+    give_8bit(1, pipe_of(str_of(text, N)), N);
+    struct conn *pipe = &the->conns[0], *c = greets_offering(PLAIN);
+    while (!pipe->is_closed)
+        poke(pipe);
+    while (c->out.n == 0)
+        pass(1);
+    buf_reset(&c->out);
+    say(c, "250 ok\n250 ok\n354 go\n");
+    unsigned n_turns = 0;
+    for (; !str_ends(buf_str(&c->out), STR("\r\n.\r\n")); n_turns++) {
+        assert_int_equal(next_due(), the->now_ms + 1);
+        pass(1);
+    }
+    assert_in_range(n_turns, 1, 2 * N / RELAY_PIECE);
+    expect(c, "Content-Transfer-Encoding: base64\nMIME-Version: 1.0\nContent-Type: text/plain; "
+              "charset=unknown-8bit\n\nQUJD\n.\n");
+    say(c, "250 taken\n");
+    assert_int_equal(last_result(1)->kind, RESULT_OK);
+    free(text);
+}
+
 static void a_server_that_goes_while_a_message_is_scanned_is_not_the_last(void **state)
 {
     UNUSED(state);
@@ -359,6 +389,7 @@ int main(void)
         T(a_pipe_that_ends_early_is_no_message),
         T(messages_in_memory_have_a_budget),
         T(a_big_message_is_converted_in_turns),
+        T(octets_that_vanish_are_work_too),
         T(a_server_that_goes_while_a_message_is_scanned_is_not_the_last),
         T(a_binary_message_goes_in_chunks_as_it_is),
         T(a_chunk_waits_for_the_reply_to_the_one_before),
