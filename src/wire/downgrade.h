@@ -6,13 +6,15 @@
  *
  *   8bit text, mostly ASCII       quoted-printable (sendmail's rule: at most one octet in eight is over 0x7f)
  *   other 8bit leaves, binary     base64, octet for octet
- *   quoted-printable with raw octets: these are escaped. base64 with stray ones: these are left out, as
- * readers do multipart, message/rfc822     7bit, and what is in them is converted (RFC 2045 6.4: they can't
- * be encoded) preambles and epilogues       octets that may not go out become "?"; no reader shows them
- *   multipart/signed, /encrypted, if they would have to change: DOWNGRADE_FORBIDDEN. Postfix and sendmail's
- *   older form break such signatures; a bounce is the lesser harm. application/pkcs7-mime is a leaf as others:
- *   what is signed or encrypted lies in its octets, and these stay (RFC 8551 3: the CMS object is what is
- *   wrapped in MIME last of all).
+ *   quoted-printable, raw octets  these are escaped
+ *   base64, stray octets          these are left out, as readers do
+ *   multipart, message/rfc822     7bit (RFC 2045 6.4), and what is in them is converted
+ *   preambles and epilogues       octets that may not go out become "?"; no reader shows them
+ *   multipart/signed, /encrypted  DOWNGRADE_FORBIDDEN, if they would have to change
+ *
+ * Postfix and sendmail's older form break the signatures of the last two; a bounce is the lesser harm.
+ * application/pkcs7-mime is a leaf as others are: what is signed or encrypted lies within its octets, and
+ * these stay (RFC 8551 3: the CMS object is wrapped in MIME last of all).
  *
  * A message without MIME-Version and Content-Type gets both, with charset=unknown-8bit (RFC 1428), as
  * sendmail does. Content-Type counts without MIME-Version too, as in Postfix. Lines over 998 octets don't

@@ -3,8 +3,10 @@
  *
  * Owns:     the struct holds all texts itself; it may be copied only as its slices are taken anew.
  * Limits:   DSN_REPORT_RCPTS_MAX recipients and DSN_REPORT_TEXT_MAX octets; what is beyond is counted, not
- * kept. Practice: fields count by their names. A recipient begins after an empty line, and also where a field
- * comes a second time, since some hosts write no empty line between recipients, or before the first one.
+ *           kept.
+ * Practice: fields count by their names. A recipient begins after an empty line, and also where a field
+ *           comes a second time, since some hosts write no empty line between recipients, or before the
+ *           first one.
  */
 #pragma once
 #include "wire/esc.h"

@@ -4,10 +4,12 @@
  * Owns:     one header section and one line that may be a delimiter.
  * Limits:   MIME_HEADER_MAX octets a section, MIME_DEPTH_MAX levels, MIME_PARTS_MAX parts, a boundary of
  *           MIME_BOUNDARY_MAX octets (RFC 2046 says 70). Beyond one of them the walk goes on without
- * structure: the rest is one body, and mime_trouble() says why. Security: no recursion. A line ends in CRLF
- * or LF, as lenient readers have it, so that no reader sees a part that was not seen here. A line belongs to
- * the innermost multipart whose delimiter it is exactly, then to one whose delimiter it begins with (RFC
- * 2046 5.1.1, and Postfix; sendmail wants the whole line).
+ *           structure: the rest is one body, and mime_trouble() says why.
+ * Security: no recursion. A line ends in CRLF or LF, as lenient readers have it, so that no reader sees a
+ *           part that was not seen here.
+ *
+ * A line belongs to the innermost multipart whose delimiter it is exactly, then to one whose delimiter it
+ * begins with (RFC 2046 5.1.1, and Postfix; sendmail wants the whole line).
  */
 #pragma once
 #include "wire/mime_field.h"

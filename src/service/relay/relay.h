@@ -1,10 +1,10 @@
 /* service/relay/relay.h: inside of the relay role: what relay.c, relay_job.c and relay_conn.c share.
  *
+ * relay.c          the role: peers, jobs coming and answered, idle connections
+ * relay_job.c      one job's search for a server: next hops and their addresses, one after the other
+ * relay_conn.c     one connection: octets between conn and smtp_client, and the body
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
- * relay.c       the role: peers, jobs coming and answered, idle connections
- * relay_job.c   one job's search for a server: next hops, their addresses (asked of lookup), one after the
- * other relay_conn.c  one connection: octets between conn and smtp_client, and the body
  */
 #pragma once
 #include "base/idmap.h"
