@@ -127,9 +127,13 @@ static void put_client(struct field *f, const struct received *r, bool utf8)
     put_word(f, buf_str(&b), false);
 }
 
-/* "(uid 1000)": no name, since names change hands. */
+/* "(uid 1000)": no name, since names change hands. "(unknown)": a proxy could not say who it is. */
 static void put_local(struct field *f, const struct received *r)
 {
+    if (r->client != NULL && r->client->kind == NETADDR_NONE) {
+        put_word(f, STR("(unknown)"), false);
+        return;
+    }
     char mem[32];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
@@ -143,8 +147,9 @@ static void put_from(struct field *f, const struct received *r, bool utf8)
     char mem[SMTP_DOMAIN_MAX];
     struct buf b;
     bool has_ip = r->client != NULL && (r->client->kind == NETADDR_IP4 || r->client->kind == NETADDR_IP6);
+    bool is_local = r->client == NULL || r->client->kind == NETADDR_UNIX;
     buf_init_fixed(&b, mem, sizeof mem);
-    put_name(&b, r->helo.n > 0 ? r->helo : has_ip ? STR("unknown") : STR("localhost"), utf8);
+    put_name(&b, r->helo.n > 0 ? r->helo : is_local ? STR("localhost") : STR("unknown"), utf8);
     put_pair(f, STR("from"), buf_str(&b), false);
     if (has_ip)
         put_client(f, r, utf8);

@@ -4,7 +4,7 @@
 
 struct received {
     struct str helo;              /* as the client said it; what is not of a name or literal becomes '?' */
-    const struct netaddr *client; /* NULL or without an IP address: came from this machine */
+    const struct netaddr *client; /* NULL or a unix socket: came from this machine; NETADDR_NONE: not known */
     struct str client_name;       /* verified PTR name or empty */
     bool has_uid;                 /* a user of this machine by a unix socket */
     uint32_t uid;

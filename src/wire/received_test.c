@@ -60,7 +60,7 @@ static void formats(void **state)
               "\tby mail.example.org (Waxwing) with ESMTPS id 0000000000001;\r\n"
               "\tTue, 24 Nov 2026 01:02:03 +0000\r\n");
     r.client = &none;
-    check(&r, "Received: from localhost (local)\r\n"
+    check(&r, "Received: from unknown (unknown)\r\n"
               "\tby mail.example.org (Waxwing) with ESMTPS id 0000000000001;\r\n"
               "\tTue, 24 Nov 2026 01:02:03 +0000\r\n");
     r.client = NULL;
