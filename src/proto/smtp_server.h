@@ -5,8 +5,9 @@
  * Limits:   base/limits.h through struct smtp_server_conf; one question open at a time.
  * Errors:   never fails: protocol trouble becomes a reply, memory trouble a 452 and the session goes on.
  * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP
- * smuggling). RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3461, 6533,
- * 2852, 6710, 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
+ * smuggling) unless conf.normalize_bare mends them.
+ * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3461, 6533, 2852, 6710,
+ * 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
  *
  * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time,
  * tick() when deadline() has passed. While a question is open, an event waits in next(), or
@@ -84,18 +85,21 @@ enum smtp_event_kind {
     SMTP_EV_DATA, /* question: is there room for a message? (before 354 or the first chunk); R_DATA_GO: yes */
     SMTP_EV_BODY, /* ev.body: octets of the message, dots unstuffed; valid until the next feed() */
     SMTP_EV_MESSAGE, /* question: the message is complete; answer when it is on disk */
-    SMTP_EV_ABORT,   /* after R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no
-                        answer any   more: drop what you kept; no answer. The transaction may be gone already.
-                        ev.reply tells   what its end will be answered with (R_TOO_BIG, R_BARE_NEWLINE); R_NONE:
-                        the client gave   it up */
-    SMTP_EV_CLOSE,   /* close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE:
-                        the   client went away) */
-    SMTP_EV_EXPN,    /* question: who is on the list ev.text? R_EXPN with lines of addresses, or a refusal; a
-                        list longer    than a reply becomes R_EXPN_TOO_LONG */
-    SMTP_EV_ETRN,    /* question: run the queue for ev.text ("example.org", "@example.org", "#name")? R_ETRN_*
-                        with the    name or number its text wants */
-    SMTP_EV_XCLIENT, /* question: is ev.xclient believed? R_GREETING: yes, and the session begins again with a
-                        greeting */
+    /* After R_DATA_GO: the message will not come to its end, or SMTP_EV_MESSAGE needs no answer any more:
+     * drop what you kept; no answer. The transaction may be gone already. ev.reply tells what its end will be
+     * answered with (R_TOO_BIG, R_BARE_NEWLINE); R_NONE: the client gave it up. */
+    SMTP_EV_ABORT,
+    /* Close after the output is written; ev.reply tells why (R_BYE, R_TIMEOUT, ...; R_NONE: the client went
+     * away). */
+    SMTP_EV_CLOSE,
+    /* Question: who is on the list ev.text? R_EXPN with lines of addresses, or a refusal; a list longer than
+     * a reply becomes R_EXPN_TOO_LONG. */
+    SMTP_EV_EXPN,
+    /* Question: run the queue for ev.text ("example.org", "@example.org", "#name")? R_ETRN_* with the name or
+     * number its text wants. */
+    SMTP_EV_ETRN,
+    /* Question: is ev.xclient believed? R_GREETING: yes, and the session begins again with a greeting. */
+    SMTP_EV_XCLIENT,
 };
 struct smtp_event {
     enum smtp_event_kind kind;
