@@ -49,7 +49,7 @@
 #define IPC_FIELDS_etrn_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u32, n)
 
-/* queue, relay -> lookup and back. status: enum dns_status. */
+/* smtpd (mx), queue, relay -> lookup and back. status: enum dns_status. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_mx_answer(F)                                                                              \
     F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, hosts) F(str, why)
