@@ -1,5 +1,5 @@
 /* service/smtpd/ask.c: what a session can't know itself and asks lookup or queue for, and what it answers
- * alone beside mail: EXPN and XCLIENT.
+ * alone beside mail: EXPN.
  *
  * Owns:     the open question of each session (struct ask), found by its token.
  * Limits:   one question a session, SMTPD_ASKS_MAX a process, each for SMTPD_ASK_MS or SMTPD_CALLOUT_MS.
@@ -8,11 +8,6 @@
 #include "base/mem.h"
 #include "ipc/lists.h"
 #include "service/smtpd/smtpd.h"
-
-static void number_text(uint32_t n, struct buf *out)
-{
-    buf_printf(out, "%u", n);
-}
 
 void ask_forget(struct session *s)
 {
@@ -102,24 +97,10 @@ void ask_callout(struct session *s, const struct smtp_event *ev)
         finish_without(s);
 }
 
-static bool has_block(const struct netblock *blocks, size_t n, const struct netaddr *a)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (netblock_has(&blocks[i], a))
-            return true;
-    }
-    return false;
-}
-
-bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a)
-{
-    return has_block(blocks, n, a);
-}
-
 void ask_etrn(struct session *s, const struct smtp_event *ev)
 {
     const struct config *c = s->conf->config;
-    if (!has_block(c->etrn_from, c->n_etrn_from, &s->peer)) {
+    if (!session_is_in(c->etrn_from, c->n_etrn_from, &s->peer)) {
         smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
         return;
     }
@@ -173,7 +154,7 @@ void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
     struct session *s = asker(d, m->token, ASK_ETRN);
     if (s == NULL)
         return;
-    number_text(m->n, &number);
+    buf_printf(&number, "%u", (unsigned)m->n);
     if (m->n == 0)
         finish(s, R_ETRN_NOTHING, s->ask.text);
     else

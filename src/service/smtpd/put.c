@@ -278,7 +278,8 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
     p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u) |
                (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u) | (s->is_ours ? MAIL_FLAG_OURS : 0u);
-    p->scan.tag_name = s->at->tag_header;
+    if (s->is_ours) /* a stranger must not choose the route */
+        p->scan.tag_name = s->at->tag_header;
     add_trace(s, p);
     return p;
 }
@@ -321,8 +322,9 @@ static bool has_queue(const struct put *p)
     return d->queue != NULL && p->queue_life == d->queue_life;
 }
 
-/* What MAIL said, with our say on it: a stranger's mail is in no hurry (RFC 6710 7), and its tag is the
- * listener's unless a header field names one. */
+/* What MAIL said, with our say on it: a stranger's mail is in no hurry (RFC 6710 7), and the tag is the
+ * listener's unless a header field names one. Of a piped message that field must stand within the octets that
+ * came before the pipe. */
 static bool put_params(const struct put *p, struct buf *out)
 {
     const struct session *s = p->session;

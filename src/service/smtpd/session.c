@@ -107,6 +107,15 @@ void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_i
     smtp_server_answer(&s->server, question, id, STR_NIL);
 }
 
+bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (netblock_has(&blocks[i], a))
+            return true;
+    }
+    return false;
+}
+
 static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
     enum smtp_reply_id id = R_RCPT_OK;
@@ -224,28 +233,9 @@ static void drop_put(struct session *s)
 /* What this client is offered; again when XCLIENT says that it is another one. */
 static void offer(struct session *s)
 {
-    const struct config *c = s->conf->config;
-    const struct netaddr *proxy = conn_peer(s->conn);
-    s->is_ours = s->at->is_submit || s->has_login || policy_may_relay(&c->policy, &s->peer);
-    /* MT-PRIORITY waits for a queue that heeds it, REQUIRETLS for TLS */
-    s->server_conf = (struct smtp_server_conf){
-        .hostname = c->policy.hostname,
-        .size_max = c->size_max,
-        .rcpt_max = c->rcpt_max,
-        .lmtp = s->is_lmtp,
-        .dsn = true,
-        .binarymime = true,
-        .deliverby = c->deliver_by,
-        .by_min_s = c->deliver_by_min_s,
-        .hold_max_s = s->is_ours || s->at->submission ? c->future_release_s : 0,
-        .prdr = !s->is_lmtp,
-        .limits = true,
-        .xclient = session_is_in(c->xclient_from, c->n_xclient_from, proxy),
-        .etrn = c->n_etrn_from > 0,
-        .expn = c->expn,
-        .normalize_bare = s->at->normalize && s->is_ours,
-        .greets_late = s->at->greet_delay_s > 0 && !s->is_ours,
-    };
+    s->is_ours = s->at->is_submit || s->has_login || policy_may_relay(&s->conf->config->policy, &s->peer);
+    s->offered = smtpd_offer(s->conf, s->at, s->is_ours, s->may_xclient);
+    smtp_server_set_conf(&s->server, s->offered);
 }
 
 static enum smtp_reply_id greeting_for(struct smtpd *d, const struct session *s);
@@ -273,11 +263,13 @@ static void answer_xclient(struct session *s, const struct smtp_event *ev)
     if ((x->has & XCLIENT_LOGIN) != 0)
         s->has_login = x->login.n > 0;
     offer(s);
-    s->server_conf.greets_late = false;
     enum smtp_reply_id id = greeting_for(s->d, s);
-    smtp_server_answer(&s->server, ev->question, R_GREETING, STR_NIL);
-    if (id != R_GREETING)
+    if (id == R_GREETING) {
+        smtp_server_answer(&s->server, ev->question, R_GREETING, STR_NIL);
+    } else {
+        s->d->count.overload++;
         smtp_server_close(&s->server, id);
+    }
 }
 
 static void on_event(struct session *s, const struct smtp_event *ev)
@@ -490,7 +482,7 @@ void session_pump(struct session *s)
         return;
     }
     s->in_pump = true;
-    if (s->server_conf.hold_max_s > 0 || s->server_conf.deliverby) /* the wall clock may step */
+    if (s->offered->hold_max_s > 0 || s->offered->deliverby) /* the wall clock may step */
         smtp_server_set_wall(&s->server, world_now_ms(s->d->world), world_wall_ms(s->d->world));
     bool was_closing = s->is_closing;
     feed_kept(s);
@@ -620,23 +612,27 @@ static size_t listener_index(const struct smtpd *d, const struct listener *l)
     return 0;
 }
 
-/* Who it is is known now: greets, or says why not. The session may be gone afterwards. */
+/* Who it is is known now: greets, or says why not. The session may be gone afterwards. Who may use XCLIENT is
+ * settled here for the whole session, as in Postfix: it is the client and not the balancer that passes its
+ * octets on, and XCLIENT itself changes nothing of it. */
 static void begin(struct session *s)
 {
     struct smtpd *d = s->d;
+    const struct config *c = s->conf->config;
     s->client = client_take(d, s);
     if (s->client == NULL) { /* no memory even to say so */
         d->count.overload++;
         session_del(s);
         return;
     }
+    s->may_xclient = session_is_in(c->xclient_from, c->n_xclient_from, &s->peer);
     offer(s);
     uint64_t now = world_now_ms(d->world);
     enum smtp_reply_id id = greeting_for(d, s);
     smtp_server_set_wall(&s->server, now, world_wall_ms(d->world));
     if (id != R_GREETING)
         d->count.overload++;
-    s->is_ungreeted = id == R_GREETING && s->server_conf.greets_late;
+    s->is_ungreeted = id == R_GREETING && s->offered->greets_late;
     if (!s->is_ungreeted)
         smtp_server_greet(&s->server, id);
     world_timer_set(d->world, &s->timer,
@@ -676,6 +672,7 @@ static void pump_proxy(struct session *s)
         return;
     }
     buf_consume(&s->in, used);
+    release_input(s);
     s->is_awaiting_proxy = false;
     if (!h.is_local && h.source.kind != NETADDR_NONE)
         s->peer = h.source;
@@ -684,19 +681,19 @@ static void pump_proxy(struct session *s)
 
 void session_start(struct smtpd *d, struct listener *l, struct conn *c)
 {
-    static const struct listener_conf none;
-    struct session *s = mem_new(struct session);
+    size_t i = listener_index(d, l);
+    struct session *s = i < d->conf->config->n_listeners ? mem_new(struct session) : NULL;
     if (s == NULL) {
         conn_close(c);
         d->count.overload++;
         return;
     }
-    size_t i = listener_index(d, l);
     s->d = d;
     s->conf = d->conf;
     s->conf->n_users++;
     s->conn = c;
-    s->at = i < s->conf->config->n_listeners ? &s->conf->config->listeners[i] : &none;
+    s->at = &s->conf->config->listeners[i];
+    s->offered = smtpd_offer(s->conf, s->at, false, false); /* until it is known who it is */
     s->peer = *conn_peer(c);
     s->is_lmtp = s->at->lmtp;
     s->has_uid = s->at->is_submit && conn_peer_uid(c, &s->uid);
@@ -707,9 +704,10 @@ void session_start(struct smtpd *d, struct listener *l, struct conn *c)
     d->n_sessions++;
     d->count.sessions++;
     uint64_t now = world_now_ms(d->world);
-    smtp_server_init(&s->server, &s->server_conf, &d->pool, now);
+    smtp_server_init(&s->server, s->offered, &d->pool, now);
     conn_set_user(c, &conn_user, s);
-    if (!s->at->has_proxy) {
+    /* one too many hears it at once: those whose header is awaited must not pile up */
+    if (!s->at->has_proxy || d->n_sessions > s->conf->config->sessions_max) {
         begin(s);
     } else if (s->at->n_proxy_from > 0 &&
                !session_is_in(s->at->proxy_from, s->at->n_proxy_from, conn_peer(c))) {

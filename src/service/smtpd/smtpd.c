@@ -11,13 +11,54 @@ enum { COUNT_EVERY_MS = 10000 };
 
 /* ---- configuration ---------------- */
 
+static size_t offer_index(const struct config *c, const struct listener_conf *at, bool is_ours,
+                          bool may_xclient)
+{
+    return (size_t)(at - c->listeners) * SMTPD_OFFERS + (is_ours ? 2u : 0u) + (may_xclient ? 1u : 0u);
+}
+
+const struct smtp_server_conf *smtpd_offer(const struct smtpd_conf *conf, const struct listener_conf *at,
+                                           bool is_ours, bool may_xclient)
+{
+    return &conf->offers[offer_index(conf->config, at, is_ours, may_xclient)];
+}
+
+static struct smtp_server_conf offer_of(const struct config *c, const struct listener_conf *at, bool is_ours,
+                                        bool may_xclient)
+{
+    /* MT-PRIORITY waits for a queue that heeds it, REQUIRETLS for TLS */
+    return (struct smtp_server_conf){
+        .hostname = c->policy.hostname,
+        .size_max = c->size_max,
+        .rcpt_max = c->rcpt_max,
+        .lmtp = at->lmtp,
+        .dsn = true,
+        .binarymime = true,
+        .deliverby = c->deliver_by,
+        .by_min_s = c->deliver_by_min_s,
+        .hold_max_s = is_ours || at->submission ? c->future_release_s : 0,
+        .prdr = !at->lmtp,
+        .limits = true,
+        .xclient = may_xclient,
+        .etrn = c->n_etrn_from > 0,
+        .expn = c->expn,
+        .normalize_bare = at->normalize && is_ours,
+        .greets_late = at->greet_delay_s > 0 && !is_ours,
+    };
+}
+
 static struct smtpd_conf *conf_new(struct smtpd *d, const struct config *c)
 {
-    struct smtpd_conf *conf = mem_new(struct smtpd_conf);
+    size_t n = c->n_listeners * SMTPD_OFFERS;
+    struct smtpd_conf *conf = mem_alloc(sizeof *conf + n * sizeof conf->offers[0]);
     if (conf == NULL)
         return NULL;
-    conf->config = c;
-    conf->n_users = 1;
+    *conf = (struct smtpd_conf){.config = c, .n_users = 1};
+    for (size_t i = 0; i < n; i++) {
+        const struct listener_conf *at = &c->listeners[i / SMTPD_OFFERS];
+        bool is_ours = (i & 2) != 0, may_xclient = (i & 1) != 0;
+        conf->offers[offer_index(c, at, is_ours, may_xclient)] = offer_of(c, at, is_ours, may_xclient);
+    }
     list_push_back(&d->confs, &conf->link);
     return conf;
 }

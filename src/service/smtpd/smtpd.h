@@ -35,6 +35,7 @@ enum {
     SMTPD_CALLOUT_MS = 60 * 1000, /* a connection and three commands at another host */
     SMTPD_PROXY_MS = 5 * 1000,    /* for a PROXY header to be whole */
     SMTPD_LINGER_MAX = 256,       /* sessions that linger at a time */
+    SMTPD_OFFERS = 4,             /* kinds of clients of one listener */
 };
 
 enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
@@ -84,7 +85,8 @@ struct client { /* sessions of one address; of IPv6 one /64, which is what a hos
 struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs over a reload */
     struct list link;
     const struct config *config;
-    uint32_t n_users; /* sessions that have it, plus one while it is the present one */
+    uint32_t n_users;                 /* sessions that have it, plus one while it is the present one */
+    struct smtp_server_conf offers[]; /* SMTPD_OFFERS for each listener, see smtpd_offer() */
 };
 
 enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN };
@@ -140,7 +142,7 @@ struct session {
     const struct listener_conf *at;
     struct netaddr peer; /* whom policy, limits and trace mean: of the connection, of PROXY or of XCLIENT */
     uint32_t uid;        /* of the local socket's peer */
-    bool has_uid, has_login, is_ours;
+    bool has_uid, has_login, is_ours, may_xclient;
     bool is_awaiting_proxy, is_ungreeted;
     struct buf client_name; /* what XCLIENT said, or empty */
     struct ask ask;
@@ -155,9 +157,10 @@ struct session {
     unsigned want;
     enum smtp_reply_id close_reply;
     bool is_lmtp, is_closing, is_lingering, is_dead, in_pump, peer_eof;
-    struct smtp_server_conf server_conf; /* what this client is offered */
+    const struct smtp_server_conf *offered; /* to this client; of conf */
     struct smtp_server server;
 };
+_Static_assert(sizeof(struct session) <= sizeof(struct smtp_server) + 480, "20,000 idle sessions are held");
 
 /* session.c */
 void session_start(struct smtpd *d, struct listener *l, struct conn *c);
@@ -210,5 +213,8 @@ void put_ask_ids(struct smtpd *d);
 void put_fini_all(struct smtpd *d);
 
 /* smtpd.c */
+/* What clients of this kind are offered at a listener of the configuration; lives as long as conf. */
+const struct smtp_server_conf *smtpd_offer(const struct smtpd_conf *conf, const struct listener_conf *at,
+                                           bool is_ours, bool may_xclient);
 void smtpd_conf_unref(struct smtpd *d, struct smtpd_conf *c);
 void smtpd_session_gone(struct smtpd *d); /* after each session's end: draining may be over */

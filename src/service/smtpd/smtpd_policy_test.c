@@ -113,6 +113,41 @@ static void a_proxy_names_the_client(void **state)
     assert_int_equal(the->d->count.proxy_bad, 3);
 }
 
+static void a_header_that_is_awaited(void **state)
+{
+    UNUSED(state);
+    the->at.has_proxy = true;
+    the->config.sessions_max = 2;
+    struct conn *first = client("192.0.2.1:5"), *second = client("192.0.2.1:6");
+    say(first, "PROXY TCP4 203.0.113.9 192.0.2.2 4711 25\r\n");
+    hears(first, "220");
+    assert_int_equal(the->d->memory_used, 0);  /* who is idle holds no buffer */
+    hears(client("192.0.2.1:7"), "421 4.7.0"); /* the second counts while its header is awaited */
+    assert_int_equal(the->d->n_sessions, 2);
+    smtpd_role.drain(the->d, 0);
+    hears(first, "421 4.3.2");
+    assert_true(first->is_closed && second->is_closed && second->out.n == 0);
+    pass_ms(0);
+    assert_int_equal(the->n_drained, 1);
+}
+
+/* The one whom the header names counts, and not the balancer. */
+static void clients_of_a_balancer_are_counted(void **state)
+{
+    UNUSED(state);
+    the->at.has_proxy = true;
+    the->config.session_per_client_max = 1;
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "PROXY TCP4 203.0.113.9 192.0.2.2 1 25\r\n");
+    hears(c, "220");
+    c = client("192.0.2.1:6");
+    say(c, "PROXY TCP4 203.0.113.10 192.0.2.2 1 25\r\n");
+    hears(c, "220");
+    c = client("192.0.2.1:7");
+    say(c, "PROXY TCP4 203.0.113.9 192.0.2.2 2 25\r\n");
+    hears(c, "421 4.7.0");
+}
+
 static void the_local_socket(void **state)
 {
     UNUSED(state);
@@ -133,6 +168,7 @@ static void speaks_before_the_greeting(void **state)
 {
     UNUSED(state);
     the->at.greet_delay_s = 2;
+    reload();
     struct conn *c = client("192.0.2.1:5");
     pass_ms(1999);
     assert_int_equal(c->out.n, 0);
@@ -148,15 +184,21 @@ static void tags(void **state)
     UNUSED(state);
     the->at.tag = STR("bulk");
     the->at.tag_header = STR("X-Tag");
-    static const char *const rows[][2] = {{"Subject: x\r\n\r\nX-Tag: no\r\n.\r\n", "bulk"},
-                                          {"x-tag:  ne ws\r\n letter\r\nX-Tag: b\r\n\r\n.\r\n", "newsletter"},
-                                          {"X-Tags: c\r\nX-Ta: d\r\n\r\n.\r\n", "bulk"}};
+    static const struct netblock ours = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.policy.relay_from = &ours;
+    the->config.policy.n_relay_from = 1;
+    static const char *const rows[][3] = {
+        {"192.0.2.1:5", "Subject: x\r\n\r\nX-Tag: no\r\n.\r\n", "bulk"},
+        {"192.0.2.1:5", "x-tag:  ne ws\r\n letter\r\nX-Tag: b\r\n\r\n.\r\n", "newsletter"},
+        {"192.0.2.1:5", "X-Tags: c\r\nX-Ta: d\r\n\r\n.\r\n", "bulk"},
+        {"198.51.100.1:5", "X-Tag: news\r\n\r\n.\r\n", "bulk"}, /* a stranger chooses no route */
+    };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct conn *c = client("192.0.2.1:5");
+        struct conn *c = client(rows[i][0]);
         say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
         hears(c, "354");
-        say(c, rows[i][0]);
-        assert_string_equal(the->sent_params, rows[i][1]);
+        say(c, rows[i][1]);
+        assert_string_equal(the->sent_params, rows[i][2]);
     }
 }
 
@@ -225,6 +267,7 @@ static void etrn_runs_the_queue(void **state)
     static const struct netblock allowed = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
     the->config.etrn_from = &allowed;
     the->config.n_etrn_from = 1;
+    reload();
     struct conn *c = client("198.51.100.1:5");
     say(c, "EHLO c.test\r\nETRN example.org\r\n");
     hears(c, "459 4.7.0");
@@ -251,6 +294,7 @@ static void expn_names_the_members(void **state)
     the->domain.aliases = &alias;
     the->domain.n_aliases = 1;
     the->config.expn = true;
+    reload();
     struct conn *c = client("192.0.2.1:5");
     say(c, "EHLO c.test\r\nEXPN staff\r\n");
     hears(c, "550 5.7.2");
@@ -290,6 +334,61 @@ static void a_trusted_proxy_uses_xclient(void **state)
     hears(c, "250 2.1.5");
 }
 
+/* Both are trusted with what they say of their clients; what the client says itself is another matter. */
+static void a_balancer_lends_no_xclient(void **state)
+{
+    UNUSED(state);
+    static const struct netblock trusted = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.xclient_from = the->config.policy.relay_from = &trusted;
+    the->config.n_xclient_from = the->config.policy.n_relay_from = 1;
+    the->at.has_proxy = true;
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "PROXY TCP4 203.0.113.9 192.0.2.2 4711 25\r\nEHLO c.test\r\n");
+    assert_int_equal(str_find(buf_str(&c->out), STR("XCLIENT")), STR_NPOS);
+    buf_reset(&c->out);
+    say(c, "XCLIENT ADDR=192.0.2.9\r\n");
+    hears(c, "550 5.7.0");
+    say(c, "MAIL FROM:<a@b.test>\r\nRCPT TO:<joe@nowhere.test>\r\n");
+    hears(c, "550 5.7.1");
+    c = client("192.0.2.1:5"); /* a filter behind the balancer */
+    say(c, "PROXY TCP4 192.0.2.8 192.0.2.2 4711 25\r\nEHLO c.test\r\nXCLIENT ADDR=203.0.113.9\r\n");
+    hears(c, "220");
+    say(c, "EHLO far.test\r\nXCLIENT ADDR=203.0.113.10\r\n"); /* it is still the same filter */
+    hears(c, "220");
+}
+
+static void xclient_names_one_too_many(void **state)
+{
+    UNUSED(state);
+    static const struct netblock trusted = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.xclient_from = &trusted;
+    the->config.n_xclient_from = 1;
+    the->config.session_per_client_max = 1;
+    (void)client("203.0.113.5:1");
+    struct conn *c = client("192.0.2.1:5");
+    hears(c, "220");
+    say(c, "XCLIENT ADDR=203.0.113.5\r\n");
+    assert_int_equal(str_find(buf_str(&c->out), STR("220")), STR_NPOS);
+    hears(c, "421 4.7.0");
+    assert_true(c->is_closed);
+}
+
+static void a_client_nobody_knows(void **state)
+{
+    UNUSED(state);
+    static const struct netblock trusted = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+    the->config.xclient_from = the->config.policy.relay_from = &trusted;
+    the->config.n_xclient_from = the->config.policy.n_relay_from = 1;
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "XCLIENT ADDR=[UNAVAILABLE] PORT=4711\r\nEHLO far.test\r\nMAIL FROM:<a@b.test>\r\n"
+           "RCPT TO:<joe@nowhere.test>\r\n");
+    hears(c, "550 5.7.1");
+    say(c, "RCPT TO:<joe@here.test>\r\nDATA\r\n");
+    hears(c, "354");
+    say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+    assert_true(str_find(buf_str(&the->sent_body), STR("from far.test (unknown)\r\n")) != STR_NPOS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +397,11 @@ int main(void)
         T(who_is_not_asked_about),
         T(a_lookup_that_is_late_or_lost),
         T(a_proxy_names_the_client),
+        T(a_header_that_is_awaited),
+        T(clients_of_a_balancer_are_counted),
+        T(a_balancer_lends_no_xclient),
+        T(xclient_names_one_too_many),
+        T(a_client_nobody_knows),
         T(the_local_socket),
         T(speaks_before_the_greeting),
         T(tags),

@@ -394,6 +394,12 @@ static void lose_queue(void)
     the->queue.user->on_closed(the->queue.arg, &the->queue);
 }
 
+/* The role hears that the configuration is another one. */
+static void reload(void)
+{
+    smtpd_role.reload(the->d, &the->config);
+}
+
 static struct conn *client(const char *peer)
 {
     struct conn *c = conn_new(peer);
