@@ -37,7 +37,8 @@
     F(u64, id)                                                                                               \
     F(u32, flags) F(str, sender) F(str, params) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)    \
         F(str, body)
-#define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size)
+/* flags: what became known behind the put; MAIL_FLAG_8BIT */
+#define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size) F(u32, flags)
 #define IPC_FIELDS_put_abort(F) F(u64, token)
 /* enum err */
 #define IPC_FIELDS_put_done(F) F(u64, token) F(u64, id) F(u8, err)

@@ -327,7 +327,7 @@ bool queue_take_id(struct smtpd_link *l, uint64_t id);
 struct intake;
 /* Takes the read end. record: the encoded envelope, copied. */
 void intake_start(struct smtpd_link *l, const struct ipc_put *m, struct conn *pipe, const struct envelope *e);
-void intake_commit(struct smtpd_link *l, uint64_t token, uint64_t size);
+void intake_commit(struct smtpd_link *l, const struct ipc_put_commit *m);
 void intake_abort(struct smtpd_link *l, uint64_t token);
 void intake_abort_all(struct smtpd_link *l); /* the channel is gone; those already submitted go on */
 void intake_free_all(struct smtpd_link *l);  /* the role dies */

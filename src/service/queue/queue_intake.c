@@ -25,6 +25,7 @@ struct intake {
     struct conn *pipe;
     bool has_ended, has_commit, is_appending, is_dead;
     uint64_t n_read, commit_size;
+    uint32_t commit_flags;
     struct buf fill, flight;
     struct buf record;
     int64_t arrival_ms;
@@ -88,6 +89,7 @@ static void finish(struct intake *in)
     struct envelope e;
     must(envelope_decode(buf_str(&in->record), &e));
     e.body_size = in->n_read;
+    e.flags |= in->commit_flags;
     bool is_file = in->state == INTAKE_FINISHING;
     struct fresh *f = fresh_new(q, in->id, in->id, &e, is_file ? STR_NIL : buf_str(&in->fill));
     if (f == NULL) {
@@ -277,13 +279,14 @@ static struct intake *find(struct smtpd_link *l, uint64_t token)
     return NULL;
 }
 
-void intake_commit(struct smtpd_link *l, uint64_t token, uint64_t size)
+void intake_commit(struct smtpd_link *l, const struct ipc_put_commit *m)
 {
-    struct intake *in = find(l, token);
+    struct intake *in = find(l, m->token);
     if (in == NULL || in->has_commit)
         return; /* it was given up: put_done is on its way */
     in->has_commit = true;
-    in->commit_size = size;
+    in->commit_size = m->size;
+    in->commit_flags = m->flags & MAIL_FLAG_8BIT;
     step(in);
 }
 

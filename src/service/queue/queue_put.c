@@ -340,7 +340,7 @@ static bool handle_message(struct smtpd_link *l, uint16_t type, struct str paylo
     case IPC_PUT_COMMIT:
         if (!ipc_decode_put_commit(payload, &commit))
             return false;
-        intake_commit(l, commit.token, commit.size);
+        intake_commit(l, &commit);
         return true;
     case IPC_PUT_ABORT:
         if (!ipc_decode_put_abort(payload, &abort))

@@ -495,11 +495,11 @@ static void test_early_rcpts(void **state)
 }
 
 /* ---- large bodies ---- */
-static void send_commit(struct test_world *w, uint64_t token, uint64_t size)
+static void send_commit(struct test_world *w, uint64_t token, uint64_t size, uint32_t flags)
 {
     struct buf b;
     buf_init(&b, 64);
-    struct ipc_put_commit m = {.token = token, .size = size};
+    struct ipc_put_commit m = {.token = token, .size = size, .flags = flags};
     assert_true(ipc_encode_put_commit(&m, &b));
     test_send(&w->smtpd, IPC_PUT_COMMIT, buf_str(&b), NULL);
     buf_fini(&b);
@@ -512,8 +512,9 @@ static enum err put_piped(struct test_world *w, struct str body, uint64_t said, 
     struct handle *h = test_pipe_new(w, &p);
     test_send_put(w, id, id, "alice@example.org", "x@one.two", STR_NIL, h);
     size_t at = 0;
+    uint32_t flags = commit_first ? 0 : MAIL_FLAG_8BIT | MAIL_FLAG_OURS;
     if (commit_first)
-        send_commit(w, id, said);
+        send_commit(w, id, said, flags);
     while (at < body.n && p->reader_open) {
         size_t n = body.n - at < 50000 ? body.n - at : 50000;
         test_pipe_write(p, str_slice(body, at, at + n));
@@ -522,7 +523,7 @@ static enum err put_piped(struct test_world *w, struct str body, uint64_t said, 
     }
     test_pipe_end(p);
     if (!commit_first)
-        send_commit(w, id, said);
+        send_commit(w, id, said, flags);
     struct test_message *m = NULL;
     for (unsigned i = 0; i < 10000 && m == NULL; i++) {
         test_run(w, 1);
@@ -552,6 +553,8 @@ static void test_piped_bodies(void **state)
         struct buf got;
         assert_true(ipc_decode_relay_job(test_payload(t), &m));
         assert_true(m.is_piped && m.size == body.n && t->handle != NULL);
+        assert_int_equal(m.flags & MAIL_FLAG_8BIT, i % 2 == 1 ? 0 : MAIL_FLAG_8BIT);
+        assert_int_equal(m.flags & MAIL_FLAG_OURS, 0); /* that is said by the put alone */
         buf_init(&got, body.n + 1);
         test_pipe_drain(&w, t->handle, &got);
         assert_true(str_eq(buf_str(&got), body));

@@ -457,7 +457,7 @@ static void commit(struct put *p)
     enum err e = ERR_CLOSED;
     if (p->pipe !=
         NULL) { /* everything was taken: the end of the pipe and this message together end the body */
-        struct ipc_put_commit m = {.token = p->by_token.id, .size = p->size};
+        struct ipc_put_commit m = {.token = p->by_token.id, .size = p->size, .flags = p->flags};
         if (d->queue != NULL)
             e = ipc_send_put_commit(d->queue, &m, NULL);
         if (e == ERR_OK) {

@@ -278,6 +278,25 @@ static void small_pieces_share_a_write(void **state)
     hears(c, "250 2.0.0");
 }
 
+/* Behind what the put said, the commit tells it: who relays the message must know. */
+static void an_octet_over_7f_late_in_a_message(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    say_n(c, "Subject: x\r\n\r\n", 1);
+    say_n(c, "0123456789abcdef\r\n", 20000);
+    for (int i = 0; i < 10; i++)
+        wake(c);
+    assert_true(last_sent()->is_piped && (the->sent_flags & MAIL_FLAG_8BIT) == 0);
+    say(c, "gr\xc3\xbc\xc3\x9f"
+           "e\r\n.\r\n");
+    let_queue_take(c);
+    assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+    assert_true((the->sent_flags & MAIL_FLAG_8BIT) != 0);
+    hears(c, "250 2.0.0");
+}
+
 /* The queue gives a message up by closing the pipe, and says why: which of the two is seen first is chance.
  */
 static void the_queue_says_why_it_gave_up(void **state)
@@ -495,6 +514,7 @@ int main(void)
         T(a_refusal_of_the_session_is_told),
         T(a_big_message_waits_for_room),
         T(small_pieces_share_a_write),
+        T(an_octet_over_7f_late_in_a_message),
         T(the_queue_says_why_it_gave_up),
         T(bdat_whole_while_there_is_no_room),
         T(ids_of_broken_messages_are_used),

@@ -208,6 +208,7 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         assert_true(ipc_decode_put_commit(payload, &commit));
         sent->token = commit.token;
         sent->size = commit.size;
+        the->sent_flags = commit.flags;
     }
     return ERR_OK;
 }
