@@ -181,16 +181,24 @@ void ask_on_lost(struct smtpd *d, bool is_lookup)
 
 /* ---- EXPN ---------------- */
 
-/* A bare name is one of our own domain. */
+/* The domain of a bare name: of our host name, of postmaster, or any (they are sorted by name). */
+static struct str list_domain(const struct policy_conf *p)
+{
+    size_t at = str_rchr(p->postmaster, '@');
+    struct str domain = at == STR_NPOS ? STR_NIL : str_skip(p->postmaster, at + 1);
+    if (policy_domain(p, p->hostname) != NULL)
+        return p->hostname;
+    return domain.n > 0 && policy_domain(p, domain) != NULL ? domain : p->domains[0].name;
+}
+
 static bool list_address(const struct policy_conf *p, struct str text, struct buf *out)
 {
     if (str_starts(text, STR("<")) && str_ends(text, STR(">")))
         text = str_slice(text, 1, text.n - 1);
     (void)buf_put(out, text);
     if (str_find(text, STR("@")) == STR_NPOS && p->n_domains > 0) {
-        bool is_host = policy_domain(p, p->hostname) != NULL;
         (void)buf_putc(out, '@');
-        (void)buf_put(out, is_host ? p->hostname : p->domains[0].name);
+        (void)buf_put(out, list_domain(p));
     }
     return !out->failed;
 }

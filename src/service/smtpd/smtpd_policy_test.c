@@ -306,6 +306,15 @@ static void expn_names_the_members(void **state)
     hears(c, "250 2.1.5 <y@a.test>");
     say(c, "EXPN nobody\r\n");
     hears(c, "550 5.1.1");
+    /* a domain that stands before it changes nothing */
+    struct local_domain domains[] = {{.name = STR("a.test"), .any_user = true}, the->domain};
+    the->config.policy.domains = domains;
+    the->config.policy.n_domains = ARRAY_LEN(domains);
+    the->config.policy.postmaster = STR("joe@here.test");
+    say(c, "EXPN staff\r\n");
+    hears(c, "250 2.1.5 <y@a.test>");
+    the->config.policy.domains = &the->domain;
+    the->config.policy.n_domains = 1;
 }
 
 static void a_trusted_proxy_uses_xclient(void **state)
