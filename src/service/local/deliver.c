@@ -6,18 +6,25 @@
  * OPEN that finds no folder makes the folders, syncs their parents and opens again. A failure removes
  * tmp/NAME and is answered as temporary: the queue keeps the message. The answer "delivered" comes only after
  * file and folder are on disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4).
+ *
+ * A Maildir holds lines that end in LF. What came as BINARYMIME and is not lines is read into memory and made
+ * base64 first (wire/downgrade.h); what may not be changed or is too big for that keeps its body's octets as
+ * they are.
  */
 #include "service/local/deliver.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ipc/lists.h"
+#include "wire/downgrade.h"
 #include "wire/received.h"
 
 enum {
     DELIVER_JOBS_MAX = 256,
     DELIVER_PIECE = 64 * 1024,
     DELIVER_PATH_MAX = 1024,
+    DELIVER_CONVERT_MAX =
+        50 * 1024 * 1024, /* octets of messages that are in memory to be converted, in all */
 };
 
 enum job_state {
@@ -39,6 +46,7 @@ struct deliverer {
     struct boot_hooks hooks;
     struct list jobs;
     size_t n_jobs;
+    uint64_t convert_octets; /* at most DELIVER_CONVERT_MAX */
     bool is_draining, has_failed;
     struct str root;
 };
@@ -52,8 +60,12 @@ struct job {
     struct conn *pipe;
     bool pipe_ended, made_folders, is_last_piece;
     struct maildir_text text;
-    struct buf in;  /* octets of the message not yet converted */
-    struct buf out; /* octets for the file */
+    bool is_converted, is_scanned, converter_ended;
+    struct buf whole;            /* is_converted: all of the message */
+    size_t n_given;              /* octets of it that the converter has taken */
+    struct downgrade *converter; /* NULL: it may pass as it is */
+    struct buf in;               /* octets of the message whose line ends are not yet changed */
+    struct buf out;              /* octets for the file */
     uint64_t offset;
     struct str piece;
     enum err err;                   /* the first failure */
@@ -140,6 +152,10 @@ static void job_end(struct job *j)
     send_result(d, j->token, j->err, j->what);
     if (j->pipe != NULL)
         conn_close(j->pipe);
+    if (j->is_converted)
+        d->convert_octets -= j->size;
+    downgrade_del(&j->converter);
+    buf_fini(&j->whole);
     buf_fini(&j->in);
     buf_fini(&j->out);
     list_remove(&j->link);
@@ -226,20 +242,21 @@ static void on_pipe(void *arg, struct conn *c, unsigned ready)
 
 static const struct conn_user pipe_user = {on_pipe};
 
-/* Reads what the pipe has, up to a piece. */
+/* Reads what the pipe has, up to a piece, or all that is to be converted. */
 static void fill(struct job *j)
 {
-    while (!j->pipe_ended && j->in.n < j->n_wanted) {
+    struct buf *in = j->is_converted ? &j->whole : &j->in;
+    while (!j->pipe_ended && (j->is_converted || in->n < j->n_wanted)) {
         size_t n;
-        if (!buf_reserve(&j->in, DELIVER_PIECE)) {
+        if (!buf_reserve(in, DELIVER_PIECE)) {
             job_fail(j, ERR_NOMEM, "memory");
             return;
         }
-        enum err e = conn_read(j->pipe, j->in.p + j->in.n, DELIVER_PIECE, &n);
+        enum err e = conn_read(j->pipe, in->p + in->n, DELIVER_PIECE, &n);
         if (e == ERR_AGAIN)
             return;
         if (e == ERR_OK) {
-            j->in.n += n;
+            in->n += n;
             j->n_read += n;
         } else {
             j->pipe_ended = true;
@@ -247,6 +264,47 @@ static void fill(struct job *j)
                 job_fail(j, e, "the message did not arrive whole");
         }
     }
+}
+
+/* What has to become of it? */
+static void scan(struct job *j)
+{
+    j->is_scanned = true;
+    j->converter = downgrade_new(DOWNGRADE_BINARY);
+    if (j->converter == NULL) {
+        job_fail(j, ERR_NOMEM, "memory");
+        return;
+    }
+    downgrade_scan(j->converter, buf_str(&j->whole));
+    enum downgrade_status status = downgrade_scan_end(j->converter);
+    if (status == DOWNGRADE_OK)
+        return;
+    downgrade_del(&j->converter);
+    j->text.keeps_crlf = status != DOWNGRADE_NOT_NEEDED;
+}
+
+/* More of the converted message into j->in. true: that was all. */
+static bool convert(struct job *j)
+{
+    size_t enough = j->in.n + DELIVER_PIECE / 2;
+    if (!j->is_scanned)
+        scan(j);
+    if (j->err == ERR_OK && !buf_reserve(&j->in, DELIVER_PIECE))
+        job_fail(j, ERR_NOMEM, "memory");
+    if (j->err != ERR_OK)
+        return true;
+    struct str whole = buf_str(&j->whole);
+    if (j->converter == NULL) {
+        struct str piece = str_slice(whole, j->n_given, j->n_given + DELIVER_PIECE);
+        buf_put(&j->in, piece);
+        j->n_given += piece.n;
+        return j->n_given == whole.n;
+    }
+    while (j->n_given < whole.n && j->in.n < enough)
+        j->n_given += downgrade_put(j->converter, str_skip(whole, j->n_given), &j->in);
+    if (j->n_given == whole.n && !j->converter_ended)
+        j->converter_ended = downgrade_end(j->converter, &j->in);
+    return j->converter_ended;
 }
 
 /* The next piece for the file is in j->out, or there is none yet (false). */
@@ -257,8 +315,10 @@ static bool prepare_piece(struct job *j)
     bool is_all = j->pipe == NULL || j->pipe_ended;
     if (j->err == ERR_OK && is_all && j->n_read != j->size)
         job_fail(j, ERR_CORRUPT, "the message did not arrive whole");
-    if (!is_all && j->in.n < j->n_wanted)
+    if (!is_all && (j->is_converted ? j->err == ERR_OK : j->in.n < j->n_wanted))
         return false;
+    if (j->is_converted)
+        is_all = convert(j);
     size_t used = maildir_text_feed(&j->text, buf_str(&j->in), is_all, &j->out);
     buf_consume(&j->in, used);
     j->n_wanted =
@@ -460,6 +520,22 @@ static void make_names(struct job *j)
     must(!out.failed);
 }
 
+/* Is it to be converted? Its memory is counted then. */
+static void look_binary(struct job *j, uint32_t flags)
+{
+    struct deliverer *d = j->d;
+    if ((flags & MAIL_FLAG_BINARY) == 0)
+        return;
+    if (j->size > DELIVER_CONVERT_MAX) {
+        j->text.keeps_crlf = true;
+    } else if (j->size > DELIVER_CONVERT_MAX - d->convert_octets) {
+        job_fail(j, ERR_NOMEM, "memory");
+    } else {
+        j->is_converted = true;
+        d->convert_octets += j->size;
+    }
+}
+
 static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, struct handle *given)
 {
     struct job *j = mem_new(struct job);
@@ -472,6 +548,8 @@ static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, s
     j->id = m->id;
     j->size = m->size;
     j->n_wanted = DELIVER_PIECE;
+    look_binary(j, m->flags);
+    buf_init(&j->whole, (size_t)j->size + DELIVER_PIECE);
     buf_init(&j->in, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX);
     buf_init(&j->out, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX + 2 * SMTP_PATH_MAX + 64);
     if (m->is_piped) {
@@ -482,13 +560,13 @@ static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, s
             job_fail(j, ERR_INVALID, "the message did not come");
     } else {
         j->n_read = m->body.n;
-        buf_put(&j->in, m->body);
+        buf_put(j->is_converted ? &j->whole : &j->in, m->body);
     }
     if (!rcpt_next(&r, &rcpt) || !take_path(j, m->maildir))
         job_fail(j, ERR_INVALID, "the path of the mailbox is not one");
     else
         maildir_head(m->sender, rcpt.address, &j->out);
-    if (j->in.failed || j->out.failed)
+    if (j->in.failed || j->whole.failed || j->out.failed)
         job_fail(j, ERR_NOMEM, "memory");
     list_push_back(&d->jobs, &j->link);
     d->n_jobs++;

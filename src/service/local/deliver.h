@@ -24,6 +24,7 @@ struct maildir_text {
     bool in_body;
     bool is_skipping; /* within a Return-Path field */
     bool had_cr;
+    bool keeps_crlf; /* in the body; set by the caller */
 };
 /* Appends the stored form of in to out (at most in.n octets + 1). is_last: nothing follows. Returns octets
  * consumed: an incomplete header line is left for the next call unless is_last or the input is longer than a

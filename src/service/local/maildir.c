@@ -82,6 +82,9 @@ size_t maildir_text_feed(struct maildir_text *t, struct str in, bool is_last, st
             put_lf(t, line, false, out);
         used += line.n;
     }
-    put_lf(t, str_skip(in, used), is_last, out);
+    if (t->keeps_crlf && !t->had_cr)
+        buf_put(out, str_skip(in, used));
+    else
+        put_lf(t, str_skip(in, used), is_last, out);
     return in.n;
 }

@@ -89,9 +89,24 @@ static void test_head(void **state)
     buf_fini(&out);
 }
 
+static void a_body_that_is_not_lines(void **state)
+{
+    UNUSED(state);
+    struct maildir_text t = {.keeps_crlf = true};
+    struct buf kept, out;
+    buf_init(&kept, 4096);
+    buf_init(&out, 4096);
+    feed(&t, &kept, STR("A: b\r\n\r\nx\r\ny\nz\r"), false, &out);
+    feed(&t, &kept, STR("\n\r"), true, &out);
+    assert_true(str_eq(buf_str(&out), STR("A: b\n\nx\r\ny\nz\r\n\r")));
+    buf_fini(&kept);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_body_that_is_not_lines),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_split_once),
         cmocka_unit_test(test_head),
