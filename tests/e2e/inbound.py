@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Clients behind proxies and on this machine, lists and aliases, routes by tag and sender."""
+"""Clients behind proxies and on this machine, lists and aliases, routes by tag and sender, ETRN, callouts, DSN, conversion."""
+import email
 import os
 import re
 import socket
@@ -10,8 +11,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
 
 tap = lib.Tap()
-lib.inside()
+lib.inside(["nsd"])
 where = lib.folder()
+lib.Dns(where, {"test.": "null MX 0 ."})
 SUBMIT = os.path.join(where, "submit")
 lib.file_of(os.path.join(where, "members"), "# who is on it\nann@box.test, joe\nout@far.test\n")
 lib.file_of(os.path.join(where, "aliases"), """
@@ -32,9 +34,9 @@ relay_from { "192.0.2.7" }
 resolver { "127.0.0.53" }
 submit "%s"
 xclient_from { "127.0.0.1" }
-commands { expn = true }
+commands { expn = true, etrn = { "192.0.2.8" } }
 limits { sessions_per_client = 0, future_release = "1h" }
-retry { first = "1s", longest = "1s", jitter = 0 }
+retry { first = "1h", longest = "1h", jitter = 0 }
 listen { port = 25 }
 listen { port = 26, proxy = { "127.0.0.1" }, tag = "proxied" }
 listen { port = 27, tag_header = "X-Pool", normalize = true, greet_delay = "1s" }
@@ -44,9 +46,12 @@ source "pool" { address = "198.51.100.1", helo = "pool.wax.test" }
 route { tag = "bulk", via = "smtp://127.0.0.1:2501" }
 route { from = "shop@box.test", via = "smtp://127.0.0.1:2502" }
 route { to = "*.far.test", via = "smtp://127.0.0.1:2503" }
+route { to = "*.old.test", via = "smtp://127.0.0.1:2508" }
 route { via = "smtp://127.0.0.1:2504", to = "*" }
 domain "box.test" %s
 domain "same.test" { same_as = "box.test" }
+domain "asked.test" { relay = "smtp://127.0.0.1:2506", recipients = "callout" }
+domain "away.test" { relay = "smtp://127.0.0.1:2507", recipients = any }
 domain "branch.test" { relay = "smtp://127.0.0.1:2505", recipients = { "kim" } }
 domain "b\u00fccher.test" %s
 """ % (SUBMIT, lib.maildir_lua(where, '{ "joe", "ann", "self" }', ', aliases = file "aliases"'), lib.maildir_lua(where))
@@ -55,10 +60,10 @@ MAIL = lib.mail_folder(where)
 
 
 class Hop:
-    """Takes all mail at a port and keeps (sender, recipients, message)."""
+    """Takes all mail at a port, but for nobody@ and later@, and keeps (sender, recipients, message)."""
 
-    def __init__(self, port):
-        self.taken = []
+    def __init__(self, port, offers=b"8BITMIME"):
+        self.taken, self.offers = [], offers
         import threading
         self.listener = socket.create_server(("127.0.0.1", port))
         threading.Thread(target=self.run, daemon=True).start()
@@ -75,19 +80,21 @@ class Hop:
         for line in f:
             verb = line[:4].upper()
             if verb == b"EHLO":
-                s.sendall(b"250-hop.test\r\n250 8BITMIME\r\n")
+                s.sendall(b"250-hop.test\r\n250 " + self.offers + b"\r\n")
             elif verb == b"MAIL":
                 sender, rcpts = re.search(rb"<(.*?)>", line)[1].decode(), []
                 s.sendall(b"250 ok\r\n")
             elif verb == b"RCPT":
-                rcpts.append(re.search(rb"<(.*?)>", line)[1].decode())
-                s.sendall(b"250 ok\r\n")
+                rcpt = re.search(rb"<(.*?)>", line)[1].decode()
+                answer = {"nobody": b"550 5.1.1 unknown", "later": b"450 4.2.1 not now"}.get(rcpt.partition("@")[0], b"250 ok")
+                rcpts += [rcpt] if answer == b"250 ok" else []
+                s.sendall(answer + b"\r\n")
             elif verb == b"DATA":
                 s.sendall(b"354 go\r\n")
                 text = b""
                 while (part := f.readline()) != b".\r\n":
                     text += part
-                self.taken.append((sender, sorted(rcpts), text))
+                self.taken.append((sender, sorted(rcpts), re.sub(rb"(?m)^\.", b"", text)))
                 s.sendall(b"250 taken\r\n")
             elif verb == b"QUIT":
                 s.sendall(b"221 bye\r\n")
@@ -97,7 +104,8 @@ class Hop:
         s.close()
 
 
-hops = {port: Hop(port) for port in range(2501, 2506)}
+hops = {port: Hop(port) for port in range(2501, 2507)}
+hops[2508] = Hop(2508, b"SIZE")
 TEXT = b"From: a@x.test\r\nSubject: %s\r\n\r\nx\r\n"
 
 
@@ -168,10 +176,10 @@ tap.equal(lib.send_one(28, "a@x.test", ["joe@box.test"], TEXT % b"x", host="192.
 # ---- clients ------------------------------------------------------------------------------------------------------------
 
 
-def proxied(header, source="127.0.0.1"):
+def proxied(header, source="127.0.0.1", before=b""):
     """What the server says first to a connection that begins so."""
     s = socket.create_connection(("127.0.0.1", 26), 30, (source, 0))
-    s.sendall(header + b"EHLO client.example.org\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<x@there.test>\r\nQUIT\r\n")
+    s.sendall(header + b"EHLO client.example.org\r\n" + before + b"MAIL FROM:<a@x.test>\r\nRCPT TO:<x@there.test>\r\nQUIT\r\n")
     out = b""
     try:
         while part := s.recv(65536):
@@ -192,6 +200,9 @@ for name, header, verdict in (
         ("version 2, the proxy itself", V2 + b"\x20\0\0\0", "550 5.7.1")):
     got = proxied(header)
     tap.ok(got.startswith("220 ") and "\n" + verdict in got, "PROXY " + name, got)
+got = proxied(b"PROXY TCP4 203.0.113.9 127.0.0.1 4000 26\r\n", before=b"XCLIENT ADDR=192.0.2.7\r\n")
+tap.ok("XCLIENT" not in got.partition("\n550 ")[0] and "\n550 5.7.0" in got and "\n550 5.7.1" in got,
+       "a balancer's clients do not inherit its XCLIENT", got)
 s = socket.create_connection(("127.0.0.1", 26), 30, ("127.0.0.1", 0))
 for octet in b"PROXY TCP4 192.0.2.7 127.0.0.1 4000 26\r\nQUIT\r\n":
     s.sendall(bytes([octet]))
@@ -250,6 +261,106 @@ s.close()
 c = lib.Smtp(27, "192.0.2.1", "192.0.2.1")
 tap.equal(c.greeting[0], 220, "who waits is greeted")
 tap.equal(c.send("a@x.test", ["ann@box.test"], BARE)[0], 550, "bare newlines of a stranger are refused")
+c.close()
+
+# ---- what others are asked ----------------------------------------------------------------------------------------------
+
+c = lib.Smtp(25, "192.0.2.1", "192.0.2.1")
+answer = c.ask("MAIL FROM:<x@null.test>")
+tap.ok(answer[0] == 550 and answer[1].startswith("5.7.27 "), "a sender whose domain has a null MX", str(answer))
+tap.equal((c.ask("MAIL FROM:<x@nowhere.test>")[0], c.ask("RSET")[0]), (250, 250), "one whose domain does not exist is taken")
+c.ask("MAIL FROM:<a@x.test>")
+tap.equal([c.ask("RCPT TO:<%s@asked.test>" % r)[0] for r in ("kim", "nobody", "later", "ann")], [250, 550, 450, 250],
+          "the next hop is asked who exists")
+c.write(b"RCPT TO:<lee@asked.test>\r\nRCPT TO:<nobody@asked.test>\r\nDATA\r\n")
+tap.equal([c.reply()[0] for _ in range(3)], [250, 550, 354], "what is pipelined behind a question waits")
+c.write(TEXT % b"asked" + b".\r\n")
+tap.equal(c.reply()[0], 250, "and so does the message")
+c.close()
+server.wait_empty()
+tap.equal(taken(2506, "asked"), [("a@x.test", ["ann@asked.test", "kim@asked.test", "lee@asked.test"])], "for those whom it knows")
+c = lib.Smtp(25, "192.0.2.1", "192.0.2.7")
+tap.equal(c.ask("MAIL FROM:<x@null.test>")[0], 250, "clients of ours are not asked about")
+c.close()
+
+id_ = lib.id_of(lib.send_one(25, "a@x.test", ["kim@away.test"], TEXT % b"away", source="192.0.2.1", host="192.0.2.1"))
+lib.wait_until(lambda: [r for r in server.queue("list") if r["id"] == id_ and r["state"] == "deferred"], "a deferred message")
+hops[2507] = Hop(2507)
+c = lib.Smtp(25, "192.0.2.1", "192.0.2.1")
+tap.ok("ETRN" in c.capabilities and c.ask("ETRN away.test")[0] == 459, "ETRN is not for everybody", c.capabilities)
+c.close()
+subprocess.run(["ip", "addr", "add", "192.0.2.8/24", "dev", "lo"], check=True)
+c = lib.Smtp(25, "192.0.2.1", "192.0.2.8")
+tap.equal(c.ask("ETRN branch.test")[0], 251, "ETRN: nothing waits for a domain")
+tap.equal(c.ask("ETRN away.test"), (253, "2.0.0 1 messages wait and are tried now"), "ETRN: a message waits for another")
+server.wait_event(id_, "done")
+tap.equal(taken(2507, "away"), [("a@x.test", ["kim@away.test"])], "and is sent at once")
+tap.equal(c.ask("ETRN away.test")[0], 251, "then nothing waits any more")
+c.close()
+
+# ---- reports on request, and conversion ---------------------------------------------------------------------------------
+
+
+def send_dsn(subject, rcpt, parameters):
+    """Its reports to the sender, ann."""
+    c = lib.Smtp(25, "192.0.2.1", "192.0.2.7")
+    tap.equal((c.ask("MAIL FROM:<ann@box.test> RET=HDRS ENVID=QQ+2B7")[0], c.ask("RCPT TO:<%s>%s" % (rcpt, parameters))[0]),
+              (250, 250), "DSN: %s for %s" % (parameters.strip() or "nothing said", subject))
+    id_ = lib.id_of(c.data(TEXT % subject.encode()))
+    c.close()
+    server.wait_event(id_, "done")
+    server.wait_empty()
+    return [m.decode() for m in lib.messages_in(MAIL + "/box.test/ann")
+            if b"multipart/report" in m and b"Subject: " + subject.encode() + b"\n" in m]
+
+
+got = send_dsn("success", "joe@box.test", " NOTIFY=SUCCESS ORCPT=rfc822;joe+2Bx@box.test")
+tap.ok(len(got) == 1 and all(w in got[0] for w in ("Action: delivered", "Original-Envelope-Id: QQ+7", "Return-Path: <>",
+                                                   "Original-Recipient: rfc822; joe+x@box.test", "text/rfc822-headers")),
+       "a report of success where it was asked for", str(got))
+tap.equal(send_dsn("silent", "joe@box.test", ""), [], "none where it was not")
+got = send_dsn("failed", "nobody@there.test", "")
+tap.ok(len(got) == 1 and "Action: failed" in got[0] and "Status: 5.1.1" in got[0], "a report of failure", str(got))
+tap.equal(send_dsn("never", "nobody@there.test", " NOTIFY=NEVER"), [], "none with NOTIFY=NEVER")
+tap.equal(send_dsn("only success", "nobody@there.test", " NOTIFY=SUCCESS"), [], "nor where only success was to be told")
+
+
+def decoded(text):
+    """What a reader sees of the message's body, and how it came."""
+    m = email.message_from_bytes(text)
+    return m.get_payload(decode=True), m["Content-Transfer-Encoding"]
+
+
+def old(subject):
+    return [text for s, r, text in hops[2508].taken if b"Subject: " + subject in text]
+
+
+TYPED = (b"From: a@x.test\r\nSubject: %s\r\nMIME-Version: 1.0\r\nContent-Type: %s\r\n"
+         b"Content-Transfer-Encoding: %s\r\n\r\n")
+UMLAUTS = "mit freundlichen Gr\u00fc\u00dfen = 1.\r\n.\r\n".encode() * 3
+for name, body, parameters in ((b"8-bit", UMLAUTS, " BODY=8BITMIME"), (b"late 8-bit", b"plain text\r\n" * 20000 + UMLAUTS, "")):
+    send(name.decode(), ["x@y.old.test"], parameters=parameters, text=TYPED % (b"%s", b"text/plain; charset=utf-8", b"8bit") + body,
+         **OURS)
+    got = old(name)
+    tap.ok(len(got) == 1 and got[0].isascii(), "%s for a host without 8BITMIME" % name.decode(), lib.brief(got))
+    tap.equal(got and decoded(got[0]), (body, "quoted-printable"), "is quoted-printable and says the same")
+    send(name.decode(), ["x@there.test"], parameters=parameters, text=TYPED % (b"%s", b"text/plain; charset=utf-8", b"8bit") + body,
+         **OURS)
+    got = [text for s, r, text in hops[2504].taken if b"Subject: " + name + b"\r" in text]
+    tap.equal(got and decoded(got[0]), (body, "8bit"), "and untouched for one with it")
+END = b"\n\r\n.\r\n\0\r"
+c = lib.Smtp(25, "192.0.2.1", "192.0.2.7")
+for name, body, how in ((b"small binary", bytes(range(256)) + END, "base64"), (b"binary", bytes(range(256)) * 900 + END, "base64"),
+                        (b"just lines", b"one\r\ntwo\r\n" * 20000, "binary")):
+    tap.equal(c.envelope("a@x.test", ["self@box.test", "x@y.old.test"], " BODY=BINARYMIME"), None, "BINARYMIME: " + name.decode())
+    octets = TYPED % (name, b"application/octet-stream", b"binary") + body
+    tap.equal(c.bdat([octets[:100], octets[100:70000], octets[70000:]])[0], 250, "in chunks")
+    server.wait_empty()
+    got = [m for m in lib.messages_in(MAIL + "/box.test/self") if b"Subject: " + name + b"\n" in m]
+    lines = body.replace(b"\r\n", b"\n") if how == "binary" else body
+    tap.equal(got and decoded(got[0]), (lines, how), "arrives in a Maildir as " + how)
+    got = old(name)
+    tap.equal(got and decoded(got[0])[0], body, "and octet for octet at a host without it")
 c.close()
 
 # the socket of this machine
