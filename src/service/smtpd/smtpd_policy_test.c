@@ -45,6 +45,51 @@ static void a_sender_that_takes_no_mail(void **state)
     assert_int_equal(the->n_refused, 1);
 }
 
+/* What comes while lookup is asked is kept, and so is the client's end; nothing is said out of turn. */
+static void commands_behind_a_question(void **state)
+{
+    UNUSED(state);
+    give_lookup();
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\n");
+    buf_reset(&c->out);
+    say(c, "MAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nRSET\r\nMAIL FROM:<a@c.test>\r\n");
+    say(c, "QUIT\r\n");
+    c->is_eof = true;
+    wake(c);
+    assert_int_equal(c->out.n, 0);
+    assert_string_equal(the->asked_for, "b.test");
+    mx_answer(DNS_STATUS_OK);
+    hears(c, "250 2.0.0"); /* of RSET */
+    assert_string_equal(the->asked_for, "c.test");
+    mx_answer(DNS_STATUS_NULL_MX);
+    assert_true(str_starts(buf_str(&c->out), STR("550 5.7.27")));
+    hears(c, "221 2.0.0");
+    assert_true(c->is_closed);
+    assert_int_equal(the->d->memory_used, 0);
+    assert_int_equal(the->d->n_asks, 0);
+}
+
+/* Over the limit nobody is asked, and nobody refused for it. */
+static void questions_have_a_limit(void **state)
+{
+    UNUSED(state);
+    give_lookup();
+    struct conn *c = NULL;
+    for (size_t i = 0; i <= SMTPD_ASKS_MAX; i++) {
+        c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\n");
+        buf_reset(&c->out);
+        say(c, "MAIL FROM:<a@b.test>\r\n");
+    }
+    assert_int_equal(the->d->n_asks, SMTPD_ASKS_MAX);
+    hears(c, "250 2.1.0");
+    smtpd_role.drain(the->d, 0);
+    assert_int_equal(the->d->n_asks, 0);
+    pass_ms(0);
+    assert_int_equal(the->n_drained, 1);
+}
+
 static void who_is_not_asked_about(void **state)
 {
     UNUSED(state);
@@ -403,6 +448,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(a_sender_that_takes_no_mail),
+        T(commands_behind_a_question),
+        T(questions_have_a_limit),
         T(who_is_not_asked_about),
         T(a_lookup_that_is_late_or_lost),
         T(a_proxy_names_the_client),
