@@ -128,19 +128,19 @@ static void on_file(void *arg, const char *path, uint64_t size)
     struct lab *l = arg;
     if (!str_starts(str_from_c(path), STR("mail/u1/new/")))
         return;
-    struct buf text;
-    buf_init(&text, SIZE_MAX);
-    assert_true(buf_reserve(&text, (size_t)size));
-    assert_true(sim_disk_peek(sim_host_disk(sim_node_host(l->node)), path, 0, text.p, (size_t)size));
-    text.n = (size_t)size;
-    if (str_find(buf_str(&text), STR("Action: delayed")) != STR_NPOS) {
+    struct buf one;
+    buf_init(&one, SIZE_MAX);
+    assert_true(buf_reserve(&one, (size_t)size));
+    assert_true(sim_disk_peek(sim_host_disk(sim_node_host(l->node)), path, 0, one.p, (size_t)size));
+    one.n = (size_t)size;
+    if (str_find(buf_str(&one), STR("Action: delayed")) != STR_NPOS) {
         l->n_delays++; /* after four hours, once */
     } else {
         l->n_reports++;
         buf_reset(&l->report);
-        assert_true(buf_put(&l->report, buf_str(&text)));
+        assert_true(buf_put(&l->report, buf_str(&one)));
     }
-    buf_fini(&text);
+    buf_fini(&one);
 }
 
 /* Each wait between a failed attempt and the next is what the schedule says. slack_s: a host that can't be
