@@ -563,6 +563,10 @@ void work_submit_retry(struct queue *q)
 
 void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms)
 {
+    if (e->site == NULL) { /* its work ended before it was routed */
+        queue_place(q, e, STR("unrouted"), true, due_ms);
+        return;
+    }
     unsigned want = e->flags & (ENTRY_WANT_DROP | ENTRY_WANT_HOLD | ENTRY_WANT_RETRY);
     e->flags &= (uint8_t) ~(ENTRY_WANT_DROP | ENTRY_WANT_HOLD | ENTRY_WANT_RETRY | ENTRY_IS_EXPIRED);
     if ((want & ENTRY_WANT_DROP) != 0)

@@ -122,12 +122,7 @@ struct schedule_entry *work_end(struct work *w)
 void work_postpone(struct work *w, uint64_t wait_ms)
 {
     struct queue *q = w->q;
-    struct schedule_entry *e = work_end(w);
-    uint64_t due_ms = world_now_ms(q->world) + wait_ms;
-    if (e->site != NULL)
-        entry_settle(q, e, due_ms);
-    else
-        queue_place(q, e, STR("unrouted"), true, due_ms);
+    entry_settle(q, work_end(w), world_now_ms(q->world) + wait_ms);
 }
 
 /* The store does not know it, or another node has it: not ours to touch. */
