@@ -31,14 +31,15 @@
 #include "service/boot/role.h"
 
 enum {
-    QUEUE_ACTIVE_MAX = 1000,    /* attempts at a time */
-    QUEUE_WORKS_MAX = 4000,     /* with those that are being recorded */
-    QUEUE_LOCAL_MAX = 50,       /* deliveries at a time to one place on this machine */
-    QUEUE_LOCAL_JOBS_MAX = 100, /* jobs out with the local role */
-    QUEUE_WORK_JOBS_MAX = 8,    /* jobs of one attempt at a time */
-    QUEUE_HINTS_MAX = 6,        /* attempts at the time that a greylisting server names */
-    QUEUE_STARTS_MAX = 256,     /* attempts begun in one turn */
-    QUEUE_CHILDREN_MAX = 64,    /* parts of one split; a part may be split again */
+    QUEUE_ACTIVE_MAX = 1000,             /* attempts at a time */
+    QUEUE_WORKS_MAX = 4000,              /* with those that are being recorded */
+    QUEUE_LOCAL_MAX = 50,                /* deliveries at a time to one place on this machine */
+    QUEUE_LOCAL_JOBS_MAX = 100,          /* jobs out with the local role */
+    QUEUE_WORK_JOBS_MAX = 8,             /* jobs of one attempt at a time */
+    QUEUE_HINTS_MAX = 6,                 /* attempts at the time that a greylisting server names */
+    QUEUE_STARTS_MAX = 256,              /* attempts begun in one turn */
+    QUEUE_CHILDREN_MAX = 64,             /* parts of one split; a part may be split again */
+    QUEUE_SHORT_REPORT_MAX = 256 * 1024, /* octets of a report in a unit that holds children too */
     QUEUE_CACHE_MAX = 16 * 1024 * 1024,
     QUEUE_CHUNK = 4096,
     QUEUE_CHUNKS_MAX = 16384,
@@ -158,6 +159,7 @@ enum {
     MARK_QUIET = 1 << 3, /* EXPANDED to one address that got all parameters: no report (RFC 3461 5.2.7.1) */
     MARK_TOOK_DSN = 1 << 4,
     MARK_LATE = 1 << 5,
+    MARK_LIST = 1 << 6, /* EXPANDED, and for the sender delivered (RFC 3461 5.2.7.3) */
 };
 struct job {
     struct idmap_node by_token;

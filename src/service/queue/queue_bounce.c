@@ -62,7 +62,7 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
         .rcpts = rows,
     };
     b.n_rcpts = make_rows(w, kind, rows, &text, &b.utf8);
-    buf_init(&message, BOUNCE_MESSAGE_MAX);
+    buf_init(&message, w->n_children > 0 ? (size_t)QUEUE_SHORT_REPORT_MAX : BOUNCE_MESSAGE_MAX);
     buf_init(&rcpts, RCPT_RECORD_MAX);
     bool ok = bounce_format(&b, &message);
     while (!ok && b.n_rcpts > 1) { /* the first ones tell what is the matter */

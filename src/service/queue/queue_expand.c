@@ -8,8 +8,9 @@
  * wishes (5.2.7.1, 5.2.7.2).
  *
  * One copy goes to each final recipient, whatever led there: keys of what the message goes to anyway and of
- * all targets so far. Limits: a unit begins no further alias beyond EXPAND_UNIT_MAX addresses; the next unit
- * takes it.
+ * all targets so far. A recipient that became others itself is no reason to leave out a target: two users who
+ * forward to each other would both get nothing, and nobody would hear of it. Limits: a unit begins no further
+ * alias beyond EXPAND_UNIT_MAX addresses or EXPAND_RECORDS_MAX octets; the next unit takes it.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -18,11 +19,13 @@
 enum {
     EXPAND_UNIT_MAX = 2000,
     EXPAND_SENDERS_MAX = 64,
-    EXPAND_RECORDS_MAX = 6 * 1024 * 1024, /* of a unit: a batch of the store takes more */
+    EXPAND_RECORDS_MAX = 6 * 1024 * 1024, /* of a unit: a batch takes that and short reports */
     EXPAND_CHILD_OCTETS = STORE_ENVELOPE_MAX / 2,
     EXPAND_SLOTS_FIRST = 256,
     EXPAND_KEY_MAX = 2 * SMTP_PATH_MAX + 16,
     EXPAND_NONE_MEMORY = 256 * 1024,
+    EXPAND_LOOK_MEMORY = 16 * 1024 * 1024,
+    EXPAND_TARGET_FIXED = 32, /* octets of a record beside its texts and what is put before an ORCPT */
 };
 
 struct target {
@@ -30,10 +33,14 @@ struct target {
     struct str sender;
     bool is_list, is_taken; /* is_taken: it is in a child */
 };
+struct key {
+    struct str text; /* empty: free */
+    uint32_t rcpt;   /* of the message, from 1, whose key it is; 0: a target's */
+};
 struct expand {
     struct target *all;
     size_t n, cap, octets;
-    struct str *slots; /* keys by hash; empty: free */
+    struct key *slots; /* by hash */
     size_t n_keys, n_slots;
     bool is_seeded;
 };
@@ -43,7 +50,7 @@ struct expand {
 static size_t slot_of(const struct expand *x, struct str key, uint64_t seed)
 {
     size_t i = (size_t)str_ihash(key, seed) & (x->n_slots - 1);
-    while (x->slots[i].n > 0 && !str_eq(x->slots[i], key))
+    while (x->slots[i].text.n > 0 && !str_eq(x->slots[i].text, key))
         i = (i + 1) & (x->n_slots - 1);
     return i;
 }
@@ -59,23 +66,55 @@ static bool grow_slots(struct work *w)
         return false;
     }
     for (size_t i = 0; i < old.n_slots; i++) {
-        if (old.slots[i].n > 0)
-            x->slots[slot_of(x, old.slots[i], w->q->seed)] = old.slots[i];
+        if (old.slots[i].text.n > 0)
+            x->slots[slot_of(x, old.slots[i].text, w->q->seed)] = old.slots[i];
     }
     return true;
 }
 
-static bool add_key(struct work *w, struct str key, bool *out_is_new)
+/* The place of a key, in which rcpt stands when it was not there before. NULL: no memory. */
+static struct key *put_key(struct work *w, struct str text, uint32_t rcpt, bool *out_is_new)
 {
     struct expand *x = w->expand;
     if (x->n_keys * 2 >= x->n_slots && !grow_slots(w))
-        return false;
-    size_t i = slot_of(x, key, w->q->seed);
-    *out_is_new = x->slots[i].n == 0;
+        return NULL;
+    struct key *k = &x->slots[slot_of(x, text, w->q->seed)];
+    *out_is_new = k->text.n == 0;
     if (!*out_is_new)
-        return true;
+        return k;
+    if (!arena_str(&w->arena, text, &k->text))
+        return NULL;
+    k->rcpt = rcpt;
     x->n_keys++;
-    return arena_str(&w->arena, key, &x->slots[i]);
+    return k;
+}
+
+/* Does a target of recipient i need a copy of its own? It does unless one goes there already: as another
+ * target, or as a recipient of the message that did not become others itself. */
+static bool add_target_key(struct work *w, uint32_t i, struct str text, bool *out_is_new)
+{
+    struct key *k = put_key(w, text, 0, out_is_new);
+    if (k == NULL)
+        return false;
+    if (*out_is_new || k->rcpt == 0)
+        return true;
+    const struct envelope_rcpt *r = &w->state.rcpts[k->rcpt - 1];
+    *out_is_new = k->rcpt - 1 == i || (!envelope_is_open(r) && r->state != ENVELOPE_DELIVERED);
+    if (*out_is_new)
+        k->rcpt = 0;
+    return true;
+}
+
+/* At worst a copy too many: the keys are those of another configuration, or of children that were not made.
+ */
+static void forget_keys(struct work *w)
+{
+    struct expand *x = w->expand;
+    if (x == NULL)
+        return;
+    x->slots = NULL;
+    x->n_slots = x->n_keys = 0;
+    x->is_seeded = false;
 }
 
 static struct str key_of(struct work *w, const struct rcpt *r, struct buf *mem)
@@ -102,9 +141,10 @@ static void set_outcome(struct work *w, uint32_t i, enum envelope_rcpt_state sta
     w->marks[i] |= MARK_TRIED | MARK_NEW;
 }
 
-/* What the message goes to, or went to, by itself. of: what each recipient becomes, or NULL. One that was
- * named twice ("joe" and "Joe") is settled by the first; out_n_doubles counts those. */
-static bool seed(struct work *w, const struct expansion *of, uint32_t *out_n_doubles)
+/* What the message goes to, or went to, by itself. of: what each recipient becomes (enum expansion_kind), or
+ * NULL. One that was named twice ("joe" and "Joe") is settled by the first, unless the sender wants to hear
+ * other things of it (as Postfix, whose cleanup looks at NOTIFY too); out_n_doubles counts those. */
+static bool seed(struct work *w, const uint8_t *of, uint32_t *out_n_doubles)
 {
     char mem[EXPAND_KEY_MAX];
     struct buf text;
@@ -112,12 +152,15 @@ static bool seed(struct work *w, const struct expansion *of, uint32_t *out_n_dou
     buf_init_fixed(&text, mem, sizeof mem);
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         const struct envelope_rcpt *r = &w->state.rcpts[i];
-        bool goes = envelope_is_open(r) && (of == NULL || of[i].kind == EXPAND_NONE);
+        bool is_due = work_is_due(w, i);
+        bool goes = envelope_is_open(r) && (of == NULL || !is_due || of[i] == EXPAND_NONE);
         if (!goes && r->state != ENVELOPE_DELIVERED)
             continue;
-        if (!add_key(w, key_of(w, &r->rcpt, &text), &is_new))
+        const struct key *k = put_key(w, key_of(w, &r->rcpt, &text), i + 1, &is_new);
+        if (k == NULL)
             return false;
-        if (!is_new && goes && of != NULL) {
+        if (!is_new && goes && is_due && of != NULL &&
+            w->state.rcpts[k->rcpt - 1].rcpt.notify == r->rcpt.notify) {
             set_outcome(w, i, ENVELOPE_EXPANDED, ESC(2, 1, 5), STR("named twice"));
             w->marks[i] |= MARK_QUIET;
             ++*out_n_doubles;
@@ -154,6 +197,24 @@ static bool inherit(struct work *w, const struct rcpt *from, size_t n_targets, s
     return arena_str(&w->arena, buf_str(&b), &out->orcpt);
 }
 
+/* Octets of the record that a target becomes, at most, when it inherits from `from`, or not (NULL). */
+static size_t record_size(const struct rcpt *from, struct str address)
+{
+    size_t n = address.n + EXPAND_TARGET_FIXED;
+    return from == NULL ? n : n + from->shown.n + from->orcpt.n + 2 * from->address.n;
+}
+
+/* Of a child beside its recipients. */
+static size_t child_size(const struct work *w)
+{
+    return envelope_encoded_size(&w->envelope) - w->envelope.rcpts.n;
+}
+
+static bool has_octets(const struct work *w, size_t octets)
+{
+    return octets <= EXPAND_RECORDS_MAX - (w->expand == NULL ? 0 : w->expand->octets);
+}
+
 static bool push(struct work *w, const struct target *t)
 {
     struct expand *x = w->expand;
@@ -168,7 +229,6 @@ static bool push(struct work *w, const struct target *t)
         x->cap = cap;
     }
     x->all[x->n++] = *t;
-    x->octets += t->rcpt.address.n + t->rcpt.orcpt.n + t->rcpt.shown.n + 32;
     return true;
 }
 
@@ -227,12 +287,25 @@ bool expand_is_wanted(struct queue *q, struct str rcpts, uint32_t n_rcpts)
     return is_wanted;
 }
 
+/* Each change of the sender begins another child. */
+static size_t alias_size(const struct work *w, const struct rcpt *from, const struct expansion *x)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < x->n_targets; k++) {
+        const struct expand_target *e = &x->targets[k];
+        if (k == 0 || !str_eq(e->owner, x->targets[k - 1].owner))
+            n += child_size(w) + e->owner.n;
+        n += record_size(e->owner.n > 0 ? NULL : from, e->address);
+    }
+    return n;
+}
+
 static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
 {
     char mem[EXPAND_KEY_MAX];
     struct buf text;
     const struct rcpt *from = &w->state.rcpts[i].rcpt;
-    bool has_list = false;
+    size_t n_list = 0, n_before = w->expand->n;
     buf_init_fixed(&text, mem, sizeof mem);
     for (size_t k = 0; k < x->n_targets; k++) {
         const struct expand_target *e = &x->targets[k];
@@ -240,9 +313,9 @@ static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
                            .sender = e->owner.n > 0 ? e->owner : w->envelope.sender,
                            .is_list = e->owner.n > 0};
         t.rcpt.flags = (uint8_t)(e->flags | (from->flags & RCPT_FORWARD_MASK));
-        has_list = has_list || t.is_list;
+        n_list += t.is_list;
         bool is_new;
-        if (!add_key(w, key_of(w, &t.rcpt, &text), &is_new))
+        if (!add_target_key(w, i, key_of(w, &t.rcpt, &text), &is_new))
             return false;
         if (!is_new)
             continue;
@@ -250,7 +323,10 @@ static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
         if ((!t.is_list && !inherit(w, from, x->n_targets, &t.rcpt)) || !push(w, &t))
             return false;
     }
-    return set_expanded(w, i, x->n_targets, has_list ? "list" : "alias", !has_list && x->n_targets == 1);
+    bool is_quiet = n_list == 0 && x->n_targets == 1 && w->expand->n > n_before;
+    if (n_list == x->n_targets) /* to the sender the list is where it ends (RFC 3461 5.2.7.3) */
+        w->marks[i] |= MARK_LIST;
+    return set_expanded(w, i, x->n_targets, n_list > 0 ? "list" : "alias", is_quiet);
 }
 
 static size_t n_senders(const struct expand *x)
@@ -261,53 +337,84 @@ static size_t n_senders(const struct expand *x)
     return n;
 }
 
+/* What each recipient that is due becomes, into kinds. Most become nothing: what it took to find out is given
+ * back at once. */
+static bool look(struct work *w, uint8_t *kinds, bool *out_has_alias)
+{
+    size_t n_targets = 0;
+    struct arena a;
+    bool ok = true;
+    arena_init(&a, &w->q->pool, EXPAND_LOOK_MEMORY);
+    *out_has_alias = false;
+    for (uint32_t i = 0; ok && i < w->state.n_rcpts; i++) {
+        struct expansion x;
+        if (!work_is_due(w, i))
+            continue;
+        kinds[i] = EXPAND_ALIAS;
+        if (n_targets >= EXPAND_UNIT_MAX) /* the next unit's, whatever it is */
+            continue;
+        ok = policy_expand(&w->q->config->policy, &w->state.rcpts[i].rcpt, &a, &x);
+        kinds[i] = (uint8_t)x.kind;
+        n_targets += x.kind == EXPAND_ALIAS ? x.n_targets : 0;
+        *out_has_alias = *out_has_alias || x.kind == EXPAND_ALIAS;
+        arena_reset(&a);
+    }
+    return ok;
+}
+
+/* The same for one that becomes something. *out_is_done: false: it is left for the next unit. */
+static bool expand_one(struct work *w, uint32_t i, size_t *n_targets, bool *out_is_done)
+{
+    struct expansion x;
+    const struct rcpt *r = &w->state.rcpts[i].rcpt;
+    *out_is_done = false;
+    if (!policy_expand(&w->q->config->policy, r, &w->arena, &x))
+        return false;
+    size_t octets = x.kind == EXPAND_ALIAS ? alias_size(w, r, &x) : 0;
+    if (x.kind == EXPAND_FAILED) {
+        /* What an operator may set right (4.x.x) is tried again until it expires. */
+        set_outcome(w, i, x.esc.class == 4 ? ENVELOPE_DEFERRED : ENVELOPE_FAILED, x.esc,
+                    str_from_c(x.phrase));
+    } else if (octets > EXPAND_RECORDS_MAX) {
+        set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 5),
+                    STR("the alias leads to more addresses than one step can take"));
+    } else if (x.kind == EXPAND_NONE || !has_octets(w, octets)) {
+        return true;
+    } else if (!add_alias(w, i, &x)) {
+        return false;
+    }
+    *out_is_done = true;
+    *n_targets += x.n_targets;
+    if (w->expand != NULL)
+        w->expand->octets += octets <= EXPAND_RECORDS_MAX ? octets : 0;
+    return true;
+}
+
 /* false: no memory. *out_n_left: recipients that are still to be routed or expanded. */
 static bool expand_all(struct work *w, uint32_t *out_n_done, uint32_t *out_n_left)
 {
-    struct queue *q = w->q;
-    uint32_t n = w->state.n_rcpts, n_aliases = 0;
-    struct expansion *of = arena_alloc_array(&w->arena, n, sizeof *of);
-    size_t n_targets = 0;
-    if (of == NULL)
-        return false;
+    uint32_t n = w->state.n_rcpts;
+    uint8_t *kinds = arena_alloc_array(&w->arena, n, 1);
+    bool has_alias;
     *out_n_done = *out_n_left = 0;
+    if (kinds == NULL || !look(w, kinds, &has_alias))
+        return false;
+    if (has_alias || n > 1) {
+        /* Once: what is left for a later unit of this attempt is in the keys by then. */
+        if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, kinds, out_n_done)))
+            return false;
+    }
+    size_t n_targets = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (!work_is_due(w, i))
             continue;
-        if (n_targets >= EXPAND_UNIT_MAX) { /* the next unit's */
-            ++*out_n_left;
-            of[i].kind = EXPAND_FAILED;
-            of[i].phrase = NULL;
-            continue;
-        }
-        if (!policy_expand(&q->config->policy, &w->state.rcpts[i].rcpt, &w->arena, &of[i]))
+        bool is_done = false;
+        bool has_room =
+            n_targets < EXPAND_UNIT_MAX && (w->expand == NULL || n_senders(w->expand) < EXPAND_SENDERS_MAX);
+        if (kinds[i] != EXPAND_NONE && has_room && !expand_one(w, i, &n_targets, &is_done))
             return false;
-        n_targets += of[i].kind == EXPAND_ALIAS ? of[i].n_targets : 0;
-        *out_n_left += of[i].kind == EXPAND_NONE;
-        *out_n_done += of[i].kind != EXPAND_NONE;
-        n_aliases += of[i].kind == EXPAND_ALIAS;
-    }
-    uint32_t n_doubles = 0;
-    if ((n_aliases > 0 || n > 1) && get_expand(w) == NULL)
-        return false;
-    /* Once: what is left for a later unit of this attempt is in the keys by then. */
-    if ((n_aliases > 0 || n > 1) && !w->expand->is_seeded && !seed(w, of, &n_doubles))
-        return false;
-    *out_n_done += n_doubles;
-    *out_n_left -= n_doubles;
-    for (uint32_t i = 0; i < n; i++) {
-        if (!work_is_due(w, i) || of[i].kind == EXPAND_NONE)
-            continue;
-        if (of[i].kind == EXPAND_ALIAS && n_senders(w->expand) >= EXPAND_SENDERS_MAX) {
-            ++*out_n_left;
-        } else if (of[i].kind == EXPAND_ALIAS) {
-            if (!add_alias(w, i, &of[i]))
-                return false;
-        } else if (of[i].phrase != NULL) {
-            /* What an operator may set right (4.x.x) is tried again until it expires. */
-            set_outcome(w, i, of[i].esc.class == 4 ? ENVELOPE_DEFERRED : ENVELOPE_FAILED, of[i].esc,
-                        str_from_c(of[i].phrase));
-        }
+        *out_n_done += is_done;
+        *out_n_left += !is_done;
     }
     return true;
 }
@@ -315,6 +422,8 @@ static bool expand_all(struct work *w, uint32_t *out_n_done, uint32_t *out_n_lef
 bool work_expand(struct work *w)
 {
     uint32_t n_done = 0, n_left = 0;
+    if (w->config_generation != w->q->config->generation)
+        forget_keys(w);
     w->config_generation = w->q->config->generation;
     if (!expand_all(w, &n_done, &n_left)) {
         queue_trouble(w->q, ERR_NOMEM, "no memory to expand the recipients of a message");
@@ -356,31 +465,52 @@ static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t
     struct str own = key_of(w, from, &own_text);
     if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL, NULL)))
         return false;
+    size_t n_before = w->expand->n;
     while (rcpt_next(&r, &one)) {
         struct target t = {.rcpt = {.address = one.address}, .sender = w->envelope.sender};
         struct str key = key_of(w, &t.rcpt, &text);
         bool is_own = str_eq(key, own), is_new;
-        if (!add_key(w, key, &is_new))
+        if (!add_target_key(w, i, key, &is_new))
             return false;
-        if (!is_new && !is_own)
+        if (!is_new)
             continue;
         t.rcpt.flags = is_own ? RCPT_IS_EXPANDED | RCPT_FORWARD_MASK
                               : (uint8_t)((from->flags & RCPT_FORWARD_MASK) + RCPT_FORWARD_STEP);
         if (!inherit(w, from, n, &t.rcpt) || !push(w, &t))
             return false;
     }
-    return set_expanded(w, i, n, ".forward", n == 1);
+    return set_expanded(w, i, n, ".forward", n == 1 && w->expand->n > n_before);
+}
+
+static size_t forward_size(const struct work *w, uint32_t i, struct str targets)
+{
+    struct reader r = reader_of(targets);
+    struct rcpt one;
+    size_t n = child_size(w);
+    while (rcpt_next(&r, &one))
+        n += record_size(&w->state.rcpts[i].rcpt, one.address);
+    return n;
 }
 
 void expand_take_result(struct work *w, uint32_t i, const struct job_result *r)
 {
     uint32_t n = rcpt_count(r->targets);
     uint8_t steps = w->state.rcpts[i].rcpt.flags & RCPT_FORWARD_MASK;
+    size_t octets = forward_size(w, i, r->targets);
+    size_t n_before = w->expand == NULL ? 0 : w->expand->n;
     if (w->worker->role != ROLE_LOCAL || n == 0 || steps == RCPT_FORWARD_MASK) {
         set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0), STR("the answer of the delivery makes no sense"));
     } else if (steps + RCPT_FORWARD_STEP == RCPT_FORWARD_MASK) {
         set_outcome(w, i, ENVELOPE_FAILED, ESC(5, 4, 6), STR("too many users forward this to each other"));
-    } else if (!add_forward(w, i, r->targets, n)) {
+    } else if (!has_octets(w, octets)) {
+        set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 5),
+                    STR("the users of this message forward it to more addresses than one step can take"));
+    } else if (add_forward(w, i, r->targets, n)) {
+        w->expand->octets += octets;
+    } else {
+        if (w->expand != NULL)
+            w->expand->n = n_before;
+        forget_keys(w);
         queue_trouble(w->q, ERR_NOMEM, "no memory to forward a message");
         set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0), STR("no memory to forward the message"));
     }
@@ -438,12 +568,9 @@ static struct fresh *make_child(struct work *w, size_t first, struct str params_
 static bool make_children(struct work *w)
 {
     struct expand *x = w->expand;
-    size_t max = x->n / SMTP_RCPT_MAX + x->octets / (EXPAND_CHILD_OCTETS / 2) + 2 * EXPAND_SENDERS_MAX + 8;
     struct str params;
-    if (max > x->n)
-        max = x->n;
-    w->children = arena_alloc_array(&w->arena, max, sizeof(struct fresh *));
-    if (w->children == NULL || !list_params(w, &params) || x->octets > EXPAND_RECORDS_MAX)
+    w->children = arena_alloc_array(&w->arena, x->n, sizeof(struct fresh *));
+    if (w->children == NULL || !list_params(w, &params))
         return false;
     struct buf rcpts;
     bool ok = true;
@@ -451,7 +578,7 @@ static bool make_children(struct work *w)
     for (size_t i = 0; ok && i < x->n; i++) {
         if (x->all[i].is_taken)
             continue;
-        struct fresh *f = w->n_children == max ? NULL : make_child(w, i, params, &rcpts);
+        struct fresh *f = make_child(w, i, params, &rcpts);
         ok = f != NULL;
         if (ok)
             w->children[w->n_children++] = f;
@@ -463,9 +590,9 @@ static bool make_children(struct work *w)
 void expand_make_children(struct work *w)
 {
     struct expand *x = w->expand;
-    if (x == NULL || x->n == 0)
+    if (x == NULL)
         return;
-    bool ok = make_children(w);
+    bool ok = x->n == 0 || make_children(w);
     x->n = x->octets = 0;
     for (size_t i = 0; ok && i < w->n_children; i++)
         TELL(w->q, .kind = EVENT_SPLIT, .id = w->id, .other_id = w->children[i]->id);
@@ -474,6 +601,7 @@ void expand_make_children(struct work *w)
     for (size_t i = 0; i < w->n_children; i++)
         fresh_unref(w->children[i]);
     w->n_children = 0;
+    forget_keys(w);
     queue_trouble(w->q, ERR_NOMEM, "no memory for the copies of a message");
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
         if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_EXPANDED)

@@ -50,7 +50,9 @@ struct seen {            /* what the peers got */
     struct test_world w; /* first */
     struct local_domain domains[2];
     struct buf log;       /* "sender>rcpt notify orcpt shown target\n" */
-    const char *forwards; /* alice's .forward */
+    const char *forwards; /* alice's .forward, and where it is not NULL bob's own */
+    const char *bob_forwards;
+    struct buf report; /* the last message from the null sender */
 };
 
 static void note(struct seen *s, struct str sender, struct str rcpts)
@@ -68,7 +70,12 @@ static void note(struct seen *s, struct str sender, struct str rcpts)
 
 static void relay_notes(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
 {
-    note((struct seen *)w, m->sender, m->rcpts);
+    struct seen *s = (struct seen *)w;
+    note(s, m->sender, m->rcpts);
+    if (m->sender.n == 0) {
+        buf_reset(&s->report);
+        buf_put(&s->report, m->body);
+    }
     script_relay_takes(w, m, given);
 }
 
@@ -98,7 +105,8 @@ static void local_notes(struct test_world *w, const struct ipc_local_job *m, str
     char mem[2048];
     struct buf targets;
     buf_init_fixed(&targets, mem, sizeof mem);
-    struct str rest = str_from_c(s->forwards);
+    bool is_bob = s->bob_forwards != NULL && str_starts(one.address, STR("bob@"));
+    struct str rest = str_from_c(is_bob ? s->bob_forwards : s->forwards);
     while (rest.n > 0)
         rcpt_put(&(struct rcpt){.address = str_cut(&rest, ' ')}, &targets);
     send_results(w, m->token, &(struct job_result){.kind = RESULT_EXPANDED, .targets = buf_str(&targets)});
@@ -109,7 +117,8 @@ static struct seen *begin(uint64_t seed)
     struct seen *s = mem_must_new(struct seen);
     struct test_world *w = &s->w;
     test_world_init(w, seed);
-    buf_init(&s->log, 65536);
+    buf_init(&s->log, 1024 * 1024);
+    buf_init(&s->report, 65536);
     s->domains[0] = w->config.policy.domains[0];
     s->domains[1] = w->config.policy.domains[1];
     s->domains[1].aliases = aliases;
@@ -126,6 +135,7 @@ static void end(struct seen *s)
 {
     test_world_fini(&s->w);
     buf_fini(&s->log);
+    buf_fini(&s->report);
     mem_free(s);
 }
 
@@ -141,11 +151,11 @@ static unsigned count(const struct seen *s, const char *line)
 static void put_with(struct test_world *w, const char *sender, const struct mail_params *p,
                      const struct rcpt *rcpts, size_t n, uint64_t *out_id)
 {
-    char mem[2048], params_mem[1024], payload[8192];
+    char params_mem[1024];
     struct buf list, params, b;
-    buf_init_fixed(&list, mem, sizeof mem);
+    buf_init(&list, IPC_FRAME_MAX);
     buf_init_fixed(&params, params_mem, sizeof params_mem);
-    buf_init_fixed(&b, payload, sizeof payload);
+    buf_init(&b, IPC_FRAME_MAX);
     for (size_t i = 0; i < n; i++)
         assert_true(rcpt_put(&rcpts[i], &list));
     assert_true(mail_params_put(p, &params));
@@ -170,6 +180,8 @@ static void put_with(struct test_world *w, const char *sender, const struct mail
     assert_true(ipc_decode_put_done(test_payload(t), &done));
     assert_int_equal(done.err, ERR_OK);
     test_message_free(t);
+    buf_fini(&list);
+    buf_fini(&b);
 }
 
 /* ---- expansion ---- */
@@ -236,6 +248,188 @@ static void test_list(void **state)
     test_run(&s->w, 1000);
     assert_int_equal(count(s, "carol@example.org>x@one.two 0   0"), 1);
     assert_int_equal(count(s, "carol@example.org>alice@example.org 0   0"), 1);
+    /* to the sender a list is where his mail ends (RFC 3461 5.2.7.3) */
+    assert_true(str_find(buf_str(&s->report), STR("Action: delivered\r\n")) != STR_NPOS);
+    assert_true(str_find(buf_str(&s->report), STR("expanded")) == STR_NPOS);
+    end(s);
+}
+
+/* Only who reads of it can know: the one target of an alias is a recipient too, who wants no report. */
+static void test_alias_without_its_target(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(50);
+    uint64_t id;
+    const struct rcpt rcpts[] = {
+        {.address = STR("alice@example.org")},
+        {.address = STR("info@example.org"), .notify = NOTIFY_SUCCESS},
+    };
+    put_with(&s->w, "a@one.two", &(struct mail_params){0}, rcpts, 2, &id);
+    script_expect_empty(&s->w);
+    assert_int_equal(s->w.n_local_jobs, 1);
+    assert_true(str_find(buf_str(&s->report), STR("Action: expanded\r\n")) != STR_NPOS);
+    end(s);
+}
+
+/* One copy, unless the sender wants to hear something else of the second. */
+static void test_named_twice(void **state)
+{
+    UNUSED(state);
+    for (unsigned differs = 0; differs < 2; differs++) {
+        struct seen *s = begin(52 + differs);
+        uint64_t id;
+        const struct rcpt rcpts[] = {
+            {.address = STR("alice@example.org"), .notify = NOTIFY_NEVER},
+            {.address = STR("Alice@example.org"), .notify = differs ? NOTIFY_FAILURE : NOTIFY_NEVER},
+        };
+        put_with(&s->w, "a@one.two", &(struct mail_params){0}, rcpts, 2, &id);
+        script_expect_empty(&s->w);
+        assert_int_equal(s->w.n_local_jobs, 1 + differs);
+        end(s);
+    }
+}
+
+/* ---- many ---- */
+
+enum { LISTS = 200, TEXT = 40 };
+struct many { /* aliases l0000..l0199 of a domain, and `all` of all of them */
+    struct alias aliases[LISTS + 1];
+    struct alias_target to_lists[LISTS];
+    char names[LISTS][TEXT], addresses[LISTS][TEXT], owners[LISTS][TEXT];
+    struct alias_target *targets; /* n_each for each of them */
+    char (*texts)[TEXT];
+};
+
+static struct str text(char mem[TEXT], const char *before, size_t n, const char *behind)
+{
+    return str_of(mem, (size_t)snprintf(mem, TEXT, "%s%04zu%s", before, n, behind));
+}
+
+static struct many *many_new(struct seen *s, unsigned n_each, bool has_owners)
+{
+    struct many *m = mem_must_new(struct many);
+    m->targets = mem_alloc_array((size_t)LISTS * n_each, sizeof *m->targets);
+    m->texts = mem_alloc_array((size_t)LISTS * n_each, TEXT);
+    assert_true(m->targets != NULL && m->texts != NULL);
+    m->aliases[0] = (struct alias){.name = STR("all"), .targets = m->to_lists, .n_targets = LISTS};
+    for (unsigned i = 0; i < LISTS; i++) {
+        struct alias *a = &m->aliases[i + 1];
+        a->name = text(m->names[i], "l", i, "");
+        a->targets = &m->targets[(size_t)i * n_each];
+        a->n_targets = n_each;
+        if (has_owners)
+            a->owner = text(m->owners[i], "owner-l", i, "@one.two");
+        m->to_lists[i] = (struct alias_target){.kind = ALIAS_ADDRESS,
+                                               .text = text(m->addresses[i], "l", i, "@example.org")};
+        for (unsigned k = 0; k < n_each; k++) {
+            size_t at = (size_t)i * n_each + k;
+            m->targets[at] =
+                (struct alias_target){.kind = ALIAS_ADDRESS, .text = text(m->texts[at], "x", at, "@one.two")};
+        }
+    }
+    s->domains[1].aliases = m->aliases;
+    s->domains[1].n_aliases = LISTS + 1;
+    return m;
+}
+
+static void many_del(struct many *m)
+{
+    mem_free(m->targets);
+    mem_free(m->texts);
+    mem_free(m);
+}
+
+static unsigned count_lines(const struct seen *s)
+{
+    struct str rest = buf_str(&s->log);
+    unsigned n = 0;
+    while (rest.n > 0) {
+        (void)str_cut(&rest, '\n');
+        n++;
+    }
+    return n;
+}
+
+/* Each list has an owner of its own, so each gets a message of its own. */
+static void test_many_lists(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(54);
+    struct many *m = many_new(s, 1, true);
+    assert_int_equal(test_put(&s->w, "a@example.com", "all@example.org", STR(MAIL), NULL), ERR_OK);
+    test_run(&s->w, MINUTE);
+    assert_int_equal(count_lines(s), LISTS);
+    assert_int_equal(count(s, "owner-l0199@one.two>x0199@one.two 0   0"), 1);
+    script_expect_empty(&s->w);
+    end(s);
+    many_del(m);
+}
+
+/* What a unit of the store can't take at once goes in several. */
+static void test_many_octets(void **state)
+{
+    UNUSED(state);
+    static char orcpt[DSN_ORCPT_MAX];
+    struct seen *s = begin(55);
+    struct many *m = many_new(s, 62, false);
+    enum { SINGLE = 32 };
+    uint64_t id;
+    memset(orcpt, 'o', sizeof orcpt);
+    memcpy(orcpt, "rfc822;", 7);
+    struct rcpt rcpts[SINGLE + 1];
+    m->aliases[0].targets += LISTS - 158; /* 9,796; those that are named themselves are not among them */
+    m->aliases[0].n_targets = 158;
+    for (unsigned i = 0; i < ARRAY_LEN(rcpts); i++)
+        rcpts[i] = (struct rcpt){.address = i < SINGLE ? m->to_lists[i].text : STR("all@example.org"),
+                                 .orcpt = str_of(orcpt, sizeof orcpt)};
+    put_with(&s->w, "a@example.com", &(struct mail_params){0}, rcpts, ARRAY_LEN(rcpts), &id);
+    test_run(&s->w, MINUTE);
+    script_expect_empty(&s->w);
+    assert_int_equal(test_count(&s->w, EVENT_DEFERRED), 0);
+    assert_int_equal(test_count(&s->w, EVENT_DELIVERED), (SINGLE + 158) * 62);
+    end(s);
+    many_del(m);
+}
+
+/* An alias that can't be followed waits for an operator, also where nothing else gave the entry a place. */
+static void test_too_many(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(60);
+    struct test_world *w = &s->w;
+    struct many *m = many_new(s, 51, false); /* 10,200 */
+    struct buf rows;
+    buf_init(&rows, 65536);
+    assert_int_equal(test_put(w, "a@one.two", "all@example.org", STR(MAIL), NULL), ERR_OK);
+    test_run(w, MINUTE);
+    assert_int_equal(test_count(w, EVENT_DEFERRED), 1);
+    assert_int_equal(test_ask(w, CTL_RETRY, 0, "", 0, &rows), ERR_OK);
+    test_run(w, MINUTE);
+    assert_int_equal(test_count(w, EVENT_DEFERRED), 2);
+    m->aliases[0].n_targets = 2;
+    test_run(w, DAY);
+    assert_int_equal(test_count(w, EVENT_DELIVERED), 102);
+    script_expect_empty(w);
+    buf_fini(&rows);
+    end(s);
+    many_del(m);
+}
+
+/* Finding out that nothing is to be expanded leaves nothing behind. */
+static void test_memory_of_plain_mail(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(56);
+    static struct rcpt rcpts[500];
+    static char texts[500][TEXT];
+    uint64_t id;
+    s->w.on_relay_job = NULL;
+    for (unsigned i = 0; i < ARRAY_LEN(rcpts); i++)
+        rcpts[i] = (struct rcpt){.address = text(texts[i], "x", i, "@one.two")};
+    put_with(&s->w, "a@example.com", &(struct mail_params){0}, rcpts, ARRAY_LEN(rcpts), &id);
+    test_run(&s->w, 1000);
+    assert_int_equal(s->w.q->n_works, 1);
+    assert_in_range(s->w.q->pool.n_lent * QUEUE_CHUNK, 1, 500 * 1000);
     end(s);
 }
 
@@ -321,6 +515,52 @@ static void test_forward(void **state)
         count(s, "a@example.com>alice@example.org 0 rfc822;alice@example.org alice@example.org 0"), 1);
     assert_int_equal(s->w.n_relay_jobs, 2);
     assert_int_equal(test_count(&s->w, EVENT_EXPANDED), 1);
+    end(s);
+}
+
+/* Neither keeps a copy: nobody gets the message, and the sender must be told. */
+static void test_forward_to_each_other(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin_forward(58, "bob@example.org");
+    s->bob_forwards = "alice@example.org";
+    assert_int_equal(test_put(&s->w, "a@one.two", "alice@example.org bob@example.org", STR(MAIL), NULL),
+                     ERR_OK);
+    test_run(&s->w, MINUTE);
+    script_expect_empty(&s->w);
+    assert_true(test_count(&s->w, EVENT_BOUNCED) >= 1);
+    assert_true(str_find(buf_str(&s->report), STR("Status: 5.4.6\r\n")) != STR_NPOS);
+    end(s);
+}
+
+/* The work waits for the local role while the user becomes an alias that keeps his mailbox. */
+static void test_becomes_an_alias(void **state)
+{
+    UNUSED(state);
+    static const struct alias_target to_self[] = {{.kind = ALIAS_SELF, .text = STR_INIT("alice@example.org")},
+                                                  ADDRESS("x@one.two")};
+    static const struct alias now[] = {{.name = STR_INIT("alice"), .targets = to_self, .n_targets = 2}};
+    struct seen *s = begin(59);
+    struct test_world *w = &s->w;
+    struct local_domain domains[2];
+    w->local.is_full = true;
+    assert_int_equal(test_put(w, "a@one.two", "alice@example.org bob@example.org", STR(MAIL), NULL), ERR_OK);
+    test_run(w, 1000);
+    assert_int_equal(w->n_local_jobs, 0);
+    domains[0] = w->config2.policy.domains[0];
+    domains[1] = w->config2.policy.domains[1];
+    domains[1].aliases = now;
+    domains[1].n_aliases = 1;
+    w->config2.policy.domains = domains;
+    const struct config *old = w->env.config;
+    w->env.config = &w->config2;
+    queue_role.reload(w->q, old);
+    w->local.is_full = false;
+    w->local.user->on_room(w->local.arg, &w->local);
+    test_run(w, MINUTE);
+    script_expect_empty(w);
+    assert_int_equal(w->n_relay_jobs, 1);
+    assert_int_equal(w->n_local_jobs, 2);
     end(s);
 }
 
@@ -697,10 +937,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_copy_each),
         cmocka_unit_test(test_wishes_of_the_sender),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_alias_without_its_target),
+        cmocka_unit_test(test_named_twice),
+        cmocka_unit_test(test_many_lists),
+        cmocka_unit_test(test_many_octets),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_memory_of_plain_mail),
         cmocka_unit_test(test_circle_fails),
         cmocka_unit_test(test_program),
         cmocka_unit_test(test_expansion_restarts),
         cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_forward_to_each_other),
+        cmocka_unit_test(test_becomes_an_alias),
         cmocka_unit_test(test_forward_circle_ends),
         cmocka_unit_test(test_forward_restarts),
         cmocka_unit_test(test_release_later),

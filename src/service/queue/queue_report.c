@@ -57,7 +57,10 @@ static bool is_success(const struct work *w, uint32_t i, enum dsn_action *out_ac
         (r->state != ENVELOPE_DELIVERED && r->state != ENVELOPE_EXPANDED))
         return false;
     bool is_final = w->is_lmtp || w->route == ROUTE_MAILDIR || w->route == ROUTE_PIPE;
-    *out_action = r->state == ENVELOPE_EXPANDED ? DSN_EXPANDED : is_final ? DSN_DELIVERED : DSN_RELAYED;
+    if (r->state == ENVELOPE_EXPANDED)
+        *out_action = (w->marks[i] & MARK_LIST) != 0 ? DSN_DELIVERED : DSN_EXPANDED;
+    else
+        *out_action = is_final ? DSN_DELIVERED : DSN_RELAYED;
     if (*out_action == DSN_RELAYED && (w->marks[i] & MARK_TOOK_DSN) != 0)
         return false; /* the next hop reports */
     if (bounce_wants(r->rcpt.notify, *out_action, is_ours(w), w->q->config->success_to_strangers))
