@@ -67,5 +67,5 @@ bool rcpt_put(const struct rcpt *r, struct buf *out);
 MUST_USE bool rcpt_next(struct reader *r, struct rcpt *out);
 /* How many a well-formed list holds; 0 when it is malformed, empty or over SMTP_RCPT_MAX. */
 uint32_t rcpt_count(struct str list);
-/* The most that one takes. */
-enum { RCPT_RECORD_MAX = 4 + 512 + 4 + 4 + 500 + 4 + 512 };
+/* The most that one takes, and what it takes beside its texts. */
+enum { RCPT_RECORD_FIXED = 4 + 4 + 4 + 4, RCPT_RECORD_MAX = 512 + 500 + 512 + RCPT_RECORD_FIXED };

@@ -25,7 +25,7 @@ enum {
     EXPAND_KEY_MAX = 2 * SMTP_PATH_MAX + 16,
     EXPAND_NONE_MEMORY = 256 * 1024,
     EXPAND_LOOK_MEMORY = 16 * 1024 * 1024,
-    EXPAND_TARGET_FIXED = 32, /* octets of a record beside its texts and what is put before an ORCPT */
+    EXPAND_TARGET_FIXED = RCPT_RECORD_FIXED + 16, /* with what is put before an ORCPT */
 };
 
 struct target {

@@ -407,8 +407,10 @@ static void enqueue(struct work *w)
 static bool is_inline(const struct work *w)
 {
     size_t n = 0;
-    for (uint32_t i = 0; !is_local(w) && i < w->n_portion; i++)
-        n += w->state.rcpts[w->portion[i]].rcpt.address.n + 4;
+    for (uint32_t i = 0; !is_local(w) && i < w->n_portion; i++) {
+        const struct rcpt *r = &w->state.rcpts[w->portion[i]].rcpt;
+        n += r->address.n + r->orcpt.n + RCPT_RECORD_FIXED;
+    }
     return w->envelope.body_size <= IPC_BODY_INLINE_MAX && n <= QUEUE_JOB_RCPTS_OCTETS;
 }
 
@@ -485,6 +487,7 @@ static bool put_rcpts(struct work *w, uint32_t first, uint32_t n, struct buf *ou
         route_rcpt(w->q, &w->envelope, &w->state.rcpts[w->portion[i]].rcpt, &text, &r);
         struct rcpt one = w->state.rcpts[w->portion[i]].rcpt;
         one.address = r.route.rcpt;
+        one.shown = STR_NIL; /* for reports, which are ours: a hundred of them might not fit the message */
         rcpt_put(&one, out);
     }
     return !out->failed;
