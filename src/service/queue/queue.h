@@ -209,7 +209,6 @@ struct work {
     bool is_drop, is_lazy, is_last, is_split;
     int64_t next_ms;
     struct fresh *reports[REPORT_KINDS]; /* made in this unit */
-    bool reports_put;                    /* they are in ops */
     unsigned new_reported;               /* REPORTED_* of this unit */
     struct fresh **children;
     size_t n_children;
@@ -446,8 +445,7 @@ void entry_settle(struct queue *q, struct schedule_entry *e, uint64_t due_ms);
 
 /* ---- queue_bounce.c ---- */
 /* Makes the reports on what MARK_NEW says (reading the original for them) and goes on to work_submit() with
- * them in the unit. When w->ops holds operations already (an expansion), theirs are appended: leave room for
- * 2 * REPORT_KINDS more. */
+ * them in the unit. */
 void work_bounce(struct work *w);
 
 /* ---- queue_report.c ---- */

@@ -442,11 +442,6 @@ bool work_expand(struct work *w)
 void work_expanded(struct work *w)
 {
     w->is_expanding = false;
-    /* A report may have read the beginning of the body only. */
-    if (w->has_body && w->body_read.bytes.n != w->envelope.body_size) {
-        store_read_release(&w->body_read);
-        w->has_body = false;
-    }
     work_set_phase(w, WORK_ROUTING);
     work_prepare(w);
 }

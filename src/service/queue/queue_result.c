@@ -55,6 +55,25 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
          .text = r->text);
 }
 
+/* More than the server takes in one message, as it says itself (452) or said in EHLO (RFC 9422): nothing was
+ * learnt of the recipient. */
+static bool is_over(const struct job_result *r)
+{
+    return r->kind == RESULT_TEMPORARY && (r->code == 0 || r->code == 452) && r->esc.class == 4 &&
+           r->esc.subject == 5 && r->esc.detail == 3;
+}
+
+static bool takes_some(struct str results)
+{
+    struct reader r = reader_of(results);
+    struct job_result one;
+    while (list_next_result(&r, &one)) {
+        if (one.kind == RESULT_OK)
+            return true;
+    }
+    return false;
+}
+
 static bool count_results(struct str list, uint32_t n)
 {
     struct reader r = reader_of(list);
@@ -83,12 +102,21 @@ void result_on_job_done(struct worker *k, const struct ipc_job_done *m, bool *ou
         return;
     }
     struct reader r = reader_of(kept);
-    struct job_result one = {0};
+    struct job_result one, last = {0};
+    /* RFC 5321 4.5.3.1.10: who is over a server's number gets the next message, at once. A server that takes
+     * nobody is asked again by the schedule. */
+    bool goes_on = k->role == ROLE_RELAY && takes_some(kept);
     for (uint32_t i = j->first; i < j->first + j->n; i++) {
         must(list_next_result(&r, &one));
+        if (goes_on && is_over(&one)) {
+            w->next_portion = w->portion[i] < w->next_portion ? w->portion[i] : w->next_portion;
+            w->is_last = false;
+            continue;
+        }
         take_result(w, w->portion[i], &one);
+        last = one;
     }
-    set_outcome(w, &one);
+    set_outcome(w, &last);
     job_forget(j);
     work_more_jobs(w);
     if (k->role == ROLE_LOCAL)
@@ -344,14 +372,12 @@ static bool put_report(struct work *w, const struct fresh *f)
     return true;
 }
 
-/* Once a unit: the next try finds them in w->ops. */
 static bool put_reports(struct work *w)
 {
-    for (unsigned k = 0; !w->reports_put && k < REPORT_KINDS; k++) {
+    for (unsigned k = 0; k < REPORT_KINDS; k++) {
         if (w->reports[k] != NULL && !put_report(w, w->reports[k]))
             return false;
     }
-    w->reports_put = true;
     return true;
 }
 
@@ -362,7 +388,6 @@ static bool build(struct work *w)
     w->n_ops = 0;
     w->ops =
         arena_alloc_array(&w->arena, (size_t)t.n_new + w->n_children + 8 + 2 * REPORT_KINDS, sizeof *w->ops);
-    w->reports_put = false;
     bool ok = w->ops != NULL && put_reports(w) && expand_put_ops(w);
     if (ok && w->is_drop)
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_DROP, .id = w->id, .epoch = w->epoch};
@@ -403,7 +428,6 @@ void work_record(struct work *w)
     if (w->is_last)
         free_place(w);
     w->n_ops = 0;
-    w->reports_put = false;
     tell_results(w);
     work_bounce(w);
 }
@@ -464,6 +488,15 @@ static void settled(struct work *w)
     schedule_remove(&q->schedule, work_end(w));
 }
 
+/* A report may have read the beginning of the body only, or have failed to. */
+static void drop_part(struct work *w)
+{
+    if (!w->has_body || w->body_read.bytes.n == w->envelope.body_size)
+        return;
+    store_read_release(&w->body_read);
+    w->has_body = false;
+}
+
 static void on_recorded(struct store_ticket *ticket, enum err err)
 {
     struct work *w = container_of(ticket, struct work, ticket);
@@ -486,6 +519,7 @@ static void on_recorded(struct store_ticket *ticket, enum err err)
     for (uint32_t i = 0; i < w->state.n_rcpts; i++)
         w->marks[i] &= (uint8_t)~MARK_NEW;
     if (!w->is_last) {
+        drop_part(w);
         if (w->is_expanding)
             work_expanded(w);
         else
@@ -503,11 +537,7 @@ void work_submit(struct work *w)
     struct queue *q = w->q;
     enum err err = ERR_NOMEM; /* what was delivered would be delivered again if we let go: wait for memory */
     w->ticket.done = on_recorded;
-    size_t n_before = w->n_ops;
-    bool has_ops = n_before > 0 ? put_reports(w) : build(w);
-    if (!has_ops)
-        w->n_ops = n_before;
-    else
+    if (w->n_ops > 0 || build(w)) /* a split has them; so has another try */
         err = store_submit(q->store, w->ops, w->n_ops, w->is_lazy, &w->ticket);
     switch (err) {
     case ERR_OK:

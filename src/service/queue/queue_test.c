@@ -189,6 +189,62 @@ static void test_portions(void **state)
     test_world_fini(&w);
 }
 
+static void relay_takes_two(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    static const char *const taken[] = {"250 2.0.0 taken", "250 2.0.0 taken", "452 4.5.3 too many recipients",
+                                        NULL};
+    UNUSED(given);
+    uint32_t n = script_count(m->rcpts);
+    if (w->n_relay_jobs % 2 == 0) { /* the server's own word, or what its LIMITS said before */
+        test_job_done(&w->relay, m->token, n, SMTP_AT_RCPT, taken);
+        return;
+    }
+    char mem[8192], payload_mem[9000];
+    struct buf results, payload;
+    buf_init_fixed(&results, mem, sizeof mem);
+    buf_init_fixed(&payload, payload_mem, sizeof payload_mem);
+    for (uint32_t i = 0; i < n; i++) {
+        struct job_result r = {.kind = i < 2 ? RESULT_OK : RESULT_TEMPORARY,
+                               .stage = SMTP_AT_RCPT,
+                               .code = i < 2 ? 250 : 0,
+                               .esc = i < 2 ? ESC(2, 0, 0) : ESC(4, 5, 3)};
+        assert_true(list_put_result(&results, &r));
+    }
+    assert_true(ipc_encode_job_done(&(struct ipc_job_done){.token = m->token, .results = buf_str(&results)},
+                                    &payload));
+    test_send(&w->relay, IPC_JOB_DONE, buf_str(&payload), NULL);
+}
+
+static void relay_takes_none(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    static const char *const none[] = {"452 4.5.3 too many recipients", NULL};
+    UNUSED(given);
+    test_job_done(&w->relay, m->token, script_count(m->rcpts), SMTP_AT_RCPT, none);
+}
+
+/* Who is over a server's number gets the next message at once; a server that takes nobody is left alone. */
+static void test_few_recipients_at_a_time(void **state)
+{
+    UNUSED(state);
+    struct test_world w;
+    script_begin(&w, 81);
+    w.on_relay_job = relay_takes_two;
+    assert_int_equal(
+        test_put(&w, "a@example.com", "a@one.two b@one.two c@one.two d@one.two e@one.two", STR(MAIL), NULL),
+        ERR_OK);
+    test_run(&w, 1000);
+    assert_int_equal(w.n_relay_jobs, 3);
+    assert_int_equal(test_count(&w, EVENT_DELIVERED), 5);
+    assert_int_equal(test_count(&w, EVENT_DEFERRED), 0);
+    script_expect_empty(&w);
+    w.on_relay_job = relay_takes_none;
+    assert_int_equal(test_put(&w, "a@example.com", "a@one.two b@one.two", STR(MAIL), NULL), ERR_OK);
+    test_run(&w, MINUTE);
+    assert_int_equal(w.n_relay_jobs, 4);
+    assert_int_equal(test_count(&w, EVENT_DEFERRED), 2);
+    test_world_fini(&w);
+}
+
 /* ---- failing ---- */
 static void test_retries(void **state)
 {
@@ -616,17 +672,29 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_local_delivery),  cmocka_unit_test(test_one_job_a_mailbox),
-        cmocka_unit_test(test_mx_delivery),     cmocka_unit_test(test_roll_up),
-        cmocka_unit_test(test_lmtp_delivery),   cmocka_unit_test(test_split),
-        cmocka_unit_test(test_wide_split),      cmocka_unit_test(test_portions),
-        cmocka_unit_test(test_retries),         cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_mixed_results),   cmocka_unit_test(test_mx_verdicts),
-        cmocka_unit_test(test_backup_mx),       cmocka_unit_test(test_null_sender_never_bounces),
-        cmocka_unit_test(test_lost_relay),      cmocka_unit_test(test_dead_site),
-        cmocka_unit_test(test_ids_are_checked), cmocka_unit_test(test_hostile_messages),
-        cmocka_unit_test(test_early_rcpts),     cmocka_unit_test(test_piped_bodies),
-        cmocka_unit_test(test_piped_refusals),  cmocka_unit_test(test_memory_budget),
+        cmocka_unit_test(test_local_delivery),
+        cmocka_unit_test(test_one_job_a_mailbox),
+        cmocka_unit_test(test_mx_delivery),
+        cmocka_unit_test(test_roll_up),
+        cmocka_unit_test(test_lmtp_delivery),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_wide_split),
+        cmocka_unit_test(test_portions),
+        cmocka_unit_test(test_few_recipients_at_a_time),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_mixed_results),
+        cmocka_unit_test(test_mx_verdicts),
+        cmocka_unit_test(test_backup_mx),
+        cmocka_unit_test(test_null_sender_never_bounces),
+        cmocka_unit_test(test_lost_relay),
+        cmocka_unit_test(test_dead_site),
+        cmocka_unit_test(test_ids_are_checked),
+        cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_early_rcpts),
+        cmocka_unit_test(test_piped_bodies),
+        cmocka_unit_test(test_piped_refusals),
+        cmocka_unit_test(test_memory_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
