@@ -73,6 +73,7 @@ enum { /* struct schedule_entry.flags */
        ENTRY_WANT_DROP = 1 << 2,
        ENTRY_WANT_RETRY = 1 << 3,
        ENTRY_IS_SUSPENDED = 1 << 5, /* waits for an operator's word about all of its kind */
+       ENTRY_HAS_DEADLINE = 1 << 6, /* a time of DELIVERBY (RFC 2852) is still to come or to be told of */
        ENTRY_IS_EXPIRED = 1 << 4,   /* behind a blocked site for too long: give up without an attempt */
 };
 
@@ -89,7 +90,7 @@ struct fresh {
     uint32_t smtpd, life; /* who waits for the answer */
     uint32_t created_s;
     unsigned n_refs;
-    bool in_cache, is_bounce;
+    bool in_cache, is_bounce, has_deadline;
     uint32_t n_record, n_body;
     char octets[]; /* record, then body */
 };
@@ -346,6 +347,16 @@ static inline struct str fresh_body(const struct fresh *f)
 {
     return str_of(f->octets + f->n_record, f->n_body);
 }
+/* HINT_* of what was just made, and of what stands in the schedule. */
+static inline unsigned fresh_hint_flags(const struct fresh *f)
+{
+    return (f->is_bounce ? HINT_BOUNCE : 0u) | (f->has_deadline ? HINT_DEADLINE : 0u);
+}
+static inline unsigned entry_hint_flags(const struct schedule_entry *e)
+{
+    return ((e->flags & ENTRY_IS_BOUNCE) != 0 ? HINT_BOUNCE : 0u) |
+           ((e->flags & ENTRY_HAS_DEADLINE) != 0 ? HINT_DEADLINE : 0u);
+}
 void fresh_unref(struct fresh *f);
 void cache_add(struct queue *q, struct fresh *f);       /* takes the caller's reference */
 struct fresh *cache_find(struct queue *q, uint64_t id); /* a reference, or NULL */
@@ -459,6 +470,10 @@ uint32_t report_count(const struct work *w, enum report_kind kind);
 int64_t report_deadline_ms(const struct work *w);
 /* Is the message to be given back now rather than delivered (RFC 2852 by-mode R)? */
 bool report_is_overdue(const struct work *w);
+/* Has its time passed (by-mode N) without a word to the sender? */
+bool report_is_late(const struct work *w);
+/* Is something to be done at a time that the sender set, once this attempt is recorded? */
+bool report_has_deadline(const struct work *w);
 
 /* ---- queue_recover.c ---- */
 void recover_on_live(struct queue *q, const struct store_live *e);

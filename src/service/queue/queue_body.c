@@ -35,8 +35,10 @@ struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const st
      * there. */
     struct mail_params params;
     int64_t created_ms = e->arrival_ms;
-    if (mail_params_get(e->params, &params) && params.hold_until_ms > created_ms)
+    must(mail_params_get(e->params, &params)); /* looked at when it came in */
+    if (params.hold_until_ms > created_ms)
         created_ms = params.hold_until_ms;
+    f->has_deadline = e->kind == ENVELOPE_MAIL && params.by_mode != BY_NONE;
     f->created_s = created_ms / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(created_ms / 1000);
     f->is_bounce = e->kind == ENVELOPE_BOUNCE;
     f->n_refs = 1;

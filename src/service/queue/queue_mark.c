@@ -83,8 +83,7 @@ static enum err submit(struct mark *m)
     uint64_t now_ms = world_now_ms(q->world);
     bool is_later = m->verb == MARK_HOLD && m->due_ms > now_ms;
     struct envelope_hint h = {
-        .flags =
-            ((e->flags & ENTRY_IS_BOUNCE) != 0 ? HINT_BOUNCE : 0u) | (m->verb == MARK_HOLD ? HINT_HELD : 0u),
+        .flags = entry_hint_flags(e) | (m->verb == MARK_HOLD ? HINT_HELD : 0u),
         .n_attempts = e->n_attempts,
         .created_s = e->created_s,
         .next_ms = (wall_ms < 0 ? 0 : wall_ms) + (is_later ? (int64_t)(m->due_ms - now_ms) : 0),

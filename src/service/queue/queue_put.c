@@ -118,7 +118,7 @@ static enum err submit(struct fresh *f)
     struct queue *q = f->q;
     unsigned char hint[STORE_HINT];
     struct envelope_hint h = {
-        .flags = f->is_bounce ? HINT_BOUNCE : 0,
+        .flags = fresh_hint_flags(f),
         .created_s = f->created_s,
         .next_ms = (int64_t)f->created_s * 1000,
     };

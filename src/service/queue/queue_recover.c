@@ -29,7 +29,8 @@ void recover_on_live(struct queue *q, const struct store_live *live)
         return;
     }
     e->n_attempts = h.n_attempts;
-    e->flags = (h.flags & HINT_BOUNCE) != 0 ? ENTRY_IS_BOUNCE : 0;
+    e->flags = (uint8_t)(((h.flags & HINT_BOUNCE) != 0 ? ENTRY_IS_BOUNCE : 0u) |
+                         ((h.flags & HINT_DEADLINE) != 0 ? ENTRY_HAS_DEADLINE : 0u));
     schedule_set_site(s, e, site);
     if ((h.flags & HINT_HELD) != 0)
         schedule_hold(s, e, now_ms);
@@ -113,22 +114,30 @@ void naming_free_all(struct queue *q)
 
 /* ---- expiry behind a block ---- */
 
-/* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts.
- */
-void recover_sweep(struct queue *q)
+static bool is_over(const struct queue *q, const struct schedule_entry *e)
 {
     const struct config *c = q->config;
+    uint32_t s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
+    return schedule_is_expired(e->created_s, world_wall_ms(q->world), s);
+}
+
+/* A blocked site is tried with one entry at a time, so the others would never come to their end by attempts,
+ * nor would their senders hear in time that the time of DELIVERBY has passed: for these the envelope is
+ * looked at when they are due; an attempt is due at that time the latest. */
+void recover_sweep(struct queue *q)
+{
     size_t n_slots = QUEUE_SLICE;
-    int64_t wall_ms = world_wall_ms(q->world);
+    uint64_t now_ms = world_now_ms(q->world);
     struct schedule_entry *e;
     while (q->n_works < QUEUE_WORKS_MAX &&
            (e = schedule_walk(&q->schedule, &q->sweep_at, &n_slots)) != NULL) {
-        uint32_t expire_s = (e->flags & ENTRY_IS_BOUNCE) != 0 ? c->bounce_expire_s : c->expire_s;
-        if (e->state != ENTRY_WAITING || (e->flags & ENTRY_IS_SUSPENDED) != 0 || e->site->block_ms == 0 ||
-            !schedule_is_expired(e->created_s, wall_ms, expire_s))
+        if (e->state != ENTRY_WAITING || (e->flags & ENTRY_IS_SUSPENDED) != 0 || e->site->block_ms == 0)
             continue;
-        schedule_take(&q->schedule, e, world_now_ms(q->world));
-        e->flags |= ENTRY_IS_EXPIRED;
+        if (is_over(q, e))
+            e->flags |= ENTRY_IS_EXPIRED;
+        else if ((e->flags & ENTRY_HAS_DEADLINE) == 0 || schedule_entry_due(e) > now_ms)
+            continue;
+        schedule_take(&q->schedule, e, now_ms);
         work_start(q, e);
     }
     if (q->sweep_at >= schedule_slots(&q->schedule))

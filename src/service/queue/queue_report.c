@@ -21,6 +21,20 @@ bool report_is_overdue(const struct work *w)
     return w->envelope.kind == ENVELOPE_MAIL && p.by_mode == BY_RETURN && has_passed(w, &p);
 }
 
+bool report_is_late(const struct work *w)
+{
+    struct mail_params p = params_of(w);
+    return w->envelope.kind == ENVELOPE_MAIL && p.by_mode == BY_NOTIFY && has_passed(w, &p) &&
+           (w->state.reported & REPORTED_LATE) == 0;
+}
+
+bool report_has_deadline(const struct work *w)
+{
+    struct mail_params p = params_of(w);
+    return w->envelope.kind == ENVELOPE_MAIL &&
+           (p.by_mode == BY_RETURN || (p.by_mode == BY_NOTIFY && !has_passed(w, &p)));
+}
+
 int64_t report_deadline_ms(const struct work *w)
 {
     struct mail_params p = params_of(w);

@@ -120,10 +120,42 @@ static void keeps_the_time_of_deliverby(void **state)
     }
 }
 
+/* Behind a blocked site, where its turn does not come, and over a restart. */
+static void keeps_the_time_behind_a_blocked_site(void **state)
+{
+    UNUSED(state);
+    for (unsigned i = 0; i < 4; i++) {
+        struct test_world w;
+        enum by_mode mode = i % 2 == 0 ? BY_RETURN : BY_NOTIFY;
+        script_begin(&w, 350 + i);
+        w.on_relay_job = script_relay_unreachable;
+        for (unsigned k = 0; k < 100; k++)
+            assert_int_equal(test_put(&w, "", "y@one.two", STR(MAIL), NULL), ERR_OK);
+        struct mail_params p = {.by_mode = mode, .by_ms = world_wall_ms(&w.world) + 30 * MINUTE};
+        put(&w, 0, 0, &p);
+        test_run(&w, 10 * MINUTE);
+        if (i >= 2) {
+            test_power_cut(&w);
+            test_start(&w);
+        }
+        test_run(&w, 18 * MINUTE);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED) + test_count(&w, EVENT_REPORTED), 0);
+        uint64_t n_jobs = w.n_relay_jobs;
+        test_run(&w, 10 * MINUTE);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED), mode == BY_RETURN);
+        assert_int_equal(test_count(&w, EVENT_REPORTED), mode == BY_NOTIFY);
+        assert_in_range(w.n_relay_jobs - n_jobs, 1, 5); /* the site is spared all the same */
+        test_run(&w, DAY);
+        assert_int_equal(test_count(&w, EVENT_BOUNCED) + test_count(&w, EVENT_REPORTED), 1);
+        test_world_fini(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tells_what_was_asked_for),
                                        cmocka_unit_test(tells_a_delay_once),
-                                       cmocka_unit_test(keeps_the_time_of_deliverby)};
+                                       cmocka_unit_test(keeps_the_time_of_deliverby),
+                                       cmocka_unit_test(keeps_the_time_behind_a_blocked_site)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

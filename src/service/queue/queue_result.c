@@ -277,8 +277,11 @@ static bool put_hint(struct work *w, uint32_t n_attempts)
     unsigned char *hint = arena_alloc(&w->arena, STORE_HINT);
     if (hint == NULL)
         return false;
+    w->entry->flags &= (uint8_t)~ENTRY_HAS_DEADLINE;
+    if (report_has_deadline(w))
+        w->entry->flags |= ENTRY_HAS_DEADLINE;
     struct envelope_hint h = {
-        .flags = w->envelope.kind == ENVELOPE_BOUNCE ? HINT_BOUNCE : 0,
+        .flags = entry_hint_flags(w->entry),
         .n_attempts = n_attempts > UINT16_MAX ? UINT16_MAX : (uint16_t)n_attempts,
         .created_s = w->entry->created_s,
         .next_ms = w->next_ms,

@@ -102,6 +102,8 @@ void queue_admit(struct queue *q, struct fresh *f)
     }
     if (f->is_bounce)
         e->flags |= ENTRY_IS_BOUNCE;
+    if (f->has_deadline)
+        e->flags |= ENTRY_HAS_DEADLINE;
     struct envelope env;
     must(envelope_decode(fresh_record(f), &env)); /* we wrote it in this process life */
     if (admit_later(q, e, &env)) {
@@ -217,7 +219,7 @@ static bool make_ops(struct work *w, const struct groups *g)
     if (w->ops == NULL || w->children == NULL || records == NULL || hint == NULL)
         return false;
     struct envelope_hint h = {
-        .flags = w->envelope.kind == ENVELOPE_BOUNCE ? HINT_BOUNCE : 0,
+        .flags = entry_hint_flags(w->entry),
         .n_attempts = w->entry->n_attempts,
         .created_s = w->entry->created_s,
         .next_ms = world_wall_ms(w->q->world),

@@ -306,6 +306,12 @@ static void prepare_mx(struct work *w, struct str domain)
     }
 }
 
+/* Taken by the sweep from behind a blocked site, to see whether its sender is to be told now. */
+static bool is_only_late(const struct work *w)
+{
+    return w->entry->state == ENTRY_ASIDE && w->entry->site != NULL && report_is_late(w);
+}
+
 static void give_up_expired(struct work *w)
 {
     const char *why = w->entry->site == NULL ? NULL : w->entry->site->why;
@@ -325,7 +331,7 @@ void work_prepare(struct work *w)
     w->n_portion = w->next_portion = 0;
     if (!work_expand(w) || !work_route(w))
         return;
-    if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 || report_is_overdue(w)) {
+    if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 || report_is_overdue(w) || is_only_late(w)) {
         give_up_expired(w);
         return;
     }
