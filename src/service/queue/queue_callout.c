@@ -46,6 +46,7 @@ struct callout {
     struct list wait;                   /* in mx->callouts */
     struct list askers;
     struct worker *worker;
+    bool is_stale;     /* asked under another configuration: the answer serves those who wait, no others */
     uint64_t until_ms; /* OPEN: the deadline; KNOWN: it expires */
     struct answer answer;
     char text[CALLOUT_TEXT_MAX];
@@ -116,6 +117,8 @@ void callout_forget(struct queue *q)
         struct callout *c = list_entry(l, struct callout, link);
         if (list_is_empty(&c->open))
             drop(q, c);
+        else
+            c->is_stale = true;
     }
 }
 
@@ -151,6 +154,8 @@ static void settle(struct queue *q, struct callout *c, const struct answer *a, u
         (void)idmap_remove(&s->by_token, c->by_token.id);
     c->by_token.id = 0;
     c->worker = NULL;
+    if (c->is_stale)
+        keep_ms = 0;
     list_remove(&c->open);
     list_remove(&c->wait);
     s->n_open--;
