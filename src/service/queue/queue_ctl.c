@@ -514,13 +514,15 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
     struct filter parsed;
     buf_init_fixed(&error, mem, sizeof mem);
     struct str text = m->id != 0 ? STR_NIL : m->filter;
+    bool is_rule = m->verb >= CTL_SUSPEND; /* queue_suspend.c reads those */
     if (m->verb >= CTL_VERBS || (m->verb == CTL_SHOW && m->id == 0)) {
         answer_error(q, m->token, ERR_INVALID, STR("unknown command"));
         return;
     }
-    bool is_rule = m->verb >= CTL_SUSPEND; /* queue_suspend.c reads those */
-    if (is_rule)
-        text = m->id != 0 ? STR_NIL : m->filter;
+    if (is_rule && m->id != 0) { /* without a filter it would be about all mail */
+        answer_error(q, m->token, ERR_INVALID, STR("a rule is named by its filter, not by an entry"));
+        return;
+    }
     if (text.n > FILTER_TEXT_MAX || (!is_rule && !filter_parse(text, &parsed, &error))) {
         answer_error(q, m->token, ERR_INVALID, buf_str(&error));
         return;

@@ -765,6 +765,45 @@ static void test_suspend_refuses(void **state)
     end(s);
 }
 
+static void test_resume_is_not_of_an_entry(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(23);
+    struct buf rows;
+    buf_init(&rows, 65536);
+    assert_int_equal(test_ask(&s->w, CTL_SUSPEND, 0, "kind=bounce", 0, &rows), ERR_OK);
+    assert_int_equal(test_ask(&s->w, CTL_RESUME, 5, "kind=bounce", 0, &rows), ERR_INVALID);
+    assert_int_equal(suspend_count(s->w.q), 1);
+    buf_fini(&rows);
+    end(s);
+}
+
+/* Also not what nobody has looked at since the rule came, behind a blocked site. */
+static void test_suspended_does_not_expire(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(24);
+    struct test_world *w = &s->w;
+    struct buf rows;
+    buf_init(&rows, 65536);
+    w->config.retry_max_s = 1800; /* so that their turns are spread over the last hour too */
+    w->on_relay_job = script_relay_unreachable;
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(test_put(w, "alice@example.org", "x@one.two", STR(MAIL), NULL), ERR_OK);
+    test_run(w, (uint64_t)w->config.expire_s * 1000 - 2 * MINUTE);
+    assert_int_equal(test_count(w, EVENT_EXPIRED), 0);
+    assert_int_equal(test_ask(w, CTL_SUSPEND, 0, "domain=one.two", 0, &rows), ERR_OK);
+    test_run(w, HOUR);
+    assert_int_equal(test_count(w, EVENT_EXPIRED), 0);
+    assert_int_equal(w->q->schedule.n_entries, 100);
+    assert_int_equal(test_ask(w, CTL_RESUME, 0, "", 0, &rows), ERR_OK);
+    w->on_relay_job = relay_notes;
+    test_run(w, DAY);
+    script_expect_empty(w);
+    buf_fini(&rows);
+    end(s);
+}
+
 /* ---- ETRN ---- */
 
 static uint32_t etrn(struct test_world *w, const char *domain)
@@ -836,6 +875,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_suspend_crash),
         cmocka_unit_test(test_suspend_refuses),
+        cmocka_unit_test(test_resume_is_not_of_an_entry),
+        cmocka_unit_test(test_suspended_does_not_expire),
         cmocka_unit_test(test_etrn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

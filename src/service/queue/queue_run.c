@@ -263,6 +263,16 @@ static bool is_local(const struct work *w)
     return w->route == ROUTE_MAILDIR || w->route == ROUTE_PIPE;
 }
 
+static bool suspends(struct work *w)
+{
+    struct queue *q = w->q;
+    if (!suspend_matches(q, w))
+        return false;
+    w->entry->flags |= ENTRY_IS_SUSPENDED;
+    work_postpone(w, QUEUE_SUSPEND_MS + world_random_below(q->world, QUEUE_SUSPEND_MS));
+    return true;
+}
+
 static void run(struct work *w)
 {
     struct queue *q = w->q;
@@ -271,11 +281,8 @@ static void run(struct work *w)
         work_postpone(w, 0);
         return;
     }
-    if (suspend_matches(q, w)) {
-        w->entry->flags |= ENTRY_IS_SUSPENDED;
-        work_postpone(w, QUEUE_SUSPEND_MS + world_random_below(q->world, QUEUE_SUSPEND_MS));
+    if (suspends(w))
         return;
-    }
     w->worker =
         is_local(w)
             ? &q->local
@@ -330,6 +337,8 @@ void work_prepare(struct work *w)
     struct queue *q = w->q;
     w->n_portion = w->next_portion = 0;
     if (!work_expand(w) || !work_route(w))
+        return;
+    if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 && suspends(w))
         return;
     if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 || report_is_overdue(w) || is_only_late(w)) {
         give_up_expired(w);
