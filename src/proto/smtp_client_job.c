@@ -138,7 +138,7 @@ static struct smtp_client_result check_message(const struct smtp_client *c)
     return no;
 }
 
-/* RFC 9422: more recipients than the server takes are left for another time, as after its own 452. */
+/* RFC 9422: more recipients than the server takes are left out; the queue gives them in the next job. */
 static void obey_rcpt_max(struct smtp_client *c)
 {
     uint64_t n = 0;

@@ -25,7 +25,9 @@ enum {
     RELAY_ARENA_CHUNK = 4096,
     RELAY_IDLE_MAX = 1000, /* connections kept in all */
     RELAY_HOST_TEXT = 400,
-    RELAY_CONVERT_MAX = 50 * 1024 * 1024, /* octets of messages that are in memory to be converted, in all */
+    /* octets of messages that are in memory to be converted, in all: one of the default size with what is put
+     * before it has room */
+    RELAY_CONVERT_MAX = SMTP_SIZE_DEFAULT + 1024 * 1024,
 };
 
 struct relay;
