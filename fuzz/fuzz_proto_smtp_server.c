@@ -35,7 +35,7 @@ static enum smtp_reply_id verdict(const struct owner *o, enum smtp_event_kind ki
            : kind == SMTP_EV_RCPT    ? R_RCPT_OK
            : kind == SMTP_EV_DATA    ? R_DATA_GO
            : kind == SMTP_EV_EXPN    ? R_EXPN
-           : kind == SMTP_EV_ETRN    ? R_ETRN_STARTED
+           : kind == SMTP_EV_ETRN    ? R_ETRN_NOTHING
            : kind == SMTP_EV_XCLIENT ? R_GREETING
                                      : R_QUEUED;
 }

@@ -46,9 +46,9 @@
 #define IPC_FIELDS_callout_ask(F) F(u64, token) F(str, rcpt)
 #define IPC_FIELDS_callout_answer(F)                                                                         \
     F(u64, token) F(u8, kind) F(u16, code) F(u8, class) F(u16, subject) F(u16, detail) F(str, text)
-/* ETRN: what waits for the domain is due now; n: how many. */
+/* ETRN: what waits for the domain is due now; n: how many. is_run 0: not now, too many ask. */
 #define IPC_FIELDS_etrn_ask(F) F(u64, token) F(str, domain)
-#define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u32, n)
+#define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u8, is_run) F(u32, n)
 
 /* smtpd (mx), queue, relay -> lookup and back. status: enum dns_status. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)

@@ -25,9 +25,7 @@
     X(R_VRFY,           252, 2, 0, 0, "VRFY looks no address up; send the mail and RCPT will tell")       \
     X(R_EXPN,            250, 2, 1, 5, "{}")                                                              \
     /* RFC 1985 5.3 */                                                                                    \
-    X(R_ETRN_STARTED,    250, 2, 0, 0, "queuing for {} has started")                                      \
     X(R_ETRN_NOTHING,    251, 2, 0, 0, "no messages wait for {}")                                         \
-    X(R_ETRN_PENDING,    252, 2, 0, 0, "messages for {} wait and are tried now")                          \
     X(R_ETRN_PENDING_N,  253, 2, 0, 0, "{} messages wait and are tried now")                              \
     X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                \
     /* PRDR: a reply for each recipient follows, then one for the message; Exim has the same form */      \
@@ -80,17 +78,9 @@
     X(R_CALLOUT_UNKNOWN, 550, 5, 1, 1, "the server of that domain says that there is no such mailbox")    \
     /* as Postfix says it of an address that is not verified yet */                                       \
     X(R_CALLOUT_LATER,   450, 4, 1, 1, "whether the mailbox exists can't be asked now; try again later")  \
-    X(R_SYSTEM_USER,     550, 5, 2, 1, "this account of the system takes no mail")                        \
-    X(R_MAILBOX_FULL,    552, 5, 2, 2, "the mailbox is full; its owner must make room")                   \
-    X(R_MAILBOX_FULL_NOW, 452, 4, 2, 2, "the mailbox is full now; try again later")                       \
-    /* RFC 7505 4.1 and 4.2 */                                                                            \
-    X(R_RCPT_NULL_MX,    556, 5, 1, 10, "the recipient's domain takes no mail (null MX)")                 \
+    /* RFC 7505 4.2 */                                                                                   \
     X(R_SENDER_NULL_MX,  550, 5, 7, 27, "the sender's domain takes no mail (null MX); give an address that can be answered") \
-    X(R_SENDER_UNKNOWN,  550, 5, 1, 8, "the sender's domain does not exist; give an address that can be answered") \
-    X(R_SENDER_LATER,    450, 4, 1, 8, "the sender's domain can't be looked up now; try again later")     \
     X(R_SENDER_REFUSED,  550, 5, 7, 1, "mail from this sender is not taken here")                         \
-    /* X.7.30 is of RFC 8689 */                                                                           \
-    X(R_REQUIRETLS_UNMET, 550, 5, 7, 30, "REQUIRETLS can't be kept on the way to this recipient")         \
     X(R_NO_SUCH_LIST,    550, 5, 1, 1, "there is no such list here; check the spelling of its name")      \
     X(R_EXPN_DENIED,     550, 5, 7, 2, "you may not see who is on this list")                             \
     X(R_EXPN_TOO_LONG,   550, 5, 2, 4, "the list is too long to be told here")                            \

@@ -81,7 +81,7 @@ static void take_events(struct owner *o)
             answer(o, &ev, R_EXPN);
             break;
         case SMTP_EV_ETRN:
-            answer(o, &ev, R_ETRN_STARTED);
+            answer(o, &ev, R_ETRN_NOTHING);
             break;
         case SMTP_EV_XCLIENT:
             answer(o, &ev, R_GREETING);

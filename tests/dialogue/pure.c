@@ -292,7 +292,7 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
         break;
     case SMTP_EV_ETRN:
         put_event(p, "etrn ", ev->text);
-        answer(p, ev, R_ETRN_STARTED, ev->text);
+        answer(p, ev, R_ETRN_NOTHING, ev->text);
         break;
     case SMTP_EV_XCLIENT:
         put_xclient(p, ev->xclient);

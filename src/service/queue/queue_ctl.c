@@ -289,10 +289,11 @@ static bool walk(struct ask *a)
     return false;
 }
 
-static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint32_t n)
+static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, bool is_run,
+                        uint32_t n)
 {
     struct smtpd_link *l = &q->smtpd[smtpd];
-    struct ipc_etrn_answer m = {.token = token, .n = n};
+    struct ipc_etrn_answer m = {.token = token, .is_run = is_run, .n = n};
     if (l->channel != NULL && l->life == life && ipc_send_etrn_answer(l->channel, &m, NULL) != ERR_OK)
         log_warn(q->world->log, "queue.etrn-unheard", LU("entries", n));
 }
@@ -300,7 +301,7 @@ static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t
 static void finish(struct ask *a)
 {
     if (a->is_etrn) {
-        answer_etrn(a->q, a->smtpd, a->life, a->token, a->n_done);
+        answer_etrn(a->q, a->smtpd, a->life, a->token, true, a->n_done);
         ask_free(a);
         return;
     }
@@ -487,7 +488,7 @@ bool ctl_on_etrn(struct smtpd_link *l, const struct ipc_etrn_ask *m)
     if (n_open < QUEUE_ETRN_MAX && q->n_asks < QUEUE_CTL_MAX && q->phase == QUEUE_OPEN)
         a = ask_new(q, &ask, domain);
     if (a == NULL) { /* a later ETRN, or the schedule, will do it */
-        answer_etrn(q, l->index, l->life, m->token, 0);
+        answer_etrn(q, l->index, l->life, m->token, false, 0);
         return true;
     }
     a->is_etrn = true;

@@ -806,13 +806,17 @@ static void test_suspended_does_not_expire(void **state)
 
 /* ---- ETRN ---- */
 
-static uint32_t etrn(struct test_world *w, const char *domain)
+static void ask_etrn(struct test_world *w, const char *domain)
 {
     char mem[512];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     assert_true(ipc_encode_etrn_ask(&(struct ipc_etrn_ask){.token = 7, .domain = str_from_c(domain)}, &b));
     test_send(&w->smtpd, IPC_ETRN_ASK, buf_str(&b), NULL);
+}
+
+static struct ipc_etrn_answer hear_etrn(struct test_world *w)
+{
     struct test_message *t = NULL;
     for (unsigned i = 0; i < 1000 && t == NULL; i++) {
         test_run(w, 1);
@@ -822,7 +826,33 @@ static uint32_t etrn(struct test_world *w, const char *domain)
     assert_non_null(t);
     assert_true(ipc_decode_etrn_answer(test_payload(t), &a) && a.token == 7);
     test_message_free(t);
+    return a;
+}
+
+static uint32_t etrn(struct test_world *w, const char *domain)
+{
+    ask_etrn(w, domain);
+    struct ipc_etrn_answer a = hear_etrn(w);
+    assert_int_equal(a.is_run, 1);
     return a.n;
+}
+
+/* Asked again before the first are answered: only so many are run at a time, and who is not is told. */
+static void test_etrn_limit(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(31);
+    unsigned n_run = 0;
+    s->w.on_relay_job = script_relay_defers; /* each ETRN reads what waits */
+    assert_int_equal(test_put(&s->w, "a@example.com", "x@one.two", STR(MAIL), NULL), ERR_OK);
+    test_run(&s->w, 1000);
+    cache_clear(s->w.q);
+    for (unsigned i = 0; i < QUEUE_ETRN_MAX + 2; i++)
+        ask_etrn(&s->w, "one.two");
+    for (unsigned i = 0; i < QUEUE_ETRN_MAX + 2; i++)
+        n_run += hear_etrn(&s->w).is_run;
+    assert_int_equal(n_run, QUEUE_ETRN_MAX);
+    end(s);
 }
 
 static void test_etrn(void **state)
@@ -878,6 +908,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume_is_not_of_an_entry),
         cmocka_unit_test(test_suspended_does_not_expire),
         cmocka_unit_test(test_etrn),
+        cmocka_unit_test(test_etrn_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,9 @@ void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
     if (s == NULL)
         return;
     buf_printf(&number, "%u", (unsigned)m->n);
-    if (m->n == 0)
+    if (m->is_run == 0)
+        finish(s, R_ETRN_UNABLE, s->ask.text);
+    else if (m->n == 0)
         finish(s, R_ETRN_NOTHING, s->ask.text);
     else
         finish(s, R_ETRN_PENDING_N, buf_str(&number));

@@ -300,7 +300,7 @@ static void etrn_answer(uint32_t n)
 {
     char mem[128];
     struct buf b;
-    struct ipc_etrn_answer m = {.token = the->asked, .n = n};
+    struct ipc_etrn_answer m = {.token = the->asked, .is_run = n != UINT32_MAX, .n = n};
     buf_init_fixed(&b, mem, sizeof mem);
     assert_true(ipc_encode_etrn_answer(&m, &b));
     the->queue.user->on_message(the->queue.arg, &the->queue, IPC_ETRN_ANSWER, buf_str(&b), NULL);
@@ -324,6 +324,9 @@ static void etrn_runs_the_queue(void **state)
     say(c, "ETRN example.org\r\n");
     etrn_answer(0);
     hears(c, "251 2.0.0 no messages wait for example.org");
+    say(c, "ETRN example.org\r\n");
+    etrn_answer(UINT32_MAX); /* the queue has too many to run */
+    hears(c, "458 4.3.0");
     say(c, "ETRN example.org\r\n");
     lose_queue();
     hears(c, "458 4.3.0");
