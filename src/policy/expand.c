@@ -9,11 +9,12 @@
  *
  * The hash needs no secret: all addresses but the first come from the configuration.
  */
+#include "base/strmap.h"
 #include "policy/lookup.h"
 
 #include <string.h>
 
-enum { SLOTS_FIRST = 64, KEY_MAX = 2 * SMTP_PATH_MAX };
+enum { KEY_MAX = 2 * SMTP_PATH_MAX };
 #define NO_ITEM SIZE_MAX
 
 struct item { /* an address to follow */
@@ -29,11 +30,10 @@ struct work {
     size_t n_items, next, cap_items;
     struct expand_target *targets;
     size_t n_targets, cap_targets;
-    struct str *slots; /* keys met so far, by hash; empty: free */
-    size_t n_keys, n_slots;
-    bool has_alias;   /* something else than redirections was followed */
-    bool has_failed;  /* no memory */
-    const char *over; /* a limit was reached */
+    struct strmap keys; /* met so far */
+    bool has_alias;     /* something else than redirections was followed */
+    bool has_failed;    /* no memory */
+    const char *over;   /* a limit was reached */
 };
 
 /* ---- keys -------------------------------------------------------------------------------------- */
@@ -67,50 +67,18 @@ void policy_rcpt_key(const struct policy_conf *p, const struct rcpt *r, struct b
     put_key(p, r->address, r->target, out);
 }
 
-static size_t slot_of(const struct str *slots, size_t n, struct str key)
-{
-    size_t i = (size_t)str_ihash(key, 0) & (n - 1);
-    while (slots[i].n > 0 && !str_eq(slots[i], key))
-        i = (i + 1) & (n - 1);
-    return i;
-}
-
-static bool grow_slots(struct work *w)
-{
-    size_t n = w->n_slots == 0 ? SLOTS_FIRST : w->n_slots * 2;
-    struct str *slots = arena_alloc_array(w->a, n, sizeof *slots);
-    if (slots == NULL)
-        return false;
-    for (size_t i = 0; i < w->n_slots; i++) {
-        if (w->slots[i].n > 0)
-            slots[slot_of(slots, n, w->slots[i])] = w->slots[i];
-    }
-    w->slots = slots;
-    w->n_slots = n;
-    return true;
-}
-
 /* kind: '@' an address that was followed, '=' a final recipient. */
-static bool is_new(struct work *w, char kind, struct str address, uint8_t target)
+static bool is_first(struct work *w, char kind, struct str address, uint8_t target)
 {
     char mem[KEY_MAX];
     struct buf key;
     buf_init_fixed(&key, mem, sizeof mem);
     buf_putc(&key, kind);
     put_key(w->p, address, target, &key);
-    if (key.failed || (w->n_keys * 2 >= w->n_slots && !grow_slots(w))) {
+    bool is_new = false;
+    if (key.failed || strmap_put(&w->keys, buf_str(&key), 0, &is_new) == NULL)
         w->has_failed = true;
-        return false;
-    }
-    size_t i = slot_of(w->slots, w->n_slots, buf_str(&key));
-    if (w->slots[i].n > 0)
-        return false;
-    if (!arena_str(w->a, buf_str(&key), &w->slots[i])) {
-        w->has_failed = true;
-        return false;
-    }
-    w->n_keys++;
-    return true;
+    return is_new && !w->has_failed;
 }
 
 /* ---- lists ------------------------------------------------------------------------------------- */
@@ -135,7 +103,7 @@ static void *more(struct work *w, void *list, size_t n, size_t *cap, size_t size
 static void follow(struct work *w, struct str address, struct str owner, size_t up)
 {
     unsigned depth = up == NO_ITEM ? 0 : w->items[up].depth + 1;
-    if (!is_new(w, '@', address, 0))
+    if (!is_first(w, '@', address, 0))
         return;
     if (depth > EXPAND_DEPTH_MAX)
         w->over = "the alias leads on too often: more than 20 steps";
@@ -150,7 +118,7 @@ static void follow(struct work *w, struct str address, struct str owner, size_t 
 
 static void add_target(struct work *w, struct str address, struct str owner, uint8_t target)
 {
-    if (!is_new(w, '=', address, target))
+    if (!is_first(w, '=', address, target))
         return;
     if (w->n_targets >= EXPAND_TARGETS_MAX) {
         w->over = "the alias leads to too many addresses: more than 10000";
@@ -287,7 +255,7 @@ static void step(struct work *w, size_t i_item)
 
 bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct arena *a, struct expansion *out)
 {
-    struct work w = {.p = p, .a = a};
+    struct work w = {.p = p, .a = a, .keys = {.arena = a}};
     *out = (struct expansion){.kind = EXPAND_NONE};
     if ((in->flags & RCPT_IS_EXPANDED) != 0 || in->target != 0)
         return true;

@@ -72,7 +72,7 @@ static void put_address(const struct smtp_client *c, struct str mailbox, struct 
 /* What is left of the time in seconds, rounded down; it may be below zero. */
 static int64_t by_seconds(const struct smtp_client_job *job)
 {
-    const int64_t max = 999999999; /* RFC 2852 4: nine digits */
+    const int64_t max = 999999999;                  /* RFC 2852 4: nine digits */
     int64_t ms = job->params->by_ms - job->wall_ms; /* neither is below zero */
     int64_t s = ms / 1000 - (ms % 1000 < 0);
     return s > max ? max : s < -max ? -max : s;
@@ -265,28 +265,6 @@ static void format_mail(const struct smtp_client *c, struct buf *b)
         format_params(c, b);
 }
 
-/* RFC 6533 3: utf-8-addr-xtext, ASCII whatever the address: "\x{E9}" for what is not. s is UTF-8 that was
- * checked when it came; an octet that is none after all stands for itself. */
-static void put_utf8_xtext(struct str s, struct buf *out)
-{
-    for (size_t i = 0; i < s.n;) {
-        unsigned char ch = (unsigned char)s.p[i];
-        size_t n = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : ch >= 0xc0 ? 2 : 1;
-        uint32_t point = n == 1 ? ch : ch & (0x7fu >> n);
-        if (n > s.n - i) {
-            n = 1;
-            point = ch;
-        }
-        for (size_t k = 1; k < n; k++)
-            point = point << 6 | ((unsigned char)s.p[i + k] & 0x3fu);
-        if (point > 0x20 && point < 0x7f && point != '+' && point != '=' && point != '\\')
-            buf_putc(out, (char)point);
-        else
-            buf_printf(out, "\\x{%02X}", point);
-        i += n;
-    }
-}
-
 /* "type;address"; left out when it would be longer than a server has to take. */
 static void format_orcpt(const struct smtp_client *c, struct str orcpt, struct buf *b)
 {
@@ -299,15 +277,8 @@ static void format_orcpt(const struct smtp_client *c, struct str orcpt, struct b
     buf_putc(&value, ';');
     if (!str_ieq(type, STR("utf-8")))
         xtext_encode(address, &value);
-    else if (c->says_utf8) /* utf-8-addr-unitext; "\", "+" and "=" are escaped there too */
-        for (size_t i = 0; i < address.n; i++) {
-            if ((unsigned char)address.p[i] > 0x7f)
-                buf_putc(&value, address.p[i]);
-            else
-                put_utf8_xtext(str_of(address.p + i, 1), &value);
-        }
     else
-        put_utf8_xtext(address, &value);
+        utf8_xtext_encode(address, c->says_utf8, &value);
     if (!value.failed && value.n <= ORCPT_MAX)
         buf_printf(b, " ORCPT=%.*s", STR_FMT(buf_str(&value)));
 }

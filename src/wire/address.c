@@ -433,3 +433,37 @@ void xtext_encode(struct str s, struct buf *out)
             buf_printf(out, "+%02X", (unsigned)(unsigned char)s.p[i]);
     }
 }
+
+void utf8_xtext_encode(struct str s, bool keeps_utf8, struct buf *out)
+{
+    for (size_t i = 0, n; i < s.n; i += n) {
+        uint32_t code = 0;
+        n = utf8_next(str_skip(s, i), &code);
+        bool is_plain = code > 0x20 && code < 0x7f && code != '+' && code != '=' && code != '\\';
+        if (n == 0) {
+            buf_putc(out, '?');
+            n = 1;
+        } else if (is_plain || (keeps_utf8 && code > 0x7f)) {
+            buf_put(out, str_slice(s, i, i + n));
+        } else {
+            buf_printf(out, "\\x{%02X}", (unsigned)code);
+        }
+    }
+}
+
+size_t utf8_xtext_point(struct str s, uint32_t *out_code)
+{
+    enum { HEX_MIN = 2, HEX_MAX = 6 };
+    size_t end = str_starts(s, STR("\\x{")) ? str_chr(str_slice(s, 0, 4 + HEX_MAX), '}') : STR_NPOS;
+    if (end == STR_NPOS || end < 3 + HEX_MIN)
+        return 0;
+    uint32_t v = 0;
+    for (size_t i = 3; i < end; i++) {
+        char c = ascii_lower(s.p[i]);
+        if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
+            return 0;
+        v = v << 4 | (uint32_t)(ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
+    }
+    *out_code = v;
+    return end + 1;
+}

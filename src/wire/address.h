@@ -50,3 +50,9 @@ void address_format(struct str local_unquoted, struct str domain, struct buf *ou
  * case hexadecimal digits, otherwise "!" to "~" without "="). */
 MUST_USE bool xtext_decode(struct str s, struct buf *out);
 void xtext_encode(struct str s, struct buf *out);
+/* RFC 6533 3: utf-8-addr-xtext, ASCII whatever the address: "\x{E9}" for what is not, and for space, "+", "="
+ * and "\". keeps_utf8: utf-8-addr-unitext, what is over ASCII stays as it is. An octet that is no UTF-8
+ * becomes '?'. */
+void utf8_xtext_encode(struct str s, bool keeps_utf8, struct buf *out);
+/* Octets of the "\x{HEX}" at the start of s, two to six digits, and the number; 0: there is none. */
+size_t utf8_xtext_point(struct str s, uint32_t *out_code);

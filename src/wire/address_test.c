@@ -342,6 +342,49 @@ static void codes_xtext(void **state)
     }
 }
 
+static void codes_utf8_xtext(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *in, *ascii, *utf8;
+    } rows[] = {
+        {"joe@b.test", "joe@b.test", "joe@b.test"},
+        {"j\xc3\xb6@b\xe2\x82\xac", "j\\x{F6}@b\\x{20AC}", "j\xc3\xb6@b\xe2\x82\xac"},
+        {"a+b=c\\ d", "a\\x{2B}b\\x{3D}c\\x{5C}\\x{20}d", "a\\x{2B}b\\x{3D}c\\x{5C}\\x{20}d"},
+        {"\xf0\x9f\x90\xa6", "\\x{1F426}", "\xf0\x9f\x90\xa6"},
+        {"a\xff", "a?", "a?"},
+        {"\x7f", "\\x{7F}", "\\x{7F}"},
+    };
+    char mem[128], back_mem[128];
+    struct buf b, back;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        buf_init_fixed(&b, mem, sizeof mem);
+        utf8_xtext_encode(str_from_c(rows[i].in), true, &b);
+        assert_true(str_eq(buf_str(&b), str_from_c(rows[i].utf8)));
+        buf_reset(&b);
+        utf8_xtext_encode(str_from_c(rows[i].in), false, &b);
+        assert_true(str_eq(buf_str(&b), str_from_c(rows[i].ascii)));
+        buf_init_fixed(&back, back_mem, sizeof back_mem);
+        for (struct str s = buf_str(&b); s.n > 0;) {
+            uint32_t code;
+            size_t n = utf8_xtext_point(s, &code);
+            assert_true(n == 0 ? buf_putc(&back, s.p[0]) : utf8_put(code, &back));
+            s = str_skip(s, n == 0 ? 1 : n);
+        }
+        if (utf8_is_valid(str_from_c(rows[i].in)))
+            assert_true(str_eq(buf_str(&back), str_from_c(rows[i].in)));
+    }
+    static const char *const no[] = {"",       "x{E9}",   "\\x{}",  "\\x{9}", "\\x{1234567}",
+                                     "\\x{E9", "\\x{G9}", "\\X{E9}"};
+    for (size_t i = 0; i < ARRAY_LEN(no); i++) {
+        uint32_t code;
+        assert_int_equal(utf8_xtext_point(str_from_c(no[i]), &code), 0);
+    }
+    buf_reset(&back);
+    assert_false(utf8_put(0xd800, &back) || utf8_put(0xdfff, &back) || utf8_put(0x110000, &back));
+    assert_int_equal(back.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +397,7 @@ int main(void)
         cmocka_unit_test(unquotes_and_formats),
         cmocka_unit_test(formats_no_controls),
         cmocka_unit_test(codes_xtext),
+        cmocka_unit_test(codes_utf8_xtext),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

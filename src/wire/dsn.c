@@ -1,10 +1,10 @@
 #include "wire/dsn.h"
 
+#include "wire/address.h"
 #include "wire/date.h"
 #include "wire/dsn_text.h"
 #include "wire/fold.h"
 #include "wire/received.h"
-#include "wire/utf8.h"
 
 enum {
     BOUNDARY_MAX = 70,
@@ -138,21 +138,10 @@ static struct esc status_of(const struct dsn_rcpt *r)
     return ESC(r->action == DSN_FAILED ? 5 : r->action == DSN_DELAYED ? 4 : 2, 0, 0);
 }
 
-/* utf-8-addr-xtext of RFC 6533 3: for an address outside ASCII in a part that is ASCII. */
+/* For an address outside ASCII in a part that is ASCII. */
 static void put_embedded(struct str address, struct buf *out)
 {
-    for (size_t i = 0, n; i < address.n; i += n) {
-        uint32_t code;
-        n = utf8_next(str_skip(address, i), &code);
-        if (n == 0) {
-            buf_putc(out, '?');
-            n = 1;
-        } else if (code <= 0x20 || code >= 0x7f || code == '+' || code == '=' || code == '\\') {
-            buf_printf(out, "\\x{%02X}", (unsigned)code);
-        } else {
-            buf_putc(out, address.p[i]);
-        }
-    }
+    utf8_xtext_encode(address, false, out);
     buf_puts(out, "\r\n");
 }
 

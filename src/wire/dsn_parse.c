@@ -1,5 +1,6 @@
 #include "wire/dsn_parse.h"
 
+#include "wire/address.h"
 #include "wire/header.h"
 
 enum field {
@@ -44,44 +45,17 @@ static struct str keep(struct dsn_report *d, size_t from)
     return str_skip(buf_str(&d->text), from);
 }
 
-static int hex_of(struct str s)
-{
-    int v = 0;
-    if (s.n < 2 || s.n > 6)
-        return -1;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = ascii_lower(s.p[i]);
-        if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
-            return -1;
-        v = v * 16 + (ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
-    }
-    return v <= 0x10ffff && (v < 0xd800 || v > 0xdfff) && v >= ' ' && v != 0x7f ? v : -1;
-}
-
-static void put_code(unsigned v, struct buf *out)
-{
-    if (v < 0x80) {
-        buf_putc(out, (char)v);
-        return;
-    }
-    unsigned n = v < 0x800 ? 1 : v < 0x10000 ? 2 : 3; /* octets that follow the first */
-    static const unsigned char lead[] = {0, 0xc0, 0xe0, 0xf0};
-    buf_putc(out, (char)(lead[n] | v >> (6 * n)));
-    while (n-- > 0)
-        buf_putc(out, (char)(0x80 | (v >> (6 * n) & 0x3f)));
-}
-
 /* RFC 6533 3: "\x{E9}" for a character. */
 static void put_utf8_address(struct str s, struct buf *out)
 {
     while (s.n > 0) {
-        size_t end = str_starts(s, STR("\\x{")) ? str_chr(s, '}') : STR_NPOS;
-        int code = end != STR_NPOS ? hex_of(str_slice(s, 3, end)) : -1;
-        if (code >= 0)
-            put_code((unsigned)code, out);
-        else
+        uint32_t code = 0;
+        size_t n = utf8_xtext_point(s, &code);
+        if (n == 0 || code < ' ' || code == 0x7f || !utf8_put(code, out)) {
             buf_putc(out, s.p[0]);
-        s = str_skip(s, code >= 0 ? end + 1 : 1);
+            n = 1;
+        }
+        s = str_skip(s, n);
     }
 }
 

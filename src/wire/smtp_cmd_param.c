@@ -6,7 +6,6 @@
 enum {
     SIZE_DIGITS_MAX = 20, /* RFC 1870 3 */
     TIME_DIGITS_MAX = 9,  /* RFC 2852 4, RFC 4865 3 */
-    HEX_DIGITS_MAX = 6,   /* RFC 6533 3 */
     ADDR_TYPE_MAX = 32,
 };
 
@@ -280,37 +279,6 @@ enum smtp_cmd_err smtp_param_of_rcpt(const struct smtp_param *p, unsigned allowe
 
 /* ---- the original recipient ---------------------------------------------------------------------------- */
 
-/* Hexadecimal digits as a number; no leading zero where two digits would do (RFC 6533 3, HEXPOINT). */
-static bool hex_point(struct str s, uint32_t *out)
-{
-    uint32_t n = 0;
-    if (s.n < 2 || s.n > HEX_DIGITS_MAX || (s.n > 2 && s.p[0] == '0'))
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = ascii_lower(s.p[i]);
-        if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
-            return false;
-        n = n << 4 | (uint32_t)(ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
-    }
-    *out = n;
-    return true;
-}
-
-static bool put_utf8(uint32_t c, struct buf *out)
-{
-    if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-        return false;
-    if (c < 0x80)
-        return buf_putc(out, (char)c);
-    if (c < 0x800)
-        return buf_putc(out, (char)(0xc0 | c >> 6)) && buf_putc(out, (char)(0x80 | (c & 0x3f)));
-    if (c >= 0x10000)
-        return buf_putc(out, (char)(0xf0 | c >> 18)) && buf_putc(out, (char)(0x80 | (c >> 12 & 0x3f))) &&
-               buf_putc(out, (char)(0x80 | (c >> 6 & 0x3f))) && buf_putc(out, (char)(0x80 | (c & 0x3f)));
-    return buf_putc(out, (char)(0xe0 | c >> 12)) && buf_putc(out, (char)(0x80 | (c >> 6 & 0x3f))) &&
-           buf_putc(out, (char)(0x80 | (c & 0x3f)));
-}
-
 /* utf-8-enc-addr of RFC 6533 3: "\x{HEX}" for what may not stand there itself. Of the plain ASCII characters
  * only space, "+", "=" and "\" may be written so: two spellings of one address would defeat comparison. */
 static bool decode_utf8_addr(struct str s, struct buf *out)
@@ -324,14 +292,14 @@ static bool decode_utf8_addr(struct str s, struct buf *out)
             s = str_skip(s, 1);
             continue;
         }
-        size_t end = str_chr(str_slice(s, 0, 4 + HEX_DIGITS_MAX), '}');
-        if (!str_starts(s, STR("\\x{")) || end == STR_NPOS || !hex_point(str_slice(s, 3, end), &code))
+        size_t n = utf8_xtext_point(s, &code);
+        if (n == 0 || (n > sizeof "\\x{00}" - 1 && s.p[3] == '0')) /* HEXPOINT: no zero pads it */
             return false;
         if (code < 0x80 && code != ' ' && code != '+' && code != '=' && code != '\\')
             return false;
-        if (!put_utf8(code, out))
+        if (!utf8_put(code, out))
             return false;
-        s = str_skip(s, end + 1);
+        s = str_skip(s, n);
     }
     return true;
 }

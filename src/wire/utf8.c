@@ -55,3 +55,18 @@ bool utf8_is_valid(struct str s)
     }
     return true;
 }
+
+bool utf8_put(uint32_t code, struct buf *out)
+{
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        return false;
+    if (code < 0x80)
+        return buf_putc(out, (char)code);
+    static const unsigned char lead[] = {0, 0xc0, 0xe0, 0xf0};
+    size_t more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3; /* octets behind the first */
+    char octets[4];
+    octets[0] = (char)(lead[more] | code >> (6 * more));
+    for (size_t i = 1; i <= more; i++)
+        octets[i] = (char)(0x80 | (code >> (6 * (more - i)) & 0x3f));
+    return buf_put(out, str_of(octets, more + 1));
+}

@@ -14,6 +14,7 @@
  */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/strmap.h"
 #include "service/queue/queue.h"
 
 enum {
@@ -21,7 +22,6 @@ enum {
     EXPAND_SENDERS_MAX = 64,
     EXPAND_RECORDS_MAX = 6 * 1024 * 1024, /* of a unit: a batch takes that and short reports */
     EXPAND_CHILD_OCTETS = STORE_ENVELOPE_MAX / 2,
-    EXPAND_SLOTS_FIRST = 256,
     EXPAND_KEY_MAX = 2 * SMTP_PATH_MAX + 16,
     EXPAND_NONE_MEMORY = 256 * 1024,
     EXPAND_LOOK_MEMORY = 16 * 1024 * 1024,
@@ -33,75 +33,28 @@ struct target {
     struct str sender;
     bool is_list, is_taken; /* is_taken: it is in a child */
 };
-struct key {
-    struct str text; /* empty: free */
-    uint32_t rcpt;   /* of the message, from 1, whose key it is; 0: a target's */
-};
 struct expand {
     struct target *all;
     size_t n, cap, octets;
-    struct key *slots; /* by hash */
-    size_t n_keys, n_slots;
+    struct strmap keys; /* value: of which recipient of the message, from 1; 0: a target's */
     bool is_seeded;
 };
 
 /* ---- keys ---- */
 
-static size_t slot_of(const struct expand *x, struct str key, uint64_t seed)
-{
-    size_t i = (size_t)str_ihash(key, seed) & (x->n_slots - 1);
-    while (x->slots[i].text.n > 0 && !str_eq(x->slots[i].text, key))
-        i = (i + 1) & (x->n_slots - 1);
-    return i;
-}
-
-static bool grow_slots(struct work *w)
-{
-    struct expand *x = w->expand;
-    struct expand old = *x;
-    x->n_slots = old.n_slots == 0 ? EXPAND_SLOTS_FIRST : old.n_slots * 2;
-    x->slots = arena_alloc_array(&w->arena, x->n_slots, sizeof *x->slots);
-    if (x->slots == NULL) {
-        *x = old;
-        return false;
-    }
-    for (size_t i = 0; i < old.n_slots; i++) {
-        if (old.slots[i].text.n > 0)
-            x->slots[slot_of(x, old.slots[i].text, w->q->seed)] = old.slots[i];
-    }
-    return true;
-}
-
-/* The place of a key, in which rcpt stands when it was not there before. NULL: no memory. */
-static struct key *put_key(struct work *w, struct str text, uint32_t rcpt, bool *out_is_new)
-{
-    struct expand *x = w->expand;
-    if (x->n_keys * 2 >= x->n_slots && !grow_slots(w))
-        return NULL;
-    struct key *k = &x->slots[slot_of(x, text, w->q->seed)];
-    *out_is_new = k->text.n == 0;
-    if (!*out_is_new)
-        return k;
-    if (!arena_str(&w->arena, text, &k->text))
-        return NULL;
-    k->rcpt = rcpt;
-    x->n_keys++;
-    return k;
-}
-
 /* Does a target of recipient i need a copy of its own? It does unless one goes there already: as another
  * target, or as a recipient of the message that did not become others itself. */
 static bool add_target_key(struct work *w, uint32_t i, struct str text, bool *out_is_new)
 {
-    struct key *k = put_key(w, text, 0, out_is_new);
+    struct strmap_entry *k = strmap_put(&w->expand->keys, text, 0, out_is_new);
     if (k == NULL)
         return false;
-    if (*out_is_new || k->rcpt == 0)
+    if (*out_is_new || k->value == 0)
         return true;
-    const struct envelope_rcpt *r = &w->state.rcpts[k->rcpt - 1];
-    *out_is_new = k->rcpt - 1 == i || (!envelope_is_open(r) && r->state != ENVELOPE_DELIVERED);
+    const struct envelope_rcpt *r = &w->state.rcpts[k->value - 1];
+    *out_is_new = k->value - 1 == i || (!envelope_is_open(r) && r->state != ENVELOPE_DELIVERED);
     if (*out_is_new)
-        k->rcpt = 0;
+        k->value = 0;
     return true;
 }
 
@@ -112,8 +65,7 @@ static void forget_keys(struct work *w)
     struct expand *x = w->expand;
     if (x == NULL)
         return;
-    x->slots = NULL;
-    x->n_slots = x->n_keys = 0;
+    strmap_clear(&x->keys);
     x->is_seeded = false;
 }
 
@@ -126,8 +78,11 @@ static struct str key_of(struct work *w, const struct rcpt *r, struct buf *mem)
 
 static struct expand *get_expand(struct work *w)
 {
-    if (w->expand == NULL)
-        w->expand = arena_new(&w->arena, struct expand);
+    if (w->expand != NULL)
+        return w->expand;
+    w->expand = arena_new(&w->arena, struct expand);
+    if (w->expand != NULL)
+        w->expand->keys = (struct strmap){.arena = &w->arena, .seed = w->q->seed};
     return w->expand;
 }
 
@@ -156,11 +111,12 @@ static bool seed(struct work *w, const uint8_t *of, uint32_t *out_n_doubles)
         bool goes = envelope_is_open(r) && (of == NULL || !is_due || of[i] == EXPAND_NONE);
         if (!goes && r->state != ENVELOPE_DELIVERED)
             continue;
-        const struct key *k = put_key(w, key_of(w, &r->rcpt, &text), i + 1, &is_new);
+        const struct strmap_entry *k =
+            strmap_put(&w->expand->keys, key_of(w, &r->rcpt, &text), i + 1, &is_new);
         if (k == NULL)
             return false;
         if (!is_new && goes && is_due && of != NULL &&
-            w->state.rcpts[k->rcpt - 1].rcpt.notify == r->rcpt.notify) {
+            w->state.rcpts[k->value - 1].rcpt.notify == r->rcpt.notify) {
             set_outcome(w, i, ENVELOPE_EXPANDED, ESC(2, 1, 5), STR("named twice"));
             w->marks[i] |= MARK_QUIET;
             ++*out_n_doubles;
