@@ -76,8 +76,8 @@ size_t maildir_text_feed(struct maildir_text *t, struct str in, bool is_last, st
         bool is_empty = str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"));
         if (is_empty || nl == STR_NPOS)
             t->in_body = true;
-        if (!is_folded)
-            t->is_skipping = !t->in_body && is_return_path(line);
+        if (!is_folded) /* a last line without its end is a field too */
+            t->is_skipping = !is_empty && is_return_path(line);
         if (!t->is_skipping)
             put_lf(t, line, false, out);
         used += line.n;

@@ -22,6 +22,7 @@ static const struct {
     {STR_INIT("A: b\r\n\r\n\r\r\n"), STR_INIT("A: b\n\n\r\n")},
     {STR_INIT("no header at all"), STR_INIT("no header at all")},
     {STR_INIT("Return-Path: <only@this>\r\n"), STR_INIT("")},
+    {STR_INIT("A: b\r\nReturn-Path: <no@end>"), STR_INIT("A: b\n")},
     {STR_INIT("A: b\r\n\r\n\xff\x00\x80 octets\r\n"), STR_INIT("A: b\n\n\xff\x00\x80 octets\n")},
 };
 
