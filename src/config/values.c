@@ -106,8 +106,9 @@ const char *value_user_error(struct str s)
         return "is longer than 64 octets";
     if (str_chr(s, '@') != STR_NPOS)
         return "must be the part before the '@' only";
+    uint32_t code;
     for (size_t i = 0; i < s.n; i++) {
-        if (!is_user_octet(s.p[i]))
+        if (!is_user_octet(s.p[i]) || (utf8_next(str_skip(s, i), &code) > 0 && utf8_is_control(code)))
             return "has a character that no user name may have";
     }
     if (s.p[0] == '.' || s.p[s.n - 1] == '.' || str_find(s, STR("..")) != STR_NPOS)

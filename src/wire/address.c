@@ -29,7 +29,7 @@ static const char *take_high(struct str s, bool utf8, size_t *i)
     size_t n = utf8_next(str_skip(s, *i), &code);
     if (n == 0)
         return "the address is not well-formed UTF-8";
-    if (code < 0xa0 || code == 0x2028 || code == 0x2029)
+    if (utf8_is_control(code))
         return "a control character stands in the address";
     *i += n;
     return NULL;

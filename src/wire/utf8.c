@@ -56,6 +56,11 @@ bool utf8_is_valid(struct str s)
     return true;
 }
 
+bool utf8_is_control(uint32_t code)
+{
+    return (code >= 0x80 && code < 0xa0) || code == 0x2028 || code == 0x2029;
+}
+
 bool utf8_put(uint32_t code, struct buf *out)
 {
     if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
