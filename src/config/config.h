@@ -67,6 +67,7 @@ struct config {
     bool expn;                 /* clients of ours may use EXPN */
     bool deliver_by;           /* RFC 2852 is offered */
     uint32_t deliver_by_min_s; /* the shortest time taken; 0: any */
+    bool mt_priority;          /* RFC 6710 is offered */
     uint32_t future_release_s; /* RFC 4865: the longest wait; 0: not offered */
     bool success_to_strangers; /* reports of success to senders that are not ours */
     uint32_t delay_after_s;    /* a report of delay; 0: none */

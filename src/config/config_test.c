@@ -344,9 +344,9 @@ static const struct good_row rows[] = {
      "waxwing.lua:3: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
     {TEST_HEAD "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
      "= \"1w\", verp = \"Bounce\", arf = \"fbl@a.example\" } limits { future_release = \"7d\", deliver_by = false, "
-     "deliver_by_min = 60 }",
+     "deliver_by_min = 60, mt_priority = false }",
      HOST LISTEN25 LOOPBACK "verp bounce arf fbl@a.example\n" RECURSIVE FOLDERS
-     "limits.future_release=604800\nlimits.deliver_by=0\nlimits.deliver_by_min=60\n"
+     "limits.future_release=604800\nlimits.deliver_by=0\nlimits.deliver_by_min=60\nlimits.mt_priority=0\n"
      "reports.success_to_strangers=0\nreports.delay_after=0\nreports.suppress=1\nreports.suppress_keep=604800\n", ""},
     /* routes */
     {TEST_HEAD "source \"News\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"News.example.org\" }\n"

@@ -175,6 +175,9 @@ static const struct schema_key keys[] = {
      "Offer DELIVERBY (RFC 2852): a message says until when it is wanted."},
     {"limits", "deliver_by_min", SCHEMA_DURATION, false, "TIME", "0", 0, DAY, AT(deliver_by_min_s),
      "The shortest such time that is taken; 0 for any."},
+    {"limits", "mt_priority", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(mt_priority),
+     "Offer MT-PRIORITY (RFC 6710): of mail that waits for one destination the urgent goes first. A client that is "
+     "not ours gets 0 at most. The header field MT-Priority (RFC 6758) has no say."},
 
     {"retry", "first", SCHEMA_DURATION, false, "TIME", "5m", 1, DAY, AT(retry_first_s),
      "The wait after the first failed attempt; each further wait is longer."},

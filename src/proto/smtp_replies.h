@@ -21,6 +21,8 @@
     X(R_RCPT_OK,        250, 2, 1, 5, "recipient OK")                                                     \
     X(R_CHUNK_OK,       250, 2, 0, 0, "chunk of {} octets taken")                                         \
     X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                     \
+    /* RFC 6710: the text begins with the new priority */                                                   \
+    X(R_QUEUED_LOWERED,  250, 2, 3, 6, "0 is the priority that it has here; queued as {}")                \
     X(R_HELP,           214, 2, 0, 0, "{}")                                                               \
     X(R_VRFY,           252, 2, 0, 0, "VRFY looks no address up; send the mail and RCPT will tell")       \
     X(R_EXPN,            250, 2, 1, 5, "{}")                                                              \

@@ -441,6 +441,8 @@ uint32_t smtp_server_answers_due(const struct smtp_server *s)
 
 static void message_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg)
 {
+    if (id == R_QUEUED && s->tx.is_priority_lowered)
+        id = R_QUEUED_LOWERED;
     bool is_first = s->n_answered++ == 0;
     uint32_t errors = s->n_errors;
     smtp_server_reply(s, id, arg);

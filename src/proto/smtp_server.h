@@ -49,6 +49,8 @@ struct smtp_server_conf { /* shared by sessions, outlives them */
     bool deliverby;      /* RFC 2852 */
     uint32_t by_min_s;   /* the shortest BY with R, advertised; 0: none is too short */
     bool mt_priority;    /* RFC 6710 */
+    /* The client is a stranger: more than 0 counts as 0, and it is told so (RFC 6710 4.1). */
+    bool lowers_priority;
     uint32_t hold_max_s; /* RFC 4865: the longest HOLDFOR, and HOLDUNTIL from now; at most 999999999 */
     bool requiretls;     /* RFC 8689; for sessions over TLS */
     bool prdr;           /* not in LMTP, which has it anyway */
@@ -70,6 +72,7 @@ struct smtp_server_transaction {
     enum smtp_body body;
     bool smtputf8;
     bool is_prdr; /* PRDR was said: see smtp_server_answers_due() */
+    bool is_priority_lowered;
     /* Decoded, in the session's memory. Times are counted from MAIL by the wall clock of
      * smtp_server_set_wall(). The session leaves params.tag to its owner. */
     struct mail_params params;

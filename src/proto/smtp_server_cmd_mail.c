@@ -70,6 +70,11 @@ static enum smtp_reply_id judge_hold(const struct smtp_server *s, const struct s
     return *out_ms > (int64_t)s->conf->hold_max_s * 1000 ? R_HOLD_TOO_LONG : R_NONE;
 }
 
+static bool is_lowered(const struct smtp_server *s, const struct smtp_mail_args *m)
+{
+    return s->conf->lowers_priority && m->priority > 0;
+}
+
 /* Takes what needs no memory. R_NONE, or the row that refuses the message, with its number. */
 static enum smtp_reply_id take_params(const struct smtp_server *s, const struct smtp_mail_args *m,
                                       struct mail_params *out, uint64_t *out_number)
@@ -86,7 +91,7 @@ static enum smtp_reply_id take_params(const struct smtp_server *s, const struct 
     *out = (struct mail_params){.ret = m->ret,
                                 .by_mode = m->by_mode,
                                 .by_trace = m->by_trace,
-                                .priority = m->priority,
+                                .priority = is_lowered(s, m) ? 0 : m->priority,
                                 .has_priority = (m->params & SMTP_PARAM_PRIORITY) != 0,
                                 .requiretls = m->requiretls,
                                 .hold_until_ms = hold_ms == 0 ? 0 : wall_ms + hold_ms};
@@ -165,6 +170,7 @@ void cmd_mail(struct smtp_server *s, struct str arg)
     s->tx.smtputf8 = m.smtputf8;
     s->tx.is_prdr = m.prdr;
     s->tx.params = params;
+    s->tx.is_priority_lowered = is_lowered(s, &m);
     s->tx.size_declared = m.size;
     smtp_server_ask(s, SMTP_EV_MAIL);
 }

@@ -104,9 +104,15 @@ bool bounce_format(const struct bounce *b, struct buf *out)
     return false;
 }
 
-bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, struct buf *rcpts,
-                     struct envelope *out)
+bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, char params[BOUNCE_PARAMS],
+                     struct buf *rcpts, struct envelope *out)
 {
+    struct buf text;
+    struct mail_params of, own;
+    must(mail_params_get(b->envelope->params, &of)); /* looked at when it came in */
+    own = (struct mail_params){.priority = of.priority, .has_priority = of.has_priority};
+    buf_init_fixed(&text, params, BOUNCE_PARAMS);
+    must(mail_params_put(&own, &text));
     buf_reset(rcpts);
     if (!rcpt_put(&(struct rcpt){.address = b->envelope->sender}, rcpts))
         return false;
@@ -116,6 +122,7 @@ bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size,
         .arrival_ms = b->now_ms,
         .parent_id = b->id,
         .body_size = body_size,
+        .params = buf_str(&text),
         .n_rcpts = 1,
         .rcpts = buf_str(rcpts),
     };

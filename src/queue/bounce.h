@@ -17,6 +17,7 @@ enum {
         1024 * 1024, /* octets of a report; of more recipients than fit the last ones are left out */
 };
 
+enum { BOUNCE_PARAMS = 8 }; /* octets of mail_params_put() with a priority alone, at most */
 enum report_kind { REPORT_FAILED = 0, REPORT_DELAYED, REPORT_SUCCESS };
 enum { REPORT_KINDS = 3 };
 enum bounce_why { BOUNCE_REFUSED = 0, BOUNCE_EXPIRED, BOUNCE_LATE /* the time of DELIVERBY (RFC 2852) */ };
@@ -45,9 +46,11 @@ size_t bounce_original_size(enum report_kind kind, const struct envelope *e);
 /* Appends the message, trace field first. false: over BOUNCE_MESSAGE_MAX or without memory; out is as before
  * then. */
 MUST_USE bool bounce_format(const struct bounce *b, struct buf *out);
-/* The envelope of the report. rcpts (reset) receives its one recipient and must live as long as *out. */
-bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, struct buf *rcpts,
-                     struct envelope *out);
+/* The envelope of the report. It has the priority of the message that it is about, after any lowering of
+ * ours: who waits for the one in a hurry waits for the other. rcpts (reset) receives its one recipient; both
+ * it and params must live as long as *out. */
+bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, char params[BOUNCE_PARAMS],
+                     struct buf *rcpts, struct envelope *out);
 /* The report's row about one recipient as it stands. why: what became of it when that is not the last reply,
  * which stays as the diagnostic. rcpt.shown, when there is one, stands in place of the address everywhere,
  * also in the reply. text receives the diagnostic line; it must have room for BOUNCE_RCPT_TEXT more octets,

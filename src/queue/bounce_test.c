@@ -266,7 +266,14 @@ static void test_envelope(void **state)
     struct buf rcpts, record;
     buf_init(&rcpts, 1024);
     buf_init(&record, 4096);
-    assert_true(bounce_envelope(&b, 5, 999, &rcpts, &report));
+    char params[BOUNCE_PARAMS], of_mem[64];
+    struct buf of;
+    buf_init_fixed(&of, of_mem, sizeof of_mem);
+    assert_true(mail_params_put(
+        &(struct mail_params){.priority = -4, .has_priority = true, .envid = STR("x"), .ret = DSN_RET_FULL},
+        &of));
+    e.params = buf_str(&of);
+    assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
     assert_true(envelope_encode(&report, &record));
     assert_true(envelope_decode(buf_str(&record), &decoded));
     assert_int_equal(decoded.kind, ENVELOPE_BOUNCE);
@@ -274,6 +281,12 @@ static void test_envelope(void **state)
     assert_int_equal(decoded.parent_id, b.id);
     assert_int_equal(decoded.body_size, 999);
     assert_int_equal(decoded.n_rcpts, 1);
+    struct mail_params own; /* the priority and nothing else */
+    assert_true(mail_params_get(decoded.params, &own));
+    assert_true(own.has_priority && own.priority == -4 && own.envid.n == 0 && own.ret == DSN_RET_NONE);
+    e.params = STR_NIL;
+    assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
+    assert_int_equal(report.params.n, 0);
     assert_false(bounce_is_wanted(&decoded));
     struct envelope_rcpt r[1];
     struct envelope_state st;

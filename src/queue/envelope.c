@@ -256,6 +256,7 @@ void hint_encode(const struct envelope_hint *h, unsigned char out[STORE_HINT])
     put_u32_at(out + 4, h->created_s);
     put_u64_at(out + 8, (uint64_t)h->next_ms);
     put_u64_at(out + 16, h->site_hash);
+    out[24] = (unsigned char)h->priority;
 }
 
 bool hint_decode(const unsigned char in[STORE_HINT], struct envelope_hint *out)
@@ -266,9 +267,11 @@ bool hint_decode(const unsigned char in[STORE_HINT], struct envelope_hint *out)
         .created_s = get_u32_at(in + 4),
         .next_ms = (int64_t)get_u64_at(in + 8),
         .site_hash = get_u64_at(in + 16),
+        .priority = (int8_t)in[24],
     };
-    bool ok = in[0] == HINT_VERSION && h.flags <= HINT_ALL && h.next_ms >= 0;
-    for (size_t i = 24; i < STORE_HINT; i++)
+    bool ok = in[0] == HINT_VERSION && h.flags <= HINT_ALL && h.next_ms >= 0 &&
+              h.priority >= MT_PRIORITY_MIN && h.priority <= MT_PRIORITY_MAX;
+    for (size_t i = 25; i < STORE_HINT; i++)
         ok = ok && in[i] == 0;
     if (ok)
         *out = h;

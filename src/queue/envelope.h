@@ -111,6 +111,7 @@ struct envelope_hint {
     uint32_t created_s; /* wall clock */
     int64_t next_ms;    /* wall clock */
     uint64_t site_hash; /* 0: not routed yet */
+    int8_t priority;    /* MT-PRIORITY: MT_PRIORITY_MIN to MT_PRIORITY_MAX */
 };
 void hint_encode(const struct envelope_hint *h, unsigned char out[STORE_HINT]);
 MUST_USE bool hint_decode(const unsigned char in[STORE_HINT], struct envelope_hint *out);

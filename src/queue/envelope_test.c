@@ -308,12 +308,14 @@ static void test_hint(void **state)
          .n_attempts = 1,
          .created_s = 1764000000,
          .next_ms = 1764000300000,
-         .site_hash = 1},
+         .site_hash = 1,
+         .priority = MT_PRIORITY_MIN},
         {.flags = HINT_ALL,
          .n_attempts = UINT16_MAX,
          .created_s = UINT32_MAX,
          .next_ms = INT64_MAX,
-         .site_hash = UINT64_MAX},
+         .site_hash = UINT64_MAX,
+         .priority = MT_PRIORITY_MAX},
     };
     unsigned char octets[STORE_HINT];
     struct envelope_hint h;
@@ -325,11 +327,12 @@ static void test_hint(void **state)
         assert_int_equal(h.created_s, table[i].created_s);
         assert_int_equal(h.next_ms, table[i].next_ms);
         assert_true(h.site_hash == table[i].site_hash);
+        assert_int_equal(h.priority, table[i].priority);
     }
     static const struct {
         size_t at;
         unsigned char value;
-    } bad[] = {{0, 0}, {0, 2}, {1, 8}, {15, 0x80}, {24, 1}, {31, 255}};
+    } bad[] = {{0, 0}, {0, 2}, {1, 8}, {15, 0x80}, {24, 10}, {24, 246}, {25, 1}, {31, 255}};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         hint_encode(&table[1], octets);
         octets[bad[i].at] = bad[i].value;

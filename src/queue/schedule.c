@@ -16,7 +16,47 @@ static uint32_t window_of(const struct schedule_site *site)
 
 static size_t n_entries(const struct schedule_site *site)
 {
-    return site->due.n + site->n_active + site->n_held + site->n_aside;
+    return site->n_waiting + site->n_active + site->n_held + site->n_aside;
+}
+
+/* ---- priority ---- */
+
+static unsigned class_of(const struct schedule_entry *e)
+{
+    int p = schedule_priority(e), zero = 2;
+    int c = p < 0 ? zero - (1 - p) / 2 : zero + (1 + p) / 2;
+    return c < 0 ? 0 : c >= SCHEDULE_CLASSES ? SCHEDULE_CLASSES - 1 : (unsigned)c;
+}
+
+/* When the first entry of the site is due; UINT64_MAX: none waits. */
+static uint64_t first_due(const struct schedule_site *site)
+{
+    uint64_t first = UINT64_MAX;
+    for (unsigned c = 0; c < SCHEDULE_CLASSES; c++) {
+        const struct heap_node *n = heap_min(&site->due[c]);
+        if (n != NULL && n->key < first)
+            first = n->key;
+    }
+    return first;
+}
+
+/* The entry that goes next, of those that are due. */
+static struct schedule_entry *best_due(const struct schedule_site *site, uint64_t now_ms)
+{
+    struct heap_node *best = NULL;
+    uint64_t best_rank = UINT64_MAX;
+    for (unsigned above = 0; above < SCHEDULE_CLASSES; above++) { /* the highest class first: it wins a tie */
+        struct heap_node *n = heap_min(&site->due[SCHEDULE_CLASSES - 1 - above]);
+        if (n == NULL || n->key > now_ms)
+            continue;
+        uint64_t rank = n->key + (uint64_t)above * SCHEDULE_CLASS_MS;
+        if (rank < best_rank) {
+            best = n;
+            best_rank = rank;
+        }
+    }
+    must(best != NULL);
+    return container_of(best, struct schedule_entry, due);
 }
 
 static void site_free(struct schedule *s, struct schedule_site *site)
@@ -47,11 +87,10 @@ static void set_state(struct schedule *s, struct schedule_site *site, enum sched
 /* Puts the site where its entries, window and block say. A READY site that stays ready keeps its turn. */
 static void place(struct schedule *s, struct schedule_site *site, uint64_t now_ms)
 {
-    struct heap_node *first = heap_min(&site->due);
     enum schedule_site_state to = SITE_IDLE;
     uint64_t wake_ms = 0;
-    if (first != NULL) {
-        wake_ms = first->key;
+    if (site->n_waiting > 0) {
+        wake_ms = first_due(site);
         if (site->block_ms > 0 && site->blocked_until_ms > wake_ms)
             wake_ms = site->blocked_until_ms;
         if (site->n_active >= window_of(site))
@@ -226,19 +265,21 @@ static void set_entry_state(struct schedule *s, struct schedule_entry *e, enum s
     must(allowed[e->state][to]);
     s->n_by_state[e->state]--;
     s->n_by_state[to]++;
-    e->state = (uint8_t)to;
+    e->state = (unsigned)to & 7u;
     if (to == ENTRY_ASIDE || to == ENTRY_ACTIVE) {
         list_init(&e->link);
         e->work = NULL;
     }
 }
 
-struct schedule_entry *schedule_add(struct schedule *s, uint64_t id, uint32_t created_s)
+struct schedule_entry *schedule_add(struct schedule *s, uint64_t id, uint32_t created_s, int priority)
 {
+    must(priority >= MT_PRIORITY_MIN && priority <= MT_PRIORITY_MAX);
     struct schedule_entry *e = alloc_entry(s);
     if (e == NULL)
         return NULL;
-    *e = (struct schedule_entry){.id = id, .created_s = created_s};
+    *e = (struct schedule_entry){
+        .id = id, .created_s = created_s, .level = (unsigned)(priority - MT_PRIORITY_MIN) & 31u};
     s->n_by_state[ENTRY_FREE]++;
     set_entry_state(s, e, ENTRY_ASIDE);
     s->n_entries++;
@@ -276,13 +317,15 @@ void schedule_wait(struct schedule *s, struct schedule_entry *e, uint64_t due_ms
     must(e->site != NULL && list_is_empty(&e->link));
     set_entry_state(s, e, ENTRY_WAITING);
     e->site->n_aside--;
-    heap_insert(&e->site->due, &e->due, due_ms);
+    heap_insert(&e->site->due[class_of(e)], &e->due, due_ms);
+    e->site->n_waiting++;
     place(s, e->site, now_ms);
 }
 
 static void leave_heap(struct schedule *s, struct schedule_entry *e, enum schedule_entry_state to)
 {
-    heap_remove(&e->site->due, &e->due);
+    heap_remove(&e->site->due[class_of(e)], &e->due);
+    e->site->n_waiting--;
     set_entry_state(s, e, to);
 }
 
@@ -333,8 +376,7 @@ struct schedule_entry *schedule_next(struct schedule *s, uint64_t now_ms)
     if (s->n_by_state[ENTRY_ACTIVE] >= s->conf.active_max || list_is_empty(&s->ready))
         return NULL;
     struct schedule_site *site = list_entry(s->ready.next, struct schedule_site, link);
-    struct schedule_entry *e = container_of(heap_min(&site->due), struct schedule_entry, due);
-    must(e->due.key <= now_ms);
+    struct schedule_entry *e = best_due(site, now_ms);
     leave_heap(s, e, ENTRY_ACTIVE);
     site->n_active++;
     place(s, site, now_ms);
@@ -384,6 +426,16 @@ bool schedule_is_expired(uint32_t created_s, int64_t wall_ms, uint32_t expire_s)
 uint64_t schedule_entry_due(const struct schedule_entry *e)
 {
     return e->state == ENTRY_WAITING ? e->due.key : 0;
+}
+
+struct schedule_entry *schedule_site_some(const struct schedule_site *site)
+{
+    for (unsigned c = 0; c < SCHEDULE_CLASSES; c++) {
+        struct heap_node *n = heap_min(&site->due[c]);
+        if (n != NULL)
+            return container_of(n, struct schedule_entry, due);
+    }
+    return NULL;
 }
 
 static void keep_why(struct schedule_site *site, struct str why)
@@ -468,8 +520,10 @@ struct schedule_entry *schedule_walk(const struct schedule *s, size_t *cursor, s
 
 static void check_site(const struct schedule *s, const struct schedule_site *site)
 {
-    bool has_waiting = site->due.n > 0;
-    must((site->state == SITE_IDLE) == !has_waiting);
+    size_t n_waiting = 0;
+    for (unsigned c = 0; c < SCHEDULE_CLASSES; c++)
+        n_waiting += site->due[c].n;
+    must(n_waiting == site->n_waiting && (site->state == SITE_IDLE) == (n_waiting == 0));
     must(site->is_remembered ? n_entries(site) == 0 : true);
     must(site->window >= 1 && site->window <= site->window_max);
     must(site->state != SITE_FULL || site->n_active >= window_of(site));

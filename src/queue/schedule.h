@@ -10,6 +10,13 @@
  * worked there lately it is blocked as a whole for a time that doubles, and then tried with one delivery (a
  * probe). Sites that have something due and room take turns.
  *
+ * Of a site's entries that are due, the one of the highest priority (RFC 6710) goes first, and in a class the
+ * one that is due longest. A class counts as SCHEDULE_CLASS_MS of waiting, so that nothing starves: an entry
+ * is overtaken only by those of n classes above that became due less than n times that after it. The 19
+ * levels stand in SCHEDULE_CLASSES classes, which tell all levels of the profiles of MIXER and STANAG 4406
+ * apart; RFC 6710 asks no more of a server than that. Priority has no say in the turns of sites: it would let
+ * the mail of one destination hold up that of others.
+ *
  * Entry:  ASIDE --wait--> WAITING --next--> ACTIVE --finish--> ASIDE;  WAITING, ASIDE --hold--> HELD;
  *         WAITING, HELD --take--> ASIDE;  ASIDE --remove--> gone
  * Site:   IDLE (nothing waits), SLEEPING (until its first is due or the block ends), READY (in the round),
@@ -20,8 +27,11 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "wire/params.h"
 
 enum {
+    SCHEDULE_CLASSES = 7, /* of priority: up to -3, to -1, 0, to 2, to 4, to 6, above */
+    SCHEDULE_CLASS_MS = 60 * 60 * 1000,
     SCHEDULE_PAGE = 1024, /* entries */
     SCHEDULE_PAGES_MAX = 16384,
     SCHEDULE_IDLE_SITES_MAX = 4096,
@@ -55,14 +65,16 @@ struct schedule_entry {
     struct schedule_site *site; /* NULL: none yet */
     uint32_t created_s;         /* wall clock */
     uint16_t n_attempts;
-    uint8_t state; /* enum schedule_entry_state */
-    uint8_t flags; /* the user's */
+    uint8_t state : 3; /* enum schedule_entry_state */
+    uint8_t level : 5; /* priority - MT_PRIORITY_MIN */
+    uint8_t flags;     /* the user's */
 };
 
 enum schedule_site_state { SITE_IDLE = 0, SITE_SLEEPING, SITE_READY, SITE_FULL };
 struct schedule_site {
     struct idmap_node by_hash;
-    struct heap due;       /* WAITING entries */
+    struct heap due[SCHEDULE_CLASSES]; /* WAITING entries by class, each by time */
+    size_t n_waiting;
     struct heap_node wake; /* SLEEPING */
     struct list link;      /* READY: in the round; IDLE and without entries: by age */
     struct list all;
@@ -112,8 +124,12 @@ static inline struct str schedule_site_name(const struct schedule_site *site)
 /* Ends the block of a site now: an operator said so. */
 void schedule_site_unblock(struct schedule *s, struct schedule_site *site, uint64_t now_ms);
 
-/* A new entry, ASIDE, without a site; the id must be new. */
-struct schedule_entry *schedule_add(struct schedule *s, uint64_t id, uint32_t created_s);
+/* A new entry, ASIDE, without a site; the id must be new. priority: MT_PRIORITY_MIN to MT_PRIORITY_MAX. */
+struct schedule_entry *schedule_add(struct schedule *s, uint64_t id, uint32_t created_s, int priority);
+static inline int8_t schedule_priority(const struct schedule_entry *e)
+{
+    return (int8_t)(e->level + MT_PRIORITY_MIN);
+}
 /* Looks at every entry: some 10 ms for a million. Only operators name entries by id; a map for them would
  * cost every entry 16 octets and a start a third of its time. */
 struct schedule_entry *schedule_find(const struct schedule *s, uint64_t id);
@@ -156,6 +172,8 @@ struct schedule_entry *schedule_walk(const struct schedule *s, size_t *cursor, s
 size_t schedule_slots(const struct schedule *s);
 /* When the entry is due: WAITING only, else 0. */
 uint64_t schedule_entry_due(const struct schedule_entry *e);
+/* One of the entries that wait there, or NULL. */
+struct schedule_entry *schedule_site_some(const struct schedule_site *site);
 bool schedule_site_is_blocked(const struct schedule_site *site, uint64_t now_ms);
 /* Everything that must hold; for tests, slow. */
 void schedule_invariants(const struct schedule *s);

@@ -25,15 +25,21 @@ static void setup(struct schedule *s)
     assert_true(schedule_init(s, &conf));
 }
 
-static struct schedule_entry *add(struct schedule *s, uint64_t id, const char *site, uint64_t due_ms)
+static struct schedule_entry *add_at(struct schedule *s, uint64_t id, int priority, const char *site,
+                                     uint64_t due_ms)
 {
-    struct schedule_entry *e = schedule_add(s, id, 1);
+    struct schedule_entry *e = schedule_add(s, id, 1, priority);
     assert_non_null(e);
     struct schedule_site *where = schedule_site(s, str_from_c(site), false);
     assert_non_null(where);
     schedule_set_site(s, e, where);
     schedule_wait(s, e, due_ms, T0);
     return e;
+}
+
+static struct schedule_entry *add(struct schedule *s, uint64_t id, const char *site, uint64_t due_ms)
+{
+    return add_at(s, id, 0, site, due_ms);
 }
 
 static void finish(struct schedule *s, struct schedule_entry *e, enum schedule_outcome o, uint64_t now_ms)
@@ -68,6 +74,81 @@ static void test_due_order(void **state)
     assert_true(schedule_due(&s) == UINT64_MAX);
     assert_int_equal(s.n_by_state[ENTRY_WAITING], 0);
     schedule_invariants(&s);
+    schedule_fini(&s);
+}
+
+/* Takes the next entry and ends it: its id, 0 when there is none. */
+static uint64_t take_one(struct schedule *s, uint64_t now_ms)
+{
+    struct schedule_entry *e = schedule_next(s, now_ms);
+    uint64_t id = e == NULL ? 0 : e->id;
+    if (e != NULL)
+        finish(s, e, SCHEDULE_WORKED, now_ms);
+    schedule_invariants(s);
+    return id;
+}
+
+/* Of what is due at one time the highest goes first; every level is kept, the levels of a class are alike. */
+static void test_priority_order(void **state)
+{
+    UNUSED(state);
+    struct schedule s;
+    setup(&s);
+    static const int arrive[] = {-9, 0, 9, -1, 6, -4, 2, 4, 1, 0, 9};
+    static const uint64_t leave[] = {3, 11, 5, 8, 7, 9, 2, 10, 4, 1, 6};
+    for (size_t i = 0; i < ARRAY_LEN(arrive); i++) {
+        const struct schedule_entry *e = add_at(&s, 1 + i, arrive[i], "a", T0);
+        assert_int_equal(schedule_priority(e), arrive[i]);
+    }
+    /* 2 (id 2) and 10 have priority 0, 4 has -1; 3 and 11 are the most urgent */
+    for (size_t i = 0; i < ARRAY_LEN(leave); i++)
+        assert_int_equal(take_one(&s, T0), leave[i]);
+    assert_int_equal(take_one(&s, T0), 0);
+    schedule_fini(&s);
+}
+
+/* What is not due yet does not go, however urgent; the first of any class wakes the site. */
+static void test_priority_waits_for_its_time(void **state)
+{
+    UNUSED(state);
+    struct schedule s;
+    setup(&s);
+    add_at(&s, 1, 9, "a", T0 + 500);
+    add_at(&s, 2, -9, "a", T0 + 100);
+    add_at(&s, 3, 0, "a", T0 + 300);
+    assert_int_equal(schedule_due(&s), T0 + 100);
+    assert_int_equal(take_one(&s, T0 + 100), 2);
+    assert_int_equal(schedule_due(&s), T0 + 300);
+    assert_int_equal(take_one(&s, T0 + 299), 0);
+    assert_int_equal(take_one(&s, T0 + 500), 1);
+    assert_int_equal(take_one(&s, T0 + 500), 3);
+    schedule_fini(&s);
+}
+
+/* Under an endless stream of urgent mail the lowest goes once it has waited for an hour a class, and the
+ * normal before it. */
+static void test_priority_starves_nobody(void **state)
+{
+    UNUSED(state);
+    struct schedule s;
+    setup(&s);
+    add_at(&s, 1, -9, "a", T0);
+    add_at(&s, 2, 0, "a", T0);
+    uint64_t low_ms = 0, normal_ms = 0, id = 10;
+    for (uint64_t now = T0; low_ms == 0; now += 60 * 1000) {
+        assert_true(now < T0 + 8 * (uint64_t)SCHEDULE_CLASS_MS);
+        add_at(&s, id++, 9, "a", now); /* one comes, one goes */
+        uint64_t took = take_one(&s, now);
+        if (took == 1)
+            low_ms = now - T0;
+        else if (took == 2)
+            normal_ms = now - T0;
+    }
+    assert_in_range(normal_ms, 4 * (uint64_t)SCHEDULE_CLASS_MS, 4 * (uint64_t)SCHEDULE_CLASS_MS + 120 * 1000);
+    assert_in_range(low_ms, 6 * (uint64_t)SCHEDULE_CLASS_MS, 6 * (uint64_t)SCHEDULE_CLASS_MS + 180 * 1000);
+    while (take_one(&s, T0 + 9 * (uint64_t)SCHEDULE_CLASS_MS) != 0) {
+    }
+    assert_int_equal(s.n_entries, 0);
     schedule_fini(&s);
 }
 
@@ -130,7 +211,7 @@ static void test_local_site_starts_wide(void **state)
     setup(&s);
     assert_non_null(schedule_site(&s, STR("maildir:x"), true));
     for (uint64_t i = 0; i < 100; i++) {
-        struct schedule_entry *e = schedule_add(&s, 1 + i, 1);
+        struct schedule_entry *e = schedule_add(&s, 1 + i, 1, 0);
         schedule_set_site(&s, e, schedule_site(&s, STR("maildir:x"), true));
         schedule_wait(&s, e, T0, T0);
     }
@@ -382,7 +463,8 @@ static void test_random_walk(void **state)
             uint64_t what = rng_below(&rng, 10);
             if (what < 4 && n_in < 500) {
                 (void)snprintf(name, sizeof name, "s%u", (unsigned)rng_below(&rng, 7));
-                add(&s, next_id++, name, now + rng_below(&rng, 60000));
+                int priority = (int)rng_below(&rng, 19) + MT_PRIORITY_MIN;
+                add_at(&s, next_id++, priority, name, now + rng_below(&rng, 60000));
                 n_in++;
             } else if (what < 7 && n_active < ARRAY_LEN(active)) {
                 struct schedule_entry *e = schedule_next(&s, now);
@@ -426,6 +508,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_due_order),
+        cmocka_unit_test(test_priority_order),
+        cmocka_unit_test(test_priority_waits_for_its_time),
+        cmocka_unit_test(test_priority_starves_nobody),
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_slow_start_and_cap),
         cmocka_unit_test(test_local_site_starts_wide),

@@ -32,6 +32,7 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         {"binarymime", &p->conf.binarymime},
         {"deliverby", &p->conf.deliverby},
         {"mt_priority", &p->conf.mt_priority},
+        {"lowers_priority", &p->conf.lowers_priority},
         {"requiretls", &p->conf.requiretls},
         {"prdr", &p->conf.prdr},
         {"limits", &p->conf.limits},
@@ -104,6 +105,7 @@ bool pure_init(struct pure *p, bool lmtp, bool relay, struct str conf)
                                         .dsn = true,
                                         .binarymime = true,
                                         .deliverby = true,
+                                        .mt_priority = true,
                                         .prdr = !lmtp,
                                         .limits = true}; /* as smtpd offers */
     if (!configure(p, conf))

@@ -91,6 +91,7 @@ struct fresh {
     uint32_t created_s;
     unsigned n_refs;
     bool in_cache, is_bounce, has_deadline;
+    int8_t priority; /* RFC 6710 */
     uint32_t n_record, n_body;
     char octets[]; /* record, then body */
 };

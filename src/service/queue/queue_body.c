@@ -39,6 +39,7 @@ struct fresh *fresh_new(struct queue *q, uint64_t id, uint64_t body_id, const st
     if (params.hold_until_ms > created_ms)
         created_ms = params.hold_until_ms;
     f->has_deadline = e->kind == ENVELOPE_MAIL && params.by_mode != BY_NONE;
+    f->priority = params.priority;
     f->created_s = created_ms / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(created_ms / 1000);
     f->is_bounce = e->kind == ENVELOPE_BOUNCE;
     f->n_refs = 1;

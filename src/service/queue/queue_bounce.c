@@ -74,7 +74,8 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
         flags |= MAIL_FLAG_UTF8 | MAIL_FLAG_8BIT;
     struct envelope e;
     struct fresh *f = NULL;
-    if (ok && bounce_envelope(&b, flags, message.n, &rcpts, &e))
+    char params[BOUNCE_PARAMS];
+    if (ok && bounce_envelope(&b, flags, message.n, params, &rcpts, &e))
         f = fresh_new(q, b.own_id, b.own_id, &e, buf_str(&message));
     buf_fini(&rcpts);
     buf_fini(&message);

@@ -388,7 +388,7 @@ static void stats(struct ask *a)
     list_each (l, &q->schedule.all_sites) {
         const struct schedule_site *site = list_entry(l, struct schedule_site, all);
         if (!site->is_remembered)
-            r[n++] = (struct ranked){site, site->due.n + site->n_held + site->n_active + site->n_aside};
+            r[n++] = (struct ranked){site, site->n_waiting + site->n_held + site->n_active + site->n_aside};
     }
     qsort(r, n, sizeof *r, by_rank);
     /* In one go, so that the rows agree with each other; the last ones are left out when there are too many.

@@ -572,8 +572,10 @@ bool expand_put_ops(struct work *w)
     int64_t wall_ms = world_wall_ms(w->q->world);
     for (size_t i = 0; i < w->n_children; i++) {
         const struct fresh *f = w->children[i];
-        struct envelope_hint h = {
-            .flags = fresh_hint_flags(f), .created_s = f->created_s, .next_ms = wall_ms < 0 ? 0 : wall_ms};
+        struct envelope_hint h = {.flags = fresh_hint_flags(f),
+                                  .created_s = f->created_s,
+                                  .priority = f->priority,
+                                  .next_ms = wall_ms < 0 ? 0 : wall_ms};
         hint_encode(&h, hints + i * STORE_HINT);
         records[i] = fresh_record(f);
         w->ops[w->n_ops++] = (struct store_op){.kind = STORE_PUT_ENVELOPE,

@@ -86,6 +86,7 @@ static enum err submit(struct mark *m)
         .flags = entry_hint_flags(e) | (m->verb == MARK_HOLD ? HINT_HELD : 0u),
         .n_attempts = e->n_attempts,
         .created_s = e->created_s,
+        .priority = schedule_priority(e),
         .next_ms = (wall_ms < 0 ? 0 : wall_ms) + (is_later ? (int64_t)(m->due_ms - now_ms) : 0),
         .site_hash = e->site->by_hash.id,
     };

@@ -120,6 +120,7 @@ static enum err submit(struct fresh *f)
     struct envelope_hint h = {
         .flags = fresh_hint_flags(f),
         .created_s = f->created_s,
+        .priority = f->priority,
         .next_ms = (int64_t)f->created_s * 1000,
     };
     hint_encode(&h, hint);

@@ -23,7 +23,7 @@ void recover_on_live(struct queue *q, const struct store_live *live)
     struct schedule *s = &q->schedule;
     struct schedule_site *site =
         h.site_hash != 0 ? schedule_site_by_hash(s, h.site_hash) : schedule_site(s, STR("unrouted"), true);
-    struct schedule_entry *e = site == NULL ? NULL : schedule_add(s, live->id, h.created_s);
+    struct schedule_entry *e = site == NULL ? NULL : schedule_add(s, live->id, h.created_s, h.priority);
     if (e == NULL) {
         queue_trouble(q, ERR_NOMEM, "no memory for all entries of the queue");
         return;
@@ -68,8 +68,8 @@ void naming_step(struct queue *q)
         if (node == NULL)
             continue;
         struct schedule_site *site = container_of(node, struct schedule_site, by_hash);
-        struct heap_node *first = heap_min(&site->due);
-        struct naming *n = site->name_n > 0 || first == NULL ? NULL : mem_new(struct naming);
+        const struct schedule_entry *some = schedule_site_some(site);
+        struct naming *n = site->name_n > 0 || some == NULL ? NULL : mem_new(struct naming);
         if (n == NULL)
             continue;
         n->q = q;
@@ -78,7 +78,7 @@ void naming_step(struct queue *q)
         list_push_back(&q->namings, &n->link);
         q->n_naming++;
         queue_store_busy(q);
-        store_read_envelope(q->store, container_of(first, struct schedule_entry, due)->id, &n->read);
+        store_read_envelope(q->store, some->id, &n->read);
     }
     if (q->names_at == q->n_names && q->names != NULL) {
         mem_free(q->names);

@@ -284,6 +284,7 @@ static bool put_hint(struct work *w, uint32_t n_attempts)
         .flags = entry_hint_flags(w->entry),
         .n_attempts = n_attempts > UINT16_MAX ? UINT16_MAX : (uint16_t)n_attempts,
         .created_s = w->entry->created_s,
+        .priority = schedule_priority(w->entry),
         .next_ms = w->next_ms,
         .site_hash = w->entry->site == NULL ? 0 : w->entry->site->by_hash.id,
     };
@@ -359,8 +360,10 @@ static bool put_report(struct work *w, const struct fresh *f)
     unsigned char *hint = arena_alloc(&w->arena, STORE_HINT);
     if (pieces == NULL || hint == NULL)
         return false;
-    struct envelope_hint h = {
-        .flags = HINT_BOUNCE, .created_s = f->created_s, .next_ms = (int64_t)f->created_s * 1000};
+    struct envelope_hint h = {.flags = HINT_BOUNCE,
+                              .created_s = f->created_s,
+                              .priority = f->priority,
+                              .next_ms = (int64_t)f->created_s * 1000};
     hint_encode(&h, hint);
     pieces[0] = fresh_body(f);
     pieces[1] = fresh_record(f);

@@ -94,7 +94,7 @@ static bool admit_later(struct queue *q, struct schedule_entry *e, const struct 
 
 void queue_admit(struct queue *q, struct fresh *f)
 {
-    struct schedule_entry *e = schedule_add(&q->schedule, f->id, f->created_s);
+    struct schedule_entry *e = schedule_add(&q->schedule, f->id, f->created_s, f->priority);
     if (e == NULL) {
         queue_trouble(q, ERR_NOMEM, "no memory for a queue entry; it is found again by the next start");
         fresh_unref(f);
@@ -222,6 +222,7 @@ static bool make_ops(struct work *w, const struct groups *g)
         .flags = entry_hint_flags(w->entry),
         .n_attempts = w->entry->n_attempts,
         .created_s = w->entry->created_s,
+        .priority = schedule_priority(w->entry),
         .next_ms = world_wall_ms(w->q->world),
     };
     if (h.next_ms < 0)

@@ -218,7 +218,7 @@ void row_site(struct buf *out, const struct schedule_site *site, uint64_t now_ms
         put_key(out, "site");
         buf_printf(out, "\"#%016llx\"", (unsigned long long)site->by_hash.id);
     }
-    row_number(out, "waiting", site->due.n);
+    row_number(out, "waiting", site->n_waiting);
     row_number(out, "active", (uint64_t)site->n_active + site->n_aside);
     row_number(out, "held", site->n_held);
     row_number(out, "window", site->block_ms > 0 ? 1 : site->window);

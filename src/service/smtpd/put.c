@@ -322,15 +322,12 @@ static bool has_queue(const struct put *p)
     return d->queue != NULL && p->queue_life == d->queue_life;
 }
 
-/* What MAIL said, with our say on it: a stranger's mail is in no hurry (RFC 6710 7), and the tag is the
- * listener's unless a header field names one. Of a piped message that field must stand within the octets that
- * came before the pipe. */
+/* What MAIL said, with the tag: the listener's unless a header field names one. Of a piped message that field
+ * must stand within the octets that came before the pipe. */
 static bool put_params(const struct put *p, struct buf *out)
 {
     const struct session *s = p->session;
     struct mail_params params = smtp_server_transaction(&s->server)->params;
-    if (!s->is_ours && params.priority > 0)
-        params.priority = 0;
     params.tag = p->scan.n_tag > 0 ? str_of(p->scan.tag, p->scan.n_tag) : s->at->tag;
     return mail_params_put(&params, out);
 }

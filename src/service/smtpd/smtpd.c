@@ -26,7 +26,7 @@ const struct smtp_server_conf *smtpd_offer(const struct smtpd_conf *conf, const 
 static struct smtp_server_conf offer_of(const struct config *c, const struct listener_conf *at, bool is_ours,
                                         bool may_xclient)
 {
-    /* MT-PRIORITY waits for a queue that heeds it, REQUIRETLS for TLS */
+    /* REQUIRETLS waits for TLS */
     return (struct smtp_server_conf){
         .hostname = c->policy.hostname,
         .size_max = c->size_max,
@@ -36,6 +36,8 @@ static struct smtp_server_conf offer_of(const struct config *c, const struct lis
         .binarymime = true,
         .deliverby = c->deliver_by,
         .by_min_s = c->deliver_by_min_s,
+        .mt_priority = c->mt_priority,
+        .lowers_priority = !is_ours,
         .hold_max_s = is_ours || at->submission ? c->future_release_s : 0,
         .prdr = !at->lmtp,
         .limits = true,

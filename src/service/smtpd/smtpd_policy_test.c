@@ -2,6 +2,8 @@
 #include "ipc/lists.h"
 #include "service/smtpd/smtpd_testing.h"
 
+#include <stdio.h>
+
 static void give_lookup(void)
 {
     the->env.peers[ROLE_LOOKUP][0] = &the->lookup;
@@ -365,6 +367,43 @@ static void expn_names_the_members(void **state)
     the->config.policy.n_domains = 1;
 }
 
+/* RFC 6710: offered as configured; a stranger is told that the mail is in no hurry. */
+static void only_our_clients_are_in_a_hurry(void **state)
+{
+    UNUSED(state);
+    static const struct netblock ours = {{.kind = NETADDR_IP4, .ip = {198, 51, 100, 0}}, 24};
+    static const struct {
+        const char *client, *priority, *reply;
+        int sent;
+    } rows[] = {{"192.0.2.1:5", "9", "250 2.3.6 0 ", 0},
+                {"192.0.2.1:5", "-4", "250 2.0.0", -4},
+                {"198.51.100.7:5", "9", "250 2.0.0", 9},
+                {"198.51.100.7:5", "-9", "250 2.0.0", -9}};
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test> MT-PRIORITY=1\r\n");
+    assert_true(str_find(buf_str(&c->out), STR("MT-PRIORITY")) == STR_NPOS);
+    hears(c, "555 5.5.4");
+    the->config.policy.relay_from = &ours;
+    the->config.policy.n_relay_from = 1;
+    the->config.mt_priority = true;
+    reload();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char mail[64];
+        (void)snprintf(mail, sizeof mail, "MAIL FROM:<a@b.test> MT-PRIORITY=%s\r\n", rows[i].priority);
+        c = client(rows[i].client);
+        say(c, "EHLO c.test\r\n");
+        assert_true(str_find(buf_str(&c->out), STR("250-MT-PRIORITY\r\n")) != STR_NPOS);
+        buf_reset(&c->out);
+        say(c, mail);
+        say(c, "RCPT TO:<joe@here.test>\r\nDATA\r\n");
+        hears(c, "354");
+        say(c, "Subject: x\r\n\r\nhi\r\n.\r\n");
+        put_done(last_sent()->token, ERR_OK);
+        hears(c, rows[i].reply);
+        assert_int_equal(the->sent_priority, rows[i].sent);
+    }
+}
+
 static void a_trusted_proxy_uses_xclient(void **state)
 {
     UNUSED(state);
@@ -467,6 +506,7 @@ int main(void)
         T(the_next_hop_knows_the_recipient),
         T(etrn_runs_the_queue),
         T(expn_names_the_members),
+        T(only_our_clients_are_in_a_hurry),
         T(a_trusted_proxy_uses_xclient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
