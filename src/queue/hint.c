@@ -1,5 +1,7 @@
 #include "queue/hint.h"
 
+#include "wire/codes.h"
+
 enum { NUMBER_MAX = 1000000 };
 
 static bool is_digit(char c)
@@ -73,8 +75,8 @@ uint32_t report_retry_hint(uint16_t code, struct esc esc, struct str text)
 {
     if (code < 400 || code > 499 || (esc.class != 0 && esc.class != 4))
         return 0;
-    bool is_grey = holds_word(text, STR("greylist")) || holds_word(text, STR("graylist")) ||
-                   holds_word(text, STR("grey list")) || holds_word(text, STR("grey-list"));
+    const struct code_reply r = {.code = code, .esc = esc, .text = text};
+    bool is_grey = code_classify(&r).class == CODE_GREYLISTED;
     bool asks = is_grey || holds_word(text, STR("again")) || holds_word(text, STR("retry")) ||
                 holds_word(text, STR("come back")) || holds_word(text, STR("wait"));
     if (!asks)
