@@ -12,6 +12,7 @@ struct journal_line {
     const char *role; /* static; of a line read back: valid during the call */
     uint64_t id, other_id, number;
     struct str rcpt, host, text;
+    struct str class; /* what a refusal is about (docs/codes.md), or empty */
 };
 struct journal {
     void *self;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     PATH_MAX_OURS = 4096,
     FAMILY_MAX = 1000,  /* ids that `why` follows */
     WHY_STEPS = 1000,   /* instructions between two looks at the budget */
@@ -26,37 +26,41 @@ enum {
 enum statement { ST_BEGIN = 0, ST_COMMIT, ST_ROLLBACK, ST_ADD, ST_EXPIRE, ST_SHRINK, ST_WHY };
 enum { N_STATEMENTS = 7 };
 
-#define COLUMNS "seq, wall_ms, kind, role, id, other_id, number, rcpt, host, text"
+#define COLUMNS "seq, wall_ms, kind, role, id, other_id, number, rcpt, host, text, class"
 
 static const char *const statements[N_STATEMENTS] = {
     [ST_BEGIN] = "BEGIN",
     [ST_COMMIT] = "COMMIT",
     [ST_ROLLBACK] = "ROLLBACK",
-    [ST_ADD] = "INSERT INTO lines (wall_ms, kind, role, id, other_id, number, rcpt, host, text)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ST_ADD] = "INSERT INTO lines (wall_ms, kind, role, id, other_id, number, rcpt, host, text, class)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     /* in order of arrival, not of the clock: no index is needed, and a clock that stepped does no harm for
        long */
     [ST_EXPIRE] =
         "DELETE FROM lines WHERE wall_ms < ?1 AND seq IN (SELECT seq FROM lines ORDER BY seq LIMIT ?2)",
     [ST_SHRINK] = "DELETE FROM lines WHERE seq IN (SELECT seq FROM lines ORDER BY seq LIMIT ?1)",
-    [ST_WHY] = "WITH RECURSIVE family(id) AS (SELECT ?1 UNION SELECT l.other_id FROM family AS f CROSS JOIN "
-               "lines AS l"
-               "  ON l.id = f.id AND l.id <> 0 WHERE l.other_id <> 0 LIMIT ?3)"
-               " SELECT " COLUMNS " FROM lines WHERE seq IN"
-               " (SELECT l.seq FROM family AS f CROSS JOIN lines AS l ON l.id = f.id AND l.id <> 0"
-               "  UNION SELECT seq FROM lines WHERE other_id = ?1 AND other_id <> 0)"
-               /* lines of one moment come from several processes in any order: kinds are numbered as life goes */
-               " ORDER BY wall_ms, kind, seq LIMIT ?2",
+    [ST_WHY] =
+        "WITH RECURSIVE family(id) AS (SELECT ?1 UNION SELECT l.other_id FROM family AS f CROSS JOIN "
+        "lines AS l"
+        "  ON l.id = f.id AND l.id <> 0 WHERE l.other_id <> 0 LIMIT ?3)"
+        " SELECT " COLUMNS " FROM lines WHERE seq IN"
+        " (SELECT l.seq FROM family AS f CROSS JOIN lines AS l ON l.id = f.id AND l.id <> 0"
+        "  UNION SELECT seq FROM lines WHERE other_id = ?1 AND other_id <> 0)"
+        /* lines of one moment come from several processes in any order: kinds are numbered as life goes */
+        " ORDER BY wall_ms, kind, seq LIMIT ?2",
 };
 
 static const char schema[] = "CREATE TABLE lines (seq INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, kind "
                              "INTEGER NOT NULL, role TEXT NOT NULL,"
                              " id INTEGER NOT NULL, other_id INTEGER NOT NULL, number INTEGER NOT NULL, rcpt "
                              "BLOB NOT NULL, host BLOB NOT NULL,"
-                             " text BLOB NOT NULL);"
+                             " text BLOB NOT NULL, class TEXT NOT NULL DEFAULT '');"
                              "CREATE INDEX lines_id ON lines (id) WHERE id <> 0;"
                              "CREATE INDEX lines_other ON lines (other_id) WHERE other_id <> 0;"
-                             "PRAGMA user_version = 1;";
+                             "PRAGMA user_version = 2;";
+/* A journal of version 1 goes on: its lines have no class. */
+static const char schema_from_1[] = "BEGIN; ALTER TABLE lines ADD COLUMN class TEXT NOT NULL DEFAULT '';"
+                                    " PRAGMA user_version = 2; COMMIT;";
 
 struct store {
     struct journal journal;
@@ -175,6 +179,8 @@ static int connect_writer(struct store *s, const char *path)
         if (n_tables == 0)
             return exec(s->writer, schema);
     }
+    if (version == 1)
+        return exec(s->writer, schema_from_1);
     return version == SCHEMA_VERSION ? SQLITE_OK : SQLITE_NOTADB;
 }
 
@@ -286,7 +292,9 @@ static int insert(struct store *s, const struct journal_line *l)
         sqlite3_bind_int64(st, 5, (int64_t)l->other_id) != SQLITE_OK ||
         sqlite3_bind_int64(st, 6, (int64_t)l->number) != SQLITE_OK ||
         bind_text(st, 7, l->rcpt) != SQLITE_OK || bind_text(st, 8, l->host) != SQLITE_OK ||
-        bind_text(st, 9, l->text) != SQLITE_OK)
+        bind_text(st, 9, l->text) != SQLITE_OK ||
+        sqlite3_bind_text64(st, 10, l->class.n == 0 ? "" : l->class.p, l->class.n, SQLITE_STATIC,
+                            SQLITE_UTF8) != SQLITE_OK)
         return SQLITE_NOMEM;
     int code = run(st);
     (void)sqlite3_clear_bindings(st);
@@ -361,7 +369,8 @@ static enum err journal_why(void *self, uint64_t id, size_t n_max,
                                  .number = (uint64_t)sqlite3_column_int64(st, 6),
                                  .rcpt = column(st, 7),
                                  .host = column(st, 8),
-                                 .text = column(st, 9)};
+                                 .text = column(st, 9),
+                                 .class = column(st, 10)};
         fn(arg, &l);
         code = sqlite3_step(st);
     }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,46 @@ static void a_file_that_is_none_is_set_aside(void **state)
     assert_true(is_there(f, "journal.damaged-2.db"));
 }
 
+static void on_classes(void *arg, const struct journal_line *l)
+{
+    struct buf *b = arg;
+    buf_put(b, l->text);
+    buf_putc(b, '=');
+    buf_put(b, l->class);
+    buf_putc(b, ' ');
+}
+
+/* The lines of the version before are kept; they have no class. */
+static void version_1_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    char path[128], mem[128];
+    sqlite3 *db = NULL;
+    struct buf b;
+    journal_sqlite_close(&f->j);
+    path_in(f, "journal.db", path, sizeof path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE lines DROP COLUMN class; PRAGMA user_version = 1;"
+                                  "INSERT INTO lines VALUES (1, 5, 2, 'queue', 9, 0, 0, '', '', 'old');",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    for (unsigned i = 0; i < 2; i++) { /* the second opening finds it done */
+        (void)open_it(f);
+        struct journal_line l = {
+            .wall_ms = 6 + i, .kind = 2, .role = "queue", .id = 9, .text = STR("new"), .class = STR("spam")};
+        f->j->add(f->j->self, &l);
+        assert_int_equal(f->j->flush(f->j->self), ERR_OK);
+        if (i == 0)
+            journal_sqlite_close(&f->j);
+    }
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_int_equal(f->j->why(f->j->self, 9, 10, on_classes, &b), ERR_OK);
+    assert_true(str_eq(buf_str(&b), STR("old= new=spam new=spam ")));
+    assert_false(is_there(f, "journal.damaged-1.db"));
+}
+
 static void another_version_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -327,6 +368,7 @@ int main(void)
         T(long_text_is_cut),
         T(only_we_may_read_it),
         T(a_file_that_is_none_is_set_aside),
+        T(version_1_goes_on),
         T(another_version_is_set_aside),
         T(damage_found_later_is_set_aside_too),
         T(a_missing_folder_is_an_error),

@@ -3,7 +3,7 @@
 #pragma once
 #include "base/must.h"
 
-/* kind, word, what the fields hold */
+/* kind, word, what the fields hold. class: a word of wire/codes.h: what a refusal is about */
 #define EVENT_KINDS(X)                                                                                       \
     X(ACCEPTED, "accepted")       /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */        \
     X(RCPT, "recipient")          /* smtpd: id, rcpt */                                                      \
@@ -16,9 +16,9 @@
     X(SUPPRESSED, "suppressed")   /* queue: id, rcpt, text=why the address gets no mail */                   \
     X(ATTEMPT, "attempt")         /* queue: id, host=site, number=attempt */                                 \
     X(DELIVERED, "delivered")     /* queue: id, rcpt, host, text=remote reply */                             \
-    X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, number=next attempt, unix ms */            \
-    X(FAILED, "failed")           /* queue: id, rcpt, host, text */                                          \
-    X(EXPIRED, "expired")         /* queue: id, rcpt, text=last reason */                                    \
+    X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, class, number=next attempt, unix ms */     \
+    X(FAILED, "failed")           /* queue: id, rcpt, host, text, class */                                   \
+    X(EXPIRED, "expired")         /* queue: id, rcpt, host, text=last reason, class */                       \
     X(BOUNCED, "bounced")         /* queue: id, other_id=the report, rcpt=its recipient */                   \
     X(NOT_BOUNCED, "not-bounced") /* queue: id: null sender, nobody to tell; text */                         \
     X(HELD, "held")               /* queue: id, text=by whom */                                              \

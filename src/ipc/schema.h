@@ -35,8 +35,8 @@
 #define IPC_FIELDS_put(F)                                                                                    \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
-    F(u32, flags) F(str, sender) F(str, params) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped)    \
-        F(str, body)
+    F(u32, flags)                                                                                            \
+    F(str, sender) F(str, params) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped) F(str, body)
 /* flags: what became known behind the put; MAIL_FLAG_8BIT */
 #define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size) F(u32, flags)
 #define IPC_FIELDS_put_abort(F) F(u64, token)
@@ -67,13 +67,15 @@
 #define IPC_FIELDS_relay_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
-    F(u32, flags) F(u8, is_lmtp) F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender)  \
-        F(str, params) F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
+    F(u32, flags)                                                                                            \
+    F(u8, is_lmtp) F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) \
+        F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
-    F(u32, flags) F(str, maildir) F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender)      \
-        F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
+    F(u32, flags)                                                                                            \
+    F(str, maildir) F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender) F(str, rcpts)      \
+        F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
 
@@ -81,7 +83,8 @@
  * is full. */
 #define IPC_FIELDS_event(F)                                                                                  \
     F(u16, kind)                                                                                             \
-    F(u64, wall_ms) F(u64, id) F(u64, other_id) F(str, rcpt) F(str, host) F(str, text) F(u64, number)
+    F(u64, wall_ms)                                                                                          \
+    F(u64, id) F(u64, other_id) F(str, rcpt) F(str, host) F(str, text) F(str, class) F(u64, number)
 #define IPC_FIELDS_event_gap(F) F(u64, n_dropped)
 /* (lstr name, u64 value)*, absolute values */
 #define IPC_FIELDS_counters(F) F(str, pairs)

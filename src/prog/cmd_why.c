@@ -1,6 +1,7 @@
 /* prog/cmd_why.c: `waxwing why ID`: a message's whole life. */
 #include "prog/control.h"
 #include "prog/prog.h"
+#include "wire/codes.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -69,6 +70,9 @@ static void on_row(void *arg, json_t *row)
         (void)fputs("\n                          ", stdout);
         print_clean(text);
     }
+    enum code_class class;
+    if (code_class_parse(str_from_c(row_text(row, "class")), &class) && class != CODE_OTHER)
+        (void)printf("\n                          %s: %s", code_class_word(class), code_class_meaning(class));
     if (row_text(row, "next")[0] != '\0') {
         (void)fputs("\n                          next attempt ", stdout);
         print_clean(row_text(row, "next"));

@@ -267,7 +267,7 @@ struct code_verdict code_classify(const struct code_reply *r)
     fold(r->text, &folded);
     struct str text = buf_str(&folded);
     /* the two may contradict each other: the reply code counts for what is done, so here too */
-    unsigned class = r->code >= 200 ? r->code / 100 : r->esc.class;
+    unsigned class = r->code >= 200 ? r->code / 100 : r->esc.class != 0 ? r->esc.class : 5;
     const struct code_text *t = find_text(code_first_texts, ARRAY_LEN(code_first_texts), text, class);
     const struct code_status *s = find_status(r->esc);
     if (t != NULL)

@@ -241,6 +241,8 @@ static const struct code_text code_texts[] = {
     {5, CODE_UNKNOWN_USER, "no longer on server"}, {5, CODE_UNKNOWN_USER, "is not a mailbox"},
     {5, CODE_UNKNOWN_USER, "no user here"}, {5, CODE_UNKNOWN_USER, "no valid recipients"},
     {5, CODE_UNKNOWN_USER, "undeliverable address"}, {5, CODE_UNKNOWN_USER, "unable to find*user"},
+    {5, CODE_UNKNOWN_USER, "unknown e-mail address"}, {5, CODE_UNKNOWN_USER, "unknown email address"},
+    {5, CODE_UNKNOWN_USER, "not a registered"},
     {5, CODE_UNKNOWN_USER, "no account by that name"}, {5, CODE_UNKNOWN_USER, "not our user"},
     /* the domain */
     {0, CODE_DOMAIN_UNKNOWN, "host or domain name not found"}, {0, CODE_DOMAIN_UNKNOWN, "no such domain"},
@@ -270,7 +272,7 @@ static const struct code_text code_texts[] = {
     {0, CODE_CONTENT, "_mime_"}, {0, CODE_CONTENT, "malformed"}, {0, CODE_CONTENT, "header syntax"},
     {0, CODE_SPAM, "likely unsolicited"},                             /* Gmail */
     {0, CODE_SPAM, "message content rejected"},                       /* Postfix header_checks */
-    {0, CODE_SPAM, "spam"}, {0, CODE_SPAM, "unsolicited"}, {0, CODE_SPAM, "junk mail"}, {0, CODE_SPAM, "_uce_"},
+    {0, CODE_SPAM, "spam"}, {0, CODE_SPAM, "unsolicited"}, {0, CODE_SPAM, "junk mail"}, {0, CODE_SPAM, "_uce_"}, {0, CODE_SPAM, "_ube_"},
     {0, CODE_SPAM, "phish"}, {0, CODE_SPAM, "bulk mail"}, {0, CODE_SPAM, "due to content"},
     {0, CODE_SPAM, "content restrictions"}, {0, CODE_SPAM, "content filter"}, {0, CODE_SPAM, "suspicious"},
     {0, CODE_SPAM, "objectionable"},
@@ -287,13 +289,14 @@ static const struct code_text code_texts[] = {
     {0, CODE_NETWORK, "no route to host"}, {0, CODE_NETWORK, "network is unreachable"},
     {0, CODE_NETWORK, "lost connection"}, {0, CODE_NETWORK, "connection reset"},
     {0, CODE_NETWORK, "connection dropped"}, {0, CODE_NETWORK, "connection was closed"},
+    {0, CODE_NETWORK, "did not accept our requests to connect"},       /* Gmail */
     {0, CODE_NETWORK, "operation timed out"}, {0, CODE_NETWORK, "timeout"},
     {0, CODE_PROTOCOL, "improper command pipelining"},                /* Postfix */
     {0, CODE_PROTOCOL, "synchronization error"},                      /* Exim */
     {0, CODE_PROTOCOL, "protocol error"}, {0, CODE_PROTOCOL, "command unrecognized"},
     {0, CODE_PROTOCOL, "unrecognized command"}, {0, CODE_PROTOCOL, "command not recognized"},
     {0, CODE_PROTOCOL, "command not implemented"}, {0, CODE_PROTOCOL, "bad sequence"},
-    {0, CODE_PROTOCOL, "out of sequence"}, {0, CODE_PROTOCOL, "need mail command"},
+    {0, CODE_PROTOCOL, "out of sequence"}, {0, CODE_PROTOCOL, "improper sequence"}, {0, CODE_PROTOCOL, "need mail command"},
     {0, CODE_PROTOCOL, "need rcpt"},
     {0, CODE_BAD_ADDRESS, "bad recipient address syntax"},            /* Postfix */
     {0, CODE_BAD_ADDRESS, "malformed address"}, {0, CODE_BAD_ADDRESS, "invalid address syntax"},

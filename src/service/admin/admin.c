@@ -73,7 +73,7 @@ static void log_event(const struct admin *a, const struct ipc_event *e)
         return;
     char id_mem[16], other_mem[16];
     struct buf id, other;
-    struct log_field fields[8];
+    struct log_field fields[9];
     size_t n = 0;
     buf_init_fixed(&id, id_mem, sizeof id_mem);
     buf_init_fixed(&other, other_mem, sizeof other_mem);
@@ -91,6 +91,8 @@ static void log_event(const struct admin *a, const struct ipc_event *e)
         fields[n++] = LS("other", buf_str(&other));
     if (e->text.n > 0)
         fields[n++] = LS("text", e->text);
+    if (e->class.n > 0)
+        fields[n++] = LS("class", e->class);
     fields[n] = (struct log_field){.kind = LOG_FIELD_END};
     log_write(a->world->log, level, event_word(e->kind), fields);
 }
@@ -111,6 +113,7 @@ static void on_event(struct admin *a, const struct admin_peer *p, const struct i
         .rcpt = e->rcpt,
         .host = e->host,
         .text = e->text,
+        .class = e->class,
     };
     a->journal->add(a->journal->self, &l);
     if (!a->has_unflushed) {

@@ -62,6 +62,7 @@ static void put_line(void *arg, const struct journal_line *l)
     put_member(b, "address", l->rcpt);
     put_member(b, "host", l->host);
     put_member(b, "text", l->text);
+    put_member(b, "class", l->class);
     if (l->number != 0)
         buf_printf(b, ",\"number\":%llu", (unsigned long long)l->number);
     if (l->kind == EVENT_DEFERRED && l->number != 0) {

@@ -306,7 +306,7 @@ uint64_t queue_random(struct queue *q);
 struct queue_event {
     enum event_kind kind;
     uint64_t id, other_id, number;
-    struct str rcpt, host, text;
+    struct str rcpt, host, text, class;
 };
 void queue_tell(struct queue *q, const struct queue_event *e);
 #define TELL(q, ...) queue_tell((q), &(const struct queue_event){__VA_ARGS__})

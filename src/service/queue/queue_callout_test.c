@@ -195,12 +195,13 @@ static void test_filter_words(void **state)
                                       "source=pool-a",
                                       "site=mx:*",
                                       "state=active",
+                                      "class=network",
                                       ""};
-    static const char *const no[] = {"domain=two",  "age<2h",      "size<2000",      "priority<4",
-                                     "priority=-4", "tag=x",       "reason~refused", "source=pool",
-                                     "sender=<>",   "kind=bounce", "attempts<2"};
-    static const char *const wrong[] = {"size=1", "size>1x", "priority>10", "reason=x",
-                                        "tag~x",  "reason~", "x=1"};
+    static const char *const no[] = {"domain=two",         "age<2h",    "size<2000",      "priority<4",
+                                     "priority=-4",        "tag=x",     "reason~refused", "source=pool",
+                                     "class=mailbox-full", "sender=<>", "kind=bounce",    "attempts<2"};
+    static const char *const wrong[] = {"size=1",  "size>1x", "priority>10", "reason=x",  "tag~x",
+                                        "reason~", "x=1",     "class=",      "class=full"};
     char mem[128], error_mem[512];
     struct buf params, error;
     buf_init_fixed(&params, mem, sizeof mem);
@@ -211,7 +212,9 @@ static void test_filter_words(void **state)
     struct schedule_site site = {.name = name, .name_n = sizeof name - 1};
     struct schedule_entry e = {
         .id = 1, .site = &site, .n_attempts = 2, .created_s = 1, .state = ENTRY_ACTIVE};
-    struct envelope_rcpt r = {.rcpt = {.address = STR("x@one.two")}, .text = STR("Connection timed out")};
+    struct envelope_rcpt r = {.rcpt = {.address = STR("x@one.two")},
+                              .state = ENVELOPE_DEFERRED,
+                              .text = STR("Connection timed out")};
     struct envelope_state st = {.rcpts = &r, .n_rcpts = 1};
     struct envelope env = {.sender = STR("joe@example.org"), .params = buf_str(&params), .body_size = 2000};
     for (size_t i = 0; i < ARRAY_LEN(yes); i++)

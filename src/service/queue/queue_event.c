@@ -11,6 +11,7 @@ void queue_tell(struct queue *q, const struct queue_event *e)
         .rcpt = e->rcpt,
         .host = e->host,
         .text = e->text,
+        .class = e->class,
         .number = e->number,
     };
     role_event(q->env, &m);

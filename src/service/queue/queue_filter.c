@@ -1,5 +1,6 @@
 #include "service/queue/queue_filter.h"
 
+#include "service/queue/queue_class.h"
 #include "wire/received.h"
 
 enum filter_state { STATE_DEFERRED = 0, STATE_HELD, STATE_ACTIVE };
@@ -25,6 +26,7 @@ static const struct {
     {"size",     FILTER_SIZE,     "<>", true},
     {"priority", FILTER_PRIORITY, "<>=", true},
     {"reason",   FILTER_REASON,   "~",  true},
+    {"class",    FILTER_CLASS,    "=",  true},
 };
 static const struct {
     const char *word;
@@ -116,6 +118,15 @@ static bool parse_word(enum filter_key key, struct str value, uint64_t *out)
     return false;
 }
 
+static bool parse_class(struct str value, uint64_t *out)
+{
+    enum code_class c;
+    if (!code_class_parse(value, &c))
+        return false;
+    *out = c;
+    return true;
+}
+
 static bool complain(struct buf *error, const char *what, struct str term, const char *hint)
 {
     buf_puts(error, what);
@@ -150,6 +161,9 @@ static bool parse_value(struct filter_term *t, struct str term, struct buf *erro
     case FILTER_PRIORITY:
         return parse_priority(t->value, &t->number) ||
                complain(error, "not a priority in", term, "-9 to 9, such as priority>0");
+    case FILTER_CLASS:
+        return parse_class(t->value, &t->number) ||
+               complain(error, "unknown class in", term, "docs/codes.md has them, such as mailbox-full");
     case FILTER_SOURCE:
     case FILTER_TAG:
     case FILTER_REASON:
@@ -184,9 +198,9 @@ static bool parse_term(struct str term, struct filter *f, struct buf *error)
         f->needs_envelope = f->needs_envelope || keys[i].needs_envelope;
         return parse_value(&f->terms[f->n++], term, error);
     }
-    return complain(
-        error, "unknown key in", term,
-        "id, state, kind, site, source, tag, age, attempts, size, priority, sender, rcpt, domain or reason");
+    return complain(error, "unknown key in", term,
+                    "id, state, kind, site, source, tag, age, attempts, size, priority, sender, rcpt, "
+                    "domain, reason or class");
 }
 
 bool filter_parse(struct str text, struct filter *out, struct buf *error)
@@ -284,6 +298,11 @@ static bool any_rcpt(const struct filter_term *t, const struct envelope_state *s
         struct str a = st->rcpts[i].rcpt.address;
         if (!envelope_is_open(&st->rcpts[i]))
             continue;
+        if (t->key == FILTER_CLASS) {
+            if (st->rcpts[i].state == ENVELOPE_DEFERRED && class_of(&st->rcpts[i]).class == t->number)
+                return true;
+            continue;
+        }
         if (t->key == FILTER_DOMAIN) {
             size_t at = str_rchr(a, '@');
             a = at == STR_NPOS ? STR_NIL : str_skip(a, at + 1);
@@ -313,7 +332,8 @@ bool filter_matches_envelope(const struct filter *f, const struct envelope *e,
             ok = compare(t, (uint64_t)(p.priority - MT_PRIORITY_MIN));
         else if (t->key == FILTER_SENDER)
             ok = str_eq(t->value, STR("<>")) ? e->sender.n == 0 : filter_glob(t->value, e->sender);
-        else if (t->key == FILTER_RCPT || t->key == FILTER_DOMAIN || t->key == FILTER_REASON)
+        else if (t->key == FILTER_RCPT || t->key == FILTER_DOMAIN || t->key == FILTER_REASON ||
+                 t->key == FILTER_CLASS)
             ok = any_rcpt(t, st);
         if (!ok)
             return false;

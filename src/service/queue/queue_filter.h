@@ -5,10 +5,11 @@
  *   site=mx:*.example.net    source=POOL (the address pool it leaves from)    tag=newsletter
  *   age>2h  age<30m    attempts>3  attempts<1  attempts=0    size>1M  size<20k    priority>0  priority=-4
  *   sender=a@example.org    rcpt=*@example.com    domain=example.com    reason~timed*out
+ *   class=mailbox-full (a word of docs/codes.md)
  *
- * rcpt, domain and reason hold when they do for any recipient still open; reason~ looks for the text anywhere
- * in its last answer. Values are compared without case; * stands for anything (also for the spaces that a
- * value can't have). sender=<> is the null sender. Ages: s, m, h, d; sizes: octets, k, M, G. A message
+ * rcpt, domain, reason and class hold when they do for any recipient still open; reason~ looks for the text
+ * anywhere in its last answer. Values are compared without case; * stands for anything (also for the spaces
+ * that a value can't have). sender=<> is the null sender. Ages: s, m, h, d; sizes: octets, k, M, G. A message
  * without MT-PRIORITY has priority 0.
  */
 #pragma once
@@ -32,12 +33,13 @@ enum filter_key {
     FILTER_SIZE,
     FILTER_PRIORITY,
     FILTER_REASON,
+    FILTER_CLASS,
 };
 struct filter_term {
     enum filter_key key;
     char op; /* '=', '<', '>', '~'; '@' (of a domain): it and those below */
     struct str value;
-    uint64_t number; /* id, state, kind, seconds, attempts, octets, priority - MT_PRIORITY_MIN */
+    uint64_t number; /* id, state, kind, class, seconds, attempts, octets, priority - MT_PRIORITY_MIN */
 };
 struct filter {
     struct filter_term terms[FILTER_TERMS_MAX];

@@ -11,6 +11,7 @@
 #include "proto/smtp_client.h"
 #include "queue/hint.h"
 #include "service/queue/queue.h"
+#include "service/queue/queue_class.h"
 
 /* ---- results of a job ---- */
 
@@ -206,7 +207,7 @@ static void tell_results(struct work *w)
         else
             q->count.failed++;
         TELL(q, .kind = kind, .id = w->id, .rcpt = r->rcpt.address, .host = r->host, .text = r->text,
-             .number = kind == EVENT_DEFERRED ? (uint64_t)w->next_ms : 0);
+             .class = class_word_of(r), .number = kind == EVENT_DEFERRED ? (uint64_t)w->next_ms : 0);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "service/queue/queue_rows.h"
 
 #include "base/log.h"
+#include "service/queue/queue_class.h"
 #include "wire/date.h"
 #include "wire/received.h"
 
@@ -180,6 +181,8 @@ static void put_rcpt(struct buf *out, const struct envelope_rcpt *r)
         put_text(out, "host", r->host);
     if (r->text.n > 0)
         put_text(out, "text", r->text);
+    if (class_word_of(r).n > 0)
+        put_text(out, "class", class_word_of(r));
     buf_putc(out, '}');
 }
 

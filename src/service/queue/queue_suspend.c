@@ -103,7 +103,7 @@ static struct rule *parse(struct str text, struct buf *error)
     for (size_t i = 0; ok && i < r->filter.n; i++) {
         enum filter_key k = r->filter.terms[i].key;
         if (k == FILTER_ID || k == FILTER_STATE || k == FILTER_AGE || k == FILTER_ATTEMPTS ||
-            k == FILTER_REASON) {
+            k == FILTER_REASON || k == FILTER_CLASS) {
             buf_puts(
                 error,
                 "mail is suspended by site, source, sender, rcpt, domain, tag, size, priority or kind; hold "

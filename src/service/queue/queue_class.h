@@ -1,0 +1,9 @@
+/* service/queue/queue_class.h: what the last answer for a recipient is about (wire/codes.h, docs/codes.md).
+ */
+#pragma once
+#include "queue/envelope.h"
+#include "wire/codes.h"
+
+struct code_verdict class_of(const struct envelope_rcpt *r);
+/* The class as a word; empty for one that has not failed, for the time being or for good. */
+struct str class_word_of(const struct envelope_rcpt *r);
