@@ -110,6 +110,8 @@ void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, u
 bool smtp_client_is_ready(const struct smtp_client *c);
 /* It takes no further message on this connection (LIMITS MAILMAX, RFC 9422): quit, though it is ready. */
 bool smtp_client_is_spent(const struct smtp_client *c);
+/* Would it take this recipient on this connection, by LIMITS RCPTDOMAINMAX? Of a job the others get 4.5.3. */
+bool smtp_client_takes_domain(const struct smtp_client *c, struct str address);
 /* Bits of enum smtp_client_need, after SMTP_CLIENT_WANT_CONVERSION. */
 unsigned smtp_client_need(const struct smtp_client *c);
 /* The answer to SMTP_CLIENT_WANT_CONVERSION, now or later: the message as it will be given has `size` octets

@@ -42,6 +42,8 @@ enum { /* what the server offers */
        SMTP_OFFERS_LIMITS = 512,
 };
 
+enum { SMTP_CLIENT_DOMAINS_MAX = QUEUE_RCPTS_PER_ATTEMPT_MAX }; /* with more a connection counts as full */
+
 struct smtp_client {
     struct smtp_client_conf conf;
     struct arena arena; /* texts of the present job, before the first one those of failure */
@@ -53,9 +55,9 @@ struct smtp_client {
     unsigned events; /* not yet taken: bit 1 << enum smtp_client_event_kind */
 
     unsigned offers;
-    uint64_t size_limit;         /* octets, 0: none said */
-    uint64_t by_min;             /* seconds: the least that DELIVERBY takes with mode R, 0: none said */
-    uint64_t rcpt_max, mail_max; /* LIMITS (RFC 9422), 0: none said */
+    uint64_t size_limit; /* octets, 0: none said */
+    uint64_t by_min;     /* seconds: the least that DELIVERBY takes with mode R, 0: none said */
+    uint64_t rcpt_max, mail_max, domain_max; /* LIMITS (RFC 9422), 0: none said */
     uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
     bool is_ourselves;    /* that name is ours */
 
@@ -73,6 +75,8 @@ struct smtp_client {
     bool says_bdat;    /* the message goes by BDAT, as BODY=BINARYMIME */
     unsigned need;     /* enum smtp_client_need of this job */
     uint32_t n_mails;  /* MAIL commands so far, taken or refused: both count for MAILMAX (RFC 9422 4.1) */
+    uint64_t domains[SMTP_CLIENT_DOMAINS_MAX]; /* hashes of those of recipients, while domain_max counts */
+    uint32_t n_domains;
     uint32_t n_accepted;
     uint32_t n_settled; /* results before this one are final: where the next LMTP reply may belong */
     uint32_t n_jobs;

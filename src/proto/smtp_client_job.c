@@ -150,6 +150,51 @@ static void obey_rcpt_max(struct smtp_client *c)
     }
 }
 
+static uint64_t domain_hash(struct str address)
+{
+    size_t at = str_rchr(address, '@');
+    return str_ihash(at == STR_NPOS ? STR_NIL : str_skip(address, at + 1), 0);
+}
+
+bool smtp_client_takes_domain(const struct smtp_client *c, struct str address)
+{
+    if (c->domain_max == 0 || (c->n_domains < c->domain_max && c->n_domains < SMTP_CLIENT_DOMAINS_MAX))
+        return true;
+    uint64_t hash = domain_hash(address);
+    for (uint32_t i = 0; i < c->n_domains; i++) {
+        if (c->domains[i] == hash)
+            return true;
+    }
+    return false;
+}
+
+static void note_domain(struct smtp_client *c, struct str address)
+{
+    uint64_t hash = domain_hash(address);
+    for (uint32_t i = 0; i < c->n_domains; i++) {
+        if (c->domains[i] == hash)
+            return;
+    }
+    c->domains[c->n_domains++] = hash;
+}
+
+/* RFC 9422 4.3: the domains of a whole session count. A domain that went along with a sender who was refused
+ * is counted too: nobody says whether the server does. */
+static void obey_domain_max(struct smtp_client *c)
+{
+    for (uint32_t i = 0; c->domain_max > 0 && i < c->job.n_rcpts; i++) {
+        struct str address = c->job.rcpts[i].address;
+        if (c->results[i].outcome != SMTP_OUTCOME_PENDING)
+            continue;
+        if (smtp_client_takes_domain(c, address))
+            note_domain(c, address);
+        else
+            c->results[i] = smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_RCPT, ESC(4, 5, 3),
+                                             STR("the server takes recipients of no more domains on one "
+                                                 "connection (LIMITS RCPTDOMAINMAX)"));
+    }
+}
+
 static void check_rcpts(struct smtp_client *c)
 {
     const struct smtp_client_job *job = &c->job;
@@ -168,6 +213,7 @@ static void check_rcpts(struct smtp_client *c)
             c->says_utf8 = c->says_utf8 || (has_utf8 && !str_is_ascii(address));
     }
     obey_rcpt_max(c);
+    obey_domain_max(c);
 }
 
 static uint32_t count_pending(const struct smtp_client *c)

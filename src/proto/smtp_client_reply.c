@@ -10,6 +10,8 @@ static void take_limits(struct smtp_client *c, struct str list)
         struct str name = str_cut(&value, '=');
         if (str_ieq(name, STR("RCPTMAX")) && !str_to_u64(value, 999999, &c->rcpt_max))
             c->rcpt_max = 0;
+        if (str_ieq(name, STR("RCPTDOMAINMAX")) && !str_to_u64(value, 999999, &c->domain_max))
+            c->domain_max = 0;
         if (str_ieq(name, STR("MAILMAX")) && !str_to_u64(value, 999999, &c->mail_max))
             c->mail_max = 0;
     }
@@ -176,7 +178,7 @@ static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
         return;
     }
     c->offers = 0;
-    c->size_limit = c->by_min = c->rcpt_max = c->mail_max = 0;
+    c->size_limit = c->by_min = c->rcpt_max = c->mail_max = c->domain_max = 0;
     if (kind == SMTP_STEP_EHLO && outcome == SMTP_OUTCOME_PERMANENT)
         smtp_plan_add(&c->plan, SMTP_STEP_HELO, 0); /* RFC 5321 3.2: an old server */
     else

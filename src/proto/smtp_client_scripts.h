@@ -12,6 +12,7 @@
  *   R i OUTCOME STAGE CODE ESC text           the result of recipient i; its text holds that
  *   F OUTCOME STAGE CODE ESC text             the same for failure
  *   + / -    is ready for a job, is not    M 0/1    takes no further message (LIMITS MAILMAX)
+ *   O address / o address                     would take a recipient of that domain, or not (RCPTDOMAINMAX)
  *   N n      the need is that              V n      converted to n octets     W text    can't be, 5.6.3
  *   K i / k i    recipient i's result says that the server took the wish for reports, or not
  */
@@ -47,6 +48,10 @@ static const struct rcpt with_dsn[] = {
 static const struct rcpt abroad[] = {{.address = STR_INIT("r1@b\xc3\xbc.example")},
                                      {.address = STR_INIT("\xc3\xbc@y.example")},
                                      {.address = STR_INIT("r1@\xc3\xa4.example")}};
+static const struct rcpt domains[] = {{.address = STR_INIT("a@one.example")},
+                                      {.address = STR_INIT("b@two.example")},
+                                      {.address = STR_INIT("\"@\"@ONE.example")},
+                                      {.address = STR_INIT("c@three.example")}};
 static const struct mail_params with_envid = {.ret = DSN_RET_HDRS, .envid = STR_INIT("id+1")};
 static const struct mail_params by_notify = {.by_mode = BY_NOTIFY, .by_trace = true, .by_ms = 61000};
 static const struct mail_params by_return = {.by_mode = BY_RETURN, .by_ms = 121000};
@@ -87,6 +92,8 @@ static const struct smtp_client_job jobs[] = {
     [23] = {FROM_A, .rcpts = abroad, .n_rcpts = 3, .needs_utf8 = true, .may_convert = true,
             .to_ascii = to_ascii},
     [24] = {FROM_A, .rcpts = r1, .n_rcpts = 1, .is_binary = true},
+    [26] = {FROM_A, .rcpts = domains, .n_rcpts = 4},
+    [27] = {FROM_A, .rcpts = domains + 1, .n_rcpts = 3},
     [25] = {FROM_A, .rcpts = three, .n_rcpts = 3, .is_binary = true, .may_convert = true},
 };
 
@@ -520,7 +527,23 @@ static const struct script scripts[] = {
      "J 1\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\nM 0\nJ 1\nC MAIL FROM:<a@x.example>\nS 451 no\nE JOB_DONE\n"
      "+\nM 1\n"},
     {"LIMITS that are none", false, false,
-     HELLO("S 250-mx\nS 250 LIMITS RCPTMAX=0 MAILMAX=x =\n") ONE "D\nC .\nS 250 ok\nE JOB_DONE\nM 0\n"},
+     HELLO("S 250-mx\nS 250 LIMITS RCPTMAX=0 MAILMAX=x RCPTDOMAINMAX=0 =\n") ONE
+     "D\nC .\nS 250 ok\nE JOB_DONE\nM 0\nO x@other.example\n"},
+    {"LIMITS: domains of recipients count for the whole connection", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS RcptDomainMax=2\n")
+     "O x@any.example\nJ 26\nC MAIL FROM:<a@x.example>\nS 250 ok\nC RCPT TO:<a@one.example>\nS 250 ok\n"
+     "C RCPT TO:<b@two.example>\nS 250 ok\nC RCPT TO:<\"@\"@ONE.example>\nS 250 ok\nC DATA\nS 354 go\nE WANT_BODY\n"
+     "D\nC .\nS 250 ok\nE JOB_DONE\nR 1 OK END 250 2.0.0 ok\nR 3 TEMPORARY RCPT 0 4.5.3 RCPTDOMAINMAX\n+\nM 0\n"
+     "o x@any.example\no nobody\nO x@TWO.example\n"
+     "J 27\nC MAIL FROM:<a@x.example>\nS 250 ok\nC RCPT TO:<b@two.example>\nS 250 ok\n"
+     "C RCPT TO:<\"@\"@ONE.example>\nS 550 no\nC DATA\nS 354 go\nE WANT_BODY\nD\nC .\nS 250 ok\nE JOB_DONE\n"
+     "R 2 TEMPORARY RCPT 0 4.5.3 RCPTDOMAINMAX\n+\n"},
+    {"LIMITS: with all domains over it nothing is sent", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS RCPTDOMAINMAX=1\n")
+     ONE "D\nC .\nS 250 ok\nE JOB_DONE\no x@one.example\nJ 27\nE JOB_DONE\nR 0 TEMPORARY RCPT 0 4.5.3 RCPTDOMAINMAX\n+\n"},
+    {"LIMITS: recipients over RCPTMAX bring no domain", false, false,
+     HELLO("S 250-mx\nS 250 LIMITS RCPTMAX=1 RCPTDOMAINMAX=2\n")
+     "J 26\nC MAIL FROM:<a@x.example>\nS 550 no\nE JOB_DONE\nR 3 TEMPORARY RCPT 0 4.5.3 RCPTMAX\nO x@three.example\n"},
 
     /* callout */
     {"callout", false, false,

@@ -252,6 +252,10 @@ static void do_line(struct run *r, struct str line)
     case 'M':
         assert_int_equal(smtp_client_is_spent(r->c), number(arg));
         break;
+    case 'O':
+    case 'o':
+        assert_int_equal(smtp_client_takes_domain(r->c, arg), what == 'O');
+        break;
     case 'N':
         assert_int_equal(smtp_client_need(r->c), number(arg));
         break;

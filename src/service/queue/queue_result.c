@@ -64,15 +64,27 @@ static bool is_over(const struct job_result *r)
            r->esc.subject == 5 && r->esc.detail == 3;
 }
 
-static bool takes_some(struct str results)
+/* Shall those that are over go out at once? When the server took somebody; and where it said its number in
+ * EHLO, also when it answered somebody: then it did not refuse the others. */
+struct progress {
+    bool takes, answers;
+};
+
+static struct progress progress_of(struct str results)
 {
     struct reader r = reader_of(results);
     struct job_result one;
+    struct progress p = {0};
     while (list_next_result(&r, &one)) {
-        if (one.kind == RESULT_OK)
-            return true;
+        p.takes = p.takes || one.kind == RESULT_OK;
+        p.answers = p.answers || !is_over(&one);
     }
-    return false;
+    return p;
+}
+
+static bool goes_on(const struct progress *p, const struct job_result *r)
+{
+    return is_over(r) && (p->takes || (r->code == 0 && p->answers));
 }
 
 static bool count_results(struct str list, uint32_t n)
@@ -106,10 +118,10 @@ void result_on_job_done(struct worker *k, const struct ipc_job_done *m, bool *ou
     struct job_result one, last = {0};
     /* RFC 5321 4.5.3.1.10: who is over a server's number gets the next message, at once. A server that takes
      * nobody is asked again by the schedule. */
-    bool goes_on = k->role == ROLE_RELAY && takes_some(kept);
+    struct progress p = k->role == ROLE_RELAY ? progress_of(kept) : (struct progress){0};
     for (uint32_t i = j->first; i < j->first + j->n; i++) {
         must(list_next_result(&r, &one));
-        if (goes_on && is_over(&one)) {
+        if (goes_on(&p, &one)) {
             w->next_portion = w->portion[i] < w->next_portion ? w->portion[i] : w->next_portion;
             w->is_last = false;
             continue;

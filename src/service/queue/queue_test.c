@@ -222,6 +222,26 @@ static void relay_takes_none(struct test_world *w, const struct ipc_relay_job *m
     test_job_done(&w->relay, m->token, script_count(m->rcpts), SMTP_AT_RCPT, none);
 }
 
+/* The first recipient is nobody's, and the others are over what the server said in EHLO. */
+static void relay_answers_one(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    char mem[8192], payload_mem[9000];
+    struct buf results, payload;
+    UNUSED(given);
+    buf_init_fixed(&results, mem, sizeof mem);
+    buf_init_fixed(&payload, payload_mem, sizeof payload_mem);
+    for (uint32_t i = 0, n = script_count(m->rcpts); i < n; i++) {
+        struct job_result r = {.kind = i == 0 ? RESULT_PERMANENT : RESULT_TEMPORARY,
+                               .stage = SMTP_AT_RCPT,
+                               .code = i == 0 ? 550 : 0,
+                               .esc = i == 0 ? ESC(5, 1, 1) : ESC(4, 5, 3)};
+        assert_true(list_put_result(&results, &r));
+    }
+    assert_true(ipc_encode_job_done(&(struct ipc_job_done){.token = m->token, .results = buf_str(&results)},
+                                    &payload));
+    test_send(&w->relay, IPC_JOB_DONE, buf_str(&payload), NULL);
+}
+
 /* Who is over a server's number gets the next message at once; a server that takes nobody is left alone. */
 static void test_few_recipients_at_a_time(void **state)
 {
@@ -241,6 +261,13 @@ static void test_few_recipients_at_a_time(void **state)
     assert_int_equal(test_put(&w, "a@example.com", "a@one.two b@one.two", STR(MAIL), NULL), ERR_OK);
     test_run(&w, MINUTE);
     assert_int_equal(w.n_relay_jobs, 4);
+    assert_int_equal(test_count(&w, EVENT_DEFERRED), 2);
+    w.on_relay_job = relay_answers_one;
+    assert_int_equal(test_put(&w, "alice@example.org", "a@two.two b@two.two c@two.two", STR(MAIL), NULL),
+                     ERR_OK);
+    test_run(&w, 1000);
+    assert_int_equal(w.n_relay_jobs, 7);
+    assert_int_equal(test_count(&w, EVENT_FAILED), 3);
     assert_int_equal(test_count(&w, EVENT_DEFERRED), 2);
     test_world_fini(&w);
 }

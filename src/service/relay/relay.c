@@ -91,11 +91,20 @@ void relay_answer_all(struct job *j, const struct job_result *result)
     relay_answer(j, all, n);
 }
 
-struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp)
+static bool takes_some(const struct link *k, const struct job *j)
+{
+    for (uint32_t i = 0; i < j->n_rcpts; i++) {
+        if (smtp_client_takes_domain(k->client, j->rcpts[i].address))
+            return true;
+    }
+    return false;
+}
+
+struct link *relay_find_idle(struct relay *r, const struct job *j)
 {
     list_each (l, &r->idle) {
         struct link *k = list_entry(l, struct link, link);
-        if (k->is_lmtp == is_lmtp && str_eq(k->site, site))
+        if (k->is_lmtp == j->is_lmtp && str_eq(k->site, j->site) && takes_some(k, j))
             return k;
     }
     return NULL;

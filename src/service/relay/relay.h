@@ -174,4 +174,4 @@ MUST_USE bool relay_source_pick(struct job *j, const struct netaddr *to, const c
 void relay_answer(struct job *j, const struct job_result *results, size_t n);
 /* One result for all its recipients. */
 void relay_answer_all(struct job *j, const struct job_result *result);
-struct link *relay_find_idle(struct relay *r, struct str site, bool is_lmtp);
+struct link *relay_find_idle(struct relay *r, const struct job *j);

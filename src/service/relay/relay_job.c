@@ -214,7 +214,7 @@ void job_start_anew(struct job *j)
 
 void job_start(struct job *j)
 {
-    struct link *k = relay_find_idle(j->relay, j->site, j->is_lmtp);
+    struct link *k = relay_find_idle(j->relay, j);
     if (k != NULL)
         relay_link_take_job(k, j);
     else

@@ -106,6 +106,37 @@ static void a_server_gets_no_more_messages_than_it_takes(void **state)
     assert_true(c->is_closed);
 }
 
+/* RCPTDOMAINMAX counts for the connection: mail for another domain goes out on one of its own, mail for a
+ * known one on the kept one. */
+static void a_server_gets_no_more_domains_than_it_takes(void **state)
+{
+    UNUSED(state);
+    give(&(struct order){.token = 1, .hosts = {"192.0.2.1"}, .rcpts = {"r@y.test", "r@z.test"}});
+    struct conn *c = greets_offering("250-LIMITS RCPTDOMAINMAX=1\n250 PIPELINING\n");
+    expect(c, ENVELOPE);
+    say(c, "250 ok\n250 ok\n354 go\n");
+    expect(c, "x\n.\n");
+    say(c, "250 taken\n");
+    assert_int_equal(last_result(2)->kind, RESULT_TEMPORARY);
+    assert_true(last_result(2)->code == 0 && last_result(2)->esc.subject == 5 &&
+                last_result(2)->esc.detail == 3);
+    give(&(struct order){.token = 2, .hosts = {"192.0.2.1"}, .rcpts = {"r@z.test"}});
+    assert_int_equal(the->n_conns, 2);
+    struct conn *other = greets_offering("250-LIMITS RCPTDOMAINMAX=1\n250 PIPELINING\n");
+    expect(other, "MAIL FROM:<a@x.test>\nRCPT TO:<r@z.test>\nDATA\n");
+    say(other, "250 ok\n250 ok\n354 go\n");
+    expect(other, "x\n.\n");
+    say(other, "250 taken\n");
+    assert_int_equal(last_result(3)->kind, RESULT_OK);
+    give(&(struct order){.token = 3, .hosts = {"192.0.2.1"}, .rcpts = {"r@y.test", "r@z.test"}});
+    expect(other, "MAIL FROM:<a@x.test>\nRCPT TO:<r@z.test>\nDATA\n");
+    give(&(struct order){.token = 4, .hosts = {"192.0.2.1"}, .rcpts = {"r@y.test"}});
+    assert_int_equal(the->n_conns, 2);
+    takes(c);
+    assert_int_equal(last_result(4)->kind, RESULT_OK);
+    assert_int_equal(the->n_conns, 2);
+}
+
 /* ---- where connections leave from -------------------------------------------------------------- */
 
 static struct source_pool pools[1];
@@ -260,6 +291,7 @@ int main(void)
         T(parameters_do_not_go_to_others),
         T(mail_that_must_be_in_time_comes_back_from_a_server_that_knows_no_time),
         T(a_server_gets_no_more_messages_than_it_takes),
+        T(a_server_gets_no_more_domains_than_it_takes),
         T(each_address_of_a_pool_has_its_share),
         T(a_pool_has_its_own_name),
         T(mail_from_a_pool_that_would_come_back_has_failed),
