@@ -76,7 +76,8 @@ bool bounce_format(const struct bounce *b, struct buf *out)
     buf_init_fixed(&from, from_mem, sizeof from_mem);
     buf_puts(&from, "mailer-daemon@");
     buf_put(&from, b->hostname);
-    bool is_whole = returns_whole(b->kind, e) && b->original.n == e->body_size;
+    bool is_whole = returns_whole(b->kind, e) && b->original.n == e->body_size && !b->original_binary &&
+                    str_chr(b->original, '\0') == STR_NPOS;
     struct mail_params p;
     must(mail_params_get(e->params, &p));
     struct dsn d = {
@@ -93,6 +94,7 @@ bool bounce_format(const struct bounce *b, struct buf *out)
         .n_rcpts = b->n_rcpts,
         .original = is_whole ? b->original : header_of(b->original),
         .original_is_whole = is_whole,
+        .original_utf8 = b->original_utf8,
         .utf8 = b->utf8,
     };
     put_trace(b, out);

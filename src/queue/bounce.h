@@ -2,8 +2,9 @@
  * (RFC 3461 5.2, 3464, 5321 4.5.5, 6.1).
  *
  * Owns:     nothing.
- * Limits:   of the original: whole up to BOUNCE_WHOLE_MAX octets, else its header section up to
- * BOUNCE_HEADER_MAX. Security: remote replies and the original are hostile octets; wire/dsn confines them.
+ * Limits:   of the original: whole up to BOUNCE_WHOLE_MAX octets, else (and of one with octets that only
+ * BINARYMIME carries, RFC 3030 3) its header section up to BOUNCE_HEADER_MAX. Security: remote replies and
+ * the original are hostile octets; wire/dsn confines them.
  */
 #pragma once
 #include "queue/envelope.h"
@@ -28,9 +29,10 @@ struct bounce {
     uint64_t id;                     /* its queue id */
     uint64_t own_id;                 /* of the report */
     struct str hostname;
-    int64_t now_ms;      /* wall clock */
-    bool utf8;           /* an address or reply needs it */
-    struct str original; /* what bounce_original_size() asked for */
+    int64_t now_ms;                      /* wall clock */
+    bool utf8;                           /* an address or reply needs it */
+    bool original_utf8, original_binary; /* it came with SMTPUTF8, as BODY=BINARYMIME */
+    struct str original;                 /* what bounce_original_size() asked for */
     const struct dsn_rcpt *rcpts;
     size_t n_rcpts;
 };

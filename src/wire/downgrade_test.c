@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "wire/downgrade_testing.h"
+#include "wire/dsn.h"
 
 #include <string.h>
 
@@ -179,6 +180,64 @@ static void is_as_in_the_table(void **state)
     }
 }
 
+static bool contains(struct str s, const char *part)
+{
+    return str_find(s, str_from_c(part)) != STR_NPOS;
+}
+
+/* A report with an original of eight bits for a server of seven: what holds a message stays 7bit and is
+ * converted within (RFC 2046 5.2.1), the types of RFC 6533 are encoded as they are (6.2, 6.3). */
+static void a_report_goes_by_seven_bits(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *original;
+        bool is_whole, came_utf8, utf8;
+        const char *has, *has_not;
+    } rows_of[] = {
+        {"S: x\r\n" V CT "text/plain; charset=utf-8\r\n" CTE "8bit\r\n\r\nanother caf" E " is open\r\n", true,
+         false, false,
+         CT "message/rfc822\r\n" CTE "7bit\r\n\r\nS: x\r\n" V CT "text/plain; charset=utf-8\r\n" CTE
+            "quoted-printable\r\n\r\nanother caf=C3=A9 is open\r\n",
+         "8bit"},
+        {"S: caf" E " and more\r\n\r\nanother cafe is open\r\n", true, true, false,
+         CT "message/global\r\n" CTE "quoted-printable\r\n\r\nS: caf=C3=A9 and more\r\n\r\nanother", "8bit"},
+        {"S: caf" E " and more\r\n\r\n", false, true, false,
+         CT "message/global-headers\r\n" CTE "quoted-printable\r\n\r\nS: caf=C3=A9 and more\r\n", "8bit"},
+        {"S: caf" E " and more\r\n\r\n", false, false, false,
+         CT "text/rfc822-headers\r\n" CTE "quoted-printable\r\n\r\nS: caf=C3=A9 and more\r\n", "8bit"},
+        {"S: x\r\n\r\n", false, true, true, "Final-Recipient: utf-8; bob@caf=C3=A9.example\r\n", "8bit"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows_of); i++) {
+        struct dsn_rcpt rcpt = {.address =
+                                    rows_of[i].utf8 ? STR("bob@caf" E ".example") : STR("bob@b.example"),
+                                .diagnostic = STR("550 caf" E " closed")};
+        struct dsn_rcpt first = {.address = STR("first@a.example")}; /* whom the subject names */
+        struct dsn_rcpt rcpts[] = {first, rcpt};
+        struct dsn d = {.reporting_mta = STR("mail.example"),
+                        .from = STR("daemon@mail.example"),
+                        .to = STR("ann@a.example"),
+                        .rcpts = rcpts,
+                        .n_rcpts = 2,
+                        .original = str_from_c(rows_of[i].original),
+                        .original_is_whole = rows_of[i].is_whole,
+                        .original_utf8 = rows_of[i].came_utf8,
+                        .utf8 = rows_of[i].utf8};
+        struct buf report;
+        struct conversion c;
+        buf_init(&report, 1 << 16);
+        dsn_format(&d, &report);
+        assert_false(str_is_ascii(buf_str(&report)));
+        conversion_run(&c, B8, buf_str(&report), 1000, 100);
+        struct str out = buf_str(&c.out);
+        if (c.status != DOWNGRADE_OK || !contains(out, rows_of[i].has) || contains(out, rows_of[i].has_not))
+            fail_msg("row %zu: %.*s\n%.*s", i, STR_FMT(buf_str(&c.why)), STR_FMT(out));
+        assert_true(str_is_ascii(out));
+        conversion_fini(&c);
+        buf_fini(&report);
+    }
+}
+
 static void put_line(struct buf *b, char c, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -264,10 +323,9 @@ static void over_the_limits_it_is_impossible(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_as_in_the_table),
-        cmocka_unit_test(long_lines_alone_pass),
-        cmocka_unit_test(signatures_of_hosts_are_seen),
-        cmocka_unit_test(over_the_limits_it_is_impossible),
+        cmocka_unit_test(is_as_in_the_table),           cmocka_unit_test(long_lines_alone_pass),
+        cmocka_unit_test(signatures_of_hosts_are_seen), cmocka_unit_test(over_the_limits_it_is_impossible),
+        cmocka_unit_test(a_report_goes_by_seven_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,9 @@
 #include "wire/address.h"
 #include "wire/date.h"
 #include "wire/dsn_text.h"
+#include "wire/encoding.h"
 #include "wire/fold.h"
+#include "wire/header.h"
 #include "wire/received.h"
 
 enum {
@@ -239,6 +241,11 @@ static void put_original(struct str s, struct buf *out)
 {
     size_t from = 0;
     for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\0') {
+            buf_put(out, str_slice(s, from, i));
+            buf_putc(out, '?');
+            from = i + 1;
+        }
         bool is_pair = s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n';
         if (is_pair) {
             i++;
@@ -256,16 +263,20 @@ static void put_original(struct str s, struct buf *out)
 /* ---- all together
  * ---------------------------------------------------------------------------------------------------- */
 
-static void begin_part(struct buf *out, struct str boundary, const char *type, bool is_8bit)
+static const char eight_bit[] = "\r\nContent-Transfer-Encoding: 8bit";
+static const char quoted_printable[] = "\r\nContent-Transfer-Encoding: quoted-printable";
+
+static void begin_part(struct buf *out, struct str boundary, const char *type, const char *encoding)
 {
     buf_puts(out, "\r\n--");
     buf_put(out, boundary);
     buf_puts(out, "\r\nContent-Type: ");
     buf_puts(out, type);
-    buf_puts(out, is_8bit ? "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" : "\r\n\r\n");
+    buf_puts(out, encoding);
+    buf_puts(out, "\r\n\r\n");
 }
 
-static bool text_is_8bit(const struct dsn *d)
+static bool text_is_wide(const struct dsn *d)
 {
     if (d->utf8 || !str_is_ascii(dsn_original_field(d, STR("Subject"))))
         return true;
@@ -277,11 +288,39 @@ static bool text_is_8bit(const struct dsn *d)
     return false;
 }
 
+/* A report that is not in UTF-8 may go by servers that know nothing but seven bits. */
+static void put_people_part(const struct dsn *d, struct str boundary, struct buf *out)
+{
+    if (!text_is_wide(d)) {
+        begin_part(out, boundary, "text/plain; charset=us-ascii", "");
+        dsn_put_text(d, false, out);
+        return;
+    }
+    begin_part(out, boundary, "text/plain; charset=utf-8", d->utf8 ? eight_bit : quoted_printable);
+    if (d->utf8) {
+        dsn_put_text(d, true, out);
+        return;
+    }
+    struct buf text;
+    struct qp_encoder qp = {0};
+    buf_init(&text, out->max);
+    dsn_put_text(d, true, &text);
+    qp_encode(&qp, buf_str(&text), out);
+    qp_encode_end(&qp, false, out);
+    out->failed = out->failed || text.failed;
+    buf_fini(&text);
+}
+
+/* RFC 6533 6.2, 6.3: the types for what RFC 5322 has no room for; a header section of bare octets that came
+ * without SMTPUTF8 is of no type at all and goes as Postfix sends it. */
 static const char *original_type(const struct dsn *d)
 {
+    size_t n = header_section_size(d->original);
+    bool is_global = d->utf8 || (d->original_utf8 &&
+                                 !str_is_ascii(str_slice(d->original, 0, n == STR_NPOS ? d->original.n : n)));
     if (d->original_is_whole)
-        return d->utf8 ? "message/global" : "message/rfc822";
-    return d->utf8 ? "message/global-headers" : "text/rfc822-headers";
+        return is_global ? "message/global" : "message/rfc822";
+    return is_global ? "message/global-headers" : "text/rfc822-headers";
 }
 
 void dsn_format(const struct dsn *d, struct buf *out)
@@ -291,17 +330,14 @@ void dsn_format(const struct dsn *d, struct buf *out)
     buf_init_fixed(&b, mem, sizeof mem);
     make_boundary(d, &b);
     struct str boundary = buf_str(&b);
-    bool text_8bit = text_is_8bit(d);
-    bool original_8bit = d->utf8 || !str_is_ascii(d->original);
-    put_head(d, boundary, text_8bit || original_8bit, out);
-    begin_part(out, boundary, text_8bit ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
-               text_8bit);
-    dsn_put_text(d, text_8bit, out);
+    bool original_8bit = !str_is_ascii(d->original);
+    put_head(d, boundary, d->utf8 || original_8bit, out);
+    put_people_part(d, boundary, out);
     begin_part(out, boundary, d->utf8 ? "message/global-delivery-status" : "message/delivery-status",
-               d->utf8);
+               d->utf8 ? eight_bit : "");
     put_status(d, out);
     if (d->original.n > 0) {
-        begin_part(out, boundary, original_type(d), original_8bit);
+        begin_part(out, boundary, original_type(d), original_8bit ? eight_bit : "");
         put_original(d->original, out);
     }
     buf_puts(out, "\r\n--");

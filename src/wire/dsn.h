@@ -34,11 +34,18 @@ struct dsn {
     size_t n_rcpts;
     struct str original;    /* the original's header section, or all of it */
     bool original_is_whole; /* message/rfc822, else text/rfc822-headers */
+    bool original_utf8;     /* it came with SMTPUTF8 */
     bool utf8;              /* any address needs it */
 };
 /* Appends the whole message, CRLF line ends only, with Auto-Submitted: auto-replied (RFC 3834); n_rcpts > 0.
  * Remote text is stripped of control characters, folded, and can't break out of its field or part; the
  * boundary does not occur in the original, however that was chosen. An empty original leaves the third part
- * out. Outside ASCII, text is kept in the part for people (then charset=utf-8) and becomes '?' in fields
- * unless utf8. */
+ * out.
+ *
+ * Unless utf8 all but the original is ASCII: text outside it is kept in the part for people, as
+ * quoted-printable with charset=utf-8, and becomes '?' in fields. An original whose header section needs
+ * SMTPUTF8 is message/global or message/global-headers (RFC 6533 4, 6), else message/rfc822 or
+ * text/rfc822-headers; it goes as it came, in eight bits if need be, for a part of a multipart may have any
+ * of 7bit and 8bit, and one that holds a message no other (RFC 2046 5.2.1). The message then has to go by
+ * 8BITMIME or through wire/downgrade.h. NUL becomes '?'. */
 void dsn_format(const struct dsn *d, struct buf *out);

@@ -59,6 +59,8 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
         .hostname = q->config->policy.hostname,
         .now_ms = now_ms < 0 ? 0 : now_ms,
         .original = str_slice(original, 0, bounce_original_size(kind, &w->envelope)),
+        .original_utf8 = (w->envelope.flags & MAIL_FLAG_UTF8) != 0,
+        .original_binary = (w->envelope.flags & MAIL_FLAG_BINARY) != 0,
         .rcpts = rows,
     };
     b.n_rcpts = make_rows(w, kind, rows, &text, &b.utf8);
@@ -69,9 +71,8 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
         b.n_rcpts /= 2;
         ok = bounce_format(&b, &message);
     }
-    uint32_t flags = MAIL_FLAG_BOUNCE | (w->envelope.flags & MAIL_FLAG_8BIT);
-    if (b.utf8)
-        flags |= MAIL_FLAG_UTF8 | MAIL_FLAG_8BIT;
+    uint32_t flags = MAIL_FLAG_BOUNCE | (b.utf8 ? MAIL_FLAG_UTF8 : 0u) |
+                     (str_is_ascii(buf_str(&message)) ? 0u : MAIL_FLAG_8BIT);
     struct envelope e;
     struct fresh *f = NULL;
     char params[BOUNCE_PARAMS];

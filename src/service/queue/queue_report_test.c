@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-static void put(struct test_world *w, uint8_t notify, uint32_t flags, const struct mail_params *p)
+static void put_body(struct test_world *w, uint8_t notify, uint32_t flags, const struct mail_params *p,
+                     struct str body)
 {
     char list_mem[256], params_mem[256];
     struct buf list, params, m_buf;
@@ -26,11 +27,16 @@ static void put(struct test_world *w, uint8_t notify, uint32_t flags, const stru
                         .rcpts = buf_str(&list),
                         .client = STR("198.51.100.7"),
                         .helo = STR("client.example"),
-                        .body = STR(MAIL)};
+                        .body = body};
     assert_true(ipc_encode_put(&m, &m_buf));
     test_send(&w->smtpd, IPC_PUT, buf_str(&m_buf), NULL);
     buf_fini(&m_buf);
     test_run(w, 1000);
+}
+
+static void put(struct test_world *w, uint8_t notify, uint32_t flags, const struct mail_params *p)
+{
+    put_body(w, notify, flags, p, STR(MAIL));
 }
 
 static void relay_refuses(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
@@ -38,6 +44,60 @@ static void relay_refuses(struct test_world *w, const struct ipc_relay_job *m, s
     static const char *const replies[] = {"550 5.7.1 not wanted", NULL};
     UNUSED(given);
     test_job_done(&w->relay, m->token, script_count(m->rcpts), 0, replies);
+}
+
+static void relay_refuses_in_utf8(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    static const char *const replies[] = {"550 5.7.1 caf\xc3\xa9 closed", NULL};
+    UNUSED(given);
+    test_job_done(&w->relay, m->token, script_count(m->rcpts), 0, replies);
+}
+
+struct shape {
+    unsigned flags;
+    const char *has;
+    unsigned n;
+};
+
+static void local_sees(struct test_world *w, const struct ipc_local_job *m, struct handle *given)
+{
+    struct shape *s = w->script;
+    assert_int_equal(m->flags, s->flags);
+    assert_int_equal((m->flags & MAIL_FLAG_8BIT) != 0, !str_is_ascii(m->body));
+    assert_true(str_find(m->body, str_from_c(s->has)) != STR_NPOS);
+    s->n++;
+    script_local_takes(w, m, given);
+}
+
+/* BODY=8BITMIME is said of a report that has such octets, and of no other. */
+static void says_what_octets_a_report_has(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        uint32_t flags;
+        const char *body;
+        unsigned want;
+        const char *has;
+    } rows[] = {
+        {0, "S: x\r\n\r\ny\r\n", 0, "caf=C3=A9 closed"},
+        {MAIL_FLAG_8BIT, "S: x\r\n\r\ny\r\n", 0, "message/rfc822"},
+        {MAIL_FLAG_8BIT, "S: x\r\n\r\n\xc3\xa9\r\n", MAIL_FLAG_8BIT, "\r\n\r\n\xc3\xa9\r\n"},
+        {MAIL_FLAG_8BIT | MAIL_FLAG_UTF8, "S: \xc3\xa9\r\n\r\ny\r\n", MAIL_FLAG_8BIT, "message/global\r\n"},
+        {MAIL_FLAG_BINARY, "S: x\r\n\r\ny\nz\r\n", 0, "text/rfc822-headers"},
+        {MAIL_FLAG_8BIT | MAIL_FLAG_BINARY, "S: x\r\n\r\n\xe9\n", 0, "text/rfc822-headers"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_world w;
+        struct shape s = {.flags = rows[i].want | MAIL_FLAG_BOUNCE, .has = rows[i].has};
+        script_begin(&w, 380 + i);
+        w.on_relay_job = relay_refuses_in_utf8;
+        w.on_local_job = local_sees;
+        w.script = &s;
+        put_body(&w, 0, rows[i].flags, &(struct mail_params){0}, str_from_c(rows[i].body));
+        assert_int_equal(s.n, 1);
+        script_expect_empty(&w);
+        test_world_fini(&w);
+    }
 }
 
 static void tells_what_was_asked_for(void **state)
@@ -153,9 +213,9 @@ static void keeps_the_time_behind_a_blocked_site(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tells_what_was_asked_for),
-                                       cmocka_unit_test(tells_a_delay_once),
-                                       cmocka_unit_test(keeps_the_time_of_deliverby),
-                                       cmocka_unit_test(keeps_the_time_behind_a_blocked_site)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_what_was_asked_for), cmocka_unit_test(says_what_octets_a_report_has),
+        cmocka_unit_test(tells_a_delay_once), cmocka_unit_test(keeps_the_time_of_deliverby),
+        cmocka_unit_test(keeps_the_time_behind_a_blocked_site)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
