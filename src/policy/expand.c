@@ -4,8 +4,10 @@
  * other end, as in Postfix (a duplicate filter per delivery) and Exim (no router twice for one ancestor).
  * An alias that leads back to itself, under whichever of its addresses and by way of whichever other alias,
  * means the mailbox of that name when there is one: Postfix lets an address expand into itself once
- * (cleanup_map1n.c) and Exim passes what an ancestor had to its next router. A circle that leads to nobody is
- * an error of the configuration and is told so, where Postfix would defer the mail for ever.
+ * (cleanup_map1n.c) and Exim passes what an ancestor had to its next router. Two that name each other and are
+ * reached side by side, so that none is the other's ancestor, are told by the circles of the graph once all
+ * is followed. A circle that leads to nobody is an error of the configuration and is told so, where Postfix
+ * would defer the mail for ever.
  *
  * The hash needs no secret: all addresses but the first come from the configuration.
  */
@@ -20,8 +22,14 @@ enum { KEY_MAX = 2 * SMTP_PATH_MAX };
 struct item { /* an address to follow */
     struct str address, owner;
     unsigned depth;
+    uint32_t first_edge;       /* of those that leave it; they end where the next item's begin */
     size_t up;                 /* the item that led here, NO_ITEM for the first */
     const struct alias *alias; /* what it was, once it was looked at */
+};
+struct edge {
+    uint32_t from; /* items */
+    uint32_t to : 31;
+    uint32_t is_dropped : 1; /* `to` was met before */
 };
 struct work {
     const struct policy_conf *p;
@@ -30,7 +38,10 @@ struct work {
     size_t n_items, next, cap_items;
     struct expand_target *targets;
     size_t n_targets, cap_targets;
-    struct strmap keys; /* met so far */
+    struct edge *edges; /* by item */
+    size_t n_edges, cap_edges;
+    bool has_dropped;   /* an edge */
+    struct strmap keys; /* met so far; value of an address: its item, from 1 */
     bool has_alias;     /* something else than redirections was followed */
     bool has_failed;    /* no memory */
     const char *over;   /* a limit was reached */
@@ -67,8 +78,8 @@ void policy_rcpt_key(const struct policy_conf *p, const struct rcpt *r, struct b
     put_key(p, r->address, r->target, out);
 }
 
-/* kind: '@' an address that was followed, '=' a final recipient. */
-static bool is_first(struct work *w, char kind, struct str address, uint8_t target)
+/* kind: '@' an address that was followed, '=' a final recipient. The value that it has in *out_value. */
+static bool is_first(struct work *w, char kind, struct str address, uint8_t target, uint32_t *out_value)
 {
     char mem[KEY_MAX];
     struct buf key;
@@ -76,8 +87,12 @@ static bool is_first(struct work *w, char kind, struct str address, uint8_t targ
     buf_putc(&key, kind);
     put_key(w->p, address, target, &key);
     bool is_new = false;
-    if (key.failed || strmap_put(&w->keys, buf_str(&key), 0, &is_new) == NULL)
+    const struct strmap_entry *e =
+        key.failed ? NULL : strmap_put(&w->keys, buf_str(&key), (uint32_t)w->n_items + 1, &is_new);
+    if (e == NULL)
         w->has_failed = true;
+    else
+        *out_value = e->value;
     return is_new && !w->has_failed;
 }
 
@@ -100,11 +115,26 @@ static void *more(struct work *w, void *list, size_t n, size_t *cap, size_t size
     return fresh;
 }
 
+static void add_edge(struct work *w, size_t from, size_t to, bool is_dropped)
+{
+    struct edge *edges = more(w, w->edges, w->n_edges, &w->cap_edges, sizeof *edges);
+    if (edges == NULL)
+        return;
+    w->edges = edges;
+    edges[w->n_edges++] =
+        (struct edge){.from = (uint32_t)from, .to = to & INT32_MAX, .is_dropped = is_dropped};
+    w->has_dropped = w->has_dropped || is_dropped;
+}
+
 static void follow(struct work *w, struct str address, struct str owner, size_t up)
 {
     unsigned depth = up == NO_ITEM ? 0 : w->items[up].depth + 1;
-    if (!is_first(w, '@', address, 0))
+    uint32_t place = 0;
+    if (!is_first(w, '@', address, 0, &place)) {
+        if (!w->has_failed)
+            add_edge(w, up, place - 1, true);
         return;
+    }
     if (depth > EXPAND_DEPTH_MAX)
         w->over = "the alias leads on too often: more than 20 steps";
     else if (w->n_items >= EXPAND_TARGETS_MAX)
@@ -113,12 +143,15 @@ static void follow(struct work *w, struct str address, struct str owner, size_t 
     if (items == NULL)
         return;
     w->items = items;
+    if (up != NO_ITEM)
+        add_edge(w, up, w->n_items, false);
     items[w->n_items++] = (struct item){.address = address, .owner = owner, .depth = depth, .up = up};
 }
 
 static void add_target(struct work *w, struct str address, struct str owner, uint8_t target)
 {
-    if (!is_first(w, '=', address, target))
+    uint32_t any;
+    if (!is_first(w, '=', address, target, &any))
         return;
     if (w->n_targets >= EXPAND_TARGETS_MAX) {
         w->over = "the alias leads to too many addresses: more than 10000";
@@ -216,6 +249,7 @@ static bool is_postmaster_here(const struct work *w, const struct address *a, st
 
 static void step(struct work *w, size_t i_item)
 {
+    w->items[i_item].first_edge = (uint32_t)w->n_edges;
     const struct item one = w->items[i_item], *it = &one;
     struct address a;
     struct ours o;
@@ -253,6 +287,88 @@ static void step(struct work *w, size_t i_item)
         add_target(w, it->address, it->owner, 0);
 }
 
+/* ---- circles ----------------------------------------------------------------------------------- */
+
+struct mark {
+    uint32_t next_edge;
+    uint32_t order, low, circle; /* from 1 */
+};
+struct walk {
+    struct mark *marks;    /* of each item */
+    uint32_t *path, *open; /* items on the way, and those whose circle is not known yet */
+    uint32_t n_path, n_open, n_met, n_circles;
+};
+
+static void enter(const struct work *w, struct walk *k, uint32_t i)
+{
+    k->n_met++;
+    k->marks[i] = (struct mark){.next_edge = w->items[i].first_edge, .order = k->n_met, .low = k->n_met};
+    k->path[k->n_path++] = k->open[k->n_open++] = i;
+}
+
+static void leave(struct walk *k)
+{
+    uint32_t i = k->path[--k->n_path], last;
+    const struct mark *m = &k->marks[i];
+    if (k->n_path > 0) {
+        struct mark *before = &k->marks[k->path[k->n_path - 1]];
+        before->low = m->low < before->low ? m->low : before->low;
+    }
+    if (m->low != m->order)
+        return;
+    k->n_circles++;
+    do {
+        last = k->open[--k->n_open];
+        k->marks[last].circle = k->n_circles;
+    } while (last != i);
+}
+
+/* Tarjan's components: two items have one number when each leads to the other. All are reached from the
+ * first. NULL without memory. */
+static const struct mark *mark_circles(struct work *w)
+{
+    struct walk k = {.marks = arena_alloc_array(w->a, w->n_items, sizeof *k.marks),
+                     .path = arena_alloc_array(w->a, w->n_items, sizeof *k.path),
+                     .open = arena_alloc_array(w->a, w->n_items, sizeof *k.open)};
+    if (k.marks == NULL || k.path == NULL || k.open == NULL)
+        return NULL;
+    memset(k.marks, 0, w->n_items * sizeof *k.marks);
+    enter(w, &k, 0);
+    while (k.n_path > 0) {
+        uint32_t i = k.path[k.n_path - 1];
+        struct mark *m = &k.marks[i];
+        size_t end = i + 1 < w->n_items ? w->items[i + 1].first_edge : w->n_edges;
+        if (m->next_edge == end) {
+            leave(&k);
+            continue;
+        }
+        uint32_t to = w->edges[m->next_edge++].to;
+        const struct mark *other = &k.marks[to];
+        if (other->order == 0)
+            enter(w, &k, to);
+        else if (other->circle == 0 && other->order < m->low)
+            m->low = other->order;
+    }
+    return k.marks;
+}
+
+/* Who is named by one that he leads to, and has a mailbox, gets a copy in it: as he would if the message had
+ * come to him alone. */
+static void add_mailboxes(struct work *w)
+{
+    const struct mark *marks = mark_circles(w);
+    w->has_failed = marks == NULL;
+    for (size_t i = 0; i < w->n_edges && !w->has_failed && w->over == NULL; i++) {
+        const struct edge *e = &w->edges[i];
+        const struct item *from = &w->items[e->from], *to = &w->items[e->to];
+        bool is_circle = e->is_dropped && marks[e->from].circle == marks[e->to].circle;
+        if (!is_circle || !leads_back(w, e->to, to->address))
+            continue;
+        bool has_owner = from->alias != NULL && from->alias->owner.n > 0;
+        add_target(w, to->address, has_owner ? from->alias->owner : from->owner, 0);
+    }
+}
+
 bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct arena *a, struct expansion *out)
 {
     struct work w = {.p = p, .a = a, .keys = {.arena = a}};
@@ -262,6 +378,8 @@ bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct ar
     follow(&w, in->address, STR_NIL, NO_ITEM);
     while (w.next < w.n_items && !w.has_failed && w.over == NULL)
         step(&w, w.next++);
+    if (w.has_dropped && !w.has_failed && w.over == NULL)
+        add_mailboxes(&w);
     if (w.has_failed)
         return false;
     if (w.over != NULL) {

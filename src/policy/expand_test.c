@@ -45,8 +45,8 @@
         .n_targets = sizeof((const struct alias_target[]){__VA_ARGS__}) / sizeof(struct alias_target)        \
     }
 
-static const struct str users[] = {{"ann", 3}, {"joe", 3}, {"joe+work", 8}, {"max", 3},
-                                   {"mia", 3}, {"mim", 3}, {"zoe", 3}};
+static const struct str users[] = {{"ann", 3},   {"each1", 5}, {"each2", 5}, {"joe", 3}, {"joe+work", 8},
+                                   {"knot2", 5}, {"max", 3},   {"mia", 3},   {"mim", 3}, {"zoe", 3}};
 /* sorted by name */
 static const struct alias aliases[] = {
     ALIAS("a", TO("b@example.org")),
@@ -56,9 +56,18 @@ static const struct alias aliases[] = {
     ALIAS("c", TO("a@example.org")),
     ALIAS("circle1", TO("circle2@example.org")),
     ALIAS("circle2", TO("circle1@example.org")),
+    ALIAS("each1", TO("each2@example.org")),
+    ALIAS("each2", TO("each1@example.org")),
+    LIST("eachlist", TO("Each2@alias.example"), TO("each1@example.org")),
+    ALIAS("eachother", TO("each1@example.org"), TO("each2@example.org")),
     ALIAS("gone", TO("nobody@example.org")),
     ALIAS("itself", TO("itself@example.org")),
     ALIAS("joe", SELF("joe@example.org"), TO("joe@elsewhere.example")),
+    /* knot1, knot2 (a user) and knot3 name each other in a ring, and knot3 leads out of it too */
+    ALIAS("knot", TO("knot1@example.org"), TO("knot2@example.org"), TO("knot3@example.org")),
+    ALIAS("knot1", TO("knot2@example.org")),
+    ALIAS("knot2", TO("knot3@example.org")),
+    ALIAS("knot3", TO("knot1@example.org"), TO("x@elsewhere.example")),
     LIST("list", TO("ann@example.org"), TO("sub@example.org"), TO("Ann@EXAMPLE.org"),
          TO("x@elsewhere.example")),
     ALIAS("max", TO("max@alias.example"), TO("x@elsewhere.example")),
@@ -70,11 +79,13 @@ static const struct alias aliases[] = {
     ALIAS("plus+detail", TO("zoe@example.org")),
     ALIAS("same", TO("ann@alias.example"), TO("ann@example.org"), TO("\"ann\"@Example.Org"),
           TO("X@elsewhere.example"), TO("x@elsewhere.example"), TO("x@ELSEWHERE.example")),
+    ALIAS("sidebyside", TO("circle1@example.org"), TO("circle2@example.org")),
     LIST("sub", TO("joe@example.org"), TO("x@elsewhere.example"), TO("list@example.org"),
          RUN("/bin/archive")),
     ALIAS("tocatch", TO("any.one@catch.example"), TO("other@catch.example")),
     ALIAS("toliteral", TO("joe@[192.0.2.1]")),
     ALIAS("topostmaster", TO("postmaster@catch.example")),
+    ALIAS("totwice", TO("abuse@example.org"), TO("owner-list@example.org")),
     ALIAS("toutf8",
           TO("joe@b\xc3\xbc"
              "cher.example"),
@@ -224,6 +235,16 @@ static const struct row rows[] = {
     {"circle1@example.org", "FAILED 5.4.6"},
     {"circle2@alias.example", "FAILED 5.4.6"},
     {"itself@example.org", "FAILED 5.4.6"},
+    /* side by side, whatever way they are met */
+    {"sidebyside@example.org", "FAILED 5.4.6"},
+    {"each1@example.org", "ALIAS each1@example.org"},
+    {"each2@example.org", "ALIAS each2@example.org"},
+    {"eachother@example.org", "ALIAS each2@example.org each1@example.org"},
+    {"eachlist@example.org", "ALIAS each1@example.org/owner-eachlist@example.org "
+     "Each2@alias.example/owner-eachlist@example.org"},
+    {"knot@example.org", "ALIAS x@elsewhere.example knot2@example.org"},
+    {"knot2@example.org", "ALIAS knot2@example.org x@elsewhere.example"},
+    {"totwice@example.org", "ALIAS zoe@example.org"},
     /* who names himself by another of his addresses keeps his mail */
     {"max@example.org", "ALIAS max@example.org x@elsewhere.example"},
     {"Max+t@alias.example", "ALIAS Max+t@alias.example x@elsewhere.example"},

@@ -22,6 +22,10 @@
 static const struct alias_target to_info[] = {ADDRESS("alice@example.org")};
 static const struct alias_target to_loop[] = {ADDRESS("loop2@example.org")};
 static const struct alias_target to_loop2[] = {ADDRESS("loop@example.org")};
+static const struct alias_target to_bob[] = {ADDRESS("bob@example.org")},
+                                 to_carol[] = {ADDRESS("carol@example.org")};
+static const struct alias_target to_both[] = {ADDRESS("bob@example.org"), ADDRESS("carol@example.org")};
+static const struct alias_target to_loops[] = {ADDRESS("loop@example.org"), ADDRESS("loop2@example.org")};
 static const struct alias_target to_news[] = {ADDRESS("x@one.two"), ADDRESS("alice@example.org")};
 static const struct alias_target to_staff[] = {ADDRESS("alice@example.org"), ADDRESS("bob@example.org"),
                                                ADDRESS("x@one.two")};
@@ -34,6 +38,15 @@ static const struct deliver run_ticket = {.kind = DELIVER_PIPE,
                                           .gid = UINT32_MAX};
 static const struct alias_target to_ticket[] = {
     {.kind = ALIAS_PIPE, .text = STR_INIT("|/usr/bin/ticket %u"), .pipe = &run_ticket}};
+/* bob and carol are users who name each other */
+static const struct alias aliases_of_two[] = {
+    {.name = STR_INIT("bob"), .targets = to_carol, .n_targets = 1},
+    {.name = STR_INIT("both"), .targets = to_both, .n_targets = 2},
+    {.name = STR_INIT("carol"), .targets = to_bob, .n_targets = 1},
+    {.name = STR_INIT("loop"), .targets = to_loop, .n_targets = 1},
+    {.name = STR_INIT("loop2"), .targets = to_loop2, .n_targets = 1},
+    {.name = STR_INIT("loops"), .targets = to_loops, .n_targets = 2},
+};
 static const struct alias aliases[] = {
     {.name = STR_INIT("info"), .targets = to_info, .n_targets = 1},
     {.name = STR_INIT("loop"), .targets = to_loop, .n_targets = 1},
@@ -442,6 +455,42 @@ static void test_circle_fails(void **state)
     assert_int_equal(count(s, "a@one.two>bob@example.org 0   0"), 1);
     assert_int_equal(count(s, ">a@one.two 1   0") + count(s, ">a@one.two 0   0"), 1); /* the report */
     end(s);
+}
+
+/* Two that name each other: alone, together, and as the targets of a third; each gets one copy in his own
+ * mailbox, and a circle without one is told. */
+static void test_each_other(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *rcpts;
+        unsigned bob, carol, failed;
+    } rows[] = {{"bob@example.org", 1, 0, 0},
+                {"carol@example.org", 0, 1, 0},
+                {"both@example.org", 1, 1, 0},
+                {"bob@example.org carol@example.org", 1, 1, 0},
+                {"both@example.org carol@example.org bob@example.org", 1, 1, 0},
+                {"loops@example.org", 0, 0, 1},
+                {"loops@example.org both@example.org", 1, 1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct seen *s = begin(40 + i);
+        s->domains[1].aliases = aliases_of_two;
+        s->domains[1].n_aliases = ARRAY_LEN(aliases_of_two);
+        assert_int_equal(test_put(&s->w, "a@one.two", rows[i].rcpts, STR(MAIL), NULL), ERR_OK);
+        test_run(&s->w, 1000);
+        script_expect_empty(&s->w);
+        struct str rest = buf_str(&s->log);
+        unsigned bob = 0, carol = 0;
+        while (rest.n > 0) {
+            struct str line = str_cut(&rest, '\n');
+            bob += str_starts(line, STR("a@one.two>bob@example.org "));
+            carol += str_starts(line, STR("a@one.two>carol@example.org "));
+        }
+        if (bob != rows[i].bob || carol != rows[i].carol)
+            fail_msg("%s: %.*s", rows[i].rcpts, STR_FMT(buf_str(&s->log)));
+        assert_int_equal(test_count(&s->w, EVENT_FAILED), rows[i].failed);
+        end(s);
+    }
 }
 
 static void test_program(void **state)
@@ -893,6 +942,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_memory_of_plain_mail),
         cmocka_unit_test(test_circle_fails),
+        cmocka_unit_test(test_each_other),
         cmocka_unit_test(test_program),
         cmocka_unit_test(test_expansion_restarts),
         cmocka_unit_test(test_forward),
