@@ -55,7 +55,7 @@ static void add_default_listeners(struct loader *ld)
 static void add_submit(struct loader *ld)
 {
     struct listener_conf conf = {.is_submit = true};
-    must(netaddr_parse(STR("/run/waxwing/submit"), 0, &conf.addr));
+    must(netaddr_parse(STR(CONFIG_SUBMIT_PATH), 0, &conf.addr));
     add_listener(ld, &conf);
 }
 

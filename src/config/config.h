@@ -9,6 +9,10 @@
 #include "base/err.h"
 #include "policy/policy.h"
 
+/* Where the commands and sendmail look for the server when nobody says otherwise. */
+#define CONFIG_CONTROL_PATH "/run/waxwing/control"
+#define CONFIG_SUBMIT_PATH "/run/waxwing/submit"
+
 struct listener_conf {
     struct netaddr addr;
     bool lmtp;

@@ -36,7 +36,7 @@ static const struct schema_key keys[] = {
      "The addresses of proxies and filters that may say by XCLIENT who their client is."},
     {"", "submit", SCHEMA_PATH, false, "\"PATH\"", NULL, 0, 0, NOWHERE,
      "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, and with the "
-     "default control socket, it is \"/run/waxwing/submit\"; else there is none when none is named. submit(false) "
+     "default control socket, it is \"" CONFIG_SUBMIT_PATH "\"; else there is none when none is named. submit(false) "
      "is none."},
     {"", "commands", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Commands of SMTP that not everybody "
      "may use."},
@@ -49,7 +49,7 @@ static const struct schema_key keys[] = {
      "or the servers named."},
     {"", "spool", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/spool/waxwing\"", 0, 0, NOWHERE,
      "The folder of the queue."},
-    {"", "control", SCHEMA_PATH, false, "\"PATH\"", "\"/run/waxwing/control\"", 0, 0, NOWHERE,
+    {"", "control", SCHEMA_PATH, false, "\"PATH\"", "\"" CONFIG_CONTROL_PATH "\"", 0, 0, NOWHERE,
      "The socket that the waxwing commands talk to."},
     {"", "journal", SCHEMA_SECTION, false, "\"FOLDER\" | { ... }", "\"/var/lib/waxwing\"", 0, 0, NOWHERE,
      "The folder of the record of what happened to each message."},

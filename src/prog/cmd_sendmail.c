@@ -4,6 +4,7 @@
 #include "prog/sendmail.h"
 
 #include "base/limits.h"
+#include "config/config.h"
 #include "wire/addrlist.h"
 #include "wire/utf8.h"
 
@@ -32,7 +33,7 @@ static const char usage_text[] =
     "  -q             try all that waits now; -qRDOMAIN what waits for a domain, -qIID one message\n"
     "Other options of sendmail are taken and mean nothing here.\n"
     "\n"
-    "WAXWING_SUBMIT names another socket than /run/waxwing/submit.\n"
+    "WAXWING_SUBMIT names another socket than " CONFIG_SUBMIT_PATH ".\n"
     "Exit code: 0 taken, 75 not now (try again), 67 a recipient is refused, 65 the message or an address is, "
     "69 "
     "refused,\n"

@@ -1,6 +1,7 @@
 #include "prog/control.h"
 
 #include "base/str.h"
+#include "config/config.h"
 #include "prog/prog.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static void put_json(struct str s)
 const char *control_path(const char *option)
 {
     const char *env = getenv("WAXWING_CONTROL");
-    return option != NULL ? option : env != NULL && env[0] != '\0' ? env : "/run/waxwing/control";
+    return option != NULL ? option : env != NULL && env[0] != '\0' ? env : CONFIG_CONTROL_PATH;
 }
 
 static int dial(const char *path, int *status)

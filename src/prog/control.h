@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* --control, else $WAXWING_CONTROL, else /run/waxwing/control */
+/* --control, else $WAXWING_CONTROL, else CONFIG_CONTROL_PATH */
 const char *control_path(const char *option);
 /* Sends one request line and calls fn for each object of the answer but the last. Returns an exit code of
  * sysexits(3); what went wrong is printed to stderr. raw: objects are printed to stdout as they are and fn

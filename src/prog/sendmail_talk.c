@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "config/config.h"
 #include "prog/control.h"
 #include "prog/load.h"
 #include "wire/address.h"
@@ -37,7 +38,7 @@ struct session {
 static const char *socket_path(void)
 {
     const char *path = getenv("WAXWING_SUBMIT");
-    return path != NULL && path[0] != '\0' ? path : "/run/waxwing/submit";
+    return path != NULL && path[0] != '\0' ? path : CONFIG_SUBMIT_PATH;
 }
 
 /* -1: it was said why, *status is the exit code. */
