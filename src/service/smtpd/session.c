@@ -641,14 +641,21 @@ static void begin(struct session *s)
     session_pump(s);
 }
 
+/* One line in a while; the count says how many there were. */
 static void proxy_failed(struct session *s)
 {
-    char mem[NETADDR_TEXT_MAX];
-    struct buf who;
-    buf_init_fixed(&who, mem, sizeof mem);
-    netaddr_format(conn_peer(s->conn), &who);
-    log_warn(s->d->world->log, "smtpd.bad-proxy-header", LS("peer", buf_str(&who)));
-    s->d->count.proxy_bad++;
+    struct smtpd *d = s->d;
+    uint64_t now_ms = world_now_ms(d->world);
+    d->count.proxy_bad++;
+    if (now_ms >= d->proxy_log_ms) {
+        char mem[NETADDR_TEXT_MAX];
+        struct buf who;
+        buf_init_fixed(&who, mem, sizeof mem);
+        netaddr_format(conn_peer(s->conn), &who);
+        log_warn(d->world->log, "smtpd.bad-proxy-header", LS("peer", buf_str(&who)),
+                 LU("since_start", d->count.proxy_bad));
+        d->proxy_log_ms = now_ms + SMTPD_PROXY_LOG_MS;
+    }
     session_del(s);
 }
 

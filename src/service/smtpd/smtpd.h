@@ -34,6 +34,7 @@ enum {
     SMTPD_EXPN_MEMORY = 4 * 1024 * 1024,
     SMTPD_CALLOUT_MS = 60 * 1000, /* a connection and three commands at another host */
     SMTPD_PROXY_MS = 5 * 1000,    /* for a PROXY header to be whole */
+    SMTPD_PROXY_LOG_MS = 10 * 1000, /* between two lines about bad ones: anybody can make them */
     SMTPD_LINGER_MAX = 256,       /* sessions that linger at a time */
     SMTPD_OFFERS = 4,             /* kinds of clients of one listener */
 };
@@ -130,6 +131,7 @@ struct smtpd {
     } count;
     struct timer count_timer, room_timer;
     bool is_trouble_told;
+    uint64_t proxy_log_ms; /* no line about a bad PROXY header before this */
     char scratch[SMTPD_SCRATCH];
 };
 

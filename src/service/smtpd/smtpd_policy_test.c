@@ -160,6 +160,37 @@ static void a_proxy_names_the_client(void **state)
     assert_int_equal(the->d->count.proxy_bad, 3);
 }
 
+static void note_line(void *arg, struct str line)
+{
+    struct buf *lines = arg;
+    assert_true(buf_put(lines, line));
+}
+
+/* Anybody who reaches such a port can send bad headers: they fill no disk. */
+static void bad_headers_are_few_lines(void **state)
+{
+    UNUSED(state);
+    struct buf lines;
+    buf_init(&lines, 65536);
+    the->log = (struct log){.min = LOG_WARN, .write = note_line, .arg = &lines};
+    the->at.has_proxy = true;
+    for (size_t i = 0; i < 200; i++) {
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "GET /\r\n");
+        assert_true(c->is_closed);
+    }
+    struct str rest = buf_str(&lines);
+    assert_true(str_find(str_cut(&rest, '\n'), STR("peer=192.0.2.1:5 since_start=1")) != STR_NPOS);
+    assert_int_equal(rest.n, 0);
+    pass_ms(SMTPD_PROXY_LOG_MS);
+    buf_reset(&lines);
+    say(client("192.0.2.1:6"), "x\r\n");
+    assert_true(str_find(buf_str(&lines), STR("peer=192.0.2.1:6 since_start=201")) != STR_NPOS);
+    assert_int_equal(the->d->count.proxy_bad, 201);
+    the->log = (struct log){.min = LOG_ERROR};
+    buf_fini(&lines);
+}
+
 static void a_header_that_is_awaited(void **state)
 {
     UNUSED(state);
@@ -495,6 +526,7 @@ int main(void)
         T(who_is_not_asked_about),
         T(a_lookup_that_is_late_or_lost),
         T(a_proxy_names_the_client),
+        T(bad_headers_are_few_lines),
         T(a_header_that_is_awaited),
         T(clients_of_a_balancer_are_counted),
         T(a_balancer_lends_no_xclient),
