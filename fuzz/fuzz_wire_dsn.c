@@ -67,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .n_rcpts = (flags & 64) != 0 ? 2 : 1,
         .original = in,
         .original_is_whole = (flags & 128) != 0,
+        .original_utf8 = ((uint8_t)first.p[1] & 1) != 0,
         .utf8 = (flags & 16) != 0,
     };
     struct buf b;
@@ -77,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_octets(all);
     must(d.utf8 || str_is_ascii(str_slice(all, 0, header_section_size(all))));
     must(str_is_ascii(d.original) ? utf8_is_valid(all) : true);
+    must(d.utf8 || !str_is_ascii(d.original) || str_is_ascii(all)); /* all else goes by seven bits */
     must(header_count(all, STR("Subject")) == 1 && header_count(all, STR("Auto-Submitted")) == 1);
     check_parts(all, d.original.n > 0);
     buf_fini(&b);
