@@ -64,6 +64,7 @@ enum limits {
 
     /* Queue */
     QUEUE_SITE_CONNECTIONS_MAX = 20,   /* connections to one destination site by default */
+    SUPPRESSED_MAX = 1000000,          /* addresses of the suppression list; with more the oldest goes */
     QUEUE_RCPTS_PER_ATTEMPT_MAX = 100, /* RFC 5321 4.5.3.1.8: what every server must take */
 
     /* DNS */

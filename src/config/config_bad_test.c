@@ -755,15 +755,12 @@ static const struct bad_row unready_rows[] = {
      "  aliases = { x = { \"joe\", \"|x\" } } }",
      "waxwing.lua:4: alias \"x\": \"|x\" is a program, which is not in this version of Waxwing\n"},
     {TEST_HEAD "reports { delay_after = \"1h\",\n"
-     "  suppress = true,\n"
-     "  suppress_keep = \"1w\",\n"
      "  verp = \"bounce\",\n"
      "  arf = \"fbl@a.example\", x = 1 }",
-     "waxwing.lua:4: 'suppress' in reports is not in this version of Waxwing\n"
-     "waxwing.lua:5: 'suppress_keep' in reports is not in this version of Waxwing\n"
-     "waxwing.lua:6: 'verp' in reports is not in this version of Waxwing\n"
-     "waxwing.lua:7: 'arf' in reports is not in this version of Waxwing\n"
-     "waxwing.lua:7: unknown key 'x' in reports (it takes success_to_strangers, delay_after)\n"},
+     "waxwing.lua:4: 'verp' in reports is not in this version of Waxwing\n"
+     "waxwing.lua:5: 'arf' in reports is not in this version of Waxwing\n"
+     "waxwing.lua:5: unknown key 'x' in reports (it takes success_to_strangers, delay_after, suppress, "
+     "suppress_keep)\n"},
 };
 
 /* as root */

@@ -196,7 +196,9 @@ static const struct schema_key keys[] = {
     {"reports", "delay_after", SCHEMA_DURATION, false, "TIME", "4h", 0, 30 * DAY, AT(delay_after_s),
      "How long mail waits before its sender is told so, once; 0 for never."},
     {"reports", "suppress", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(suppress),
-     "Keep in mind addresses that were refused as unknown, and give up mail of lists to them at once."},
+     "Keep in mind addresses that servers refused as unknown or closed (with a clear status or text, see "
+     "docs/codes.md), and give up mail of lists to them at once, without a report. A server that takes mail for "
+     "the address again ends it."},
     {"reports", "suppress_keep", SCHEMA_DURATION, false, "TIME", "30d", HOUR, 3650 * DAY, AT(suppress_keep_s),
      "How long they are kept in mind."},
     {"reports", "verp", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
@@ -249,7 +251,7 @@ struct future {
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
     {"domain", "forward"}, {"pipe", "user"}, {"value", "pipe"},
-    {"reports", "suppress"}, {"reports", "suppress_keep"}, {"reports", "verp"}, {"reports", "arf"},
+    {"reports", "verp"}, {"reports", "arf"},
 };
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},

@@ -20,6 +20,11 @@ enum ctl_verb {
                     until it is resumed, also after a restart; new mail is accepted. One row
                     {"changed":n,"rules":n} when it is on disk */
     CTL_RESUME,  /* filter as it was given to SUSPEND; empty: all. Row as above */
-    CTL_SUSPENDED, /* a row {"filter":"..."} a rule */
+    CTL_SUSPENDED,  /* a row {"filter":"..."} a rule */
+    CTL_SUPPRESSED, /* filter: an address, or a pattern with *; empty: all. A row an address that gets no mail
+                       of lists, the oldest first: address, since, until, reason, why */
+    CTL_UNSUPPRESS, /* filter likewise: these get it again. One row {"changed":n,"addresses":n} when it is on
+                       disk */
+    CTL_SUPPRESS,   /* filter: an address, and behind a space why. Row as above */
 };
-enum { CTL_VERBS = 10, CTL_ROWS_DEFAULT = 1000, CTL_ROWS_MAX = 100000 };
+enum { CTL_VERBS = 13, CTL_ROWS_DEFAULT = 1000, CTL_ROWS_MAX = 100000 };

@@ -13,7 +13,7 @@
     X(EXPANDED, "expanded")       /* queue: id, rcpt=the alias, text=how many and through what */            \
     X(CONVERTED, "converted")     /* relay: id, host, text=which part became what, and what it breaks */     \
     X(REPORTED, "reported")       /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */     \
-    X(SUPPRESSED, "suppressed")   /* queue: id, rcpt, text=why the address gets no mail */                   \
+    X(SUPPRESSED, "suppressed")   /* queue: id, rcpt, text=why the address gets no mail, class */            \
     X(ATTEMPT, "attempt")         /* queue: id, host=site, number=attempt */                                 \
     X(DELIVERED, "delivered")     /* queue: id, rcpt, host, text=remote reply */                             \
     X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, class, number=next attempt, unix ms */     \
@@ -27,7 +27,9 @@
     X(DONE, "done")               /* queue: id: the last recipient is settled, the body may go */            \
     X(TROUBLE, "trouble")         /* any: text: a failure of ours, such as a full disk */                    \
     X(SUSPENDED, "suspended")     /* queue: text=the filter: what matches is not attempted */                \
-    X(RESUMED, "resumed")         /* queue: text=the filter */
+    X(RESUMED, "resumed")         /* queue: text=the filter */                                               \
+    X(LISTED, "listed")     /* queue: id=what taught it or 0, rcpt, text: no list mail to it from now */     \
+    X(UNLISTED, "unlisted") /* queue: id or 0, rcpt or empty for all, text: why it gets list mail again */
 
 enum event_kind {
     EVENT_NONE = 0,

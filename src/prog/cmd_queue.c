@@ -19,6 +19,9 @@ static const char usage_text[] =
     "  suspend FILTER     attempt nothing that matches, also what comes later, until it is resumed\n"
     "  resume [FILTER]    end what `suspend` was told in the same words; without a filter, all of it\n"
     "  suspended          what is suspended\n"
+    "  suppressed [ADDR]  addresses that get no mail of lists, and why; * in ADDR stands for anything\n"
+    "  suppress ADDR      put one on that list  (--why TEXT)\n"
+    "  unsuppress ADDR    take it off, or what matches, or `all`\n"
     "\n"
     "FILTER is one or more of, all of which must hold:\n"
     "  ID (or id=ID)  domain=example.com  sender=a@b  rcpt=*@example.com  site=mx:example.com  source=POOL\n"
@@ -146,6 +149,24 @@ static void on_any_row(void *arg, json_t *row)
     (void)putchar('\n');
 }
 
+static void on_suppressed_row(void *arg, json_t *row)
+{
+    struct view *v = arg;
+    v->n_rows++;
+    print_clean(row_text(row, "address"));
+    (void)fputs("  ", stdout);
+    print_clean(row_text(row, "reason"));
+    (void)fputs("  since ", stdout);
+    print_clean(row_text(row, "since"));
+    (void)fputs("  until ", stdout);
+    print_clean(row_text(row, "until"));
+    if (row_text(row, "why")[0] != '\0') {
+        (void)fputs("\n    ", stdout);
+        print_clean(row_text(row, "why"));
+    }
+    (void)putchar('\n');
+}
+
 static void on_rule_row(void *arg, json_t *row)
 {
     struct view *v = arg;
@@ -160,15 +181,26 @@ struct action {
     bool takes_id;    /* one id, and nothing else */
     bool wants_words; /* a filter must be said, if only `all`: no change by forgetting it */
     bool takes_words;
+    bool takes_address; /* or a pattern of some */
     void (*on_row)(void *arg, json_t *row);
 };
+/* clang-format off */
 static const struct action actions[] = {
-    {"list", false, false, true, on_list_row},  {"show", true, true, true, on_any_row},
-    {"retry", false, true, true, on_any_row},   {"hold", false, true, true, on_any_row},
-    {"release", false, true, true, on_any_row}, {"drop", false, true, true, on_any_row},
-    {"stats", false, false, true, on_any_row},  {"suspend", false, true, true, on_any_row},
-    {"resume", false, false, true, on_any_row}, {"suspended", false, false, false, on_rule_row},
+    {"list",       false, false, true,  false, on_list_row},
+    {"show",       true,  true,  true,  false, on_any_row},
+    {"retry",      false, true,  true,  false, on_any_row},
+    {"hold",       false, true,  true,  false, on_any_row},
+    {"release",    false, true,  true,  false, on_any_row},
+    {"drop",       false, true,  true,  false, on_any_row},
+    {"stats",      false, false, true,  false, on_any_row},
+    {"suspend",    false, true,  true,  false, on_any_row},
+    {"resume",     false, false, true,  false, on_any_row},
+    {"suspended",  false, false, false, false, on_rule_row},
+    {"suppressed", false, false, true,  true,  on_suppressed_row},
+    {"suppress",   false, true,  true,  true,  on_any_row},
+    {"unsuppress", false, true,  true,  true,  on_any_row},
 };
+/* clang-format on */
 
 static void print_count(const struct action *action, size_t n, uint64_t max)
 {
@@ -178,6 +210,8 @@ static void print_count(const struct action *action, size_t n, uint64_t max)
                               : "");
     else if (action->on_row == on_rule_row && n == 0)
         (void)puts("nothing is suspended");
+    else if (action->on_row == on_suppressed_row)
+        (void)printf("%zu address%s\n", n, n == 1 ? "" : "es");
 }
 
 static int ask(const char *control, bool json, const struct action *action, struct str words, uint64_t max)
@@ -233,6 +267,28 @@ static bool take_filter(int argc, char **argv, bool is_wanted, struct buf *out)
     return is_all ? out->n == 0 : !out->failed;
 }
 
+/* One address, and for `suppress` behind it why; "all" becomes the empty pattern of `unsuppress`. */
+static bool take_address(const struct action *action, int argc, char **argv, const char *why, struct buf *out)
+{
+    struct str address = argc == 1 ? str_from_c(argv[0]) : STR_NIL;
+    bool is_new = str_eq(str_from_c(action->name), STR("suppress"));
+    bool is_all = str_eq(address, STR("all")) && !is_new;
+    if (argc > 1 || (argc == 0 && action->wants_words) || str_chr(address, ' ') != STR_NPOS ||
+        (is_new && str_chr(address, '@') == STR_NPOS)) {
+        (void)fprintf(stderr, "waxwing: `queue %s` takes one address, such as joe@example.com\n",
+                      action->name);
+        return false;
+    }
+    if (why != NULL && !is_new) {
+        (void)fputs("waxwing: --why goes with `queue suppress`\n", stderr);
+        return false;
+    }
+    buf_put(out, is_all ? STR_NIL : address);
+    if (why != NULL)
+        buf_printf(out, " %s", why);
+    return !out->failed;
+}
+
 static bool take_words(const struct action *action, int argc, char **argv, struct buf *out)
 {
     if (action->takes_id) {
@@ -260,14 +316,12 @@ static const struct action *find_action(struct str name)
 int cmd_queue(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"control", required_argument, NULL, 'c'},
-        {"max", required_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"json", no_argument, NULL, 'j'},      {"control", required_argument, NULL, 'c'},
+        {"max", required_argument, NULL, 'm'}, {"why", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
     };
     bool json = false;
-    const char *control = NULL;
+    const char *control = NULL, *why = NULL;
     uint64_t max = 1000;
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -279,6 +333,8 @@ int cmd_queue(int argc, char **argv)
             json = true;
         else if (c == 'c')
             control = optarg;
+        else if (c == 'w')
+            why = optarg;
         else if (c != 'm' || !str_to_u64(str_from_c(optarg), QUEUE_ROWS_MAX, &max) || max == 0)
             break;
     }
@@ -290,7 +346,10 @@ int cmd_queue(int argc, char **argv)
     struct buf words;
     buf_init(&words, 3900);
     int status = EXIT_USAGE;
-    if (take_words(action, argc - optind - 1, argv + optind + 1, &words))
+    int n = argc - optind - 1;
+    char **rest = argv + optind + 1;
+    if (action->takes_address ? take_address(action, n, rest, why, &words)
+                              : take_words(action, n, rest, &words))
         status = ask(control, json, action, buf_str(&words), max);
     buf_fini(&words);
     return status;

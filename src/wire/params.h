@@ -50,7 +50,8 @@ enum {
      * user keeps for himself, his .forward is not read again. */
     RCPT_FORWARD_STEP = 1 << 1,
     RCPT_FORWARD_MASK = 7 << 1,
-    RCPT_FLAGS_ALL = 15,
+    RCPT_IS_MEMBER = 1 << 4, /* a list led here: the suppression list is asked */
+    RCPT_FLAGS_ALL = 31,
 };
 struct rcpt {
     struct str address;

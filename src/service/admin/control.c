@@ -193,9 +193,12 @@ static void on_request(struct control_client *c, struct str line)
         const char *word;
         enum ctl_verb verb;
     } verbs[] = {
-        {"queue-retry", CTL_RETRY},   {"queue-hold", CTL_HOLD},           {"queue-release", CTL_RELEASE},
-        {"queue-drop", CTL_DROP},     {"queue-stats", CTL_STATS},         {"queue-suspend", CTL_SUSPEND},
-        {"queue-resume", CTL_RESUME}, {"queue-suspended", CTL_SUSPENDED},
+        {"queue-retry", CTL_RETRY},           {"queue-hold", CTL_HOLD},
+        {"queue-release", CTL_RELEASE},       {"queue-drop", CTL_DROP},
+        {"queue-stats", CTL_STATS},           {"queue-suspend", CTL_SUSPEND},
+        {"queue-resume", CTL_RESUME},         {"queue-suspended", CTL_SUSPENDED},
+        {"queue-suppressed", CTL_SUPPRESSED}, {"queue-unsuppress", CTL_UNSUPPRESS},
+        {"queue-suppress", CTL_SUPPRESS},
     };
     struct str word = str_cut(&line, ' ');
     struct str arg = str_trim(line);

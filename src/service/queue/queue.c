@@ -124,6 +124,7 @@ static void on_retry(struct timer *t)
     struct queue *q = container_of(t, struct queue, retry);
     queue_puts_retry(q);
     work_submit_retry(q);
+    suppress_retry(q);
     if (!list_is_empty(&q->puts_waiting) || !list_is_empty(&q->submit_waiting))
         world_timer_set(q->world, &q->retry, world_now_ms(q->world) + QUEUE_SUBMIT_RETRY_MS);
 }
@@ -133,6 +134,7 @@ static void on_sweep(struct timer *t)
     struct queue *q = container_of(t, struct queue, sweep);
     q->is_sweeping = true;
     q->sweep_at = 0;
+    suppress_sweep(q);
     world_timer_set(q->world, t, world_now_ms(q->world) + QUEUE_SWEEP_MS);
 }
 
@@ -191,7 +193,8 @@ static void on_open(void *arg, enum err err, uint64_t n_live, uint64_t n_damaged
                    err);
         return;
     }
-    log_info(q->world->log, "queue.opened", LU("entries", n_live), LU("damaged", n_damaged));
+    log_info(q->world->log, "queue.opened", LU("entries", n_live - suppress_count(q)),
+             LU("suppressed", suppress_count(q)), LU("damaged", n_damaged));
     if (n_damaged > 0)
         queue_trouble(q, ERR_CORRUPT, "records of the spool were damaged and left out");
     suspend_load(q); /* goes on with queue_begin() */
@@ -254,7 +257,7 @@ static bool init(struct queue *q)
     init_lists(q);
     chunk_pool_init(&q->pool, QUEUE_CHUNK, QUEUE_CHUNKS_MAX);
     q->seed = queue_random(q);
-    bool ok = schedule_init(&q->schedule, &sc) && callout_init(q);
+    bool ok = schedule_init(&q->schedule, &sc) && callout_init(q) && suppress_init(q);
     for (size_t i = 0; i < ARRAY_LEN(maps); i++)
         ok = idmap_init(maps[i]) && ok;
     q->due.fire = on_due;
@@ -447,6 +450,7 @@ static void del(void *self)
     ctl_free_all(q);
     naming_free_all(q);
     callout_fini(q);
+    suppress_fini(q);
     mx_clear(q);
     cache_clear(q);
     if (q->store != NULL)

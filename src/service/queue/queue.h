@@ -15,6 +15,7 @@
  *   queue_ctl.c      the operator's questions; queue_filter.c their language; queue_rows.c the answers
  *   queue_callout.c  does the next hop take a recipient? asked for smtpd, remembered
  *   queue_suspend.c  what operators let nobody attempt for a while
+ *   queue_suppress.c addresses that members of lists are not sent to; queue_class.c what a refusal is about
  *   queue_event.c    events, counters, trouble
  *
  * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE
@@ -28,6 +29,7 @@
 #include "ipc/lists.h"
 #include "queue/bounce.h"
 #include "queue/schedule.h"
+#include "queue/suppressed.h"
 #include "service/boot/role.h"
 
 enum {
@@ -158,10 +160,12 @@ enum {
     MARK_TRIED = 1 << 0,
     MARK_NEW = 1 << 1,
     MARK_EXPIRED = 1 << 2,
-    MARK_QUIET = 1 << 3, /* EXPANDED to one address that got all parameters: no report (RFC 3461 5.2.7.1) */
+    MARK_QUIET = 1 << 3, /* EXPANDED to one address that got all parameters: no report (RFC 3461 5.2.7.1); or
+                            FAILED because the address is suppressed */
     MARK_TOOK_DSN = 1 << 4,
     MARK_LATE = 1 << 5,
-    MARK_LIST = 1 << 6, /* EXPANDED, and for the sender delivered (RFC 3461 5.2.7.3) */
+    MARK_LIST = 1 << 6,   /* EXPANDED, and for the sender delivered (RFC 3461 5.2.7.3) */
+    MARK_LOOKED = 1 << 7, /* in the suppression list, for this attempt */
 };
 struct job {
     struct idmap_node by_token;
@@ -217,6 +221,9 @@ struct work {
     struct expand *expand; /* queue_expand.c: what recipients became, not yet in children */
     bool is_expanding;     /* the unit is an expansion: routing follows it */
     bool has_children;     /* they share the body */
+    /* queue_suppress.c */
+    struct store_read suppress_read;
+    uint32_t looked, n_suppressed; /* the recipient whose record is read; how many it gave up */
 };
 
 enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING, QUEUE_CLOSED };
@@ -229,7 +236,8 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(split)                                                                                                 \
     X(attempts)                                                                                              \
     X(delivered)                                                                                             \
-    X(deferred) X(failed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost) X(trouble)
+    X(deferred)                                                                                              \
+    X(failed) X(suppressed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -277,6 +285,8 @@ struct queue {
     size_t n_asks;
     struct callouts *callouts;
     struct suspension *suspension;
+    struct suppressions *suppressions;
+    size_t suppressed_max; /* SUPPRESSED_MAX, less in tests */
     struct list namings;
     size_t n_naming;
     uint64_t *names; /* hashes of sites whose names are to be learnt */
@@ -513,6 +523,50 @@ MUST_USE enum err suspend_change(struct queue *q, struct str text, bool is_resum
                                  void (*done)(void *arg, enum err err, size_t n_changed), void *arg);
 size_t suspend_count(const struct queue *q);
 struct str suspend_rule(const struct queue *q, size_t i);
+
+/* ---- queue_suppress.c ---- */
+MUST_USE bool suppress_init(struct queue *q);
+void suppress_fini(struct queue *q);
+/* false: it is no address of the list, but mail. */
+MUST_USE bool suppress_recover(struct queue *q, const struct store_live *live);
+void suppress_sweep(struct queue *q); /* what is over goes */
+void suppress_retry(struct queue *q); /* removals that wait for the store */
+/* The address gets no mail of lists from now on; why: for people, one line (SUPPRESSED_WHY_MAX octets are
+ * kept). about_id: the mail that taught it, for the journal, or 0. Nothing happens when `reports { suppress
+ * }` is off, when it is known already for this or a stronger reason, or when the store is busy: the next time
+ * teaches it. The address need not be one; nothing is borrowed. */
+void suppress_learn(struct queue *q, struct str address, enum suppress_reason reason, struct str why,
+                    uint64_t about_id);
+/* The same from the outcome of a recipient that a server refused for good, if its class is that of an address
+ * which is of no use. */
+void suppress_refused(struct queue *q, const struct envelope_rcpt *r, uint64_t about_id);
+/* A server took mail for the address: what one refused is no longer true. */
+void suppress_worked(struct queue *q, struct str address, uint64_t about_id);
+/* The id of its envelope. */
+bool suppress_find(const struct queue *q, struct str address, uint64_t *out_id);
+/* Is it on the list, and the list in use? By a fingerprint of 64 bits: enough to ask for, not to give up. */
+bool suppress_is_listed(const struct queue *q, struct str address);
+/* Members of lists that are on it are settled: true: none was found; false: w waits for the store, is being
+ * recorded, or was given up. */
+bool work_suppress(struct work *w);
+/* An operator's word. ERR_OK: done is called when it is durable, maybe at once. ERR_DENIED: switched off.
+ * ERR_INVALID: no address. ERR_AGAIN, ERR_NOMEM. */
+MUST_USE enum err suppress_add(struct queue *q, struct str address, struct str why,
+                               void (*done)(void *arg, enum err err), void *arg);
+bool suppress_remove(struct queue *q, struct str address); /* false: it was not there */
+size_t suppress_remove_all(struct queue *q);               /* how many */
+/* Until removals are durable. false: they are (or no memory to wait with); else done is called. */
+MUST_USE bool suppress_wait(struct queue *q, void (*done)(void *arg, enum err err), void *arg);
+size_t suppress_count(const struct queue *q);
+int64_t suppress_until_ms(const struct queue *q, uint32_t since_s); /* when it is over */
+/* A walk over all, the oldest first; what comes or goes meanwhile does no harm. */
+struct suppress_cursor {
+    struct list link;
+    struct list *at;
+};
+void suppress_walk_begin(struct queue *q, struct suppress_cursor *c);
+bool suppress_walk_next(struct queue *q, struct suppress_cursor *c, uint64_t *out_id); /* of its envelope */
+void suppress_walk_end(struct suppress_cursor *c);
 
 /* ---- queue_ctl.c ---- */
 /* ETRN. false: smtpd is broken. */

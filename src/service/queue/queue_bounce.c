@@ -87,7 +87,7 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
 static void take_failures_back(struct work *w)
 {
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
-        if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_FAILED)
+        if ((w->marks[i] & (MARK_NEW | MARK_QUIET)) == MARK_NEW && w->state.rcpts[i].state == ENVELOPE_FAILED)
             w->state.rcpts[i].state = ENVELOPE_DEFERRED;
     }
     w->is_drop = false;
@@ -130,7 +130,7 @@ static void on_original(struct store_read *r, enum err err)
 static bool has_failed(const struct work *w)
 {
     for (uint32_t i = 0; i < w->state.n_rcpts; i++) {
-        if ((w->marks[i] & MARK_NEW) != 0 && w->state.rcpts[i].state == ENVELOPE_FAILED)
+        if ((w->marks[i] & (MARK_NEW | MARK_QUIET)) == MARK_NEW && w->state.rcpts[i].state == ENVELOPE_FAILED)
             return true;
     }
     return false;

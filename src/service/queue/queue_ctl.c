@@ -30,17 +30,19 @@ struct ask {
     char *text; /* of the filter */
     size_t cursor;
     bool has_walked, is_unheard, failed;
-    bool is_etrn;
-    uint32_t smtpd, life; /* ETRN: who asked */
-    size_t n_changed;     /* rules of suspension */
-    unsigned n_open;      /* looks and marks under way */
+    bool is_etrn, has_waited;
+    struct suppress_cursor suppressed; /* a walk over the suppression list */
+    struct str pattern;                /* of addresses */
+    uint32_t smtpd, life;              /* ETRN: who asked */
+    size_t n_changed;                  /* rules of suspension, suppressed addresses */
+    unsigned n_open;                   /* looks and marks under way */
     struct list looks;
     struct buf rows;
 };
 struct look {
     struct list link;
     struct ask *ask;
-    struct schedule_entry *entry;
+    struct schedule_entry *entry; /* NULL: of the suppression list */
     uint64_t id;
     struct store_read read;
 };
@@ -49,6 +51,7 @@ static void ask_free(struct ask *a)
 {
     must(a->n_open == 0);
     list_remove(&a->link);
+    suppress_walk_end(&a->suppressed);
     a->q->n_asks--;
     buf_fini(&a->rows);
     mem_free(a->text);
@@ -169,6 +172,9 @@ static void act(struct ask *a, struct schedule_entry *e)
     case CTL_SUSPEND:
     case CTL_RESUME:
     case CTL_SUSPENDED:
+    case CTL_SUPPRESSED:
+    case CTL_UNSUPPRESS:
+    case CTL_SUPPRESS:
         return;
     }
     a->n_open++;
@@ -228,6 +234,23 @@ static void take_envelope(struct ask *a, struct schedule_entry *e, const struct 
     arena_reset(&arena);
 }
 
+/* The record of a suppressed address is there. */
+static void take_suppressed(struct ask *a, const struct store_read *r)
+{
+    struct suppressed s;
+    if (!suppressed_decode(r->bytes, &s)) {
+        a->failed = true;
+        return;
+    }
+    if (a->n_matched >= a->n_max || (a->pattern.n > 0 && !filter_glob(a->pattern, s.address)))
+        return;
+    a->n_matched++;
+    if (a->verb == CTL_SUPPRESSED)
+        row_suppressed(&a->rows, &s, suppress_until_ms(a->q, s.since_s));
+    else if (suppress_remove(a->q, s.address))
+        a->n_changed++;
+}
+
 static void on_looked(struct store_read *r, enum err err)
 {
     struct look *k = container_of(r, struct look, read);
@@ -235,7 +258,9 @@ static void on_looked(struct store_read *r, enum err err)
     struct queue *q = a->q;
     queue_store_idle(q);
     a->n_open--;
-    if (err == ERR_OK && schedule_is_entry(k->entry, k->id) && !a->is_unheard)
+    if (err == ERR_OK && k->entry == NULL)
+        take_suppressed(a, r);
+    else if (err == ERR_OK && schedule_is_entry(k->entry, k->id) && !a->is_unheard)
         take_envelope(a, k->entry, r);
     store_read_release(r);
     list_remove(&k->link);
@@ -243,20 +268,25 @@ static void on_looked(struct store_read *r, enum err err)
     queue_wake(q);
 }
 
-static bool look(struct ask *a, struct schedule_entry *e)
+static bool look_at(struct ask *a, struct schedule_entry *e, uint64_t id)
 {
     struct look *k = mem_new(struct look);
     if (k == NULL)
         return false;
     k->ask = a;
     k->entry = e;
-    k->id = e->id;
+    k->id = id;
     k->read.done = on_looked;
     list_push_back(&a->looks, &k->link);
     a->n_open++;
     queue_store_busy(a->q);
     store_read_envelope(a->q->store, k->id, &k->read);
     return true;
+}
+
+static bool look(struct ask *a, struct schedule_entry *e)
+{
+    return look_at(a, e, e->id);
 }
 
 /* ---- walking ---- */
@@ -289,6 +319,21 @@ static bool walk(struct ask *a)
     return false;
 }
 
+/* Likewise over the suppression list: each has to be read. */
+static void walk_suppressed(struct ask *a)
+{
+    uint64_t id;
+    while (a->n_open < CTL_READS_MAX && a->n_matched + a->n_open < a->n_max) {
+        if (!suppress_walk_next(a->q, &a->suppressed, &id)) {
+            a->has_walked = true;
+            return;
+        }
+        if (!look_at(a, NULL, id))
+            a->failed = true;
+    }
+    a->has_walked = a->n_matched >= a->n_max;
+}
+
 static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, bool is_run,
                         uint32_t n)
 {
@@ -298,8 +343,31 @@ static void answer_etrn(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t
         log_warn(q->world->log, "queue.etrn-unheard", LU("entries", n));
 }
 
+static void on_settled(void *arg, enum err err)
+{
+    struct ask *a = arg;
+    a->n_open--;
+    a->failed = a->failed || err != ERR_OK;
+    queue_wake(a->q);
+}
+
+/* What was taken off the suppression list is answered when it is durable. true: not yet. */
+static bool waits(struct ask *a)
+{
+    if (a->verb != CTL_UNSUPPRESS || a->has_waited)
+        return false;
+    a->has_waited = true;
+    a->n_open++;
+    if (suppress_wait(a->q, on_settled, a))
+        return true;
+    a->n_open--;
+    return false;
+}
+
 static void finish(struct ask *a)
 {
+    if (waits(a))
+        return;
     if (a->is_etrn) {
         answer_etrn(a->q, a->smtpd, a->life, a->token, true, a->n_done);
         ask_free(a);
@@ -316,6 +384,12 @@ static void finish(struct ask *a)
         row_number(&a->rows, "busy", a->n_busy);
         row_end(&a->rows);
     }
+    if ((a->verb == CTL_UNSUPPRESS || a->verb == CTL_SUPPRESS) && a->rows.n == 0) {
+        row_begin(&a->rows);
+        row_number(&a->rows, "changed", a->n_changed);
+        row_number(&a->rows, "addresses", suppress_count(a->q));
+        row_end(&a->rows);
+    }
     if (flush(a, true, err))
         ask_free(a);
 }
@@ -329,7 +403,9 @@ static void step(struct ask *a)
     } else if (a->rows.n >= CTL_PAGE && !flush(a, false, ERR_OK)) {
         return; /* on_room of the channel wakes us */
     }
-    if (!a->has_walked && walk(a))
+    if (!a->has_walked && a->verb >= CTL_SUPPRESSED)
+        walk_suppressed(a);
+    else if (!a->has_walked && walk(a))
         queue_wake(a->q);
     if (a->has_walked && a->n_open == 0)
         finish(a);
@@ -417,9 +493,10 @@ static struct ask *ask_new(struct queue *q, const struct ipc_ctl_ask *m, struct 
     a->token = m->token;
     a->verb = (enum ctl_verb)m->verb;
     a->n_max = m->n_max == 0 ? CTL_ROWS_DEFAULT : m->n_max > CTL_ROWS_MAX ? CTL_ROWS_MAX : m->n_max;
-    if (m->n_max == 0 && a->verb != CTL_LIST && a->verb != CTL_STATS)
+    if (m->n_max == 0 && a->verb != CTL_LIST && a->verb != CTL_STATS && a->verb != CTL_SUPPRESSED)
         a->n_max = UINT32_MAX; /* a command without a limit means all */
     list_init(&a->looks);
+    list_init(&a->suppressed.link);
     buf_init(&a->rows, CTL_ROWS_OCTETS);
     list_push_back(&q->asks, &a->link);
     q->n_asks++;
@@ -459,6 +536,52 @@ static void ask_suspension(struct ask *a, struct str text)
     a->n_open--;
     answer_error(q, a->token, err, buf_str(&error));
     ask_free(a);
+}
+
+/* ---- suppression ---- */
+
+static void on_suppressed(void *arg, enum err err)
+{
+    struct ask *a = arg;
+    a->n_open--;
+    a->failed = err != ERR_OK;
+    a->n_changed = err == ERR_OK;
+    queue_wake(a->q);
+}
+
+static void suppress(struct ask *a, struct str text)
+{
+    struct queue *q = a->q;
+    struct str address = str_cut(&text, ' '), why = str_trim(text);
+    a->n_open++;
+    enum err err = suppress_add(q, address, why, on_suppressed, a);
+    if (err == ERR_OK)
+        return;
+    a->n_open--;
+    answer_error(q, a->token, err,
+                 err == ERR_DENIED    ? STR("the configuration does not say `reports { suppress = true }`")
+                 : err == ERR_INVALID ? STR("that is not an address, such as joe@example.com")
+                                      : STR("the store is busy; say it again"));
+    ask_free(a);
+}
+
+static void ask_suppression(struct ask *a, struct str text)
+{
+    struct queue *q = a->q;
+    uint64_t id;
+    bool is_one = text.n > 0 && str_chr(text, '*') == STR_NPOS;
+    a->pattern = text = str_trim(text);
+    a->has_walked = is_one || a->verb == CTL_SUPPRESS || (a->verb == CTL_UNSUPPRESS && text.n == 0);
+    if (a->verb == CTL_SUPPRESS)
+        suppress(a, text);
+    else if (!a->has_walked)
+        suppress_walk_begin(q, &a->suppressed);
+    else if (a->verb == CTL_UNSUPPRESS)
+        a->n_changed = is_one ? suppress_remove(q, text) : suppress_remove_all(q);
+    else if (suppress_find(q, text, &id)) {
+        a->pattern = STR_NIL; /* found, however it is written */
+        a->failed = !look_at(a, NULL, id);
+    }
 }
 
 /* ---- ETRN ---- */
@@ -515,7 +638,7 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
     struct filter parsed;
     buf_init_fixed(&error, mem, sizeof mem);
     struct str text = m->id != 0 ? STR_NIL : m->filter;
-    bool is_rule = m->verb >= CTL_SUSPEND; /* queue_suspend.c reads those */
+    bool is_rule = m->verb >= CTL_SUSPEND; /* queue_suspend.c reads those, or it is of addresses */
     if (m->verb >= CTL_VERBS || (m->verb == CTL_SHOW && m->id == 0)) {
         answer_error(q, m->token, ERR_INVALID, STR("unknown command"));
         return;
@@ -536,7 +659,10 @@ void ctl_on_ask(struct queue *q, const struct ipc_ctl_ask *m)
         return;
     }
     if (is_rule) {
-        ask_suspension(a, str_of(a->text, text.n));
+        if (m->verb >= CTL_SUPPRESSED)
+            ask_suppression(a, str_of(a->text, text.n));
+        else
+            ask_suspension(a, str_of(a->text, text.n));
         queue_wake(q);
         return;
     }

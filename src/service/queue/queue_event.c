@@ -57,6 +57,7 @@ void queue_send_counters(struct queue *q)
     put_pair(&b, "queue_waiting", q->schedule.n_by_state[ENTRY_WAITING]);
     put_pair(&b, "queue_held", q->schedule.n_by_state[ENTRY_HELD]);
     put_pair(&b, "queue_sites", q->schedule.n_sites);
+    put_pair(&b, "queue_suppressed_addresses", suppress_count(q));
     struct store_stats st;
     store_get_stats(q->store, &st);
     put_pair(&b, "store_live", st.n_live);

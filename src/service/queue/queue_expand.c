@@ -268,7 +268,8 @@ static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
         struct target t = {.rcpt = {.address = e->address, .target = e->target},
                            .sender = e->owner.n > 0 ? e->owner : w->envelope.sender,
                            .is_list = e->owner.n > 0};
-        t.rcpt.flags = (uint8_t)(e->flags | (from->flags & RCPT_FORWARD_MASK));
+        t.rcpt.flags =
+            (uint8_t)(e->flags | (from->flags & RCPT_FORWARD_MASK) | (t.is_list ? RCPT_IS_MEMBER : 0));
         n_list += t.is_list;
         bool is_new;
         if (!add_target_key(w, i, key_of(w, &t.rcpt, &text), &is_new))

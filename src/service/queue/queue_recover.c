@@ -16,6 +16,8 @@ void recover_on_live(struct queue *q, const struct store_live *live)
     struct envelope_hint h;
     int64_t wall_ms = world_wall_ms(q->world);
     uint64_t now_ms = world_now_ms(q->world);
+    if (suppress_recover(q, live))
+        return;
     if (!hint_decode(live->hint, &h)) {
         log_error(q->world->log, "queue.hint-unreadable", LID("id", live->id));
         h = (struct envelope_hint){.created_s = (uint32_t)(wall_ms / 1000)};

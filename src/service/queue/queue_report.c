@@ -94,7 +94,7 @@ bool report_row(const struct work *w, uint32_t i, enum report_kind kind, enum ds
             *out_why = BOUNCE_LATE;
         else if ((w->marks[i] & MARK_EXPIRED) != 0)
             *out_why = BOUNCE_EXPIRED;
-        return (w->marks[i] & MARK_NEW) != 0 && r->state == ENVELOPE_FAILED &&
+        return (w->marks[i] & (MARK_NEW | MARK_QUIET)) == MARK_NEW && r->state == ENVELOPE_FAILED &&
                bounce_wants(r->rcpt.notify, DSN_FAILED, is_ours(w), false);
     case REPORT_DELAYED:
         *out_action = DSN_DELAYED;

@@ -23,6 +23,18 @@ static void set_outcome(struct work *w, const struct job_result *r)
         w->outcome_why = r->text;
 }
 
+/* What a server says of an address in answer to RCPT, or of each in LMTP (RFC 2033 4.2). */
+static void learn(struct work *w, const struct envelope_rcpt *r)
+{
+    if (w->worker == NULL || w->worker->role != ROLE_RELAY || r->code == 0)
+        return;
+    bool is_of_one = r->stage == SMTP_AT_RCPT || (w->is_lmtp && r->stage == SMTP_AT_END);
+    if (r->state == ENVELOPE_DELIVERED)
+        suppress_worked(w->q, r->rcpt.address, w->id);
+    else if (r->state == ENVELOPE_FAILED && is_of_one)
+        suppress_refused(w->q, r, w->id);
+}
+
 static void take_result(struct work *w, uint32_t i, const struct job_result *r)
 {
     static const enum envelope_rcpt_state states[] = {[RESULT_OK] = ENVELOPE_DELIVERED,
@@ -49,6 +61,7 @@ static void take_result(struct work *w, uint32_t i, const struct job_result *r)
     w->marks[i] |= MARK_TRIED | MARK_NEW;
     if ((r->flags & RESULT_TOOK_DSN) != 0)
         w->marks[i] |= MARK_TOOK_DSN;
+    learn(w, rcpt);
     if (r->kind != RESULT_OK)
         return;
     w->q->count.delivered++;
@@ -211,9 +224,13 @@ static void tell_results(struct work *w)
             continue;
         enum event_kind kind = EVENT_DEFERRED;
         if (r->state == ENVELOPE_FAILED)
-            kind = (w->marks[i] & MARK_EXPIRED) != 0 ? EVENT_EXPIRED : EVENT_FAILED;
+            kind = (w->marks[i] & MARK_QUIET) != 0     ? EVENT_SUPPRESSED
+                   : (w->marks[i] & MARK_EXPIRED) != 0 ? EVENT_EXPIRED
+                                                       : EVENT_FAILED;
         if (kind == EVENT_DEFERRED)
             q->count.deferred++;
+        else if (kind == EVENT_SUPPRESSED)
+            q->count.suppressed++;
         else if (kind == EVENT_EXPIRED)
             q->count.expired++;
         else

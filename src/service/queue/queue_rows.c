@@ -66,6 +66,18 @@ void row_rule(struct buf *out, struct str filter)
     row_end(out);
 }
 
+void row_suppressed(struct buf *out, const struct suppressed *s, int64_t until_ms)
+{
+    row_begin(out);
+    put_text(out, "address", s->address);
+    put_time(out, "since", (int64_t)s->since_s * 1000);
+    put_time(out, "until", until_ms);
+    put_text(out, "reason", str_from_c(suppress_reason_word(s->reason)));
+    if (s->why.n > 0)
+        put_text(out, "why", s->why);
+    row_end(out);
+}
+
 static const char *state_word(const struct schedule_entry *e)
 {
     switch ((enum schedule_entry_state)e->state) {

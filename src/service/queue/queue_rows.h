@@ -2,6 +2,7 @@
 #pragma once
 #include "queue/envelope.h"
 #include "queue/schedule.h"
+#include "queue/suppressed.h"
 
 struct row_facts {
     uint64_t id, body_size;
@@ -21,6 +22,7 @@ void row_show(struct buf *out, const struct row_facts *f, const struct envelope 
               const struct envelope_state *st);
 void row_site(struct buf *out, const struct schedule_site *site, uint64_t now_ms);
 void row_error(struct buf *out, struct str text);
+void row_suppressed(struct buf *out, const struct suppressed *s, int64_t until_ms);
 void row_rule(struct buf *out, struct str filter);
 void row_number(struct buf *out, const char *key,
                 uint64_t v); /* "key":v, with a comma in front unless first */

@@ -336,7 +336,7 @@ void work_prepare(struct work *w)
 {
     struct queue *q = w->q;
     w->n_portion = w->next_portion = 0;
-    if (!work_expand(w) || !work_route(w))
+    if (!work_suppress(w) || !work_expand(w) || !work_route(w))
         return;
     if ((w->entry->flags & ENTRY_IS_EXPIRED) != 0 && suspends(w))
         return;
