@@ -126,7 +126,7 @@ static void malformed_recipients_are_refused(void **state)
         {"\1\0\0\0a\x20", 6},          /* an unknown member */
         {"\1\0\0\0a\1\3", 7},          /* NEVER beside another word */
         {"\1\0\0\0a\1\x10", 7},        /* no such word */
-        {"\1\0\0\0a\2\x10", 7},        /* no such flag */
+        {"\1\0\0\0a\2\x20", 7},        /* no such flag */
         {"\1\0\0\0a\x08\0\0\0\0", 10}, /* an empty ORCPT */
         {"\xff\xff\xff\xff"
          "a\0",

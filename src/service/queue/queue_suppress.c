@@ -508,8 +508,10 @@ void suppress_refused(struct queue *q, const struct envelope_rcpt *r, uint64_t a
     buf_init_fixed(&why, mem, sizeof mem);
     buf_put(&why, str_slice(r->host, 0, ENVELOPE_HOST_MAX));
     buf_printf(&why, " said %u ", r->code);
-    esc_format(r->esc, &why);
-    buf_puts(&why, r->esc.class != 0 ? " " : "");
+    if (r->esc.subject != 0) { /* X.0.0 may be ours, where it gave none */
+        esc_format(r->esc, &why);
+        buf_putc(&why, ' ');
+    }
     buf_put(&why, str_slice(r->text, 0, SUPPRESS_TEXT_MAX - why.n));
     suppress_learn(q, r->rcpt.address, SUPPRESS_REFUSED, buf_str(&why), about_id);
 }
