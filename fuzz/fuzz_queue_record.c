@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "queue/envelope.h"
 #include "queue/seglog_format.h"
+#include "queue/suppressed.h"
 
 #include <string.h>
 
@@ -39,6 +40,24 @@ static void hints(struct str in)
     must(memcmp(hint, again, sizeof hint) == 0);
 }
 
+static void suppressions(struct str in)
+{
+    struct suppressed s;
+    struct suppressed_hint h;
+    struct envelope_hint mail;
+    char mem[SUPPRESSED_RECORD_MAX];
+    unsigned char hint[STORE_HINT] = {0}, again[STORE_HINT];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (suppressed_decode(in, &s))
+        must(suppressed_encode(&s, &b) && str_eq(buf_str(&b), in));
+    memcpy(hint, in.p, in.n < sizeof hint ? in.n : sizeof hint);
+    if (!suppressed_hint_decode(hint, &h))
+        return;
+    suppressed_hint_encode(&h, again);
+    must(memcmp(hint, again, sizeof hint) == 0 && !hint_decode(hint, &mail));
+}
+
 static void log_parts(const uint8_t *data, size_t n)
 {
     struct seglog_record record;
@@ -69,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct str all = str_of(data + 2, n - 2);
     envelopes(str_slice(all, 0, split), str_skip(all, split < all.n ? split : all.n));
     hints(all);
+    suppressions(all);
     log_parts(data + 2, n - 2);
     return 0;
 }
