@@ -27,7 +27,7 @@
 
 enum {
     SUPPRESS_OPS_MAX = 512,
-    SUPPRESS_DROPS_MAX = 64,              /* of them */
+    SUPPRESS_DROPS_MAX = 4096,            /* and drops: a million go within a minute */
     SUPPRESS_RENEW_S = 24 * 60 * 60,      /* what is learnt again sooner is not written again */
     SUPPRESS_KEY_MAX = 2 * SMTP_PATH_MAX, /* the A-label may be longer than the U-label */
     SUPPRESS_TEXT_MAX = 800,
@@ -436,7 +436,7 @@ static enum err add(struct queue *q, const struct suppressed *what, uint64_t abo
     buf_init_fixed(&record, mem, sizeof mem);
     if (!hash_of(q, what->address, h.hash) || !suppressed_encode(what, &record))
         return ERR_INVALID;
-    if (!can_write(q) || s->n_ops >= SUPPRESS_OPS_MAX)
+    if (!can_write(q) || s->n_ops - s->n_drops >= SUPPRESS_OPS_MAX)
         return ERR_AGAIN;
     struct suppressed_node *n = find(q, what->address);
     if (n != NULL && is_known(n, what)) {
