@@ -106,6 +106,9 @@ const struct config *config_load(struct str name, struct str lua, const struct c
 /* The embedded default of `make run`: SMTP on 127.0.0.1:port, any user @localhost into Maildirs under run_dir, all else
  * refused. It is Lua text too: this writes it. */
 void config_default_lua(struct str run_dir, uint16_t port, struct str user, struct buf *out);
+/* That of `waxwing dev`: SMTP at address:port, every address of every domain into a Maildir below run_dir/mail, which
+ * are those of who runs it; nobody may relay. */
+void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struct buf *out);
 /* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. Its
  * text is borrowed from the octets, which must live as long as the arena. */
 bool config_encode(const struct config *c, struct buf *out);

@@ -159,3 +159,19 @@ void config_default_lua(struct str run_dir, uint16_t port, struct str user, stru
     }
     buf_puts(out, "}\n");
 }
+
+void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struct buf *out)
+{
+    buf_puts(out, "-- `waxwing dev`: every address is a mailbox here, so nothing is ever sent on\n"
+                  "hostname \"dev.localhost\"\n");
+    buf_printf(out, "listen { port = %u, address = \"%.*s\" }\n", (unsigned)port, STR_FMT(address));
+    buf_puts(out, "relay_from {}\nresolver { \"127.0.0.1\" }\n");
+    put_path(out, "spool", run_dir, "spool");
+    put_path(out, "journal", run_dir, "journal");
+    put_path(out, "control", run_dir, "control");
+    put_path(out, "submit", run_dir, "submit");
+    buf_puts(out, "limits { sessions_per_client = 0 }\nprocesses { smtpd = 1, relay = 1 }\nlog { level = \"error\" }\n"
+                  "domain \"*\" {\n  users = any,\n  plus = \"\",\n  deliver = maildir \"");
+    put_lua(out, run_dir, true);
+    buf_puts(out, "/mail/%d/%u\",\n}\n");
+}

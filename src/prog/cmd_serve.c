@@ -4,6 +4,7 @@
 #include "prog/folder.h"
 #include "prog/load.h"
 #include "prog/prog.h"
+#include "prog/serve.h"
 #include "service/roles.h"
 #include "service/super/super.h"
 
@@ -39,8 +40,8 @@ struct serve {
     struct loaded loaded[2]; /* the present generation and the one before */
     unsigned present;
     uint64_t generation;
-    const char *path; /* NULL: demo */
-    struct buf demo_lua;
+    const char *path; /* NULL: how->lua */
+    const struct serve_how *how;
     bool is_draining;
     int status;
 };
@@ -94,7 +95,7 @@ static bool load(struct serve *s, struct loaded *out)
 {
     s->generation++;
     return s->path != NULL ? load_config(s->path, STR_NIL, s->path, s->generation, out)
-                           : load_config(NULL, buf_str(&s->demo_lua), "demo", s->generation, out);
+                           : load_config(NULL, s->how->lua, s->how->name, s->generation, out);
 }
 
 static void log_lines(const struct log *log, enum log_level level, const char *event, const struct buf *lines)
@@ -160,7 +161,7 @@ static void on_term(void *arg, int signo)
 {
     struct serve *s = arg;
     log_info(&s->log, s->is_draining ? "drain.cut" : "drain.begun", LU("signal", (uint64_t)signo));
-    super_drain(s->super, s->is_draining ? 0 : DRAIN_MS); /* who says it twice will not wait */
+    super_drain(s->super, s->is_draining ? 0 : s->how->drain_ms); /* who says it twice will not wait */
     s->is_draining = true;
 }
 
@@ -177,6 +178,8 @@ static void on_ready(void *arg)
                  LC("protocol", c->listeners[i].lmtp ? "LMTP" : "SMTP"));
     }
     log_info(&s->log, "ready", LU("generation", c->generation));
+    if (s->how->on_ready != NULL)
+        s->how->on_ready(s->how->arg);
 }
 
 static void on_end(void *arg, int status, struct str why)
@@ -188,6 +191,11 @@ static void on_end(void *arg, int status, struct str why)
         log_error(&s->log, "end", LS("why", why));
     s->status = status;
     io_stop(s->io);
+}
+
+static struct serve serve_of(const struct serve_how *how)
+{
+    return (struct serve){.log = {.min = LOG_INFO, .role = "supervisor", .write = io_log_stderr}, .how = how};
 }
 
 static int run(struct serve *s)
@@ -222,6 +230,13 @@ static int run(struct serve *s)
     return s->status;
 }
 
+int serve_run(const struct serve_how *how)
+{
+    struct serve s = serve_of(how);
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    return run(&s);
+}
+
 /* The demonstration's folder, made and as a whole path. */
 static bool open_folder(const char *demo, uint32_t uid, uint32_t gid, char path[PATH_MAX])
 {
@@ -252,10 +267,12 @@ int cmd_serve(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    struct serve s = {.log = {.min = LOG_INFO, .role = "supervisor", .write = io_log_stderr},
-                      .path = "/etc/waxwing/waxwing.lua"};
+    struct serve_how how = {.name = "demo", .drain_ms = DRAIN_MS};
+    struct serve s = serve_of(&how);
+    struct buf demo_lua;
     const char *demo = NULL;
     uint64_t port = 2525;
+    s.path = "/etc/waxwing/waxwing.lua";
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'h') {
@@ -277,7 +294,7 @@ int cmd_serve(int argc, char **argv)
     }
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)umask(022); /* folders must be as open as is said; files of the roles lie in folders of their own */
-    buf_init(&s.demo_lua, 65536);
+    buf_init(&demo_lua, 65536);
     char folder[PATH_MAX];
     if (demo != NULL) {
         s.path = NULL;
@@ -290,7 +307,8 @@ int cmd_serve(int argc, char **argv)
         if (!open_folder(demo, uid, gid, folder))
             return EXIT_CONFIG;
         config_default_lua(str_from_c(folder), (uint16_t)port, geteuid() == 0 ? STR("_wwmail") : STR_NIL,
-                           &s.demo_lua);
+                           &demo_lua);
+        how.lua = buf_str(&demo_lua);
     }
     return run(&s);
 }

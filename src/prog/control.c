@@ -24,7 +24,7 @@ void put_clean(FILE *to, struct str s)
 }
 
 /* Such characters stand within texts of JSON, where their number means the same. */
-static void put_json(struct str s)
+void print_json(struct str s)
 {
     while (s.n > 0) {
         unsigned number;
@@ -109,7 +109,7 @@ static bool on_line(struct str line, bool raw, void (*fn)(void *arg, json_t *row
     }
     bool end = is_end(row, status);
     if (!end && raw)
-        put_json(line);
+        print_json(line);
     else if (!end)
         fn(arg, row);
     json_decref(row);

@@ -19,3 +19,5 @@ const char *row_text(json_t *row, const char *key);
  * space. */
 void put_clean(FILE *to, struct str s);
 void print_clean(const char *text);
+/* Prints one line of JSON; such characters become escapes of it. */
+void print_json(struct str line);

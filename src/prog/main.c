@@ -12,6 +12,7 @@ const struct command commands[] = {
     {"queue", "list, show, retry, hold, suspend, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
     {"status", "what each process has counted", cmd_status},
+    {"dev", "catch all mail of an application under development, and show it", cmd_dev},
     {"sendmail", "take a message as sendmail(8) does", cmd_sendmail},
 };
 const unsigned n_commands = ARRAY_LEN(commands);
