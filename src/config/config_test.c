@@ -624,9 +624,47 @@ static void test_default(void **state)
     }
 }
 
+/* Nor is anything but mail for ourselves taken by the one of `waxwing dev`: every domain is local, nobody relays. */
+static void test_dev(void **state)
+{
+    UNUSED(state);
+    static const char *const dirs[] = {"/run/user/1000/waxwing", "/tmp/a \"b\" \\ 100% \xc3\xb6", "/x"};
+    static const char *const addresses[] = {"127.0.0.1", "0.0.0.0", "::1"};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        struct fixture f;
+        struct buf lua, path;
+        struct str dir = str_from_c(dirs[i]);
+        fixture_init(&f, false); /* root never runs it */
+        buf_init(&lua, 65536);
+        buf_init(&path, 4096);
+        config_dev_lua(dir, str_from_c(addresses[i]), 1025, &lua);
+        const struct config *c = fixture_load(&f, buf_str(&lua));
+        if (c == NULL)
+            fail_msg("%.*s\n%.*s", STR_FMT(buf_str(&lua)), STR_FMT(buf_str(&f.report.errors)));
+        assert_int_equal(f.report.n_warnings, 0);
+        assert_int_equal(c->n_listeners, 2);
+        netaddr_format_ip(&c->listeners[0].addr, &path);
+        assert_str(buf_str(&path), addresses[i]);
+        assert_int_equal(c->listeners[0].addr.port, 1025);
+        assert_int_equal(c->policy.n_relay_from, 0);
+        assert_int_equal(c->policy.n_routes, 0);
+        assert_int_equal(c->policy.n_domains, 1);
+        const struct local_domain *d = policy_domain(&c->policy, STR("any.example"));
+        assert_non_null(d);
+        assert_true(d->any_user && d->relay == DOMAIN_ENDS_HERE && d->plus.n == 0);
+        buf_reset(&path);
+        assert_true(policy_maildir(&d->deliver, STR("joe"), STR("any.example"), STR_NIL, &path));
+        assert_true(str_starts(buf_str(&path), dir) && str_ends(buf_str(&path), STR("/mail/any.example/joe")));
+        buf_fini(&lua);
+        buf_fini(&path);
+        fixture_fini(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dev),
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_good_as_root),
         cmocka_unit_test(test_contents_of_files),

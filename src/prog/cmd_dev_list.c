@@ -20,7 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = HEADER_SECTION_MAX + 8192, TRACE_MAX = 2048, SHOWN_RCPTS = 3, SHOWN_SUBJECT = 300 };
+enum {
+    HEAD_MAX = HEADER_SECTION_MAX + 8192,
+    HEAD_USUAL = 8192,
+    TRACE_MAX = 2048,
+    SHOWN_RCPTS = 3,
+    SHOWN_SUBJECT = 300
+};
 
 /* ---- messages as rows ---------------- */
 
@@ -96,6 +102,20 @@ static json_t *subject_of(struct str message)
     return v;
 }
 
+/* The beginning of the file, with all of the message's header. */
+static bool read_top(const struct dev_place *p, const struct box_copy *copy, struct buf *top,
+                     struct box_head *head)
+{
+    if (dev_read(p, copy, HEAD_USUAL, true, top) != ERR_OK)
+        return false;
+    if (top->n == HEAD_USUAL && header_section_size(buf_str(top)) == STR_NPOS) {
+        buf_reset(top);
+        if (dev_read(p, copy, HEAD_MAX, true, top) != ERR_OK)
+            return false;
+    }
+    return box_head(buf_str(top), head);
+}
+
 json_t *dev_row(const struct dev_place *p, const struct box *b, size_t index)
 {
     const struct box_message *m = &b->messages[index];
@@ -106,8 +126,7 @@ json_t *dev_row(const struct dev_place *p, const struct box *b, size_t index)
     char mem[64];
     json_t *row = NULL;
     buf_init(&top, HEAD_MAX + 1);
-    if (dev_read(p, first, HEAD_MAX, true, &top) == ERR_OK && box_head(buf_str(&top), &head) &&
-        fstatat(p->mail, first->path.p, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (read_top(p, first, &top, &head) && fstatat(p->mail, first->path.p, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         row = json_object();
         (void)json_object_set_new(row, "number", json_integer((json_int_t)index + 1));
         buf_init_fixed(&text, mem, sizeof mem);

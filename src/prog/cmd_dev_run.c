@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -65,7 +66,9 @@ static int try_port(const struct run *r)
     int fd = socket(sockaddr_family(&r->at), SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return EXIT_OK;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* as io/listener.c does */
+    if (r->at.kind == NETADDR_IP6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, (const struct sockaddr *)&ss, n) == -1 || listen(fd, 1) == -1) {
         int errnum = errno;
         status = errnum == EACCES ? EXIT_NOPERM : EXIT_UNAVAILABLE;
@@ -246,6 +249,8 @@ static bool take_signals(struct run *r, int *status)
     if (waitpid(r->server, &how, WNOHANG) != r->server)
         return false;
     *status = WIFEXITED(how) ? WEXITSTATUS(how) : EXIT_SOFTWARE;
+    if (WIFSIGNALED(how))
+        (void)fprintf(stderr, "waxwing: the server was ended by signal %d\n", WTERMSIG(how));
     return true;
 }
 

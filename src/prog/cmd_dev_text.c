@@ -16,6 +16,24 @@ static const char *const known[] = {
     "utf-16",       "utf-16le",     "utf-16be",     "utf-7",
 };
 
+/* false: no more of it can be converted. */
+static bool convert_piece(iconv_t cd, char **from, size_t *left, struct buf *out)
+{
+    char piece[4096];
+    char *to = piece;
+    size_t room = sizeof piece;
+    size_t r = iconv(cd, from, left, &to, &room);
+    int errnum = r == (size_t)-1 ? errno : 0;
+    buf_put(out, str_of(piece, sizeof piece - room));
+    if (errnum == EILSEQ || errnum == EINVAL) { /* no character, or the text ends within one */
+        buf_put(out, STR("\xef\xbf\xbd"));
+        (*from)++;
+        (*left)--;
+        return true;
+    }
+    return errnum == 0 || errnum == E2BIG;
+}
+
 static bool to_utf8(void *arg, struct str charset, struct str in, struct buf *out)
 {
     const char *name = NULL;
@@ -26,23 +44,16 @@ static bool to_utf8(void *arg, struct str charset, struct str in, struct buf *ou
     if (cd == (iconv_t)-1)
         return false;
     char *from; /* iconv() writes nothing there, it only lacks the word const */
-    memcpy(&from, &in.p, sizeof from);
     size_t left = in.n;
-    while (left > 0) {
-        char piece[4096];
-        char *to = piece;
-        size_t room = sizeof piece;
-        size_t r = iconv(cd, &from, &left, &to, &room);
-        int errnum = r == (size_t)-1 ? errno : 0;
-        buf_put(out, str_of(piece, sizeof piece - room));
-        if (errnum == EILSEQ || errnum == EINVAL) { /* no character, or the text ends within one */
-            buf_put(out, STR("\xef\xbf\xbd"));
-            from++;
-            left--;
-        } else if (errnum != 0 && errnum != E2BIG) {
-            break;
-        }
+    memcpy(&from, &in.p, sizeof from);
+    while (left > 0 && !out->failed && convert_piece(cd, &from, &left, out)) {
     }
+    /* what waited for a character that might have combined with it */
+    char rest[64];
+    char *to = rest;
+    size_t room = sizeof rest;
+    (void)iconv(cd, NULL, NULL, &to, &room);
+    buf_put(out, str_of(rest, sizeof rest - room));
     (void)iconv_close(cd);
     return true;
 }
