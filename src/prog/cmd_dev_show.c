@@ -214,7 +214,7 @@ static void print_octets(struct str octets)
 {
     if (isatty(STDOUT_FILENO))
         print_lines(octets);
-    else
+    else if (octets.n > 0)
         (void)fwrite(octets.p, 1, octets.n, stdout);
 }
 

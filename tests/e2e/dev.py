@@ -313,7 +313,7 @@ def as_others(where):
     home = where + "/home"
     os.mkdir(home)
     os.chown(home, 54321, 54321)
-    user = {"user": 54321, "group": 54321, "extra_groups": [], "env": {"HOME": home, "PATH": os.environ["PATH"]}}
+    user = {"user": 54321, "group": 54321, "extra_groups": [], "env": dict(os.environ, HOME=home, XDG_STATE_HOME="")}
     dev = Dev(None, lib.free_port(), **user).ready()
     dev.send("a@b.example", ["joe@example.com"], b"Subject: home\r\n\r\n")
     dev.wait_line("to joe@example.com")
