@@ -170,8 +170,10 @@ void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struc
     put_path(out, "journal", run_dir, "journal");
     put_path(out, "control", run_dir, "control");
     put_path(out, "submit", run_dir, "submit");
-    buf_puts(out, "limits { sessions_per_client = 0 }\nprocesses { smtpd = 1, relay = 1 }\nlog { level = \"error\" }\n"
-                  "domain \"*\" {\n  users = any,\n  plus = \"\",\n  deliver = maildir \"");
+    buf_puts(
+        out,
+        "limits { sessions_per_client = 0 }\nprocesses { smtpd = 1, relay = 1 }\nlog { level = \"error\" }\n"
+        "domain \"*\" {\n  users = any,\n  plus = \"\",\n  deliver = maildir \"");
     put_lua(out, run_dir, true);
     buf_puts(out, "/mail/%d/%u\",\n}\n");
 }
