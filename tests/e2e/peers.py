@@ -1,14 +1,19 @@
-"""Postfix and Dovecot as peers: instances of this test's own, in its folder and its network namespace."""
+"""Postfix, Dovecot, Exim, OpenSMTPD, sendmail and aiosmtpd as peers: instances of this test's own, in its folder and its
+network namespace. Exim, OpenSMTPD and sendmail are not installed, since Debian lets no two mail servers stand beside each
+other: packaging/peers.sh unpacked them, and each sees its own laid over the system, in a mount namespace of its own."""
 import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import atexit
 
 import lib
 
 POSTFIX_DIST = "/usr/share/postfix/master.cf.dist"
+UNPACKED = os.path.join(lib.SOURCE, "build-peers")
 
 
 def missing(*tools):
@@ -119,3 +124,204 @@ service lmtp {{
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+
+
+# ---- servers that are unpacked ------------------------------------------------------------------------------------------
+
+# $1: what is laid over the system; $2: a folder for the file system of /etc; $3: users that it needs; the rest: a command
+OVERLAY = """
+set -e
+root=$1 etc=$2 users=$3
+shift 3
+mount -t overlay overlay -o "lowerdir=$root/usr:/usr" /usr
+mkdir -p "$etc"
+mount -t tmpfs tmpfs "$etc"
+mkdir "$etc/upper" "$etc/work"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$etc/upper,workdir=$etc/work" /etc
+for folder in /run /var/spool /var/lib; do
+    mount -t tmpfs -o mode=755 tmpfs $folder
+done
+id=64001
+for user in $users; do
+    grep -q "^$user:" /etc/passwd || echo "$user:x:$id:$id::/nonexistent:/bin/false" >>/etc/passwd
+    grep -q "^$user:" /etc/group || echo "$user:x:$id:" >>/etc/group
+    id=$((id + 1))
+done
+exec "$@"
+"""
+
+
+class Unpacked:
+    """One of packaging/peers.sh's servers; takes mail for the given domains at ADDRESS:25 into one Maildir, .maildir."""
+    NAME, USERS, PROBE = "", "", ["true"]
+
+    @classmethod
+    def missing(cls):
+        """Why it can't run here, or None."""
+        root = os.path.join(UNPACKED, cls.NAME)
+        if not os.path.exists(os.path.join(root, "done")):
+            return "%s (WAXWING_PEERS=yes sh packaging/setup.sh)" % cls.NAME
+        etc = lib.folder()
+        probe = subprocess.run(cls.inside(etc) + cls.PROBE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace")
+        return None if probe.returncode == 0 else "%s: %s" % (cls.NAME, probe.stdout.strip().splitlines()[-1:])
+
+    @classmethod
+    def inside(cls, folder):
+        return ["unshare", "-m", "sh", "-c", OVERLAY, "sh", os.path.join(UNPACKED, cls.NAME, "root"),
+                os.path.join(folder, "etc"), cls.USERS]
+
+    def __init__(self, where, address, domains):
+        self.where = os.path.join(where, self.NAME)
+        self.maildir = os.path.join(self.where, "mail", "all")
+        for folder in ("tmp", "new", "cur"):
+            os.makedirs(os.path.join(self.maildir, folder))
+        owner = pwd.getpwnam("_wwmail")
+        for path, _, _ in os.walk(os.path.join(self.where, "mail")):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        with open(os.path.join(self.where, "out"), "w") as out:
+            self.process = subprocess.Popen(self.inside(self.where) + self.command(address, domains),
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        atexit.register(self.stop)
+        lib.wait_until(lambda: listens(address, 25) or self.process.poll() is not None, self.NAME)
+        if self.process.poll() is not None:
+            raise RuntimeError("%s ended: %s" % (self.NAME, self.log()))
+
+    def command(self, address, domains):
+        """Writes its configuration and says how it is started, in the foreground; `sh -c` may prepare its system."""
+        raise NotImplementedError
+
+    def file(self, name, text):
+        return lib.file_of(os.path.join(self.where, name), text)
+
+    def log(self):
+        text = ""
+        for name in ("out", "mainlog", "paniclog", "rejectlog"):
+            path = os.path.join(self.where, name)
+            if os.path.exists(path):
+                with open(path, errors="replace") as f:
+                    text += f.read()[-3000:]
+        return text
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait()
+
+
+def listens(address, port):
+    """Somebody listens at this address of IPv4."""
+    want = "%s:%04X" % ("".join("%02X" % int(p) for p in reversed(address.split("."))), port)
+    with open("/proc/net/tcp") as f:
+        return any(line.split()[1] == want and line.split()[3] == "0A" for line in f.read().splitlines()[1:])
+
+
+class Exim(Unpacked):
+    NAME, USERS, PROBE = "exim", "Debian-exim", ["exim4", "-bV", "-C", "/dev/null"]
+
+    def command(self, address, domains):
+        conf = self.file("conf", """
+exim_user = Debian-exim
+spool_directory = /var/spool/exim
+log_file_path = {w}/%slog
+pid_file_path = /run/exim.pid
+keep_environment =
+primary_hostname = mx.exim.test
+local_interfaces = {a}
+daemon_smtp_ports = 25
+domainlist ours = {d}
+smtputf8_advertise_hosts = *
+dsn_advertise_hosts = *
+tls_advertise_hosts =
+host_lookup =
+rfc1413_query_timeout = 0s
+message_size_limit = 60M
+queue_run_max = 0
+acl_smtp_rcpt = rcpt
+begin acl
+rcpt:
+  accept domains = +ours
+  deny message = relaying denied
+begin routers
+ours:
+  driver = accept
+  domains = +ours
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  maildir_format
+  directory = {m}
+  user = _wwmail
+  check_string =
+  escape_string =
+begin retry
+* * F,1h,1s
+""".format(w=self.where, a=address, d=" : ".join(domains), m=self.maildir))
+        # only there Exim trusts its configuration with root's rights
+        return ["sh", "-c", "mkdir -p /etc/exim4 /var/spool/exim && chown Debian-exim: /var/spool/exim '%s' && "
+                "install -m 644 '%s' /etc/exim4/exim4.conf && exec exim4 -bdf" % (self.where, conf)]
+
+
+class OpenSMTPD(Unpacked):
+    NAME, USERS, PROBE = "opensmtpd", "opensmtpd opensmtpq", ["sh", "-c", "smtpd -h 2>&1 | grep -q version"]
+
+    def command(self, address, domains):
+        conf = self.file("conf", """
+table users {{ "@" = "_wwmail" }}
+smtp max-message-size "60M"
+listen on {a} port 25 hostname "mx.osmtpd.test"
+action "in" maildir "{m}" virtual <users>
+match from any for domain {{ {d} }} action "in"
+""".format(a=address, m=self.maildir, d=", ".join('"%s"' % d for d in domains)))
+        return ["sh", "-c", "mkdir -p -m 711 /var/spool/smtpd && mkdir -p -m 755 /var/lib/opensmtpd/empty /run/opensmtpd && "
+                "exec smtpd -d -f '%s'" % conf]
+
+
+class Sendmail(Unpacked):
+    NAME, USERS, PROBE = "sendmail", "smmta smmsp", ["sh", "-c", "m4 --version && ldd /usr/libexec/sendmail/sendmail && "
+                                                     "! ldd /usr/libexec/sendmail/sendmail | grep 'not found'"]
+
+    def command(self, address, domains):
+        deliver = self.file("deliver", """#!/bin/sh
+set -e
+cd '%s'
+t=$(mktemp tmp/XXXXXXXXXX)
+cat >"$t"
+chmod 644 "$t"
+mv "$t" new/
+""" % self.maildir)
+        os.chmod(deliver, 0o755)
+        mc = self.file("mc", """include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
+OSTYPE(`linux')dnl
+define(`confDOMAIN_NAME', `mx.sendmail.test')dnl
+define(`confPID_FILE', `/run/sendmail.pid')dnl
+define(`QUEUE_DIR', `/var/spool/mqueue')dnl
+define(`STATUS_FILE', `')dnl
+define(`ALIAS_FILE', `')dnl
+define(`confCONTROL_SOCKET_NAME', `')dnl
+define(`confHOSTS_FILE', `/etc/hosts')dnl
+define(`confSERVICE_SWITCH_FILE', `/etc/mail/service.switch')dnl
+define(`confTO_IDENT', `0')dnl
+define(`confDELIVERY_MODE', `background')dnl
+define(`confQUEUE_LA', `1000')dnl
+define(`confREFUSE_LA', `1000')dnl
+define(`confDEF_USER_ID', `_wwmail')dnl
+define(`confMAX_MESSAGE_SIZE', `60000000')dnl
+define(`LOCAL_MAILER_PATH', `{deliver}')dnl
+define(`LOCAL_MAILER_ARGS', `deliver')dnl
+define(`LOCAL_MAILER_MAXMSGS', `1')dnl
+define(`LOCAL_MAILER_FLAGS', `lS8')dnl
+FEATURE(`nocanonify')dnl
+FEATURE(`accept_unresolvable_domains')dnl
+FEATURE(`no_default_msa')dnl
+DAEMON_OPTIONS(`Name=MTA, Addr={address}, Port=25')dnl
+MAILER(`local')dnl
+LOCAL_CONFIG
+Cw{domains}
+""".format(deliver=deliver, address=address, domains=" ".join(domains)))
+        return ["sh", "-c", "mkdir -p /etc/mail /var/spool/mqueue && chmod 700 /var/spool/mqueue && "
+                "printf 'hosts files\naliases files\n' >/etc/mail/service.switch && "
+                "echo '%s mx.sendmail.test' $(uname -n) >/etc/hosts && : >/etc/mail/local-host-names && "
+                "m4 -D_CF_DIR_=/usr/share/sendmail/cf/ '%s' >/etc/mail/sendmail.cf && "
+                "exec /usr/libexec/sendmail/sendmail -bD -X '%s/mainlog'" % (address, mc, self.where)]
