@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import atexit
 
 import lib
@@ -288,7 +287,6 @@ set -e
 cd '%s'
 t=$(mktemp tmp/XXXXXXXXXX)
 cat >"$t"
-chmod 644 "$t"
 mv "$t" new/
 """ % self.maildir)
         os.chmod(deliver, 0o755)
@@ -308,20 +306,55 @@ define(`confQUEUE_LA', `1000')dnl
 define(`confREFUSE_LA', `1000')dnl
 define(`confDEF_USER_ID', `_wwmail')dnl
 define(`confMAX_MESSAGE_SIZE', `60000000')dnl
-define(`LOCAL_MAILER_PATH', `{deliver}')dnl
-define(`LOCAL_MAILER_ARGS', `deliver')dnl
-define(`LOCAL_MAILER_MAXMSGS', `1')dnl
-define(`LOCAL_MAILER_FLAGS', `lS8')dnl
 FEATURE(`nocanonify')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`no_default_msa')dnl
 DAEMON_OPTIONS(`Name=MTA, Addr={address}, Port=25')dnl
 MAILER(`local')dnl
+MAILER_DEFINITIONS
+Mbox, P={deliver}, F=ln8, U=_wwmail, T=DNS/RFC822/X-Unix, A=deliver $u
 LOCAL_CONFIG
 Cw{domains}
+LOCAL_RULE_0
+R$* < @ $=w . >\t$#box $: $1
 """.format(deliver=deliver, address=address, domains=" ".join(domains)))
         return ["sh", "-c", "mkdir -p /etc/mail /var/spool/mqueue && chmod 700 /var/spool/mqueue && "
                 "printf 'hosts files\naliases files\n' >/etc/mail/service.switch && "
                 "echo '%s mx.sendmail.test' $(uname -n) >/etc/hosts && : >/etc/mail/local-host-names && "
                 "m4 -D_CF_DIR_=/usr/share/sendmail/cf/ '%s' >/etc/mail/sendmail.cf && "
                 "exec /usr/libexec/sendmail/sendmail -bD -X '%s/mainlog'" % (address, mc, self.where)]
+
+
+# ---- aiosmtpd -----------------------------------------------------------------------------------------------------------
+
+class Aiosmtpd:
+    """Takes mail for anybody at ADDRESS:25, or by LMTP at ADDRESS:24, octet for octet with CRLF, into the Maildir .maildir."""
+    PYTHON = "/usr/bin/python3"  # that Debian's package is for
+
+    @classmethod
+    def missing(cls):
+        done = subprocess.run([cls.PYTHON, "-c", "import aiosmtpd.lmtp"], stderr=subprocess.DEVNULL)
+        return None if done.returncode == 0 else "python3-aiosmtpd"
+
+    def __init__(self, where, address, protocol="smtp"):
+        self.where = os.path.join(where, "aiosmtpd-" + protocol)
+        self.maildir = os.path.join(self.where, "mail")
+        for folder in ("tmp", "new", "cur"):
+            os.makedirs(os.path.join(self.maildir, folder))
+        port = {"smtp": 25, "lmtp": 24}[protocol]
+        with open(os.path.join(self.where, "out"), "w") as out:
+            self.process = subprocess.Popen([self.PYTHON, "-B", os.path.join(lib.HERE, "sink_aiosmtpd.py"), protocol, address,
+                                             str(port), self.maildir], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        atexit.register(self.stop)
+        lib.wait_until(lambda: listens(address, port) or self.process.poll() is not None, "aiosmtpd")
+        if self.process.poll() is not None:
+            raise RuntimeError("aiosmtpd ended: " + self.log())
+
+    def log(self):
+        with open(os.path.join(self.where, "out")) as f:
+            return f.read()[-3000:]
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
