@@ -310,7 +310,7 @@ FEATURE(`nocanonify')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`no_default_msa')dnl
 DAEMON_OPTIONS(`Name=MTA, Addr={address}, Port=25')dnl
-MAILER(`local')dnl
+MAILER(`smtp')dnl
 MAILER_DEFINITIONS
 Mbox, P={deliver}, F=ln8, U=_wwmail, T=DNS/RFC822/X-Unix, A=deliver $u
 LOCAL_CONFIG
@@ -358,3 +358,24 @@ class Aiosmtpd:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+
+
+# ---- all of them --------------------------------------------------------------------------------------------------------
+
+def next_hops(where):
+    """{name: (why it can't be had or None, is it LMTP, make(address, domain))}: each can be delivered to."""
+    def of(kind):
+        return kind.missing(), False, lambda address, domain: kind(where, address, [domain])
+    return {
+        "Postfix": (missing("postfix"), False, lambda address, domain: Postfix(where, address, [domain])),
+        "Exim": of(Exim), "OpenSMTPD": of(OpenSMTPD), "sendmail": of(Sendmail),
+        "aiosmtpd": (Aiosmtpd.missing(), False, lambda address, domain: Aiosmtpd(where, address)),
+        "aiosmtpd by LMTP": (Aiosmtpd.missing(), True, lambda address, domain: Aiosmtpd(where, address, "lmtp")),
+        "Dovecot by LMTP": (missing("dovecot"), True, lambda address, domain: Dovecot(where, address)),
+    }
+
+
+def files_of(peer):
+    """The paths of all messages in new of its Maildirs."""
+    top = peer.mail if hasattr(peer, "mail") else peer.maildir
+    return [os.path.join(path, name) for path, _, names in os.walk(top) if path.endswith("/new") for name in names]
