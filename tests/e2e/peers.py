@@ -23,7 +23,7 @@ def missing(*tools):
 class Postfix:
     """Takes mail for the given domains at ADDRESS:25 into one Maildir, .maildir."""
 
-    def __init__(self, where, address, domains):
+    def __init__(self, where, address, domains, extra=""):
         self.conf = os.path.join(where, "postfix")
         os.makedirs(self.conf)
         for name in ("spool", "data", "mail"):
@@ -46,7 +46,7 @@ class Postfix:
             "virtual_mailbox_domains = " + " ".join(domains), "virtual_mailbox_base = %s/mail" % self.conf,
             "virtual_mailbox_maps = static:all/", "virtual_uid_maps = static:%d" % owner.pw_uid,
             "virtual_gid_maps = static:%d" % owner.pw_gid, "virtual_minimum_uid = 1",
-            "smtpd_relay_restrictions = reject_unauth_destination", "smtpd_tls_security_level = none", "")))
+            "smtpd_relay_restrictions = reject_unauth_destination", "smtpd_tls_security_level = none", extra, "")))
         done = subprocess.run(["postfix", "-c", self.conf, "start"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True)
         if done.returncode != 0:
@@ -170,8 +170,9 @@ class Unpacked:
         return ["unshare", "-m", "sh", "-c", OVERLAY, "sh", os.path.join(UNPACKED, cls.NAME, "root"),
                 os.path.join(folder, "etc"), cls.USERS]
 
-    def __init__(self, where, address, domains):
-        self.where = os.path.join(where, self.NAME)
+    def __init__(self, where, address, domains, extra=""):
+        """extra: lines for its configuration that come before others."""
+        self.where, self.extra = os.path.join(where, self.NAME), extra
         self.maildir = os.path.join(self.where, "mail", "all")
         for folder in ("tmp", "new", "cur"):
             os.makedirs(os.path.join(self.maildir, folder))
@@ -229,7 +230,7 @@ primary_hostname = mx.exim.test
 local_interfaces = {a}
 daemon_smtp_ports = 25
 domainlist ours = {d}
-smtputf8_advertise_hosts = *
+{x}
 dsn_advertise_hosts = *
 tls_advertise_hosts =
 host_lookup =
@@ -240,6 +241,7 @@ acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
   accept domains = +ours
+         control = dkim_disable_verify
   deny message = relaying denied
 begin routers
 ours:
@@ -256,7 +258,7 @@ maildir:
   escape_string =
 begin retry
 * * F,1h,1s
-""".format(w=self.where, a=address, d=" : ".join(domains), m=self.maildir))
+""".format(w=self.where, a=address, d=" : ".join(domains), m=self.maildir, x=self.extra or "smtputf8_advertise_hosts = *"))
         # only there Exim trusts its configuration with root's rights
         return ["sh", "-c", "mkdir -p /etc/exim4 /var/spool/exim && chown Debian-exim: /var/spool/exim '%s' && "
                 "install -m 644 '%s' /etc/exim4/exim4.conf && exec exim4 -bdf" % (self.where, conf)]
@@ -373,6 +375,15 @@ def next_hops(where):
         "aiosmtpd by LMTP": (Aiosmtpd.missing(), True, lambda address, domain: Aiosmtpd(where, address, "lmtp")),
         "Dovecot by LMTP": (missing("dovecot"), True, lambda address, domain: Dovecot(where, address)),
     }
+
+
+def lesser(where, name, extra):
+    """Another instance "NAME, HOW" of Postfix or Exim with these lines in its configuration; as in next_hops()."""
+    kind = {"Postfix": Postfix, "Exim": Exim}[name.partition(",")[0]]
+    folder = os.path.join(where, name.replace(", ", "-"))
+    os.mkdir(folder)
+    return (missing("postfix") if kind is Postfix else Exim.missing(), False,
+            lambda address, domain: kind(folder, address, [domain], extra))
 
 
 def files_of(peer):
