@@ -236,6 +236,7 @@ tls_advertise_hosts =
 host_lookup =
 rfc1413_query_timeout = 0s
 message_size_limit = 60M
+smtp_accept_queue_per_connection = 0
 queue_run_max = 0
 acl_smtp_rcpt = rcpt
 begin acl

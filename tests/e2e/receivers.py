@@ -214,7 +214,6 @@ def arrives(peer):
     for name, (id_, octets, users) in peer.sent.items():
         title = "%s: %s" % (peer.name, name)
         if "SMTPUTF8" not in MESSAGES[name][2] or "SMTPUTF8" in peer.words:
-            server.wait_event(id_, "done")
             todo[name] = len(users)
             continue
         row = server.wait_event(id_, "failed")
@@ -296,6 +295,10 @@ def success(peer):
 running = [p for p in PEERS if p.server]
 for peer in running:
     send_all(peer)
+try:
+    server.wait_empty(120)
+except TimeoutError as e:
+    tap.ok(False, "nothing waits for long", "%s: %s" % (e, server.queue("list")))
 for peer in running:
     for part in (arrives, wire_facts, success):
         try:
