@@ -74,8 +74,9 @@ enum smtp_cmd_err smtp_mail_parse(struct str arg, unsigned allowed, struct smtp_
 enum smtp_cmd_err smtp_rcpt_parse(struct str arg, bool utf8, unsigned allowed, struct smtp_rcpt_args *out,
                                   const char **out_why);
 /* "rfc822;joe+2Bx@example.org" of ORCPT into "rfc822;joe+x@example.org", appended (at most DSN_ORCPT_MAX
- * octets): xtext of RFC 3461 4, or for the type utf-8 the three forms of RFC 6533 3. Nothing and false when
- * it is malformed, holds a control character or, other than utf-8, anything outside ASCII. */
+ * octets): xtext of RFC 3461 4, or for the type utf-8 the three forms of RFC 6533 3. UTF-8 that was given as
+ * rfc822 becomes "utf-8;...", as Postfix means it. Nothing and false when it is malformed, holds a control
+ * character or anything else outside ASCII. What is appended is no longer than s. */
 MUST_USE bool smtp_orcpt_decode(struct str s, struct buf *out);
 /* BDAT: "1000" or "1000 LAST" (RFC 3030 2). */
 enum smtp_cmd_err smtp_bdat_parse(struct str arg, uint64_t *out_size, bool *out_last, const char **out_why);

@@ -304,6 +304,9 @@ static bool decode_utf8_addr(struct str s, struct buf *out)
     return true;
 }
 
+/* Postfix (3.7) writes an address of SMTPUTF8 as "rfc822;" and the octets of UTF-8 in xtext. That is no
+ * address of the type rfc822, and is one of the type utf-8: it becomes that. Postfix and Exim take such ORCPT
+ * as well. */
 static bool decode_orcpt(struct str s, struct buf *out)
 {
     size_t start = out->n;
@@ -317,11 +320,20 @@ static bool decode_orcpt(struct str s, struct buf *out)
     }
     if (!buf_put(out, type) || !buf_putc(out, ';'))
         return false;
+    size_t at = out->n;
     bool is_utf8 = str_ieq(type, STR("utf-8"));
     if (is_utf8 ? !decode_utf8_addr(addr, out) : !xtext_decode(addr, out))
         return false;
+    struct str decoded = str_of(out->p + at, out->n - at);
+    if (!is_utf8 && !str_is_ascii(decoded)) {
+        if (!str_ieq(type, STR("rfc822")) || !utf8_is_valid(decoded))
+            return false;
+        out->n = start;
+        if (!buf_puts(out, "utf-8;") || !xtext_decode(addr, out))
+            return false;
+    }
     struct str all = str_of(out->p + start, out->n - start);
-    return all.n <= DSN_ORCPT_MAX && !str_has_ctl(all) && (is_utf8 || str_is_ascii(all));
+    return all.n <= DSN_ORCPT_MAX && !str_has_ctl(all);
 }
 
 bool smtp_orcpt_decode(struct str s, struct buf *out)

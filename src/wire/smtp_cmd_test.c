@@ -229,6 +229,7 @@ static void decodes_orcpt(void **state)
         {"rfc822;joe@example.org", "rfc822;joe@example.org"},
         {"RFC822;a+2Bb+3Dc@d", "RFC822;a+b=c@d"},
         {"x400;/a+20b", "x400;/a b"},
+        {"rfc822;j+C3+B6+2Bx@c", "utf-8;j\xc3\xb6+x@c"}, /* as Postfix writes it */
         {"utf-8;\\x{F6}@c", "utf-8;\xc3\xb6@c"},
         {"utf-8;\xc3\xb6\\x{2B}\\x{20}\\x{3D}\\x{5C}@c", "utf-8;\xc3\xb6+ =\\@c"},
         {"UTF-8;\\x{80}\\x{7FF}\\x{800}\\x{FFFF}\\x{10000}\\x{10FFFF}",
