@@ -5,7 +5,7 @@ set -eu
 packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev libidn2-dev
 libjansson-dev libcmocka-dev dns-root-data python3"
 # what the tests talk to; a missing one only means skipped tests, said and counted
-peers="nsd swaks dovecot-core dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux"
+peers="nsd swaks msmtp curl mutt s-nail dovecot-core dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux"
 
 missing=""
 for p in $packages; do
@@ -56,5 +56,11 @@ if [ "${WAXWING_PEERS:-}" = yes ] && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     $sudo sh "$(dirname "$0")/peers.sh" "$(dirname "$0")/../build-peers"
+fi
+# a library that many web programs send mail with; where npm is, and no package of Debian
+if [ "${WAXWING_PEERS:-}" = yes ] && command -v npm >/dev/null; then
+    to="$(dirname "$0")/../build-peers/nodemailer"
+    [ -e "$to/node_modules/nodemailer" ] || { mkdir -p "$to" && npm install --prefix "$to" --no-package-lock --no-audit \
+        --no-fund --ignore-scripts nodemailer@7.0.6; } >/dev/null 2>&1 || echo "nodemailer is not there to test with" >&2
 fi
 [ "$(id -u)" != 0 ] || sh "$(dirname "$0")/users.sh"

@@ -21,9 +21,9 @@ def missing(*tools):
 
 
 class Postfix:
-    """Takes mail for the given domains at ADDRESS:25 into one Maildir, .maildir."""
+    """Takes mail for the given domains at ADDRESS:25 into one Maildir, .maildir. more: {parameter of main.cf: value}."""
 
-    def __init__(self, where, address, domains, extra=""):
+    def __init__(self, where, address, domains, extra="", more=None):
         self.conf = os.path.join(where, "postfix")
         os.makedirs(self.conf)
         for name in ("spool", "data", "mail"):
@@ -36,7 +36,7 @@ class Postfix:
         with open(POSTFIX_DIST) as f:
             services = re.sub(r"(?m)^(\w\S*\s+\S+\s+\S+\s+\S+\s+)[y-](\s)", r"\1n\2", f.read())
         lib.file_of(os.path.join(self.conf, "master.cf"), services + "postlog unix-dgram n - n - 1 postlogd\n")
-        lib.file_of(os.path.join(self.conf, "main.cf"), "\n".join((
+        lines = (
             "compatibility_level = 3.6", "queue_directory = %s/spool" % self.conf, "data_directory = %s/data" % self.conf,
             "command_directory = /usr/sbin", "daemon_directory = /usr/lib/postfix/sbin", "mail_owner = postfix",
             "setgid_group = postdrop", "maillog_file = %s/log" % self.conf, "maillog_file_prefixes = " + where,
@@ -46,7 +46,10 @@ class Postfix:
             "virtual_mailbox_domains = " + " ".join(domains), "virtual_mailbox_base = %s/mail" % self.conf,
             "virtual_mailbox_maps = static:all/", "virtual_uid_maps = static:%d" % owner.pw_uid,
             "virtual_gid_maps = static:%d" % owner.pw_gid, "virtual_minimum_uid = 1",
-            "smtpd_relay_restrictions = reject_unauth_destination", "smtpd_tls_security_level = none", extra, "")))
+            "smtpd_relay_restrictions = reject_unauth_destination", "smtpd_tls_security_level = none")
+        more = more or {}
+        lines = [x for x in lines if x.split(" =")[0] not in more] + ["%s = %s" % x for x in more.items()] + [extra, ""]
+        lib.file_of(os.path.join(self.conf, "main.cf"), "\n".join(lines))
         done = subprocess.run(["postfix", "-c", self.conf, "start"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True)
         if done.returncode != 0:
