@@ -329,3 +329,7 @@ enum err sim_spawn(struct world *w, const struct spawn *s,
                    void (*on_exit)(void *arg, bool clean, struct str how), void *arg, struct channel **out,
                    struct child **out_child);
 void sim_child_kill(struct child *c, bool hard);
+enum err sim_program(struct world *w, const struct program_plan *plan,
+                     void (*on_end)(void *arg, const struct program_end *end), void *arg,
+                     struct conn **out_input, struct conn **out_output, struct program **out);
+void sim_program_kill(struct program *p, bool hard);

@@ -106,6 +106,28 @@ void child_abandon(struct source *s)
     source_close(s);
 }
 
+/* A simulated host has no programs but our own. */
+enum err sim_program(struct world *w, const struct program_plan *plan,
+                     void (*on_end)(void *arg, const struct program_end *end), void *arg,
+                     struct conn **out_input, struct conn **out_output, struct program **out)
+{
+    UNUSED(w);
+    UNUSED(plan);
+    UNUSED(on_end);
+    UNUSED(arg);
+    UNUSED(out_input);
+    UNUSED(out_output);
+    UNUSED(out);
+    return ERR_NOTFOUND;
+}
+
+void sim_program_kill(struct program *p, bool hard)
+{
+    UNUSED(p);
+    UNUSED(hard);
+    must_not_reach();
+}
+
 /* ---- later ---- */
 
 static void on_post(struct sim_event *e)

@@ -57,6 +57,8 @@ const struct world_ops sim_world_ops = {
     .disk_close = sim_close,
     .spawn = sim_spawn,
     .child_kill = sim_child_kill,
+    .program = sim_program,
+    .program_kill = sim_program_kill,
 };
 
 /* clang-format off */

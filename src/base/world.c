@@ -248,3 +248,15 @@ void child_kill(struct child *c, bool hard)
 {
     ops_of(c)->child_kill(c, hard);
 }
+
+enum err world_program(struct world *w, const struct program_plan *plan,
+                       void (*on_end)(void *arg, const struct program_end *end), void *arg,
+                       struct conn **out_input, struct conn **out_output, struct program **out)
+{
+    return w->ops->program(w, plan, on_end, arg, out_input, out_output, out);
+}
+
+void program_kill(struct program *p, bool hard)
+{
+    ops_of(p)->program_kill(p, hard);
+}

@@ -1,6 +1,6 @@
 /* base/world.h: everything a role knows of the world: clock, random numbers, timers, channels, connections,
- * listeners, disk, child processes and blobs of memory. io/ implements it with the kernel, sim/ with a seed;
- * the roles can't tell.
+ * listeners, disk, child processes, programs and blobs of memory. io/ implements it with the kernel, sim/
+ * with a seed; the roles can't tell.
  *
  * Rules of every implementation:
  * - One thread calls everything here and receives every callback. A turn is: deliver events within a budget,
@@ -24,6 +24,7 @@ struct listener;
 struct disk;
 struct disk_file;
 struct child;
+struct program;
 struct handle; /* a channel, connection, listener or blob on its way from one role to another */
 
 /* ---- clock and random ---------------- */
@@ -219,6 +220,30 @@ MUST_USE enum err world_spawn(struct world *w, const struct spawn *s,
                               struct channel **out, struct child **out_child);
 void child_kill(struct child *c, bool hard); /* SIGTERM, or SIGKILL when hard; on_exit still comes */
 
+/* ---- programs of others ---------------- */
+
+/* Runs as we are, in a session and process group of its own, with nothing of ours but the two pipes: umask
+ * 077, signals at their default, no further descriptor, and it gets SIGKILL when we die. No shell is run. */
+struct program_plan {
+    const char *const
+        *argv;              /* the absolute path first; ended by NULL, as env is; not needed after the call */
+    const char *const *env; /* all of its environment */
+    const char *folder;     /* where it works; "/" when that can't be entered */
+};
+struct program_end {
+    enum err err; /* not ERR_OK: it could not be executed */
+    int status;   /* exit status; of no meaning when it died of a signal */
+    int signo;    /* 0: it exited */
+};
+/* Starts it. What is written to *out_input is its standard input; *out_output gives its standard output and
+ * standard error. on_end is called once when it has ended; what was left of its process group has got SIGKILL
+ * by then. (Who made a session of his own is not in it, and may hold the pipes open.) */
+MUST_USE enum err world_program(struct world *w, const struct program_plan *plan,
+                                void (*on_end)(void *arg, const struct program_end *end), void *arg,
+                                struct conn **out_input, struct conn **out_output, struct program **out);
+/* SIGTERM, or SIGKILL when hard, to its whole process group; on_end still comes. */
+void program_kill(struct program *p, bool hard);
+
 /* ---- what an implementation provides ---------------- */
 
 /* Each opaque object begins with its struct ..._base so that the functions above can reach the table. */
@@ -274,13 +299,19 @@ struct world_ops {
     enum err (*spawn)(struct world *, const struct spawn *, void (*)(void *, bool, struct str), void *,
                       struct channel **, struct child **);
     void (*child_kill)(struct child *, bool);
+
+    enum err (*program)(struct world *, const struct program_plan *,
+                        void (*)(void *, const struct program_end *), void *, struct conn **, struct conn **,
+                        struct program **);
+    void (*program_kill)(struct program *, bool);
 };
 /* First member of every implementation's world. */
 struct world {
     const struct world_ops *ops;
     const struct log *log;
 };
-/* First member of every implementation's channel, conn, listener, disk, child, connecting, handle. */
+/* First member of every implementation's channel, conn, listener, disk, child, program, connecting, handle.
+ */
 struct world_object {
     const struct world_ops *ops;
 };

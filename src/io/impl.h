@@ -29,6 +29,7 @@ enum source_kind {
     SOURCE_CHANNEL,
     SOURCE_LISTENER,
     SOURCE_CHILD,
+    SOURCE_PROGRAM,
     SOURCE_WATCH,
     SOURCE_WAKE,
     SOURCE_SIGNALS,
@@ -163,6 +164,7 @@ void channel_free(struct source *s);
 void listener_on_event(struct source *s, unsigned events);
 void listener_flush(struct source *s);
 void child_on_event(struct source *s, unsigned events);
+void program_on_event(struct source *s, unsigned events);
 void watch_on_event(struct source *s, unsigned events);
 void wake_on_event(struct source *s, unsigned events);
 void signals_on_event(struct source *s, unsigned events);
@@ -228,3 +230,10 @@ enum err io_spawn(struct world *w, const struct spawn *s,
                   void (*on_exit)(void *arg, bool clean, struct str how), void *arg, struct channel **out,
                   struct child **out_child);
 void io_child_kill(struct child *c, bool hard);
+/* Between fork and exec. */
+bool spawn_reset_signals(void);
+
+enum err io_program(struct world *w, const struct program_plan *plan,
+                    void (*on_end)(void *arg, const struct program_end *end), void *arg,
+                    struct conn **out_input, struct conn **out_output, struct program **out);
+void io_program_kill(struct program *p, bool hard);

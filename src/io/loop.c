@@ -43,6 +43,7 @@ static const struct {
     [SOURCE_CHANNEL]  = {channel_on_event,  channel_flush,  channel_free},
     [SOURCE_LISTENER] = {listener_on_event, listener_flush, plain_free},
     [SOURCE_CHILD]    = {child_on_event,    no_flush,       plain_free},
+    [SOURCE_PROGRAM]  = {program_on_event,  no_flush,       plain_free},
     [SOURCE_WATCH]    = {watch_on_event,    no_flush,       plain_free},
     [SOURCE_WAKE]     = {wake_on_event,     no_flush,       plain_free},
     [SOURCE_SIGNALS]  = {signals_on_event,  no_flush,       keep},
@@ -368,6 +369,8 @@ const struct world_ops io_world_ops = {
     .disk_close = io_disk_close,
     .spawn = io_spawn,
     .child_kill = io_child_kill,
+    .program = io_program,
+    .program_kill = io_program_kill,
 };
 
 /* Descriptors 0 to 2 must be something harmless, or a socket would get such a number and receive our log. */

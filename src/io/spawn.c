@@ -95,7 +95,7 @@ static void make_plan(struct plan *p, const struct io_world *w, const struct spa
     keep_environment(p);
 }
 
-static bool reset_signals(void)
+bool spawn_reset_signals(void)
 {
     struct sigaction sa = {.sa_handler = SIG_DFL};
     sigset_t none;
@@ -130,7 +130,7 @@ static bool place_channel(int fd)
 /* Between fork and exec: calls that a signal handler could make, no others. */
 _Noreturn static void be_child(const struct plan *p)
 {
-    if (reset_signals() && setsid() != -1 && place_channel(p->channel_fd) && empty_input() &&
+    if (spawn_reset_signals() && setsid() != -1 && place_channel(p->channel_fd) && empty_input() &&
         close_range(CHANNEL_FD + 1, ~0u, 0) == 0 && become(p->uid, p->gid) &&
         prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent)
         (void)execve(p->exe, p->argv, p->env);
