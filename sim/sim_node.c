@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "service/boot/role.h"
 #include "service/local/deliver.h"
+#include "service/local/pipe.h"
 #include "service/super/super.h"
 #include "sim/sim_mem.h"
 
@@ -153,6 +154,7 @@ static const struct role_ops *ops_of(enum role r)
         return &admin_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
+    case ROLE_PIPE:
         break;
     }
     must_not_reach();
@@ -167,6 +169,10 @@ static void role_start(void *arg, struct world *w, const char *name, unsigned in
     must(role_parse(str_from_c(name), &role));
     if (role == ROLE_DELIVER) {
         deliver_start(w, super, root, &hooks);
+        return;
+    }
+    if (role == ROLE_PIPE) {
+        pipe_start(w, super, &(struct pipe_account){.name = STR_NIL}, &hooks);
         return;
     }
     void *ext = role == ROLE_LOOKUP  ? (void *)sim_dns_resolver(n->dns, w)

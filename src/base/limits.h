@@ -82,6 +82,9 @@ enum limits {
     CONFIG_SOURCES_MAX = 64,
     CONFIG_SOURCE_ADDRESSES_MAX = 64, /* of one source */
 
+    /* Programs that get mail */
+    PIPE_TIME_LIMIT_S = 1000, /* Postfix command_time_limit */
+
     /* Processes */
     ROLE_SMTPD_MAX = 32,
     ROLE_RELAY_MAX = 32,

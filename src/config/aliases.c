@@ -111,10 +111,6 @@ static void add_program(struct alias_reader *r, struct str command)
     struct buf word;
     int got;
     buf_init_fixed(&word, mem, sizeof mem);
-    if (facts_is_refused(ld, "value", STR("pipe"))) {
-        complain(r, command, "is a program, which is not in this version of Waxwing");
-        return;
-    }
     if (r->depth > 0) {
         complain(r, command, "is a program: none may stand in an included file");
         return;
@@ -144,8 +140,12 @@ static void add_program(struct alias_reader *r, struct str command)
     struct program_fact *program = loader_alloc(ld, 1, sizeof *program);
     for (size_t i = 0; i < n; i++)
         argv[i] = words[i];
-    *d = (struct deliver){
-        .kind = DELIVER_PIPE, .argv = argv, .n_argv = n, .uid = UINT32_MAX, .gid = UINT32_MAX};
+    *d = (struct deliver){.kind = DELIVER_PIPE,
+                          .argv = argv,
+                          .n_argv = n,
+                          .time_limit_s = PIPE_TIME_LIMIT_S,
+                          .uid = UINT32_MAX,
+                          .gid = UINT32_MAX};
     *program = (struct program_fact){.next = r->f->programs, .deliver = d, .at = r->at};
     r->f->programs = program;
     r->n_pipes++;

@@ -2,6 +2,7 @@
 #include "config/codec.h"
 
 #include "base/limits.h"
+#include "config/schema.h"
 #include "config/shared.h"
 #include "config/values.h"
 
@@ -33,6 +34,7 @@ static void put_deliver(struct buf *b, const struct deliver *d)
         buf_put_u32(b, (uint32_t)d->n_argv);
         for (size_t i = 0; i < d->n_argv; i++)
             buf_put_lstr(b, d->argv[i]);
+        buf_put_u32(b, d->time_limit_s);
         put_owner(b, d);
         break;
     }
@@ -161,6 +163,8 @@ static struct deliver get_deliver(struct decoder *d)
         break;
     case DELIVER_PIPE:
         get_argv(d, &out);
+        out.time_limit_s = read_u32(&d->in);
+        codec_want(d, schema_in_range(schema_find(STR("pipe"), STR("timeout")), out.time_limit_s));
         get_owner(d, &out);
         break;
     }

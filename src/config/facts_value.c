@@ -209,20 +209,25 @@ static void add_words(lua_State *L, struct value *v, struct site site)
     v->deliver.argv = argv;
 }
 
+static void set_time_limit(lua_State *L, struct value *v, struct place at)
+{
+    uint64_t seconds;
+    struct site site = facts_key(L, 1, at, "pipe", "timeout");
+    if (!lua_isnil(L, -1) &&
+        facts_number(L, -1, schema_find(STR("pipe"), STR("timeout")), &site, &seconds) == GOT_IT)
+        v->deliver.time_limit_s = (uint32_t)seconds;
+    lua_pop(L, 1);
+}
+
 static int value_pipe(lua_State *L)
 {
     struct loader *ld = loader_of(L);
     struct place at = loader_place(L);
     struct site site = {at, "", "pipe", 0};
     unsigned errors = ld->report->n_errors;
-    if (facts_is_refused(ld, "value", STR("pipe"))) {
-        luaenv_charge(L, LOADER_ERROR_STEPS);
-        report_error(ld->report, at, "'pipe' is not in this version of Waxwing");
-        luaenv_push_unknown(L);
-        return 1;
-    }
     struct value *v = push_value(L, VALUE_PIPE);
-    v->deliver = (struct deliver){.kind = DELIVER_PIPE, .uid = UINT32_MAX, .gid = UINT32_MAX};
+    v->deliver = (struct deliver){
+        .kind = DELIVER_PIPE, .time_limit_s = PIPE_TIME_LIMIT_S, .uid = UINT32_MAX, .gid = UINT32_MAX};
     if (lua_type(L, 1) != LUA_TTABLE) {
         (void)facts_wrong_kind(L, 1, &site, "{ \"/PATH\", \"WORD\", ... }");
         v->is_bad = true;
@@ -230,6 +235,7 @@ static int value_pipe(lua_State *L)
     }
     (void)facts_check_keys(L, 1, at, "pipe", true);
     (void)facts_text_key(L, at, "pipe", "user", &v->user);
+    set_time_limit(L, v, at);
     add_words(L, v, site);
     v->is_bad = ld->report->n_errors != errors;
     return 1;

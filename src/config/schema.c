@@ -90,7 +90,7 @@ static const struct schema_key keys[] = {
     {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,
      "Who has a mailbox in this domain. All other names are refused."},
-    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\"", NULL, 0, 0, NOWHERE,
+    {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\" | pipe { ... }", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
      "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when Waxwing "
@@ -224,6 +224,8 @@ static const struct schema_key keys[] = {
      "domain."},
 
     {"pipe", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE, "As the key user of the domain."},
+    {"pipe", "timeout", SCHEMA_DURATION, false, "TIME", "1000s", 1, DAY, NOWHERE,
+     "How long the program may take. Then it is ended, and the message is tried again."},
 
     {"value", "maildir", SCHEMA_VALUE, false, "\"PATH\" | { ... }", NULL, 0, 0, NOWHERE,
      "For deliver: a Maildir for each user."},
@@ -250,8 +252,7 @@ struct future {
 };
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
-    {"domain", "forward"}, {"pipe", "user"}, {"value", "pipe"},
-    {"reports", "verp"}, {"reports", "arf"},
+    {"domain", "forward"}, {"reports", "verp"}, {"reports", "arf"},
 };
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},

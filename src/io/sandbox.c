@@ -124,7 +124,8 @@ static const int writing[] = {
     SCMP_SYS(umask),           SCMP_SYS(msync),
 };
 
-/* Nobody who is still himself calls these. */
+/* Nobody who is still himself calls these; of the programs that a spawning role starts some try them and do
+ * without. */
 static const int deadly[] = {
     SCMP_SYS(init_module),
     SCMP_SYS(finit_module),
@@ -274,7 +275,8 @@ static bool deny_sockets(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 
 static bool add_all(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 {
-    if (!add_rows(ctx, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_LEN(deadly)))
+    uint32_t deadly_action = p->spawn ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
+    if (!add_rows(ctx, deadly_action, deadly, ARRAY_LEN(deadly)))
         return false;
     if (p->spawn)
         return add_rows(ctx, SCMP_ACT_ERRNO(EPERM), never_spawned, ARRAY_LEN(never_spawned)) &&

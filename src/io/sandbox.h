@@ -1,9 +1,9 @@
 /* io/sandbox.h: a role gives up what it does not need, for good: its start-up ends with this.
  *
  * seccomp carries the rules: a call that no row allows fails with EPERM, calls that no mail program ever
- * makes (modules, mounts, namespaces, bpf, io_uring, ...) kill the process. Landlock ties file access to the
- * named paths as far as the kernel can. New executable memory is refused. All of it holds for every thread
- * and every child.
+ * makes (modules, mounts, namespaces, bpf, io_uring, ...) kill the process, or fail where it starts programs
+ * of others. Landlock ties file access to the named paths as far as the kernel can. New executable memory is
+ * refused. All of it holds for every thread and every child.
  */
 #pragma once
 #include "base/err.h"

@@ -263,8 +263,8 @@ static const struct {
     {"map code",         map_code,        "ddddoddd"},
     {"make code",        make_code,       "ddddoddd"},
     {"thread",           start_thread,    "ddddodod"},
-    {"unshare",          enter_namespace, "kkkkkkkk"},
-    {"io_uring",         make_ring,       "kkkkkkkk"},
+    {"unshare",          enter_namespace, "kkkkdkkk"},
+    {"io_uring",         make_ring,       "kkkkdkkk"},
     {"a call of no row", unknown_call,    "ddddoddd"},
     {"be dumpable",      be_dumpable,     "ddddoddd"},
 };

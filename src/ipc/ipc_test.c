@@ -179,6 +179,7 @@ static void test_edges(void **state)
         {ROLE_QUEUE, ROLE_LOCAL},  {ROLE_QUEUE, ROLE_ADMIN},  {ROLE_RELAY, ROLE_LOOKUP},
         {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
         {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
+        {ROLE_LOCAL, ROLE_PIPE},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -202,6 +203,10 @@ static void test_rights(void **state)
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_PEER));
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_READY));
     assert_false(ipc_may_send(ROLE_SUPER, ROLE_SMTPD, IPC_PUT));
+    assert_true(ipc_may_send(ROLE_LOCAL, ROLE_PIPE, IPC_PIPE_JOB));
+    assert_false(ipc_may_send(ROLE_QUEUE, ROLE_LOCAL, IPC_PIPE_JOB)); /* local alone says which program */
+    assert_false(ipc_may_send(ROLE_PIPE, ROLE_SUPER, IPC_SUP_READY));
+    assert_false(ipc_may_send(ROLE_SUPER, ROLE_PIPE, IPC_SUP_START));
     for (unsigned from = 0; from < ROLE_N; from++) {
         for (unsigned to = 0; to < ROLE_N; to++) {
             assert_false(ipc_may_send((enum role)from, (enum role)to, IPC_NONE));

@@ -1,8 +1,9 @@
 #include "ipc/rights.h"
 
 static const char *const names[ROLE_N] = {
-    [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
-    [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_ADMIN] = "admin",
+    [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",
+    [ROLE_QUEUE] = "queue",      [ROLE_RELAY] = "relay", [ROLE_LOCAL] = "local",
+    [ROLE_DELIVER] = "deliver",  [ROLE_PIPE] = "pipe",   [ROLE_ADMIN] = "admin",
 };
 
 const char *role_name(enum role r)
@@ -50,6 +51,8 @@ static const struct {
     {ROLE_LOCAL,   ROLE_QUEUE,   BIT(IPC_JOB_DONE)},
     {ROLE_LOCAL,   ROLE_DELIVER, BIT(IPC_LOCAL_JOB) | BIT(IPC_SUP_DRAIN)},
     {ROLE_DELIVER, ROLE_LOCAL,   BIT(IPC_JOB_DONE) | BIT(IPC_SUP_READY) | BIT(IPC_SUP_FAILED)},
+    {ROLE_LOCAL,   ROLE_PIPE,    BIT(IPC_PIPE_JOB) | BIT(IPC_SUP_DRAIN)},
+    {ROLE_PIPE,    ROLE_LOCAL,   BIT(IPC_JOB_DONE) | BIT(IPC_SUP_FAILED)},
     {ROLE_ADMIN,   ROLE_QUEUE,   BIT(IPC_CTL_ASK)},
     {ROLE_QUEUE,   ROLE_ADMIN,   BIT(IPC_CTL_ANSWER) | EVENTS},
     {ROLE_SMTPD,   ROLE_ADMIN,   EVENTS},
@@ -59,13 +62,19 @@ static const struct {
 };
 /* clang-format on */
 
+/* They have no supervisor but local. */
+static bool is_child_of_local(enum role r)
+{
+    return r == ROLE_DELIVER || r == ROLE_PIPE;
+}
+
 bool ipc_may_send(enum role from, enum role to, uint16_t type)
 {
     if (type == IPC_NONE || type >= 64)
         return false;
-    if (from == ROLE_SUPER && to != ROLE_DELIVER)
+    if (from == ROLE_SUPER && !is_child_of_local(to))
         return (FROM_SUPER & BIT(type)) != 0;
-    if (to == ROLE_SUPER && from != ROLE_DELIVER)
+    if (to == ROLE_SUPER && !is_child_of_local(from))
         return (TO_SUPER & BIT(type)) != 0;
     for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
         if (rights[i].from == from && rights[i].to == to)
@@ -77,7 +86,7 @@ bool ipc_may_send(enum role from, enum role to, uint16_t type)
 bool ipc_has_edge(enum role a, enum role b)
 {
     if (a == ROLE_SUPER || b == ROLE_SUPER)
-        return a != b && a != ROLE_DELIVER && b != ROLE_DELIVER;
+        return a != b && !is_child_of_local(a) && !is_child_of_local(b);
     for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
         if ((rights[i].from == a && rights[i].to == b) || (rights[i].from == b && rights[i].to == a))
             return true;

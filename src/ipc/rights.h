@@ -12,9 +12,10 @@ enum role {
     ROLE_RELAY,
     ROLE_LOCAL,
     ROLE_DELIVER, /* child of local: has become the user */
+    ROLE_PIPE,    /* likewise, and runs programs */
     ROLE_ADMIN,
 };
-enum { ROLE_N = 8 };
+enum { ROLE_N = 9 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

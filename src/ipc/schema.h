@@ -78,6 +78,13 @@
         F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
+/* local -> pipe: the same for a program (a LOCAL_JOB without a Maildir). words: list_put_str(), the program's
+ * absolute path first. */
+#define IPC_FIELDS_pipe_job(F)                                                                               \
+    F(u64, token)                                                                                            \
+    F(u64, id)                                                                                               \
+    F(u32, flags) F(str, words) F(str, login) F(str, home) F(str, extension) F(str, domain) F(str, sender)   \
+        F(str, rcpt) F(u32, time_limit_s) F(u64, size) F(u8, is_piped) F(str, body)
 
 /* everyone -> admin: what happened, for the journal. Never waited for: dropped and counted when the channel
  * is full. */
@@ -121,6 +128,7 @@
     M(RELAY_JOB, relay_job)                                                                                  \
     M(LOCAL_JOB, local_job)                                                                                  \
     M(JOB_DONE, job_done)                                                                                    \
+    M(PIPE_JOB, pipe_job)                                                                                    \
     M(EVENT, event)                                                                                          \
     M(EVENT_GAP, event_gap)                                                                                  \
     M(COUNTERS, counters)                                                                                    \

@@ -43,6 +43,7 @@ struct deliver { /* what a domain does with its mail, or an alias's program */
     const struct str *argv; /* PIPE: the program's absolute path and its words; templates but the first: %u user,
                                %d domain, %s envelope sender, %r recipient, %t what stands behind the plus, %% */
     size_t n_argv;
+    uint32_t time_limit_s; /* PIPE: when the program is ended */
     struct str user_name; /* who the delivering process becomes; of system users each is his own */
     uint32_t uid, gid;    /* UINT32_MAX: we are not root and stay who we are, or it is each system user */
     struct netaddr lmtp;  /* LMTP */

@@ -6,11 +6,14 @@
 #include "prog/prog.h"
 #include "service/boot/role.h"
 #include "service/local/deliver.h"
+#include "service/local/pipe.h"
 #include "service/roles.h"
 
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct process {
     struct log log;
@@ -47,7 +50,7 @@ static bool enter_sandbox(void *arg, struct role_env *env, struct buf *out)
     if (e != ERR_OK)
         buf_printf(out, "the sandbox could not be entered: %s", err_str(e));
     /* of the many that come and go one line each says nothing that the other roles have not said */
-    if (p->report.missing[0] != '\0' && p->role != ROLE_DELIVER)
+    if (p->report.missing[0] != '\0' && p->role != ROLE_DELIVER && p->role != ROLE_PIPE)
         log_warn(&p->log, "sandbox.partial", LC("missing", p->report.missing));
     return e == ERR_OK;
 }
@@ -69,6 +72,7 @@ static const struct role_ops *ops_of(enum role r)
         return &admin_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
+    case ROLE_PIPE:
         break;
     }
     return NULL;
@@ -127,6 +131,16 @@ static void *ext_for(struct process *p, const struct arguments *a)
     return p->journal;
 }
 
+/* Its programs find themselves by the account that it has become. */
+static void start_pipe(struct world *w, struct channel *local, const struct boot_hooks *hooks)
+{
+    const struct passwd *pw = getpwuid(getuid()); /* nobody asks again: what it points to stays */
+    struct pipe_account a = {.name = STR_NIL};
+    if (pw != NULL)
+        a = (struct pipe_account){str_from_c(pw->pw_name), str_from_c(pw->pw_dir), str_from_c(pw->pw_shell)};
+    pipe_start(w, local, &a, hooks);
+}
+
 int role_main(int argc, char **argv)
 {
     struct arguments a;
@@ -157,6 +171,8 @@ int role_main(int argc, char **argv)
         deliver_refuse(w, super, e, &hooks); /* a user's folder is missing: that is no failure of ours */
     else if (a.role == ROLE_DELIVER)
         deliver_start(w, super, a.root, &hooks);
+    else if (a.role == ROLE_PIPE)
+        start_pipe(w, super, &hooks);
     else if (ops_of(a.role) != NULL)
         p.boot = boot_new(w, a.role, a.index, a.root, super, ops_of(a.role), ext_for(&p, &a), &hooks);
     else

@@ -8,7 +8,9 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     [ROLE_LOOKUP]  = {.name = "lookup",  .net_tcp = true, .net_udp = true},
     [ROLE_QUEUE]   = {.name = "queue",   .files_read = true, .files_write = true},
     [ROLE_RELAY]   = {.name = "relay",   .net_tcp = true, .unix_connect = true},
-    [ROLE_LOCAL]   = {.name = "local",   .spawn = true},
+    /* what local may not do its programs may not do either, so it has the network for them */
+    [ROLE_LOCAL]   = {.name = "local",   .spawn = true, .net_tcp = true, .net_udp = true},
+    [ROLE_PIPE]    = {.name = "pipe",    .spawn = true, .net_tcp = true, .net_udp = true},
     [ROLE_DELIVER] = {.name = "deliver", .files_read = true, .files_write = true},
     [ROLE_ADMIN]   = {.name = "admin",   .accept = true, .files_read = true, .files_write = true},
 };
@@ -36,6 +38,7 @@ const char *role_user(enum role r)
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */
+    case ROLE_PIPE:    /* likewise */
         break;
     }
     return NULL;

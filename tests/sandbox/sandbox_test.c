@@ -332,12 +332,12 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 7 };
+enum { COLUMNS = 8 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD, ROLE_LOOKUP,  ROLE_QUEUE, ROLE_RELAY,
-                                           ROLE_LOCAL, ROLE_DELIVER, ROLE_ADMIN};
+                                           ROLE_LOCAL, ROLE_DELIVER, ROLE_ADMIN, ROLE_PIPE};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local is root and
  * starts programs, so it has the rights of both there. */
 static const struct {
@@ -345,46 +345,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLL"},
-    {"read in its folder",            read_own,            "ddodooo"},
-    {"make a file in its folder",     make_own,            "ddodooo"},
-    {"rename in its folder",          rename_own,          "ddodooo"},
-    {"read in another folder",        read_other,          "ddLdoLL"},
-    {"make a file elsewhere",         make_other,          "ddLdoLL"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLL"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLL"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLL"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLL"},
-    {"change a mode by path",         change_mode,         "dddd-dd"},
-    {"TCP socket",                    socket_tcp,          "dododdd"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dododdd"},
-    {"UDP socket",                    socket_udp,          "doddddd"},
-    {"unix socket",                   socket_unix,         "dddo-dd"},
-    {"netlink socket",                socket_netlink,      "ddddddd"},
-    {"raw socket",                    socket_raw,          "ddddddd"},
-    {"connect out",                   connect_out,         "dododdd"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-dd"},
-    {"bind and listen",               bind_and_listen,     "ddddddd"},
-    {"accept on a given listener",    accept_given,        "oddd-do"},
-    {"read a given connection",       read_given,          "ooooooo"},
-    {"execute a program",             exec_shell,          "ddddodd"},
-    {"fork",                          make_process,        "ddddodd"},
-    {"kill another",                  kill_other,          "dddd-dd"},
-    {"kill everybody",                kill_all,            "dddd-dd"},
-    {"ptrace another",                trace_other,         "ddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL"},
-    {"read another's memory",         read_memory_by_call, "kkkkkkk"},
-    {"take another's descriptor",     take_descriptor,     "ddddddd"},
-    {"become root",                   become_root,         "dddd-dd"},
-    {"mount",                         mount_tmpfs,         "kkkkkkk"},
-    {"new namespace",                 new_namespace,       "kkkkkkk"},
-    {"io_uring",                      make_ring,           "kkkkkkk"},
-    {"bpf",                           load_bpf,            "kkkkkkk"},
-    {"executable memory",             map_code,            "dddd-dd"},
-    {"make memory executable",        turn_into_code,      "dddd-dd"},
-    {"raise a limit",                 raise_limit,         "dddd-dd"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd"},
-    {"use memory",                    use_memory,          "ooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLo"},
+    {"read in its folder",            read_own,            "ddodoooo"},
+    {"make a file in its folder",     make_own,            "ddodoooo"},
+    {"rename in its folder",          rename_own,          "ddodoooo"},
+    {"read in another folder",        read_other,          "ddLdoLLo"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLo"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLo"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLo"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLo"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLo"},
+    {"change a mode by path",         change_mode,         "dddd-ddo"},
+    {"TCP socket",                    socket_tcp,          "dodooddo"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddo"},
+    {"UDP socket",                    socket_udp,          "doddoddo"},
+    {"unix socket",                   socket_unix,         "dddo-ddo"},
+    {"netlink socket",                socket_netlink,      "dddddddd"},
+    {"raw socket",                    socket_raw,          "dddddddd"},
+    {"connect out",                   connect_out,         "dodooddo"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddo"},
+    {"bind and listen",               bind_and_listen,     "ddddoddo"},
+    {"accept on a given listener",    accept_given,        "oddd-doo"},
+    {"read a given connection",       read_given,          "oooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddo"},
+    {"fork",                          make_process,        "ddddoddo"},
+    {"kill another",                  kill_other,          "dddd-ddo"},
+    {"kill everybody",                kill_all,            "dddd-dd-"},
+    {"ptrace another",                trace_other,         "dddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkd"},
+    {"take another's descriptor",     take_descriptor,     "dddddddd"},
+    {"become root",                   become_root,         "dddd-ddd"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkd"},
+    {"new namespace",                 new_namespace,       "kkkkdkkd"},
+    {"io_uring",                      make_ring,           "kkkkdkkd"},
+    {"bpf",                           load_bpf,            "kkkkdkkd"},
+    {"executable memory",             map_code,            "dddd-ddo"},
+    {"make memory executable",        turn_into_code,      "dddd-ddo"},
+    {"raise a limit",                 raise_limit,         "dddd-ddd"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-"},
+    {"use memory",                    use_memory,          "oooooooo"},
 };
 /* clang-format on */
 

@@ -5,27 +5,18 @@
  *
  * OPEN that finds no folder makes the folders, syncs their parents and opens again. A failure removes
  * tmp/NAME and is answered as temporary: the queue keeps the message. The answer "delivered" comes only after
- * file and folder are on disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4).
- *
- * A Maildir holds lines that end in LF. What came as BINARYMIME and is not lines is read into memory and made
- * base64 first (wire/downgrade.h); what may not be changed or is too big for that keeps its body's octets as
- * they are.
+ * file and folder are on disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4); a message that has
+ * been delivered to this recipient before is in a loop and fails for good (Postfix local(8)).
  */
 #include "service/local/deliver.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ipc/lists.h"
-#include "wire/downgrade.h"
+#include "service/local/body.h"
 #include "wire/received.h"
 
-enum {
-    DELIVER_JOBS_MAX = 256,
-    DELIVER_PIECE = 64 * 1024,
-    DELIVER_PATH_MAX = 1024,
-    DELIVER_CONVERT_MAX =
-        50 * 1024 * 1024, /* octets of messages that are in memory to be converted, in all */
-};
+enum { DELIVER_JOBS_MAX = 256, DELIVER_PATH_MAX = 1024 };
 
 enum job_state {
     JOB_OPEN = 0,
@@ -46,7 +37,7 @@ struct deliverer {
     struct boot_hooks hooks;
     struct list jobs;
     size_t n_jobs;
-    uint64_t convert_octets; /* at most DELIVER_CONVERT_MAX */
+    uint64_t convert_octets; /* at most BODY_CONVERT_MAX */
     bool is_draining, has_failed;
     struct str root;
 };
@@ -54,26 +45,17 @@ struct job {
     struct list link;
     struct deliverer *d;
     enum job_state state;
-    uint64_t token, id, size, n_read;
+    uint64_t token, id;
     struct disk_op op;
     struct disk_file *file;
-    struct conn *pipe;
-    bool pipe_ended, made_folders, is_last_piece;
-    struct maildir_text text;
-    bool is_converted, is_scanned, converter_ended;
-    struct buf whole;            /* is_converted: all of the message */
-    size_t n_given;              /* octets of it that the converter has taken */
-    struct downgrade *converter; /* NULL: it may pass as it is */
-    struct buf in;               /* octets of the message whose line ends are not yet changed */
-    struct buf out;              /* octets for the file */
+    bool made_folders;
+    struct body body;
+    char rcpt[SMTP_PATH_MAX + 1]; /* what body.text.rcpt is */
     uint64_t offset;
     struct str piece;
-    enum err err;                   /* the first failure */
-    const char *what;               /* what failed, for people */
     char maildir[DELIVER_PATH_MAX]; /* relative to the root */
     size_t maildir_n;
     size_t n_made;   /* octets of maildir whose folders were made */
-    size_t n_wanted; /* octets of `in` to have before the next piece is made */
     unsigned n_leaf; /* of tmp, new, cur */
     char dir[DELIVER_PATH_MAX + 8];
     char tmp[DELIVER_PATH_MAX + 160], fresh[DELIVER_PATH_MAX + 160];
@@ -123,53 +105,55 @@ static const char *problem(enum err e)
     return err_str(e);
 }
 
-static void send_result(struct deliverer *d, uint64_t token, enum err err, const char *what)
+static void send_result(struct deliverer *d, uint64_t token, const struct job_result *r)
 {
-    char mem[1024], text_mem[RESULT_TEXT_MAX];
-    struct buf b, text;
+    char mem[1024];
+    struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
-    buf_init_fixed(&text, text_mem, sizeof text_mem);
-    struct job_result r = {.kind = RESULT_OK, .esc = ESC(2, 0, 0)};
-    if (err == ERR_OK) {
-        buf_puts(&text, "delivered to the mailbox");
-    } else {
-        /* RFC 3463: 4.3.1 mail system full, 4.3.0 other mail system trouble */
-        r.kind = RESULT_TEMPORARY;
-        r.esc = err == ERR_NOSPACE ? ESC(4, 3, 1) : ESC(4, 3, 0);
-        buf_printf(&text, "the mailbox could not be written: %s: %s", what, problem(err));
-    }
-    r.text = buf_str(&text);
-    (void)list_put_result(&b, &r);
+    (void)list_put_result(&b, r);
     struct ipc_job_done m = {.token = token, .results = buf_str(&b)};
     if (ipc_send_job_done(d->local, &m, NULL) !=
         ERR_OK) /* local counts a child that says nothing as failed */
         d->hooks.exit(d->hooks.arg, 1);
 }
 
+static void send_failure(struct deliverer *d, uint64_t token, enum err err, const char *what)
+{
+    char mem[RESULT_TEXT_MAX];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_printf(&text, "the mailbox could not be written: %s: %s", what, problem(err));
+    /* RFC 3463: 4.3.1 mail system full, 4.3.0 other mail system trouble */
+    struct job_result r = {.kind = RESULT_TEMPORARY,
+                           .esc = err == ERR_NOSPACE ? ESC(4, 3, 1) : ESC(4, 3, 0),
+                           .text = buf_str(&text)};
+    send_result(d, token, &r);
+}
+
+static void answer(struct job *j)
+{
+    struct job_result r = {.kind = RESULT_OK, .esc = ESC(2, 0, 0), .text = STR("delivered to the mailbox")};
+    char mem[RESULT_TEXT_MAX];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    if (j->body.text.is_loop)
+        body_loop_result(&j->body, &text, &r);
+    else if (j->body.err != ERR_OK) {
+        send_failure(j->d, j->token, j->body.err, j->body.what);
+        return;
+    }
+    send_result(j->d, j->token, &r);
+}
+
 static void job_end(struct job *j)
 {
     struct deliverer *d = j->d;
-    send_result(d, j->token, j->err, j->what);
-    if (j->pipe != NULL)
-        conn_close(j->pipe);
-    if (j->is_converted)
-        d->convert_octets -= j->size;
-    downgrade_del(&j->converter);
-    buf_fini(&j->whole);
-    buf_fini(&j->in);
-    buf_fini(&j->out);
+    answer(j);
+    body_fini(&j->body);
     list_remove(&j->link);
     d->n_jobs--;
     mem_free(j);
     maybe_leave(d);
-}
-
-static void job_fail(struct job *j, enum err err, const char *what)
-{
-    if (j->err == ERR_OK) {
-        j->err = err;
-        j->what = what;
-    }
 }
 
 /* ---- disk ---------------- */
@@ -222,16 +206,16 @@ static void sync_parent(struct job *j)
 
 static void write_piece(struct job *j)
 {
-    j->piece = buf_str(&j->out);
+    j->piece = buf_str(&j->body.out);
     submit(j, (struct disk_op){.kind = DISK_WRITE,
                                .file = j->file,
                                .offset = j->offset,
                                .pieces = &j->piece,
                                .n_pieces = 1,
-                               .sync = j->is_last_piece});
+                               .sync = j->body.is_last});
 }
 
-/* ---- octets ---------------- */
+/* ---- steps ---------------- */
 
 static void on_pipe(void *arg, struct conn *c, unsigned ready)
 {
@@ -241,95 +225,6 @@ static void on_pipe(void *arg, struct conn *c, unsigned ready)
 }
 
 static const struct conn_user pipe_user = {on_pipe};
-
-/* Reads what the pipe has, up to a piece, or all that is to be converted. */
-static void fill(struct job *j)
-{
-    struct buf *in = j->is_converted ? &j->whole : &j->in;
-    while (!j->pipe_ended && (j->is_converted || in->n < j->n_wanted)) {
-        size_t n;
-        if (!buf_reserve(in, DELIVER_PIECE)) {
-            job_fail(j, ERR_NOMEM, "memory");
-            return;
-        }
-        enum err e = conn_read(j->pipe, in->p + in->n, DELIVER_PIECE, &n);
-        if (e == ERR_AGAIN)
-            return;
-        if (e == ERR_OK) {
-            in->n += n;
-            j->n_read += n;
-        } else {
-            j->pipe_ended = true;
-            if (e != ERR_CLOSED)
-                job_fail(j, e, "the message did not arrive whole");
-        }
-    }
-}
-
-/* What has to become of it? */
-static void scan(struct job *j)
-{
-    j->is_scanned = true;
-    j->converter = downgrade_new(DOWNGRADE_BINARY);
-    if (j->converter == NULL) {
-        job_fail(j, ERR_NOMEM, "memory");
-        return;
-    }
-    downgrade_scan(j->converter, buf_str(&j->whole));
-    enum downgrade_status status = downgrade_scan_end(j->converter);
-    if (status == DOWNGRADE_OK)
-        return;
-    downgrade_del(&j->converter);
-    j->text.keeps_crlf = status != DOWNGRADE_NOT_NEEDED;
-}
-
-/* More of the converted message into j->in. true: that was all. */
-static bool convert(struct job *j)
-{
-    size_t enough = j->in.n + DELIVER_PIECE / 2;
-    if (!j->is_scanned)
-        scan(j);
-    if (j->err == ERR_OK && !buf_reserve(&j->in, DELIVER_PIECE))
-        job_fail(j, ERR_NOMEM, "memory");
-    if (j->err != ERR_OK)
-        return true;
-    struct str whole = buf_str(&j->whole);
-    if (j->converter == NULL) {
-        struct str piece = str_slice(whole, j->n_given, j->n_given + DELIVER_PIECE);
-        buf_put(&j->in, piece);
-        j->n_given += piece.n;
-        return j->n_given == whole.n;
-    }
-    while (j->n_given < whole.n && j->in.n < enough)
-        j->n_given += downgrade_put(j->converter, str_skip(whole, j->n_given), &j->in);
-    if (j->n_given == whole.n && !j->converter_ended)
-        j->converter_ended = downgrade_end(j->converter, &j->in);
-    return j->converter_ended;
-}
-
-/* The next piece for the file is in j->out, or there is none yet (false). */
-static bool prepare_piece(struct job *j)
-{
-    if (j->pipe != NULL)
-        fill(j);
-    bool is_all = j->pipe == NULL || j->pipe_ended;
-    if (j->err == ERR_OK && is_all && j->n_read != j->size)
-        job_fail(j, ERR_CORRUPT, "the message did not arrive whole");
-    if (!is_all && (j->is_converted ? j->err == ERR_OK : j->in.n < j->n_wanted))
-        return false;
-    if (j->is_converted)
-        is_all = convert(j);
-    size_t used = maildir_text_feed(&j->text, buf_str(&j->in), is_all, &j->out);
-    buf_consume(&j->in, used);
-    j->n_wanted =
-        j->in.n + DELIVER_PIECE; /* a header line that is not whole yet stays: more must come with it */
-    if (j->out.failed)
-        job_fail(j, ERR_NOMEM, "memory");
-    j->is_last_piece = is_all;
-    return true;
-}
-
-/* ---- steps ---------------- */
 
 static void close_file(struct job *j)
 {
@@ -342,16 +237,14 @@ static void job_step(struct job *j)
 {
     if (j->state != JOB_READ)
         return;
-    bool has_piece = prepare_piece(j);
-    if (j->err != ERR_OK) {
+    enum body_status status = body_next(&j->body);
+    if (j->body.text.is_loop)
+        body_fail(&j->body, ERR_INVALID, "a loop");
+    if (j->body.err != ERR_OK) {
         close_file(j);
-    } else if (has_piece) {
-        if (j->pipe != NULL)
-            conn_want(j->pipe, 0);
+    } else if (status == BODY_READY) {
         set_state(j, JOB_WRITE);
         write_piece(j);
-    } else {
-        conn_want(j->pipe, CONN_READABLE);
     }
 }
 
@@ -362,7 +255,7 @@ static void after_open(struct job *j)
         set_state(j, JOB_MKDIR);
         make_next_folder(j);
     } else if (j->op.err != ERR_OK) {
-        job_fail(j, j->op.err, "creating the file");
+        body_fail(&j->body, j->op.err, "creating the file");
         job_end(j);
     } else {
         j->file = j->op.file;
@@ -384,9 +277,9 @@ static void after_sync_parent(struct job *j)
 
 static void after_write(struct job *j)
 {
-    j->offset += j->out.n;
-    buf_reset(&j->out);
-    if (j->err != ERR_OK || j->is_last_piece) {
+    j->offset += j->body.out.n;
+    buf_reset(&j->body.out);
+    if (j->body.err != ERR_OK || j->body.is_last) {
         close_file(j);
     } else {
         set_state(j, JOB_READ);
@@ -396,7 +289,7 @@ static void after_write(struct job *j)
 
 static void after_close(struct job *j)
 {
-    if (j->err != ERR_OK) {
+    if (j->body.err != ERR_OK) {
         set_state(j, JOB_UNLINK);
         submit(j, (struct disk_op){.kind = DISK_UNLINK, .name = j->tmp});
     } else {
@@ -407,7 +300,7 @@ static void after_close(struct job *j)
 
 static void after_rename(struct job *j)
 {
-    if (j->err != ERR_OK) {
+    if (j->body.err != ERR_OK) {
         set_state(j, JOB_UNLINK);
         submit(j, (struct disk_op){.kind = DISK_UNLINK, .name = j->tmp});
         return;
@@ -437,13 +330,13 @@ static void on_disk(struct disk_op *op)
 {
     struct job *j = container_of(op, struct job, op);
     if (op->err != ERR_OK && j->state != JOB_OPEN && j->state != JOB_UNLINK)
-        job_fail(j, op->err, step_names[j->state]);
+        body_fail(&j->body, op->err, step_names[j->state]);
     switch (j->state) {
     case JOB_OPEN:
         after_open(j);
         break;
     case JOB_MKDIR:
-        if (j->err != ERR_OK) {
+        if (j->body.err != ERR_OK) {
             job_end(j);
             break;
         }
@@ -451,7 +344,7 @@ static void on_disk(struct disk_op *op)
         sync_parent(j);
         break;
     case JOB_SYNC_PARENT:
-        if (j->err != ERR_OK)
+        if (j->body.err != ERR_OK)
             job_end(j);
         else
             after_sync_parent(j);
@@ -520,54 +413,28 @@ static void make_names(struct job *j)
     must(!out.failed);
 }
 
-/* Is it to be converted? Its memory is counted then. */
-static void look_binary(struct job *j, uint32_t flags)
-{
-    struct deliverer *d = j->d;
-    if ((flags & MAIL_FLAG_BINARY) == 0)
-        return;
-    if (j->size > DELIVER_CONVERT_MAX) {
-        j->text.keeps_crlf = true;
-    } else if (j->size > DELIVER_CONVERT_MAX - d->convert_octets) {
-        job_fail(j, ERR_NOMEM, "memory");
-    } else {
-        j->is_converted = true;
-        d->convert_octets += j->size;
-    }
-}
-
 static struct job *job_new(struct deliverer *d, const struct ipc_local_job *m, struct handle *given)
 {
     struct job *j = mem_new(struct job);
     struct reader r = reader_of(m->rcpts);
-    struct rcpt rcpt;
+    struct rcpt rcpt = {.address = STR_NIL};
     if (j == NULL)
         return NULL;
+    bool has_rcpt = rcpt_next(&r, &rcpt) && str_to_c(rcpt.address, j->rcpt, sizeof j->rcpt);
     j->d = d;
     j->token = m->token;
     j->id = m->id;
-    j->size = m->size;
-    j->n_wanted = DELIVER_PIECE;
-    look_binary(j, m->flags);
-    buf_init(&j->whole, (size_t)j->size + DELIVER_PIECE);
-    buf_init(&j->in, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX);
-    buf_init(&j->out, (size_t)DELIVER_PIECE * 2 + HEADER_SECTION_MAX + 2 * SMTP_PATH_MAX + 64);
-    if (m->is_piped) {
-        j->pipe = handle_take_conn(d->world, given);
-        if (j->pipe != NULL)
-            conn_set_user(j->pipe, &pipe_user, j);
-        else
-            job_fail(j, ERR_INVALID, "the message did not come");
-    } else {
-        j->n_read = m->body.n;
-        buf_put(j->is_converted ? &j->whole : &j->in, m->body);
-    }
-    if (!rcpt_next(&r, &rcpt) || !take_path(j, m->maildir))
-        job_fail(j, ERR_INVALID, "the path of the mailbox is not one");
+    struct body_plan plan = {.size = m->size,
+                             .flags = m->flags,
+                             .is_piped = m->is_piped,
+                             .octets = m->body,
+                             .rcpt = str_from_c(j->rcpt),
+                             .convert_octets = &d->convert_octets};
+    body_init(&j->body, d->world, &plan, given, &pipe_user, j);
+    if (!has_rcpt || !take_path(j, m->maildir))
+        body_fail(&j->body, ERR_INVALID, "the path of the mailbox is not one");
     else
-        maildir_head(m->sender, rcpt.address, &j->out);
-    if (j->in.failed || j->whole.failed || j->out.failed)
-        job_fail(j, ERR_NOMEM, "memory");
+        maildir_head(m->sender, rcpt.address, &j->body.out);
     list_push_back(&d->jobs, &j->link);
     d->n_jobs++;
     return j;
@@ -582,10 +449,10 @@ static void on_job(struct deliverer *d, struct str payload, struct handle *given
     }
     struct job *j = d->n_jobs >= DELIVER_JOBS_MAX ? NULL : job_new(d, &m, given);
     if (j == NULL) {
-        send_result(d, m.token, ERR_NOMEM, "memory");
+        send_failure(d, m.token, ERR_NOMEM, "memory");
         return;
     }
-    if (j->err != ERR_OK) {
+    if (j->body.err != ERR_OK) {
         job_end(j);
         return;
     }

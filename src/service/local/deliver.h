@@ -25,6 +25,10 @@ struct maildir_text {
     bool is_skipping; /* within a Return-Path field */
     bool had_cr;
     bool keeps_crlf; /* in the body; set by the caller */
+    /* Who gets it, set by the caller. is_loop: a Delivered-To field above names him already, so it came back
+     * from somewhere and would do so for ever. Compared without regard to case, as Postfix and qmail do. */
+    struct str rcpt;
+    bool is_loop;
 };
 /* Appends the stored form of in to out (at most in.n octets + 1). is_last: nothing follows. Returns octets
  * consumed: an incomplete header line is left for the next call unless is_last or the input is longer than a

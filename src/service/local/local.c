@@ -4,20 +4,25 @@
  * It reads nothing of a message. As root it may become any user but root; a child is started for (uid, gid,
  * folder), takes deliveries one after the other and beside each other, and is let go after CHILD_IDLE_MS
  * without work, or at once when another user waits for its place. A child that dies takes its deliveries with
- * it as temporary failures: the queue tries again.
+ * it as temporary failures: the queue tries again. Children are of two kinds: ROLE_DELIVER writes Maildirs,
+ * ROLE_PIPE runs programs; neither kind takes the other's places.
  *
- * A delivery that finds no place (CHILDREN_MAX are at work, or its child's channel is full) waits here: the
- * queue bounds what is out with us, and a refusal would cost the message a whole retry interval.
+ * A delivery that finds no place (children_max are at work, PROGRAMS_MAX programs run, or its child's channel
+ * is full) waits here: the queue bounds what is out with us, and a refusal would cost the message a whole
+ * retry interval.
  */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ipc/lists.h"
 #include "service/local/deliver.h"
+#include "service/local/pipe_plan.h"
 
 #include <string.h>
 
 enum {
-    CHILDREN_MAX = 64,
+    DELIVERERS_MAX = 64,
+    PIPERS_MAX = 32,
+    PROGRAMS_MAX = 64,
     CHILD_IDLE_MS = 10000,
     CHILD_JOBS_MAX = 128,
     FAILURE_MAX = 200,
@@ -29,7 +34,8 @@ struct local {
     struct world *world;
     struct channel *queue;
     struct list children;
-    size_t n_children;
+    size_t n_children[ROLE_N]; /* of each kind */
+    size_t n_programs;
     struct list waiting; /* struct delivery, in the order they came */
     size_t n_waiting;
     uint64_t queue_life; /* one more with each queue that was lost */
@@ -52,6 +58,7 @@ struct delivery { /* what the queue asked for and no child has yet */
 struct user_child {
     struct list link;
     struct local *local;
+    enum role kind;
     uint32_t uid, gid;
     char root[MAILDIR_TEMPLATE_MAX + 1];
     char why[FAILURE_MAX]; /* what it said before it ended, for people */
@@ -74,14 +81,19 @@ static void answer(struct local *l, uint64_t token, struct str results)
         log_error(l->world->log, "local.unheard", LU("token", token));
 }
 
-static void answer_failure(struct local *l, uint64_t token, struct str text)
+static void answer_result(struct local *l, uint64_t token, const struct job_result *r)
 {
     char mem[RESULT_TEXT_MAX + 64];
     struct buf b;
-    struct job_result r = {.kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = text};
     buf_init_fixed(&b, mem, sizeof mem);
-    (void)list_put_result(&b, &r);
+    (void)list_put_result(&b, r);
     answer(l, token, buf_str(&b));
+}
+
+static void answer_failure(struct local *l, uint64_t token, struct str text)
+{
+    const struct job_result r = {.kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = text};
+    answer_result(l, token, &r);
 }
 
 static void maybe_drained(struct local *l)
@@ -97,6 +109,24 @@ static void maybe_drained(struct local *l)
 
 /* ---- children ---------------- */
 
+static size_t children_max(enum role kind)
+{
+    return kind == ROLE_PIPE ? PIPERS_MAX : DELIVERERS_MAX;
+}
+
+/* What a job without a Maildir wants is a program. */
+static enum role kind_of(const struct ipc_local_job *m)
+{
+    return m->maildir.n == 0 ? ROLE_PIPE : ROLE_DELIVER;
+}
+
+static void count_job(struct user_child *c, int by)
+{
+    c->n_jobs += (size_t)by;
+    if (c->kind == ROLE_PIPE)
+        c->local->n_programs += (size_t)by;
+}
+
 static void serve_waiting(struct local *l);
 
 static void fail_jobs(struct user_child *c, struct str why)
@@ -107,8 +137,8 @@ static void fail_jobs(struct user_child *c, struct str why)
         if (o->queue_life == c->local->queue_life)
             answer_failure(c->local, o->asked_as, why);
         mem_free(o);
+        count_job(c, -1);
     }
-    c->n_jobs = 0;
 }
 
 static void child_forget_channel(struct user_child *c)
@@ -125,13 +155,17 @@ static void on_exit_child(void *arg, bool clean, struct str how)
     struct local *l = c->local;
     struct str why = str_from_c(c->why);
     if (!clean && why.n == 0)
-        log_error(l->world->log, "deliver.died", LU("uid", c->uid), LC("folder", c->root), LS("how", how));
+        log_error(l->world->log, c->kind == ROLE_PIPE ? "pipe.died" : "deliver.died", LU("uid", c->uid),
+                  LC("folder", c->root), LS("how", how));
     child_forget_channel(c);
-    fail_jobs(c, why.n > 0 ? why
-                           : STR("the delivering process ended before the message was stored; see the log"));
+    if (why.n == 0 && c->kind == ROLE_PIPE)
+        why = STR("the process that runs the program ended before it did; see the log");
+    else if (why.n == 0)
+        why = STR("the delivering process ended before the message was stored; see the log");
+    fail_jobs(c, why);
     world_timer_cancel(l->world, &c->idle);
     list_remove(&c->link);
-    l->n_children--;
+    l->n_children[c->kind]--;
     mem_free(c);
     serve_waiting(l);
     maybe_drained(l);
@@ -145,8 +179,8 @@ static void on_failed(struct user_child *c, struct str reason)
     buf_put(&b, str_slice(reason, 0, sizeof c->why - 1));
     c->why[b.n] = '\0';
     c->is_leaving = true;
-    log_error(c->local->world->log, "deliver.failed", LU("uid", c->uid), LC("folder", c->root),
-              LS("why", reason));
+    log_error(c->local->world->log, c->kind == ROLE_PIPE ? "pipe.failed" : "deliver.failed",
+              LU("uid", c->uid), LC("folder", c->root), LS("why", reason));
     child_kill(c->child, true); /* its exit answers what was given to it */
 }
 
@@ -160,7 +194,7 @@ static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
             answer(c->local, o->asked_as, m->results);
         list_remove(&o->link);
         mem_free(o);
-        c->n_jobs--;
+        count_job(c, -1);
         break;
     }
     if (c->n_jobs == 0)
@@ -177,10 +211,10 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
     struct ipc_sup_failed failed;
     UNUSED(ch);
     UNUSED(given);
-    if (!ipc_may_send(ROLE_DELIVER, ROLE_LOCAL, type) ||
+    if (!ipc_may_send(c->kind, ROLE_LOCAL, type) ||
         (type == IPC_JOB_DONE && !ipc_decode_job_done(payload, &m)) ||
         (type == IPC_SUP_FAILED && !ipc_decode_sup_failed(payload, &failed))) {
-        log_error(c->local->world->log, "ipc.forbidden", LC("from", "deliver"),
+        log_error(c->local->world->log, "ipc.forbidden", LC("from", role_name(c->kind)),
                   LC("type", ipc_type_name(type)));
         child_kill(c->child, true);
         return;
@@ -222,58 +256,64 @@ static void on_idle(struct timer *t)
         let_go(c);
 }
 
-/* n deliveries wait for a child of their own: as many of those that have no work make room. */
-static void make_room(struct local *l, size_t n)
+/* n deliveries wait for a child of their own: as many of those of their kind that have no work make room. */
+static void make_room(struct local *l, enum role kind, size_t n)
 {
-    list_each (k, &l->children)
-        n -= n > 0 && list_entry(k, struct user_child, link)->is_leaving;
+    list_each (k, &l->children) {
+        struct user_child *c = list_entry(k, struct user_child, link);
+        n -= n > 0 && c->kind == kind && c->is_leaving;
+    }
     list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
         if (n == 0)
             return;
-        if (c->n_jobs > 0 || c->is_leaving || c->channel == NULL)
+        if (c->kind != kind || c->n_jobs > 0 || c->is_leaving || c->channel == NULL)
             continue;
         let_go(c);
         n--;
     }
 }
 
-static struct user_child *child_find(struct local *l, uint32_t uid, uint32_t gid, struct str root)
+static struct user_child *child_find(struct local *l, const struct ipc_local_job *m, struct str root)
 {
     list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
-        if (c->uid == uid && c->gid == gid && !c->is_leaving && c->n_jobs < CHILD_JOBS_MAX &&
-            str_eq(str_from_c(c->root), root))
+        if (c->kind == kind_of(m) && c->uid == m->uid && c->gid == m->gid && !c->is_leaving &&
+            c->n_jobs < CHILD_JOBS_MAX && str_eq(str_from_c(c->root), root))
             return c;
     }
     return NULL;
 }
 
-static struct user_child *child_new(struct local *l, uint32_t uid, uint32_t gid, struct str root)
+static struct user_child *child_new(struct local *l, const struct ipc_local_job *m, struct str root)
 {
-    must(l->n_children < CHILDREN_MAX);
+    enum role kind = kind_of(m);
+    must(l->n_children[kind] < children_max(kind));
     struct user_child *c = mem_new(struct user_child);
     if (c == NULL)
         return NULL;
     c->local = l;
-    c->uid = uid;
-    c->gid = gid;
+    c->kind = kind;
+    c->uid = m->uid;
+    c->gid = m->gid;
     c->idle.fire = on_idle;
     list_init(&c->jobs);
     if (!str_to_c(root, c->root, sizeof c->root)) {
         mem_free(c);
         return NULL;
     }
-    struct spawn s = {.role = role_name(ROLE_DELIVER), .uid = uid, .gid = gid, .root = c->root};
+    struct spawn s = {
+        .role = role_name(kind), .uid = m->uid, .gid = m->gid, .root = kind == ROLE_PIPE ? NULL : c->root};
     enum err e = world_spawn(l->world, &s, on_exit_child, c, &c->channel, &c->child);
     if (e != ERR_OK) {
-        log_error(l->world->log, "deliver.unstartable", LU("uid", uid), LERR(e));
+        log_error(l->world->log, kind == ROLE_PIPE ? "pipe.unstartable" : "deliver.unstartable",
+                  LU("uid", m->uid), LERR(e));
         mem_free(c);
         return NULL;
     }
     channel_set_user(c->channel, &child_user, c);
     list_push_back(&l->children, &c->link);
-    l->n_children++;
+    l->n_children[kind]++;
     return c;
 }
 
@@ -302,18 +342,30 @@ static struct str root_of(const struct config *conf, const struct ipc_local_job 
 
 enum placing { PLACED, PLACE_NONE, PLACE_FULL, PLACE_FAILED };
 
+static enum err send_job(struct user_child *c, const struct ipc_local_job *m, const struct pipe_plan *plan,
+                         struct handle *h)
+{
+    if (plan != NULL) {
+        struct ipc_pipe_job to_child = plan->job;
+        to_child.token = c->local->next_token;
+        return ipc_send_pipe_job(c->channel, &to_child, h);
+    }
+    struct ipc_local_job to_child = *m;
+    to_child.token = c->local->next_token;
+    return ipc_send_local_job(c->channel, &to_child, h);
+}
+
 /* The child takes it, or tells why not; the pipe is the child's when it was placed. */
-static enum placing hand_over(struct user_child *c, const struct ipc_local_job *m, struct conn **pipe)
+static enum placing hand_over(struct user_child *c, const struct ipc_local_job *m,
+                              const struct pipe_plan *plan, struct conn **pipe)
 {
     struct local *l = c->local;
     struct outstanding *o = mem_new(struct outstanding);
     if (o == NULL)
         return PLACE_FAILED;
     *o = (struct outstanding){.token = l->next_token, .asked_as = m->token, .queue_life = l->queue_life};
-    struct ipc_local_job to_child = *m;
-    to_child.token = o->token;
     struct handle *h = *pipe == NULL ? NULL : handle_of_conn(*pipe);
-    enum err e = *pipe != NULL && h == NULL ? ERR_NOMEM : ipc_send_local_job(c->channel, &to_child, h);
+    enum err e = *pipe != NULL && h == NULL ? ERR_NOMEM : send_job(c, m, plan, h);
     if (e != ERR_OK) {
         if (h != NULL)
             *pipe = handle_take_conn(l->world, h);
@@ -323,19 +375,40 @@ static enum placing hand_over(struct user_child *c, const struct ipc_local_job *
     *pipe = NULL;
     l->next_token++;
     list_push_back(&c->jobs, &o->link);
-    c->n_jobs++;
+    count_job(c, 1);
     world_timer_cancel(l->world, &c->idle);
     return PLACED;
 }
 
-static enum placing place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn **pipe)
+static enum placing place_with(struct local *l, const struct ipc_local_job *m, const struct pipe_plan *plan,
+                               struct str root, struct conn **pipe)
 {
-    struct user_child *c = child_find(l, m->uid, m->gid, root);
-    if (c == NULL && l->n_children >= CHILDREN_MAX)
+    struct user_child *c = child_find(l, m, root);
+    if (c == NULL && l->n_children[kind_of(m)] >= children_max(kind_of(m)))
         return PLACE_NONE;
     if (c == NULL)
-        c = child_new(l, m->uid, m->gid, root);
-    return c == NULL ? PLACE_FAILED : hand_over(c, m, pipe);
+        c = child_new(l, m, root);
+    return c == NULL ? PLACE_FAILED : hand_over(c, m, plan, pipe);
+}
+
+/* FAILED: it was answered. */
+static enum placing place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn **pipe)
+{
+    struct job_result why = {
+        .kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("no delivering process could be started")};
+    enum placing p = PLACE_FAILED;
+    if (kind_of(m) == ROLE_DELIVER) {
+        p = place_with(l, m, NULL, root, pipe);
+    } else if (l->n_programs >= PROGRAMS_MAX) {
+        return PLACE_FULL;
+    } else {
+        struct pipe_plan plan;
+        if (plan_pipe(l->env->config, m, &plan, &why))
+            p = place_with(l, m, &plan, root, pipe);
+    }
+    if (p == PLACE_FAILED)
+        answer_result(l, m->token, &why);
+    return p;
 }
 
 static void delivery_del(struct local *l, struct delivery *d)
@@ -350,17 +423,16 @@ static void delivery_del(struct local *l, struct delivery *d)
 /* Gives what waits to children that have room. One that finds none does not hold up those behind it. */
 static void serve_waiting(struct local *l)
 {
-    size_t n_wanted = 0;
+    size_t n_wanted[ROLE_N] = {0};
     list_each (k, &l->waiting) {
         struct delivery *d = list_entry(k, struct delivery, link);
         enum placing p = place(l, &d->job, d->root, &d->pipe);
-        n_wanted += p == PLACE_NONE;
-        if (p == PLACE_FAILED)
-            answer_failure(l, d->job.token, STR("no delivering process could be started"));
+        n_wanted[kind_of(&d->job)] += p == PLACE_NONE;
         if (p == PLACED || p == PLACE_FAILED)
             delivery_del(l, d);
     }
-    make_room(l, n_wanted);
+    make_room(l, ROLE_DELIVER, n_wanted[ROLE_DELIVER]);
+    make_room(l, ROLE_PIPE, n_wanted[ROLE_PIPE]);
 }
 
 static struct str keep(char **at, struct str s)
@@ -398,8 +470,8 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         answer_failure(l, m->token, STR("mail is not delivered as root"));
         return;
     }
-    struct str root = root_of(l->env->config, m);
-    if (root.n == 0) {
+    struct str root = kind_of(m) == ROLE_PIPE ? STR_NIL : root_of(l->env->config, m);
+    if (root.n == 0 && kind_of(m) == ROLE_DELIVER) {
         answer_failure(l, m->token, STR("the configuration has no such mailbox any more"));
         return;
     }
@@ -413,12 +485,13 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         return;
     if (p != PLACE_FAILED && wait_for_place(l, m, root, pipe)) {
         if (p == PLACE_NONE)
-            make_room(l, l->n_waiting);
+            make_room(l, kind_of(m), l->n_waiting);
         return;
     }
     if (pipe != NULL)
         conn_close(pipe);
-    answer_failure(l, m->token, STR("no delivering process could be started or all are busy"));
+    if (p != PLACE_FAILED)
+        answer_failure(l, m->token, STR("all delivering processes are busy"));
 }
 
 static void on_queue_lost(struct local *l)

@@ -53,14 +53,27 @@ static void put_lf(struct maildir_text *t, struct str in, bool is_last, struct b
     }
 }
 
-static bool is_return_path(struct str line)
+/* What stands behind the colon of that field (its first line, and without space around it). */
+static bool is_field(struct str line, struct str name, struct str *value)
 {
-    static const char name[] = "return-path";
-    size_t n = sizeof name - 1;
-    if (!str_istarts(line, STR("return-path")))
+    if (!str_istarts(line, name))
         return false;
-    struct str rest = str_trim(str_skip(line, n)); /* RFC 5322 4.5.8 allows space before the colon */
-    return rest.n > 0 && rest.p[0] == ':';
+    while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+        line.n--;
+    struct str rest = str_trim(str_skip(line, name.n)); /* RFC 5322 4.5.8 allows space before the colon */
+    if (rest.n == 0 || rest.p[0] != ':')
+        return false;
+    *value = str_trim(str_skip(rest, 1));
+    return true;
+}
+
+/* A line of the header section that begins a field. */
+static void look_at_field(struct maildir_text *t, struct str line)
+{
+    struct str value;
+    t->is_skipping = is_field(line, STR("Return-Path"), &value);
+    if (t->rcpt.n > 0 && is_field(line, STR("Delivered-To"), &value) && str_ieq(value, t->rcpt))
+        t->is_loop = true;
 }
 
 size_t maildir_text_feed(struct maildir_text *t, struct str in, bool is_last, struct buf *out)
@@ -76,8 +89,10 @@ size_t maildir_text_feed(struct maildir_text *t, struct str in, bool is_last, st
         bool is_empty = str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"));
         if (is_empty || nl == STR_NPOS)
             t->in_body = true;
-        if (!is_folded) /* a last line without its end is a field too */
-            t->is_skipping = !is_empty && is_return_path(line);
+        if (is_empty)
+            t->is_skipping = false;
+        else if (!is_folded) /* a last line without its end is a field too */
+            look_at_field(t, line);
         if (!t->is_skipping)
             put_lf(t, line, false, out);
         used += line.n;

@@ -90,6 +90,41 @@ static void test_head(void **state)
     buf_fini(&out);
 }
 
+static void mail_that_was_here_before(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        struct str in;
+        bool is_loop;
+    } loops[] = {
+        {STR_INIT("Delivered-To: joe@a.example\r\n\r\n"), true},
+        {STR_INIT("A: b\r\ndelivered-TO :\t JOE@A.example  \r\nC: d\r\n\r\n"), true},
+        {STR_INIT("Delivered-To: max@a.example\r\nDelivered-To: joe@a.example\r\n"), true},
+        {STR_INIT("Return-Path: <a@b>\r\nDelivered-To: joe@a.example"), false}, /* no line: a body */
+        {STR_INIT("Delivered-To: joe@a.example.org\r\n\r\n"), false},
+        {STR_INIT("Delivered-To: <joe@a.example>\r\n\r\n"), false},
+        {STR_INIT("Delivered-Too: joe@a.example\r\n\r\n"), false},
+        {STR_INIT("A: b\r\n Delivered-To: joe@a.example\r\n\r\n"), false},
+        {STR_INIT("A: b\r\n\r\nDelivered-To: joe@a.example\r\n"), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(loops); i++) {
+        for (size_t step = 1; step <= loops[i].in.n; step++) {
+            struct maildir_text t = {.rcpt = STR("joe@a.example")}, nobody = {0};
+            struct buf kept, out;
+            buf_init(&kept, 4096);
+            buf_init(&out, 4096);
+            for (size_t at = 0; at < loops[i].in.n; at += step)
+                feed(&t, &kept, str_slice(loops[i].in, at, at + step), false, &out);
+            feed(&t, &kept, STR_NIL, true, &out);
+            assert_int_equal(t.is_loop, loops[i].is_loop);
+            feed(&nobody, &kept, loops[i].in, true, &out);
+            assert_false(nobody.is_loop);
+            buf_fini(&kept);
+            buf_fini(&out);
+        }
+    }
+}
+
 static void a_body_that_is_not_lines(void **state)
 {
     UNUSED(state);
@@ -108,6 +143,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_that_is_not_lines),
+        cmocka_unit_test(mail_that_was_here_before),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_split_once),
         cmocka_unit_test(test_head),

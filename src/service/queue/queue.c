@@ -405,6 +405,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_SUPER:
     case ROLE_QUEUE:
     case ROLE_DELIVER:
+    case ROLE_PIPE:
         break;
     }
 }

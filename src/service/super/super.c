@@ -51,8 +51,8 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
-    [ROLE_LOCAL] = 2, [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_ADMIN] = 3,
+    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1, [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
+    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,  [ROLE_ADMIN] = 3,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
