@@ -79,6 +79,7 @@ struct downgrade {
     unsigned n_dashes; /* at the start of the line, up to 2 */
     struct mime_event event;
     bool is_ended;
+    bool lacks_end; /* the header section that was put last, of an enclosed message, has no empty line */
     size_t n_drained;
     struct buf pending;
     char pending_mem[PENDING_MAX];
@@ -364,8 +365,7 @@ static void plan(struct downgrade *d, unsigned n_parts)
     bool breaks_long = (d->need & DOWNGRADE_BINARY) != 0 && d->is_binary;
     for (unsigned i = 0; i < n_parts; i++) {
         struct record *r = &d->records[i];
-        bool may =
-            (r->bits & IS_LEAF) != 0 && (r->bits & (IS_PROTECTED | IS_NEVER | IS_BROKEN)) == 0;
+        bool may = (r->bits & IS_LEAF) != 0 && (r->bits & (IS_PROTECTED | IS_NEVER | IS_BROKEN)) == 0;
         if (may && (offends(d, r->bits) || (breaks_long && (r->bits & HAS_LONG) != 0)))
             r->action = (uint8_t)choose(r->bits, r->encoding);
         r->label = (uint8_t)label_of(r->action);
@@ -439,7 +439,7 @@ void downgrade_rewind(struct downgrade *d)
     mime_reset(d->mime);
     d->region = NOWHERE;
     d->action = PASS;
-    d->has_cr = d->is_ended = false;
+    d->has_cr = d->is_ended = d->lacks_end = false;
     d->n_dashes = 0;
     d->event = (struct mime_event){MIME_MORE, STR_NIL};
     d->n_drained = 0;
@@ -458,6 +458,12 @@ static void put_new_fields(struct downgrade *d, const struct record *r, bool has
         buf_printf(out, "Content-Transfer-Encoding: %s\r\n", label_names[r->label]);
 }
 
+static bool has_empty_line(struct str section)
+{
+    return str_ends(section, STR("\n\r\n")) || str_eq(section, STR("\r\n")) ||
+           str_ends(section, STR("\n\n")) || str_eq(section, STR("\n"));
+}
+
 static void convert_header(struct downgrade *d, struct str section)
 {
     struct buf *out = &d->pending;
@@ -465,11 +471,15 @@ static void convert_header(struct downgrade *d, struct str section)
     d->action = r.action;
     qp_fixer_init(&d->fixer);
     d->fix_column = 0;
+    /* The section around an enclosed message ended at a line that is no field: what the message gets is not
+     * to run into it. */
+    bool is_new = r.label != KEEP || r.adds_version || r.adds_type || r.action != PASS;
+    if (d->lacks_end && is_new && mime_part(d->mime)->is_root)
+        buf_puts(out, "\r\n");
+    d->lacks_end = mime_part(d->mime)->kind == MIME_MESSAGE && !has_empty_line(section);
     if (r.label == KEEP && !r.adds_version && !r.adds_type) {
         buf_put(out, section);
-        if (r.action != PASS && !str_ends(section, STR("\n\r\n")) && !str_eq(section, STR("\r\n")) &&
-            !str_ends(section, STR("\n\n")) &&
-            !str_eq(section, STR("\n"))) /* it ended at a line that is no field */
+        if (r.action != PASS && !has_empty_line(section))
             buf_puts(out, "\r\n");
         return;
     }

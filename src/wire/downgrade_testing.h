@@ -121,7 +121,17 @@ static inline void leaf_decode(const struct leaves *l, size_t i, struct buf *out
     must(!out->failed);
 }
 
-/* As quoted-printable may be changed by a transport: any line end is one, blanks at the end go. */
+/* Octets of a line end at s[at], with any CRs in front; 0: there is none. */
+static inline size_t line_end_at(struct str s, size_t at)
+{
+    size_t i = at;
+    while (i < s.n && s.p[i] == '\r')
+        i++;
+    return i < s.n && s.p[i] == '\n' ? i + 1 - at : 0;
+}
+
+/* As quoted-printable may be changed by a transport: any line end is one (where blanks stood behind a bare CR
+ * it is one with the CR), blanks at the end go. */
 static inline bool same_lines(struct str a, struct str b)
 {
     while (a.n > 0 && (a.p[a.n - 1] == ' ' || a.p[a.n - 1] == '\t'))
@@ -130,10 +140,11 @@ static inline bool same_lines(struct str a, struct str b)
         b.n--;
     size_t i = 0, k = 0;
     while (i < a.n && k < b.n) {
-        i += i + 1 < a.n && a.p[i] == '\r' && a.p[i + 1] == '\n';
-        k += k + 1 < b.n && b.p[k] == '\r' && b.p[k + 1] == '\n';
-        if (a.p[i++] != b.p[k++])
+        size_t a_end = line_end_at(a, i), b_end = line_end_at(b, k);
+        if ((a_end > 0) != (b_end > 0) || (a_end == 0 && a.p[i] != b.p[k]))
             return false;
+        i += a_end > 0 ? a_end : 1;
+        k += b_end > 0 ? b_end : 1;
     }
     return i == a.n && k == b.n;
 }
