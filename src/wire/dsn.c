@@ -91,19 +91,20 @@ static void put_references(const struct dsn *d, struct buf *out)
 
 static void put_head(const struct dsn *d, struct str boundary, bool is_8bit, struct buf *out)
 {
+    bool utf8 = dsn_head_is_utf8(d);
     put_date(out, "Date: ", d->now_s);
     buf_puts(out, "From: \"Mail server ");
-    fold_put_clean(out, d->reporting_mta, d->utf8);
+    fold_put_clean(out, d->reporting_mta, utf8);
     buf_puts(out, "\"\r\n <");
-    fold_put_clean(out, d->from, d->utf8);
+    fold_put_clean(out, d->from, utf8);
     buf_puts(out, ">\r\nTo: <");
-    fold_put_clean(out, d->to, d->utf8);
+    fold_put_clean(out, d->to, utf8);
     buf_puts(out, ">\r\nSubject: ");
     dsn_put_subject(d, out);
     buf_puts(out, "\r\nMessage-ID: <");
     queue_id_format(d->own_id, out);
     buf_putc(out, '@');
-    fold_put_clean(out, d->reporting_mta, d->utf8);
+    fold_put_clean(out, d->reporting_mta, utf8);
     buf_puts(out, ">\r\n");
     put_references(d, out);
     buf_puts(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"

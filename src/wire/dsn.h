@@ -43,8 +43,9 @@ struct dsn {
  * out.
  *
  * Unless utf8 all but the original is ASCII: text outside it is kept in the part for people, as
- * quoted-printable with charset=utf-8, and becomes '?' in fields. An original whose header section needs
- * SMTPUTF8 is message/global or message/global-headers (RFC 6533 4, 6), else message/rfc822 or
+ * quoted-printable with charset=utf-8, and becomes '?' in fields. With utf8 the report's own header is ASCII
+ * all the same when the sender's address is, its subject encoded (RFC 2047). An original whose header section
+ * needs SMTPUTF8 is message/global or message/global-headers (RFC 6533 4, 6), else message/rfc822 or
  * text/rfc822-headers; it goes as it came, in eight bits if need be, for a part of a multipart may have any
  * of 7bit and 8bit, and one that holds a message no other (RFC 2046 5.2.1). The message then has to go by
  * 8BITMIME or through wire/downgrade.h. NUL becomes '?'. */

@@ -482,6 +482,7 @@ static void speaks_utf8(void **state)
     struct dsn d = about(&rcpt, 1);
     struct report r;
     d.utf8 = true;
+    d.to = STR("\xc3\xa4nn@example.org");
     d.original = STR("Subject: Gr\xc3\xbc\xc3\x9f"
                      "e\r\n\r\n");
     make(&d, &r);
@@ -504,6 +505,30 @@ static void speaks_utf8(void **state)
     d.original_is_whole = true;
     make(&d, &r);
     assert_true(str_eq(field_of(r.part_head[2], "Content-Type"), STR("message/global")));
+    buf_fini(&r.whole);
+}
+
+/* RFC 6532 3.7: the parts in UTF-8 may go where SMTPUTF8 is unknown, header fields in UTF-8 may not. */
+static void header_is_ascii_to_ascii_sender(void **state)
+{
+    UNUSED(state);
+    struct dsn_rcpt rcpt = bob;
+    rcpt.address = STR("\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xbd=1@\xf0\x9f\x98\x80\xe4\xb8\x96\xe7\x95\x8c.example");
+    struct dsn d = about(&rcpt, 1);
+    struct report r;
+    d.utf8 = true;
+    make(&d, &r);
+    struct str head = str_slice(buf_str(&r.whole), 0, header_section_size(buf_str(&r.whole)));
+    assert_true(str_is_ascii(head));
+    assert_true(holds(head, "Subject: Undelivered mail: "
+                            "=?utf-8?q?=D0=B8=D0=B2=D0=B0=D0=BD=3D1@=F0=9F=98=80=E4=B8=96=E7=95=8C.exa?=\r\n"
+                            " =?utf-8?q?mple?=\r\n"));
+    assert_true(str_eq(field_of(head, "Content-Transfer-Encoding"), STR("8bit")));
+    assert_true(str_eq(field_of(r.part_head[1], "Content-Type"), STR("message/global-delivery-status")));
+    buf_fini(&r.whole);
+    d.utf8 = false;
+    make(&d, &r);
+    assert_true(holds(buf_str(&r.whole), "Subject: Undelivered mail: =?utf-8?q?=D0=B8"));
     buf_fini(&r.whole);
 }
 
@@ -655,6 +680,7 @@ int main(void)
         cmocka_unit_test(returns_odd_originals),
         cmocka_unit_test(leaves_out_bad_fields_of_the_original),
         cmocka_unit_test(speaks_utf8),
+        cmocka_unit_test(header_is_ascii_to_ascii_sender),
         cmocka_unit_test(stays_ascii_without_utf8),
         cmocka_unit_test(people_read_utf8_in_seven_bits),
         cmocka_unit_test(says_what_the_original_is),

@@ -4,8 +4,9 @@
 #include "wire/fold.h"
 #include "wire/header.h"
 #include "wire/received.h"
+#include "wire/utf8.h"
 
-enum { ORIGINAL_SUBJECT_MAX = 200 };
+enum { ORIGINAL_SUBJECT_MAX = 200, ENCODED_WORD_MAX = 75 /* RFC 2047 2 */ };
 
 /* What a status of RFC 3463 and its registry means to the sender, and what there is to do. detail 0 stands
  * for all details of its subject that have no row. */
@@ -142,6 +143,36 @@ static size_t count(const struct dsn *d, enum dsn_action action, const struct ds
     return n;
 }
 
+/* As encoded words (RFC 2047), each of whole characters. */
+static void put_encoded(struct str text, struct buf *out)
+{
+    uint32_t code;
+    size_t left = 0;
+    bool is_open = false;
+    for (size_t n; (n = utf8_next(text, &code)) > 0; text = str_skip(text, n)) {
+        bool is_plain =
+            code < 0x80 && (ascii_is_alnum(text.p[0]) || str_chr(STR("@.+-"), text.p[0]) != STR_NPOS);
+        size_t need = is_plain ? 1 : 3 * n;
+        if (!is_open || need > left) {
+            buf_puts(out, is_open ? "?=\r\n =?utf-8?q?" : "=?utf-8?q?");
+            is_open = true;
+            left = ENCODED_WORD_MAX - (sizeof "=?utf-8?q?" - 1) - 2;
+        }
+        left -= need;
+        for (size_t i = 0; i < n && !is_plain; i++)
+            buf_printf(out, "=%02X", (unsigned)(unsigned char)text.p[i]);
+        if (is_plain)
+            buf_putc(out, text.p[0]);
+    }
+    if (is_open)
+        buf_puts(out, "?=");
+}
+
+bool dsn_head_is_utf8(const struct dsn *d)
+{
+    return d->utf8 && !str_is_ascii(d->to);
+}
+
 void dsn_put_subject(const struct dsn *d, struct buf *out)
 {
     const struct dsn_rcpt *first = NULL;
@@ -152,7 +183,10 @@ void dsn_put_subject(const struct dsn *d, struct buf *out)
     buf_puts(out, groups[g].subject);
     /* an address is never broken, so that it can be found and copied */
     buf_puts(out, first->address.n > 40 ? "\r\n " : " ");
-    fold_put_clean(out, first->address, d->utf8);
+    if (dsn_head_is_utf8(d) || str_is_ascii(first->address) || !utf8_is_valid(first->address))
+        fold_put_clean(out, first->address, dsn_head_is_utf8(d));
+    else
+        put_encoded(first->address, out);
     if (n > 1)
         buf_printf(out, "\r\n and %zu other%s", n - 1, n == 2 ? "" : "s");
 }
