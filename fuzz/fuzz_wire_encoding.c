@@ -60,6 +60,18 @@ static void check(struct str in, size_t step, bool at_end,
     buf_fini(&coded);
 }
 
+/* The most blanks of a line: a break parts none from another, nor from a "=" that may be a soft break with
+ * them. */
+static size_t most_blanks(struct str in)
+{
+    size_t n = 0, most = 0;
+    for (size_t i = 0; i < in.n; i++) {
+        n = in.p[i] == '\n' ? 0 : n + (in.p[i] == ' ' || in.p[i] == '\t');
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 /* Mended in pieces is mended at once, and says the same as before. */
 static void check_mended(struct str in, size_t step)
 {
@@ -78,7 +90,7 @@ static void check_mended(struct str in, size_t step)
     qp_fix(&b, in, &whole);
     qp_fix_end(&b, false, &whole);
     must(!mended.failed && str_eq(buf_str(&mended), buf_str(&whole)));
-    check_lines(buf_str(&mended), MENDED_LINE_MAX);
+    check_lines(buf_str(&mended), MENDED_LINE_MAX + most_blanks(in));
     buf_reset(&mended);
     for (size_t i = 0; i < in.n; i += step)
         base64_fix(&column, str_slice(in, i, i + step), &mended);

@@ -4,7 +4,8 @@
  * Owns:     nothing. An encoder appends at most ENCODING_GROWTH_MAX octets for each octet given, and
  *           ENCODING_END_MAX at its end; the caller sees to the room (a failed buf is its own sign).
  * Promise:  what is encoded decodes to exactly the octets given. No line over 76 octets (of the fixers: over
- * 80). No line of an encoder begins with "--", so that none can be taken for a delimiter of a multipart.
+ * 80, but for blanks one behind the other, which they never part). No line of an encoder begins with "--", so
+ * that none can be taken for a delimiter of a multipart.
  */
 #pragma once
 #include "base/buf.h"
