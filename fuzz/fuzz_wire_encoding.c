@@ -66,7 +66,7 @@ static size_t most_blanks(struct str in)
 {
     size_t n = 0, most = 0;
     for (size_t i = 0; i < in.n; i++) {
-        n = in.p[i] == '\n' ? 0 : n + (in.p[i] == ' ' || in.p[i] == '\t');
+        n = in.p[i] == '\n' ? 0 : n + (in.p[i] == ' ' || in.p[i] == '\t' || in.p[i] == '=');
         most = n > most ? n : most;
     }
     return most;

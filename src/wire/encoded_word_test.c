@@ -22,7 +22,7 @@ static bool rot13(void *arg, struct str charset, struct str in, struct buf *out)
     (*n_calls)++;
     for (size_t i = 0; i < in.n; i++) {
         char c = ascii_lower(in.p[i]);
-        buf_putc(out, ascii_is_alpha(c) ? (char)('a' + (c - 'a' + 13) % 26) : c);
+        buf_putc(out, ascii_is_alpha(c) ? (char)('a' + (unsigned)(c - 'a' + 13) % 26u) : c);
     }
     return true;
 }
