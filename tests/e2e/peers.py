@@ -23,7 +23,7 @@ def missing(*tools):
 class Postfix:
     """Takes mail for the given domains at ADDRESS:25 into one Maildir, .maildir. more: {parameter of main.cf: value}."""
 
-    def __init__(self, where, address, domains, extra="", more=None):
+    def __init__(self, where, address, domains, more=None, extra=""):
         self.conf = os.path.join(where, "postfix")
         os.makedirs(self.conf)
         for name in ("spool", "data", "mail"):

@@ -507,6 +507,7 @@ class EximRelay(peers.Exim):
         with open(os.path.join(self.where, "conf")) as f:
             conf = f.read()
         for old, new in (("begin acl\nrcpt:\n", "prdr_enable = true\nhosts_connection_nolog = *\nqueue_only = false\n"
+                          "begin acl\nrcpt:\n  accept hosts = 198.51.100.0/24 : 192.0.2.0/24\n"
                           "    control = dkim_disable_verify\n"),
                          ("begin routers\n", "begin routers\nout:\n  driver = manualroute\n  domains = ! +ours\n"
                           "  route_list = * %s::%d\n  self = send\n  transport = relay\n  no_more\n" % (HOST, self.relay_port)),
