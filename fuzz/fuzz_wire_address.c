@@ -2,6 +2,7 @@
  */
 #include "base/limits.h"
 #include "wire/address.h"
+#include "wire/verp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,9 +37,29 @@ static void check_address(const struct address *a, struct str in, bool utf8)
     must(again.is_quoted == needs_quotes && str_eq(again.domain, a->domain));
 }
 
+/* Return paths of list mail: what is read is written again as it was, but for the case of the tag. */
+static void check_verp(struct str in)
+{
+    char mem[SMTP_PATH_MAX], member_mem[SMTP_PATH_MAX];
+    struct buf out, member;
+    struct verp v;
+    if (!verp_parse(in, STR("b"), &v))
+        return;
+    buf_init_fixed(&out, mem, sizeof mem);
+    buf_init_fixed(&member, member_mem, sizeof member_mem);
+    buf_put(&member, v.local);
+    buf_putc(&member, '@');
+    buf_put(&member, v.domain);
+    must(!member.failed);
+    bool fits = verp_format(STR("b"), buf_str(&member), v.tag, STR("d"), &out);
+    must(fits == (in.n <= SMTP_LOCAL_PART_MAX));
+    must(!fits || str_ieq(str_slice(buf_str(&out), 0, out.n - 2), in));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str in = str_of(data, size);
+    check_verp(in);
     for (int utf8 = 0; utf8 <= 1; utf8++) {
         struct address a;
         struct str rest;
