@@ -302,6 +302,40 @@ static bool reserved_lead_nowhere(struct loader *ld, struct str domain)
     return false;
 }
 
+static bool has_list(const struct local_domain *d)
+{
+    for (size_t i = 0; i < d->n_aliases; i++) {
+        if (d->aliases[i].owner.n > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where reports and complaints are to come in must be ours. */
+static void check_reports(struct loader *ld)
+{
+    const struct policy_conf *p = &ld->conf->policy;
+    struct place at = check_given_at(ld, "reports");
+    bool is_any = false;
+    for (size_t i = 0; i < p->n_domains; i++)
+        is_any = is_any || (has_list(&p->domains[i]) && !str_eq(p->domains[i].name, STR("*")));
+    if (p->verp.n > 0 && !is_any)
+        report_warning(ld->report, loader_key_place(ld, at, STR("reports"), STR("verp")),
+                       "verp: no domain that is named has a list, which is an alias NAME beside an alias "
+                       "owner-NAME: nothing is sent with it");
+    struct place arf_at = loader_key_place(ld, at, STR("reports"), STR("arf"));
+    size_t sign = str_rchr(p->arf, '@');
+    if (p->arf.n == 0)
+        return;
+    if (policy_domain(p, str_skip(p->arf, sign + 1)) == NULL)
+        report_error(ld->report, arf_at,
+                     "arf: \"%.*s\" is in no domain of ours: complaints that go elsewhere can't be read here",
+                     STR_FMT(report_brief(p->arf)));
+    else if (leads_nowhere(ld, p->arf))
+        report_error(ld->report, arf_at, "arf: \"%.*s\" is none of the users of its domain",
+                     STR_FMT(report_brief(p->arf)));
+}
+
 void check_redirections(struct loader *ld)
 {
     const struct policy_conf *p = &ld->conf->policy;
@@ -314,6 +348,7 @@ void check_redirections(struct loader *ld)
         report_warning(ld->report, check_whole_file(ld),
                        "postmaster is missing: mail for <postmaster> has nobody to go to");
     }
+    check_reports(ld);
     for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
         if (p->postmaster.n == 0 && reserved_lead_nowhere(ld, f->d.name)) {
             report_error(

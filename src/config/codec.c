@@ -126,8 +126,8 @@ bool config_encode(const struct config *c, struct buf *out)
         put_listener(out, &c->listeners[i]);
     put_blocks(out, c->xclient_from, c->n_xclient_from);
     put_blocks(out, c->etrn_from, c->n_etrn_from);
-    buf_put_lstr(out, c->verp);
-    buf_put_lstr(out, c->arf);
+    buf_put_lstr(out, c->policy.verp);
+    buf_put_lstr(out, c->policy.arf);
     put_policy(out, &c->policy);
     return !out->failed;
 }
@@ -428,8 +428,9 @@ const struct config *config_decode(struct str bytes, struct arena *a)
     get_listeners(&d, c);
     c->xclient_from = get_blocks(&d, &c->n_xclient_from);
     c->etrn_from = get_blocks(&d, &c->n_etrn_from);
-    c->verp = codec_get_str(&d, user_or_nothing_error);
-    c->arf = codec_get_str(&d, codec_mailbox_or_nothing_error);
+    c->policy.verp = codec_get_str(&d, user_or_nothing_error);
+    codec_want(&d, c->policy.verp.n <= VERP_NAME_MAX);
+    c->policy.arf = codec_get_str(&d, codec_mailbox_or_nothing_error);
     get_policy(&d, &c->policy);
     return d.ok && reader_done(&d.in) && config_derive(c, a) ? c : NULL;
 }

@@ -493,11 +493,11 @@ static void field_bad(struct setup *s)
 }
 static void verp_bad(struct setup *s)
 {
-    s->c->verp = STR("a@b");
+    s->c->policy.verp = STR("a@b");
 }
 static void arf_bad(struct setup *s)
 {
-    s->c->arf = STR("a");
+    s->c->policy.arf = STR("a");
 }
 static void hostname_short(struct setup *s)
 {

@@ -77,8 +77,6 @@ struct config {
     uint32_t delay_after_s;    /* a report of delay; 0: none */
     bool suppress;             /* addresses that refused for good are kept in mind */
     uint32_t suppress_keep_s;
-    struct str verp; /* local part that bounces of lists come back to, a detail behind it; or empty */
-    struct str arf;  /* who gets complaints (RFC 5965), or empty */
     bool log_json;
     uint8_t log_level;
 };

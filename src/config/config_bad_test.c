@@ -480,6 +480,17 @@ static const struct bad_row network_rows[] = {
      "waxwing.lua:3: 'delay_after' in reports must be a time from 0 to 30d, such as \"4h\"\n"
      "waxwing.lua:3: verp: \"a@b\" must be the part before the '@' only\n"
      "waxwing.lua:3: arf: \"a\" must be a full address, such as \"admin@example.org\"\n"},
+    {TEST_HEAD "reports {\n"
+     "  verp = \"a-name-of-twenty-five-oct\" }",
+     "waxwing.lua:4: verp: \"a-name-of-twenty-five-oct\" is too long: with a member's address behind it, it must fit "
+     "into 64 characters; give 24 at most\n"},
+    {TEST_HEAD "reports { delay_after = 0,\n"
+     "  arf = \"fbl@elsewhere.example\" }",
+     "waxwing.lua:4: arf: \"fbl@elsewhere.example\" is in no domain of ours: complaints that go elsewhere can't be "
+     "read here\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }\n"
+     "reports { arf = \"fbl@a.example\" }",
+     "waxwing.lua:4: arf: \"fbl@a.example\" is none of the users of its domain\n"},
     {TEST_HEAD "limits { future_release = \"367d\", deliver_by = 0 }",
      "waxwing.lua:3: 'future_release' in limits must be a time from 0 to 366d, such as \"0\"\n"
      "waxwing.lua:3: 'deliver_by' in limits must be true or false and not a number\n"},
@@ -747,10 +758,9 @@ static const struct bad_row unready_rows[] = {
     {TEST_HEAD "reports { delay_after = \"1h\",\n"
      "  verp = \"bounce\",\n"
      "  arf = \"fbl@a.example\", x = 1 }",
-     "waxwing.lua:4: 'verp' in reports is not in this version of Waxwing\n"
      "waxwing.lua:5: 'arf' in reports is not in this version of Waxwing\n"
      "waxwing.lua:5: unknown key 'x' in reports (it takes success_to_strangers, delay_after, suppress, "
-     "suppress_keep)\n"},
+     "suppress_keep, verp)\n"},
 };
 
 /* as root */

@@ -172,8 +172,8 @@ static void dump(const struct config *c, struct buf *out)
         netaddr_format_ip(&c->policy.addresses[i], out);
         buf_putc(out, '\n');
     }
-    if (c->verp.n + c->arf.n > 0)
-        buf_printf(out, "verp %.*s arf %.*s\n", STR_FMT(c->verp), STR_FMT(c->arf));
+    if (c->policy.verp.n + c->policy.arf.n > 0)
+        buf_printf(out, "verp %.*s arf %.*s\n", STR_FMT(c->policy.verp), STR_FMT(c->policy.arf));
     buf_printf(out, "resolver %d", (int)c->resolver);
     for (size_t i = 0; i < c->n_resolvers; i++) {
         buf_putc(out, ' ');
@@ -342,12 +342,15 @@ static const struct good_row rows[] = {
      "submit unix:/etc/waxwing/run/submit\n" LOOPBACK "xclient 127.0.0.1/32\netrn 10.0.0.0/8\naddress 192.0.2.1\n"
      "" RECURSIVE FOLDERS "commands.expn=1\n",
      "waxwing.lua:3: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
-    {TEST_HEAD "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
+    {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h\" }\n"
+     "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
      "= \"1w\", verp = \"Bounce\", arf = \"fbl@a.example\" } limits { future_release = \"7d\", deliver_by = false, "
      "deliver_by_min = 60, mt_priority = false }",
-     HOST LISTEN25 LOOPBACK "verp bounce arf fbl@a.example\n" RECURSIVE FOLDERS
+     HOST LISTEN25 LOOPBACK "domain a.example: any lmtp=h:24\nverp bounce arf fbl@a.example\n" RECURSIVE FOLDERS
      "limits.future_release=604800\nlimits.deliver_by=0\nlimits.deliver_by_min=60\nlimits.mt_priority=0\n"
-     "reports.success_to_strangers=0\nreports.delay_after=0\nreports.suppress=1\nreports.suppress_keep=604800\n", ""},
+     "reports.success_to_strangers=0\nreports.delay_after=0\nreports.suppress=1\nreports.suppress_keep=604800\n",
+     "waxwing.lua:4: verp: no domain that is named has a list, which is an alias NAME beside an alias owner-NAME: nothing "
+     "is sent with it\n"},
     /* routes */
     {TEST_HEAD "source \"News\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"News.example.org\" }\n"
      "route { to = \"direct.example\", via = \"mx\" }\nroute { to = \"*.Below.example\", via = "

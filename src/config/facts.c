@@ -317,21 +317,24 @@ static int fact_log(lua_State *L)
 
 static int fact_reports(lua_State *L)
 {
-    struct config *c = loader_of(L)->conf;
+    struct policy_conf *p = &loader_of(L)->conf->policy;
     struct place at;
     if (!facts_begin(L, "reports", false, &at) || !facts_want_table(L, "reports", at))
         return 0;
     (void)facts_check_keys(L, 1, at, "reports", false);
     facts_numbers(L, "reports", at);
-    struct site site = facts_text_key(L, at, "reports", "verp", &c->verp);
-    const char *error = c->verp.n > 0 ? value_user_error(c->verp) : NULL;
+    struct site site = facts_text_key(L, at, "reports", "verp", &p->verp);
+    const char *error = p->verp.n > 0 ? value_user_error(p->verp) : NULL;
+    if (error == NULL && p->verp.n > VERP_NAME_MAX)
+        error =
+            "is too long: with a member's address behind it, it must fit into 64 characters; give 24 at most";
     if (error != NULL)
-        facts_bad_text(L, &site, c->verp, error);
-    c->verp = loader_lower(loader_of(L), c->verp);
-    site = facts_text_key(L, at, "reports", "arf", &c->arf);
-    error = c->arf.n > 0 ? value_mailbox_error(c->arf) : NULL;
+        facts_bad_text(L, &site, p->verp, error);
+    p->verp = loader_lower(loader_of(L), p->verp);
+    site = facts_text_key(L, at, "reports", "arf", &p->arf);
+    error = p->arf.n > 0 ? value_mailbox_error(p->arf) : NULL;
     if (error != NULL)
-        facts_bad_text(L, &site, c->arf, error);
+        facts_bad_text(L, &site, p->arf, error);
     return 0;
 }
 

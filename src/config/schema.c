@@ -202,8 +202,10 @@ static const struct schema_key keys[] = {
     {"reports", "suppress_keep", SCHEMA_DURATION, false, "TIME", "30d", HOUR, 3650 * DAY, AT(suppress_keep_s),
      "How long they are kept in mind."},
     {"reports", "verp", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
-     "The local part that reports about list mail come back to, with the member's address behind a plus sign "
-     "(VERP). Without it lists use their owner's address as it is."},
+     "The local part that reports about list mail come back to (VERP): each member gets a copy of his own, whose "
+     "envelope sender is NAME, a plus sign, his address with '=' in place of '@', and a tag that nobody can forge. "
+     "What comes back for it, and for no other name, is taken. At most 24 characters; where it does not fit into 64 "
+     "with the member's address, and without this key, the sender is the list's owner."},
     {"reports", "arf", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who gets the complaints of mailbox providers (ARF, RFC 5965): what comes for this address is read as such."},
 
@@ -252,7 +254,7 @@ struct future {
 };
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
-    {"domain", "forward"}, {"reports", "verp"}, {"reports", "arf"},
+    {"domain", "forward"}, {"reports", "arf"},
 };
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},

@@ -287,6 +287,15 @@ static void step(struct work *w, size_t i_item)
         add_target(w, it->address, it->owner, 0);
 }
 
+static bool is_report(const struct policy_conf *p, struct str address)
+{
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf local;
+    struct verp_path path;
+    buf_init_fixed(&local, mem, sizeof mem);
+    return p->verp.n > 0 && policy_verp(p, address, &local, &path);
+}
+
 /* ---- circles ----------------------------------------------------------------------------------- */
 
 struct mark {
@@ -375,6 +384,10 @@ bool policy_expand(const struct policy_conf *p, const struct rcpt *in, struct ar
     *out = (struct expansion){.kind = EXPAND_NONE};
     if ((in->flags & RCPT_IS_EXPANDED) != 0 || in->target != 0)
         return true;
+    if (is_report(p, in->address)) {
+        *out = (struct expansion){.kind = EXPAND_REPORT};
+        return true;
+    }
     follow(&w, in->address, STR_NIL, NO_ITEM);
     while (w.next < w.n_items && !w.has_failed && w.over == NULL)
         step(&w, w.next++);

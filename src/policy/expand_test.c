@@ -511,6 +511,31 @@ static void test_little_memory(void **state)
     many_fini(&many);
 }
 
+/* The queue reads what comes for a return path of list mail; a list that leads to one reaches nobody. */
+static void test_return_path(void **state)
+{
+    UNUSED(state);
+    static const struct alias_target to[] = {TO("bounce+x=one.two-aaaaaaaa@list.example"), TO("x@one.two")};
+    static const struct alias list[] = {
+        {.name = NAME("news"), .targets = to, .n_targets = 2, .owner = NAME("owner-news@list.example")}};
+    static const struct local_domain ours[] = {
+        {.name = NAME("list.example"), .aliases = list, .n_aliases = 1}};
+    struct policy_conf p = {.domains = ours, .n_domains = 1, .verp = STR("bounce")};
+    struct chunk_pool pool;
+    struct arena a;
+    struct expansion x;
+    chunk_pool_init(&pool, 4096, 64);
+    arena_init(&a, &pool, 65536);
+    assert_true(policy_expand(&p, &(struct rcpt){.address = to[0].text}, &a, &x));
+    assert_int_equal(x.kind, EXPAND_REPORT);
+    assert_true(policy_expand(&p, &(struct rcpt){.address = to[0].text, .flags = RCPT_IS_EXPANDED}, &a, &x));
+    assert_int_equal(x.kind, EXPAND_NONE);
+    assert_true(policy_expand(&p, &(struct rcpt){.address = STR("news@list.example")}, &a, &x));
+    assert_true(x.kind == EXPAND_ALIAS && x.n_targets == 2);
+    arena_reset(&a);
+    chunk_pool_fini(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_little_memory),
+        cmocka_unit_test(test_return_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -175,12 +175,24 @@ static bool split_plus(const struct local_domain *d, struct str local, struct st
     return false;
 }
 
+static bool has_lists(const struct local_domain *d)
+{
+    for (size_t i = 0; i < d->n_aliases; i++) {
+        if (d->aliases[i].owner.n > 0)
+            return true;
+    }
+    return false;
+}
+
 struct found lookup_local(const struct policy_conf *p, const struct ours *o, struct str local,
                           struct str whole, unsigned flags)
 {
     const struct local_domain *home = o->home;
     struct str base = local, detail = STR_NIL;
     bool is_parted = split_plus(home, local, &base, &detail);
+    struct verp verp;
+    if (verp_parse(local, p->verp, &verp) && has_lists(home)) /* before an alias or user of that name */
+        return (struct found){.kind = FOUND_REPORT};
     if ((flags & LOOKUP_USE_ALIASES) != 0) {
         const struct alias *alias = policy_alias(home, local);
         if (alias == NULL && is_parted)
@@ -192,6 +204,9 @@ struct found lookup_local(const struct policy_conf *p, const struct ours *o, str
         return (struct found){.kind = FOUND_USER, .user = local};
     if (is_parted && lists_user(home, base))
         return (struct found){.kind = FOUND_USER, .user = base, .detail = detail};
+    /* People who write to the name alone: no list is named. */
+    if (p->verp.n > 0 && str_ieq(local, p->verp) && has_lists(home))
+        return (struct found){.kind = FOUND_REDIRECT, .redirect = STR("postmaster")};
     /* Of a domain that we only relay, the host behind us has a postmaster of its own. */
     bool is_reserved = lookup_is_reserved(local);
     bool is_passed_on = home->relay != DOMAIN_ENDS_HERE && (home->any_user || home->callout);
@@ -216,4 +231,19 @@ const struct local_domain *lookup_postmaster_domain(const struct policy_conf *p)
             return &p->domains[i];
     }
     return NULL;
+}
+
+bool policy_verp(const struct policy_conf *p, struct str address, struct buf *mem, struct verp_path *out)
+{
+    char name_mem[LOOKUP_NAME_MAX];
+    struct buf name;
+    struct address a;
+    struct ours o;
+    buf_init_fixed(&name, name_mem, sizeof name_mem);
+    if (p->verp.n == 0 || address_parse(address, true, &a) != NULL || !lookup_user(&a, mem) ||
+        !verp_parse(buf_str(mem), p->verp, &out->parts) || !lookup_domain(p, &a, &name, &o) ||
+        !has_lists(o.home))
+        return false;
+    out->home = o.home;
+    return true;
 }

@@ -14,6 +14,7 @@ enum found_kind {
     FOUND_ALIAS,
     FOUND_USER,     /* a mailbox here, or a recipient of a domain that we relay */
     FOUND_REDIRECT, /* mail goes to another address: postmaster, a catch-all */
+    FOUND_REPORT,   /* by its form a return path of list mail (VERP) */
 };
 struct found {
     enum found_kind kind;

@@ -56,7 +56,7 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, bool is_ours, const str
     struct found f = lookup_local(p, &o, local, to->text, LOOKUP_USE_ALIASES);
     if (lookup_is_reserved(local))
         return RCPT_LOCAL;
-    if (f.kind == FOUND_USER && o.home->callout)
+    if (f.kind == FOUND_REPORT || (f.kind == FOUND_USER && o.home->callout))
         return RCPT_CALLOUT;
     return f.kind == FOUND_NOTHING ? RCPT_NO_SUCH_USER : RCPT_LOCAL;
 }

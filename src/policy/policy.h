@@ -13,6 +13,7 @@
 #include "wire/address.h"
 #include "wire/esc.h"
 #include "wire/params.h"
+#include "wire/verp.h"
 
 enum {
     EXPAND_TARGETS_MAX = 10000, /* addresses that one recipient may lead to, those on the way counted too */
@@ -124,6 +125,8 @@ struct policy_conf {
     const struct netaddr *addresses; /* of this machine, as far as listeners name them (RFC 5321 4.1.3) */
     size_t n_addresses;
     uint16_t mx_port; /* of hosts that we find ourselves; 0: 25 */
+    struct str verp; /* the local part that reports on list mail come back to (wire/verp.h), or empty */
+    struct str arf;  /* who gets complaints (RFC 5965), or empty */
     /* A domain as A-labels in lower case, appended; false when it can't be one. NULL: U-labels match nothing.
      * config/ sets it. */
     bool (*to_ascii)(struct str domain, struct buf *out);
@@ -134,7 +137,8 @@ struct policy_conf {
 enum rcpt_class {
     RCPT_LOCAL = 0,     /* a user, alias or list of ours (or postmaster, abuse), or of a domain we relay */
     RCPT_RELAY,         /* a foreign domain and the client may relay */
-    RCPT_CALLOUT,       /* ours to relay: policy_route() says which host knows whether the user exists */
+    RCPT_CALLOUT,       /* ours, and the queue can find out whether it exists: in a domain to relay policy_route()
+                           says which host knows; of what looks like a return path of list mail it knows the key */
     RCPT_RELAY_DENIED,  /* 550 5.7.1 */
     RCPT_NO_SUCH_USER,  /* 550 5.1.1 */
     RCPT_BAD_ADDRESS,   /* 550 5.1.3: a bare name other than postmaster, a literal that is no host's address */
@@ -151,6 +155,13 @@ bool policy_may_relay(const struct policy_conf *p, const struct netaddr *client)
 const struct local_domain *policy_domain(const struct policy_conf *p, struct str name);
 /* Has the domain a mailbox of just this name? Aliases, catch-all and plus parts don't count. */
 bool policy_has_user(const struct local_domain *d, struct str user);
+/* Has an address the form of a return path of list mail (VERP), in a domain of ours that has lists? Whether its tag
+ * is ours is the caller's to find out. The slices of *out borrow from mem: SMTP_LOCAL_PART_TAKEN_MAX octets. */
+struct verp_path {
+    struct verp parts;
+    const struct local_domain *home; /* whose lists may have written it */
+};
+bool policy_verp(const struct policy_conf *p, struct str address, struct buf *mem, struct verp_path *out);
 /* NULL when there is none of this name. Case folded. */
 const struct system_user *policy_system_user(const struct local_domain *d, struct str name);
 const struct alias *policy_alias(const struct local_domain *d, struct str name);
@@ -162,6 +173,7 @@ enum expansion_kind {
     EXPAND_NONE = 0, /* nothing to expand: policy_route() it as it is */
     EXPAND_ALIAS,
     EXPAND_FAILED, /* esc and phrase say why */
+    EXPAND_REPORT, /* a return path of list mail by its form: policy_verp() */
 };
 struct expand_target {
     struct str address; /* of a pipe: the alias's, as it was reached */

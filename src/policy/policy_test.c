@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "policy/policy.h"
 
 #include <string.h>
@@ -262,6 +263,73 @@ static void test_domains(void **state)
     assert_null(policy_domain(&p, STR("example.org")));
 }
 
+/* ---- return paths of list mail (VERP) --------------------------------------------------------------- */
+
+#define V "bounce+x=one.two-aaaaaaaa"
+
+static void test_verp(void **state)
+{
+    UNUSED(state);
+    static const struct alias_target to[] = {{.kind = ALIAS_ADDRESS, .text = NAME("x@one.two")}};
+    static const struct alias lists[] = {
+        {.name = NAME("bounce"), .targets = to, .n_targets = 1},
+        {.name = NAME("news"), .targets = to, .n_targets = 1, .owner = NAME("owner-news@list.example")},
+    };
+    static const struct alias plain[] = {{.name = NAME("news"), .targets = to, .n_targets = 1}};
+    static const struct str users[] = {{"ann", 3}};
+    static const struct local_domain all[] = {
+        {.name = NAME("also.example"), .same_as = NAME("list.example"), .deliver = LMTP_UNIX},
+        {.name = NAME("list.example"),
+         .plus = NAME("+"),
+         .aliases = lists,
+         .n_aliases = 2,
+         .deliver = LMTP_UNIX},
+        {.name = NAME("only.example"), .aliases = &lists[1], .n_aliases = 1, .deliver = LMTP_UNIX},
+        {.name = NAME("plain.example"), .users = users, .n_users = 1, .aliases = plain, .n_aliases = 1},
+    };
+    static const struct {
+        const char *address;
+        int class, without; /* verdict with verp = "bounce", and without it */
+    } rows[] = {
+        {V "@list.example", RCPT_CALLOUT, RCPT_LOCAL}, /* before the alias of that name */
+        {"BOUNCE+X=ONE.TWO-AAAAAAAA@List.Example", RCPT_CALLOUT, RCPT_LOCAL},
+        {V "@also.example", RCPT_CALLOUT, RCPT_LOCAL},
+        {V "@only.example", RCPT_CALLOUT, RCPT_NO_SUCH_USER},
+        {V "@plain.example", RCPT_NO_SUCH_USER, RCPT_NO_SUCH_USER}, /* no list */
+        {V "@elsewhere.example", RCPT_RELAY_DENIED, RCPT_RELAY_DENIED},
+        {"bounce+a%b.c=one.two-aaaaaaaa@only.example", RCPT_CALLOUT, RCPT_NO_SUCH_USER},
+        {"bounce+x=one.two@only.example", RCPT_NO_SUCH_USER, RCPT_NO_SUCH_USER},
+        {"bounce+x@list.example", RCPT_LOCAL, RCPT_LOCAL}, /* the alias */
+        {"bounce@list.example", RCPT_LOCAL, RCPT_LOCAL},
+        {"bounce@only.example", RCPT_LOCAL, RCPT_NO_SUCH_USER}, /* postmaster */
+        {"bounce@plain.example", RCPT_NO_SUCH_USER, RCPT_NO_SUCH_USER},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct policy_conf p = conf();
+        struct address a;
+        p.domains = all;
+        p.n_domains = ARRAY_LEN(all);
+        assert_null(address_parse(str_from_c(rows[i].address), true, &a));
+        assert_int_equal(policy_rcpt(&p, false, &a), rows[i].without);
+        p.verp = STR("bounce");
+        if ((int)policy_rcpt(&p, false, &a) != rows[i].class)
+            fail_msg("%s: %d", rows[i].address, (int)policy_rcpt(&p, false, &a));
+        char mem[SMTP_LOCAL_PART_TAKEN_MAX], text_mem[4096];
+        struct buf local, text;
+        struct verp_path path;
+        buf_init_fixed(&local, mem, sizeof mem);
+        assert_int_equal(policy_verp(&p, a.text, &local, &path), rows[i].class == RCPT_CALLOUT);
+        if (rows[i].class != RCPT_CALLOUT)
+            continue;
+        assert_true(path.home == &all[str_iends(a.text, STR("only.example")) ? 2 : 1]);
+        struct route r; /* the queue reads it; as somebody's target it is nobody */
+        struct rcpt rcpt = {.address = a.text};
+        buf_init_fixed(&text, text_mem, sizeof text_mem);
+        policy_route(&p, &(struct route_ask){.rcpt = &rcpt}, &text, &r);
+        assert_int_equal(r.kind, ROUTE_NOWHERE);
+    }
+}
+
 /* ---- routes ------------------------------------------------------------------------------------ */
 
 struct route_row {
@@ -497,11 +565,17 @@ static void test_maildir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strangers),       cmocka_unit_test(test_friends),
-        cmocka_unit_test(test_domains),         cmocka_unit_test(test_nobody_relays_without_blocks),
-        cmocka_unit_test(test_routes),          cmocka_unit_test(test_postmaster_that_is_itself),
-        cmocka_unit_test(test_bare_postmaster), cmocka_unit_test(test_accepted_is_routed),
-        cmocka_unit_test(test_sites),           cmocka_unit_test(test_maildir),
+        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_friends),
+        cmocka_unit_test(test_domains),
+        cmocka_unit_test(test_nobody_relays_without_blocks),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_postmaster_that_is_itself),
+        cmocka_unit_test(test_bare_postmaster),
+        cmocka_unit_test(test_accepted_is_routed),
+        cmocka_unit_test(test_sites),
+        cmocka_unit_test(test_maildir),
+        cmocka_unit_test(test_verp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

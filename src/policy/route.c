@@ -104,7 +104,8 @@ static struct str route_local(struct routing *r, const struct ours *o, struct st
         if (!str_ieq(f.redirect, local)) /* "*" has no name of its own: the address's domain is meant */
             return with_domain(r, f.redirect, o->home == o->domain ? o->name : o->home->name);
         return STR_NIL;
-    case FOUND_ALIAS: /* not asked for */
+    case FOUND_ALIAS:  /* not asked for */
+    case FOUND_REPORT: /* the queue reads them: nobody has a mailbox of that name */
     case FOUND_NOTHING:
         break;
     }

@@ -197,7 +197,7 @@ static void on_open(void *arg, enum err err, uint64_t n_live, uint64_t n_damaged
              LU("suppressed", suppress_count(q)), LU("damaged", n_damaged));
     if (n_damaged > 0)
         queue_trouble(q, ERR_CORRUPT, "records of the spool were damaged and left out");
-    suspend_load(q); /* goes on with queue_begin() */
+    suspend_load(q); /* goes on with verp_load(), then queue_begin() */
 }
 
 void queue_begin(struct queue *q)
@@ -419,6 +419,7 @@ static void reload(void *self, const struct config *old)
     struct schedule_conf sc = schedule_conf(q->config);
     schedule_reconfigure(&q->schedule, &sc, world_now_ms(q->world));
     callout_forget(q);
+    verp_reload(q);
     role_config_release(q->env, old); /* nothing borrows from it: see queue.h */
     queue_wake(q);
 }
@@ -448,6 +449,7 @@ static void del(void *self)
     feed_free_all(q);
     mark_free_all(q);
     suspend_fini(q);
+    verp_fini(q);
     ctl_free_all(q);
     naming_free_all(q);
     callout_fini(q);

@@ -16,6 +16,7 @@
  *   queue_callout.c  does the next hop take a recipient? asked for smtpd, remembered
  *   queue_suspend.c  what operators let nobody attempt for a while
  *   queue_suppress.c addresses that members of lists are not sent to; queue_class.c what a refusal is about
+ *   queue_verp.c     return paths of list mail: their key, their tags, whose they are
  *   queue_event.c    events, counters, trouble
  *
  * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE
@@ -287,6 +288,7 @@ struct queue {
     struct suspension *suspension;
     struct suppressions *suppressions;
     size_t suppressed_max; /* SUPPRESSED_MAX, less in tests */
+    struct verp_key *verp;
     struct list namings;
     size_t n_naming;
     uint64_t *names; /* hashes of sites whose names are to be learnt */
@@ -512,7 +514,7 @@ void callout_on_mx(struct queue *q, struct list *node); /* the question to looku
 void callout_forget(struct queue *q);                   /* what was learnt, under another configuration */
 
 /* ---- queue_suspend.c ---- */
-/* Reads the rules, then queue_begin() or queue_fail(). */
+/* Reads the rules, then verp_load() or queue_fail(). */
 void suspend_load(struct queue *q);
 void suspend_fini(struct queue *q);
 /* Must w not be attempted now? Its entry stands at its site. */
@@ -567,6 +569,27 @@ struct suppress_cursor {
 void suppress_walk_begin(struct queue *q, struct suppress_cursor *c);
 bool suppress_walk_next(struct queue *q, struct suppress_cursor *c, uint64_t *out_id); /* of its envelope */
 void suppress_walk_end(struct suppress_cursor *c);
+
+/* ---- queue_verp.c ---- */
+/* Reads the key, or makes it when the configuration asks for VERP, then queue_begin(): without a key there is
+ * no VERP, and mail goes on. */
+void verp_load(struct queue *q);
+/* A new configuration may ask for it for the first time. */
+void verp_reload(struct queue *q);
+void verp_fini(struct queue *q);
+/* Appends the envelope sender of the copy for one member of owner's list. false, and nothing appended: there
+ * is no VERP for it, the owner's address is the sender. */
+bool verp_put_sender(const struct queue *q, struct str owner, struct str member, struct buf *out);
+enum verp_found {
+    VERP_NO = 0,  /* it has not the form of one */
+    VERP_UNKNOWN, /* the key can't be had at present */
+    VERP_FORGED,  /* not written by us, or of a list that is no more */
+    VERP_OURS,
+};
+/* Which list and member an address stands for. *owner borrows from the configuration, *member lies in mem
+ * (SMTP_PATH_MAX octets). */
+enum verp_found verp_find(const struct queue *q, struct str address, struct buf *mem, struct str *owner,
+                          struct str *member);
 
 /* ---- queue_ctl.c ---- */
 /* ETRN. false: smtpd is broken. */

@@ -391,6 +391,24 @@ static bool wait_for(struct smtpd_link *l, struct callout *c, uint64_t token)
     return true;
 }
 
+/* A return path of list mail: we know ourselves. */
+static bool answer_verp(struct smtpd_link *l, const struct ipc_callout_ask *m)
+{
+    static const struct answer answers[] = {
+        [VERP_UNKNOWN] = {.kind = RESULT_TEMPORARY, .esc = {4, 3, 0}, .text = STR_INIT("no key yet")},
+        [VERP_FORGED] = {.kind = RESULT_PERMANENT, .esc = {5, 1, 1}, .text = STR_INIT("not written by us")},
+        [VERP_OURS] = {.kind = RESULT_OK, .esc = {2, 1, 5}},
+    };
+    char mem[SMTP_PATH_MAX];
+    struct buf member_mem;
+    struct str owner, member;
+    buf_init_fixed(&member_mem, mem, sizeof mem);
+    enum verp_found found = verp_find(l->q, m->rcpt, &member_mem, &owner, &member);
+    if (found != VERP_NO)
+        tell(l->q, l->index, l->life, m->token, &answers[found]);
+    return found != VERP_NO;
+}
+
 bool callout_on_ask(struct smtpd_link *l, const struct ipc_callout_ask *m)
 {
     static const struct answer busy = {
@@ -403,6 +421,8 @@ bool callout_on_ask(struct smtpd_link *l, const struct ipc_callout_ask *m)
     if (m->rcpt.n == 0 || m->rcpt.n > SMTP_PATH_MAX || str_has_ctl(m->rcpt))
         return false;
     buf_init_fixed(&key, mem, sizeof mem);
+    if (answer_verp(l, m))
+        return true;
     policy_rcpt_key(&q->config->policy, &(struct rcpt){.address = m->rcpt}, &key);
     uint64_t hash = str_ihash(buf_str(&key), q->seed);
     struct callout *c = find(q, buf_str(&key), hash, &is_free);

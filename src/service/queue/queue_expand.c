@@ -7,6 +7,10 @@
  * asked for (RFC 5321 3.9.2, RFC 3461 5.2.7.3); others keep the sender and, by the number of targets, his
  * wishes (5.2.7.1, 5.2.7.2).
  *
+ * Where the configuration has VERP each member that is an address gets a child of its own, whose sender names
+ * him, local ones too, as with Postfix and ezmlm; a message from the null sender does not: reports on reports
+ * are nobody's. A member whose address does not fit gets the owner's as it is.
+ *
  * One copy goes to each final recipient, whatever led there: keys of what the message goes to anyway and of
  * all targets so far. A recipient that became others itself is no reason to leave out a target: two users who
  * forward to each other would both get nothing, and nobody would hear of it. Limits: a unit begins no further
@@ -32,6 +36,7 @@ struct target {
     struct rcpt rcpt;
     struct str sender;
     bool is_list, is_taken; /* is_taken: it is in a child */
+    bool is_alone;          /* the sender names it: a child of its own */
 };
 struct expand {
     struct target *all;
@@ -243,17 +248,36 @@ bool expand_is_wanted(struct queue *q, struct str rcpts, uint32_t n_rcpts)
     return is_wanted;
 }
 
+static bool is_verp(const struct work *w, const struct expand_target *e)
+{
+    return e->owner.n > 0 && e->target == 0 && w->envelope.sender.n > 0 && w->q->config->policy.verp.n > 0;
+}
+
 /* Each change of the sender begins another child. */
 static size_t alias_size(const struct work *w, const struct rcpt *from, const struct expansion *x)
 {
     size_t n = 0;
     for (size_t k = 0; k < x->n_targets; k++) {
         const struct expand_target *e = &x->targets[k];
-        if (k == 0 || !str_eq(e->owner, x->targets[k - 1].owner))
+        if (is_verp(w, e))
+            n += child_size(w) + e->owner.n + SMTP_LOCAL_PART_MAX;
+        else if (k == 0 || !str_eq(e->owner, x->targets[k - 1].owner))
             n += child_size(w) + e->owner.n;
         n += record_size(e->owner.n > 0 ? NULL : from, e->address);
     }
     return n;
+}
+
+/* false: no memory. */
+static bool set_verp(struct work *w, const struct expand_target *e, struct target *t)
+{
+    char mem[SMTP_PATH_MAX];
+    struct buf sender;
+    buf_init_fixed(&sender, mem, sizeof mem);
+    if (!is_verp(w, e) || !verp_put_sender(w->q, e->owner, e->address, &sender))
+        return true;
+    t->is_alone = true;
+    return arena_str(&w->arena, buf_str(&sender), &t->sender);
 }
 
 static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
@@ -277,13 +301,45 @@ static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
         if (!is_new)
             continue;
         /* Who answers for a list must see which member failed: nothing is hidden from him. */
-        if ((!t.is_list && !inherit(w, from, x->n_targets, &t.rcpt)) || !push(w, &t))
+        if ((!t.is_list && !inherit(w, from, x->n_targets, &t.rcpt)) || !set_verp(w, e, &t) || !push(w, &t))
             return false;
     }
     bool is_quiet = n_list == 0 && x->n_targets == 1 && w->expand->n > n_before;
     if (n_list == x->n_targets) /* to the sender the list is where it ends (RFC 3461 5.2.7.3) */
         w->marks[i] |= MARK_LIST;
     return set_expanded(w, i, x->n_targets, n_list > 0 ? "list" : "alias", is_quiet);
+}
+
+/* A return path of list mail: what came for it goes to who answers for the list. *out_is_done: false: it is
+ * left for the next unit. */
+static bool add_report(struct work *w, uint32_t i, bool *out_is_done)
+{
+    char mem[SMTP_PATH_MAX], key_mem[EXPAND_KEY_MAX];
+    struct buf member_mem, text;
+    struct str owner, member;
+    const struct rcpt *from = &w->state.rcpts[i].rcpt;
+    buf_init_fixed(&member_mem, mem, sizeof mem);
+    buf_init_fixed(&text, key_mem, sizeof key_mem);
+    *out_is_done = true;
+    enum verp_found found = verp_find(w->q, from->address, &member_mem, &owner, &member);
+    if (found == VERP_UNKNOWN)
+        set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 0), STR("the key of return paths can't be read"));
+    else if (found != VERP_OURS)
+        set_outcome(w, i, ENVELOPE_FAILED, ESC(5, 1, 1), STR("no list of ours has written that return path"));
+    if (found != VERP_OURS)
+        return true;
+    struct target t = {.rcpt = {.address = owner}, .sender = w->envelope.sender};
+    size_t octets = child_size(w) + record_size(from, owner);
+    bool is_new;
+    *out_is_done = has_octets(w, octets);
+    if (!*out_is_done)
+        return true;
+    t.rcpt.flags = from->flags & RCPT_FORWARD_MASK; /* the owner is an alias */
+    if (!add_target_key(w, i, key_of(w, &t.rcpt, &text), &is_new) || !inherit(w, from, 1, &t.rcpt) ||
+        (is_new && !push(w, &t)))
+        return false;
+    w->expand->octets += octets;
+    return set_expanded(w, i, 1, "return path", is_new);
 }
 
 static size_t n_senders(const struct expand *x)
@@ -313,7 +369,7 @@ static bool look(struct work *w, uint8_t *kinds, bool *out_has_alias)
         ok = policy_expand(&w->q->config->policy, &w->state.rcpts[i].rcpt, &a, &x);
         kinds[i] = (uint8_t)x.kind;
         n_targets += x.kind == EXPAND_ALIAS ? x.n_targets : 0;
-        *out_has_alias = *out_has_alias || x.kind == EXPAND_ALIAS;
+        *out_has_alias = *out_has_alias || x.kind == EXPAND_ALIAS || x.kind == EXPAND_REPORT;
         arena_reset(&a);
     }
     return ok;
@@ -335,6 +391,11 @@ static bool expand_one(struct work *w, uint32_t i, size_t *n_targets, bool *out_
     } else if (octets > EXPAND_RECORDS_MAX) {
         set_outcome(w, i, ENVELOPE_DEFERRED, ESC(4, 3, 5),
                     STR("the alias leads to more addresses than one step can take"));
+    } else if (x.kind == EXPAND_REPORT) {
+        if (!add_report(w, i, out_is_done))
+            return false;
+        *n_targets += 1;
+        return true;
     } else if (x.kind == EXPAND_NONE || !has_octets(w, octets)) {
         return true;
     } else if (!add_alias(w, i, &x)) {
@@ -494,7 +555,8 @@ static struct fresh *make_child(struct work *w, size_t first, struct str params_
     struct envelope e = w->envelope;
     buf_reset(rcpts);
     e.n_rcpts = 0;
-    for (size_t i = first; i < x->n && e.n_rcpts < SMTP_RCPT_MAX && rcpts->n < EXPAND_CHILD_OCTETS; i++) {
+    size_t end = model->is_alone ? first + 1 : x->n;
+    for (size_t i = first; i < end && e.n_rcpts < SMTP_RCPT_MAX && rcpts->n < EXPAND_CHILD_OCTETS; i++) {
         struct target *t = &x->all[i];
         if (t->is_taken || t->is_list != model->is_list || !str_eq(t->sender, model->sender))
             continue;

@@ -310,7 +310,7 @@ static void loaded(struct suspension *s, enum err err)
     struct queue *q = s->q;
     buf_fini(&s->content);
     if (err == ERR_OK)
-        queue_begin(q);
+        verp_load(q); /* goes on with queue_begin() */
     else
         queue_fail(q,
                    "the file `suspended` in the spool, which says what mail must wait, can't be used; mend "

@@ -140,7 +140,7 @@ void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m)
         return;
     finish(s,
            m->kind == RESULT_OK          ? R_RCPT_OK
-           : m->kind == RESULT_PERMANENT ? R_CALLOUT_UNKNOWN
+           : m->kind == RESULT_PERMANENT ? (m->code == 0 ? R_NO_SUCH_USER : R_CALLOUT_UNKNOWN)
                                          : R_CALLOUT_LATER,
            STR_NIL);
     session_pump(s);
