@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "wire/arf.h"
 #include "wire/dsn_parse.h"
+#include "wire/feedback.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -57,6 +58,22 @@ static void check_arf(const struct mime_report *r)
     mem_free(a);
 }
 
+/* What the queue gets of it is a sound record; and what a taken-over smtpd may send is one or is refused. */
+static void check_feedback(const struct mime_report *r, struct str in)
+{
+    char mem[FEEDBACK_MAX], record_mem[FEEDBACK_MAX];
+    struct buf text, record;
+    struct feedback f, back;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_init_fixed(&record, record_mem, sizeof record_mem);
+    feedback_read(r, &text, &f);
+    if (f.kind != FEEDBACK_NONE)
+        must(feedback_put(&f, &record) && feedback_get(buf_str(&record), &back) && back.kind == f.kind);
+    buf_reset(&record);
+    if (feedback_get(in, &f))
+        must(feedback_put(&f, &record) && str_eq(buf_str(&record), in));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -69,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(str_eq(mime_report_original(whole), mime_report_original(parts)));
     check_dsn(whole);
     check_arf(whole);
+    check_feedback(whole, in);
     mime_report_del(&whole);
     mime_report_del(&parts);
     return 0;

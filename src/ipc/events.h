@@ -5,21 +5,25 @@
 
 /* kind, word, what the fields hold. class: a word of wire/codes.h: what a refusal is about */
 #define EVENT_KINDS(X)                                                                                       \
-    X(ACCEPTED, "accepted")       /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */        \
-    X(RCPT, "recipient")          /* smtpd: id, rcpt */                                                      \
-    X(REFUSED, "refused")         /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */             \
-    X(ROUTED, "routed")           /* queue: id, rcpt=recipient or empty for all, host=site */                \
-    X(SPLIT, "split")             /* queue: id=parent, other_id=child, host=site */                          \
-    X(EXPANDED, "expanded")       /* queue: id, rcpt=the alias, text=how many and through what */            \
-    X(CONVERTED, "converted")     /* relay: id, host, text=which part became what, and what it breaks */     \
-    X(REPORTED, "reported")       /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */     \
-    X(SUPPRESSED, "suppressed")   /* queue: id, rcpt, text=why the address gets no mail, class */            \
-    X(ATTEMPT, "attempt")         /* queue: id, host=site, number=attempt */                                 \
-    X(DELIVERED, "delivered")     /* queue: id, rcpt, host, text=remote reply */                             \
-    X(DEFERRED, "deferred")       /* queue: id, rcpt, host, text, class, number=next attempt, unix ms */     \
-    X(FAILED, "failed")           /* queue: id, rcpt, host, text, class */                                   \
-    X(EXPIRED, "expired")         /* queue: id, rcpt, host, text=last reason, class */                       \
-    X(BOUNCED, "bounced")         /* queue: id, other_id=the report, rcpt=its recipient */                   \
+    X(ACCEPTED, "accepted")     /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */          \
+    X(RCPT, "recipient")        /* smtpd: id, rcpt */                                                        \
+    X(REFUSED, "refused")       /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */               \
+    X(ROUTED, "routed")         /* queue: id, rcpt=recipient or empty for all, host=site */                  \
+    X(SPLIT, "split")           /* queue: id=parent, other_id=child, host=site */                            \
+    X(EXPANDED, "expanded")     /* queue: id, rcpt=the alias, text=how many and through what */              \
+    X(CONVERTED, "converted")   /* relay: id, host, text=which part became what, and what it breaks */       \
+    X(REPORTED, "reported")     /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */       \
+    X(SUPPRESSED, "suppressed") /* queue: id, rcpt, text=why the address gets no mail, class */              \
+    X(ATTEMPT, "attempt")       /* queue: id, host=site, number=attempt */                                   \
+    X(DELIVERED, "delivered")   /* queue: id, rcpt, host, text=remote reply */                               \
+    X(DEFERRED, "deferred")     /* queue: id, rcpt, host, text, class, number=next attempt, unix ms */       \
+    X(FAILED, "failed")         /* queue: id, rcpt, host, text, class */                                     \
+    X(EXPIRED, "expired")       /* queue: id, rcpt, host, text=last reason, class */                         \
+    X(BOUNCED, "bounced")       /* queue: id, other_id=the report, rcpt=its recipient */                     \
+    X(RETURNED,                                                                                              \
+      "returned") /* queue: id, rcpt=member, host=owner of the list, text=what a report says, class */       \
+    X(COMPLAINED,                                                                                            \
+      "complained") /* queue: id, rcpt=whose complaint or empty, host=their server's source, text */         \
     X(NOT_BOUNCED, "not-bounced") /* queue: id: null sender, nobody to tell; text */                         \
     X(HELD, "held")               /* queue: id, text=by whom */                                              \
     X(RELEASED, "released")       /* queue: id */                                                            \

@@ -37,8 +37,8 @@
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
     F(str, sender) F(str, params) F(str, rcpts) F(str, client) F(str, helo) F(u8, is_piped) F(str, body)
-/* flags: what became known behind the put; MAIL_FLAG_8BIT */
-#define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size) F(u32, flags)
+/* flags, feedback: what became known behind the put: MAIL_FLAG_8BIT; a record of wire/feedback.h, or empty */
+#define IPC_FIELDS_put_commit(F) F(u64, token) F(u64, size) F(u32, flags) F(str, feedback)
 #define IPC_FIELDS_put_abort(F) F(u64, token)
 /* enum err */
 #define IPC_FIELDS_put_done(F) F(u64, token) F(u64, id) F(u8, err)

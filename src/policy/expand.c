@@ -428,3 +428,16 @@ const struct deliver *policy_pipe(const struct policy_conf *p, struct str addres
     }
     return NULL;
 }
+
+bool policy_is_arf(const struct policy_conf *p, struct str address)
+{
+    char mem[2][KEY_MAX];
+    struct buf keys[2];
+    if (p->arf.n == 0)
+        return false;
+    buf_init_fixed(&keys[0], mem[0], sizeof mem[0]);
+    buf_init_fixed(&keys[1], mem[1], sizeof mem[1]);
+    put_key(p, p->arf, 0, &keys[0]);
+    put_key(p, address, 0, &keys[1]);
+    return !keys[0].failed && !keys[1].failed && str_eq(buf_str(&keys[0]), buf_str(&keys[1]));
+}

@@ -162,6 +162,8 @@ struct verp_path {
     const struct local_domain *home; /* whose lists may have written it */
 };
 bool policy_verp(const struct policy_conf *p, struct str address, struct buf *mem, struct verp_path *out);
+/* Is it the address that complaints come to (arf), under whichever of its names? */
+bool policy_is_arf(const struct policy_conf *p, struct str address);
 /* NULL when there is none of this name. Case folded. */
 const struct system_user *policy_system_user(const struct local_domain *d, struct str name);
 const struct alias *policy_alias(const struct local_domain *d, struct str name);

@@ -112,7 +112,8 @@ bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size,
     struct buf text;
     struct mail_params of, own;
     must(mail_params_get(b->envelope->params, &of)); /* looked at when it came in */
-    own = (struct mail_params){.priority = of.priority, .has_priority = of.has_priority};
+    own = (struct mail_params){
+        .priority = of.priority, .has_priority = of.has_priority, .feedback = b->feedback};
     buf_init_fixed(&text, params, BOUNCE_PARAMS);
     must(mail_params_put(&own, &text));
     buf_reset(rcpts);

@@ -18,7 +18,7 @@ enum {
         1024 * 1024, /* octets of a report; of more recipients than fit the last ones are left out */
 };
 
-enum { BOUNCE_PARAMS = 8 }; /* octets of mail_params_put() with a priority alone, at most */
+enum { BOUNCE_PARAMS = FEEDBACK_MAX + 16 }; /* octets of mail_params_put() with priority and feedback */
 enum report_kind { REPORT_FAILED = 0, REPORT_DELAYED, REPORT_SUCCESS };
 enum { REPORT_KINDS = 3 };
 enum bounce_why { BOUNCE_REFUSED = 0, BOUNCE_EXPIRED, BOUNCE_LATE /* the time of DELIVERBY (RFC 2852) */ };
@@ -33,6 +33,7 @@ struct bounce {
     bool utf8;                           /* an address or reply needs it */
     bool original_utf8, original_binary; /* it came with SMTPUTF8, as BODY=BINARYMIME */
     struct str original;                 /* what bounce_original_size() asked for */
+    struct str feedback; /* what the report says, for its envelope: of wire/feedback.h, or empty */
     const struct dsn_rcpt *rcpts;
     size_t n_rcpts;
 };

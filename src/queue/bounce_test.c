@@ -287,6 +287,19 @@ static void test_envelope(void **state)
     e.params = STR_NIL;
     assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
     assert_int_equal(report.params.n, 0);
+    char feedback_mem[FEEDBACK_MAX];
+    struct buf feedback;
+    static char longest[FEEDBACK_TEXT_MAX];
+    memset(longest, 'x', sizeof longest);
+    buf_init_fixed(&feedback, feedback_mem, sizeof feedback_mem);
+    assert_true(feedback_put(&(struct feedback){.kind = FEEDBACK_DELIVERY,
+                                                .action = DSN_REPORT_FAILED,
+                                                .status = ESC(5, 1, 1),
+                                                .text = str_of(longest, sizeof longest)},
+                             &feedback));
+    b.feedback = buf_str(&feedback);
+    assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
+    assert_true(mail_params_get(report.params, &own) && str_eq(own.feedback, b.feedback));
     assert_false(bounce_is_wanted(&decoded));
     struct envelope_rcpt r[1];
     struct envelope_state st;

@@ -20,6 +20,9 @@ struct mime_report {
     struct text header, fields, original, decoded;
 };
 
+_Static_assert(sizeof(struct mime_report) + MIME_HEADER_MAX + 16 * 1024 <= MIME_REPORT_MEMORY,
+               "what mime.h has beside its header section is a few KiB");
+
 struct mime_report *mime_report_new(void)
 {
     struct mime_report *r = mem_new(struct mime_report);

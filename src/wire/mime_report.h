@@ -1,7 +1,7 @@
 /* wire/mime_report.h: takes out of a message that comes in pieces what a report in it says: the fields of its
  * machine readable part, and the header section of the message it is about (RFC 6522, 5965).
  *
- * Owns:     about 110 KiB and what wire/mime.h does, from the heap.
+ * Owns:     MIME_REPORT_MEMORY, with what wire/mime.h does, from the heap.
  * Limits:   MIME_REPORT_PART_MAX octets of either; what goes beyond is left off.
  * Practice: the part counts wherever it stands, in a multipart/mixed too (a list's footer, a virus scanner),
  * but not inside of an enclosed message: a report about a report is not its own.
@@ -9,7 +9,11 @@
 #pragma once
 #include "wire/mime.h"
 
-enum { MIME_REPORT_PART_MAX = 48 * 1024, MIME_REPORT_TYPE_MAX = 64 };
+enum {
+    MIME_REPORT_PART_MAX = 48 * 1024,
+    MIME_REPORT_TYPE_MAX = 64,
+    MIME_REPORT_MEMORY = 320 * 1024, /* octets of one, at most */
+};
 enum mime_report_kind {
     MIME_REPORT_NONE = 0,
     MIME_REPORT_DELIVERY, /* message/delivery-status, message/global-delivery-status */

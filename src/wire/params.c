@@ -10,6 +10,7 @@ enum mail_item {
     ITEM_HOLD,
     ITEM_REQUIRETLS,
     ITEM_TAG,
+    ITEM_FEEDBACK,
     ITEM_END,
 };
 
@@ -17,7 +18,7 @@ enum mail_item {
 
 bool mail_params_put(const struct mail_params *p, struct buf *out)
 {
-    must(p->envid.n <= DSN_ENVID_MAX && p->tag.n <= MAIL_TAG_MAX);
+    must(p->envid.n <= DSN_ENVID_MAX && p->tag.n <= MAIL_TAG_MAX && p->feedback.n <= FEEDBACK_MAX);
     if (p->ret != DSN_RET_NONE)
         (void)(buf_put_u8(out, ITEM_RET) && buf_put_u8(out, (uint8_t)p->ret));
     if (p->envid.n > 0)
@@ -33,6 +34,8 @@ bool mail_params_put(const struct mail_params *p, struct buf *out)
         buf_put_u8(out, ITEM_REQUIRETLS);
     if (p->tag.n > 0)
         (void)(buf_put_u8(out, ITEM_TAG) && buf_put_lstr(out, p->tag));
+    if (p->feedback.n > 0)
+        (void)(buf_put_u8(out, ITEM_FEEDBACK) && buf_put_lstr(out, p->feedback));
     return !out->failed;
 }
 
@@ -54,6 +57,7 @@ static bool get_text(struct reader *r, size_t max, struct str *out)
 static bool get_item(struct reader *r, uint8_t item, struct mail_params *p)
 {
     uint8_t octet;
+    struct feedback f;
     switch ((enum mail_item)item) {
     case ITEM_RET:
         octet = read_u8(r);
@@ -75,6 +79,9 @@ static bool get_item(struct reader *r, uint8_t item, struct mail_params *p)
         return true;
     case ITEM_TAG:
         return get_text(r, MAIL_TAG_MAX, &p->tag);
+    case ITEM_FEEDBACK:
+        p->feedback = read_lstr(r);
+        return p->feedback.n <= FEEDBACK_MAX && feedback_get(p->feedback, &f);
     case ITEM_END:
         break;
     }

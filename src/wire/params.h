@@ -3,15 +3,16 @@
  * mail stays small.
  *
  * Owns:     nothing; decoded slices borrow from the octets.
- * Limits:   DSN_ENVID_MAX, DSN_ORCPT_MAX, MAIL_TAG_MAX; SMTP_PATH_MAX for addresses.
- * Errors:   false for octets that are no whole, sound record.
- * RFC:      3461 (RET, ENVID, NOTIFY, ORCPT), 2852 (BY), 6710 (MT-PRIORITY), 4865 (HOLDFOR, HOLDUNTIL), 8689.
+ * Limits:   MAIL_PARAMS_MAX; of its parts DSN_ENVID_MAX, DSN_ORCPT_MAX, MAIL_TAG_MAX, FEEDBACK_MAX;
+ * SMTP_PATH_MAX for addresses. Errors:   false for octets that are no whole, sound record. RFC:      3461
+ * (RET, ENVID, NOTIFY, ORCPT), 2852 (BY), 6710 (MT-PRIORITY), 4865 (HOLDFOR, HOLDUNTIL), 8689.
  */
 #pragma once
-#include "base/buf.h"
+#include "wire/feedback.h"
 
 enum dsn_ret { DSN_RET_NONE = 0, DSN_RET_FULL, DSN_RET_HDRS };
 enum by_mode { BY_NONE = 0, BY_RETURN, BY_NOTIFY };
+enum { MAIL_PARAMS_MAX = FEEDBACK_MAX + 512 }; /* octets of a record */
 enum { MT_PRIORITY_MIN = -9, MT_PRIORITY_MAX = 9 };
 
 struct mail_params {
@@ -24,7 +25,8 @@ struct mail_params {
     bool has_priority;     /* it was said */
     int64_t hold_until_ms; /* wall clock, 0: none */
     bool requiretls;
-    struct str tag; /* the listener's, or what a header field chose: routes ask for it */
+    struct str tag;      /* the listener's, or what a header field chose: routes ask for it */
+    struct str feedback; /* what the message says as a report: a record of wire/feedback.h, or empty */
 };
 /* Appends the record: nothing at all when every member is the default. */
 bool mail_params_put(const struct mail_params *p, struct buf *out);

@@ -17,6 +17,7 @@
  *   queue_suspend.c  what operators let nobody attempt for a while
  *   queue_suppress.c addresses that members of lists are not sent to; queue_class.c what a refusal is about
  *   queue_verp.c     return paths of list mail: their key, their tags, whose they are
+ *   queue_feedback.c what reports on them, and complaints, are good for
  *   queue_event.c    events, counters, trouble
  *
  * An entry is in the store (truth) and in the schedule (memory). Whoever works on an entry has taken it ASIDE
@@ -238,7 +239,9 @@ enum queue_phase { QUEUE_OPENING = 0, QUEUE_OPEN, QUEUE_DRAINING, QUEUE_CLOSING,
     X(attempts)                                                                                              \
     X(delivered)                                                                                             \
     X(deferred)                                                                                              \
-    X(failed) X(suppressed) X(expired) X(bounced) X(reported) X(not_bounced) X(dropped) X(lost) X(trouble)
+    X(failed)                                                                                                \
+    X(suppressed)                                                                                            \
+    X(expired) X(bounced) X(returned) X(complained) X(reported) X(not_bounced) X(dropped) X(lost) X(trouble)
 struct queue_counters {
 #define X(name) uint64_t name;
     QUEUE_COUNTERS(X)
@@ -590,6 +593,15 @@ enum verp_found {
  * (SMTP_PATH_MAX octets). */
 enum verp_found verp_find(const struct queue *q, struct str address, struct buf *mem, struct str *owner,
                           struct str *member);
+
+/* ---- queue_feedback.c ---- */
+/* The message came back by the return path that owner's list has for member. Is it a report? It is told then,
+ * and acted on: the recipient is settled, and *out_text says by what. false: it is for the owner to read. */
+bool feedback_settles(struct work *w, struct str owner, struct str member, struct str *out_text);
+/* A message is on disk: a complaint to the address for them is told and acted on. */
+void feedback_on_stored(struct queue *q, const struct fresh *f);
+/* What a report of our own says in its row, as the record that smtpd makes of others'. */
+bool feedback_of_row(const struct dsn_rcpt *row, struct buf *out);
 
 /* ---- queue_ctl.c ---- */
 /* ETRN. false: smtpd is broken. */

@@ -39,6 +39,16 @@ static uint32_t make_rows(struct work *w, enum report_kind kind, struct dsn_rcpt
     return n;
 }
 
+/* Does the report come back to us, to the return path of a member (VERP)? It needs no reading then. */
+static bool has_return_path(const struct work *w)
+{
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf local;
+    struct verp_path path;
+    buf_init_fixed(&local, mem, sizeof mem);
+    return policy_verp(&w->q->config->policy, w->envelope.sender, &local, &path);
+}
+
 /* The report as a message with its envelope; NULL without memory. */
 static struct fresh *make(struct work *w, enum report_kind kind, struct str original)
 {
@@ -75,7 +85,11 @@ static struct fresh *make(struct work *w, enum report_kind kind, struct str orig
                      (str_is_ascii(buf_str(&message)) ? 0u : MAIL_FLAG_8BIT);
     struct envelope e;
     struct fresh *f = NULL;
-    char params[BOUNCE_PARAMS];
+    char params[BOUNCE_PARAMS], feedback_mem[FEEDBACK_MAX];
+    struct buf feedback;
+    buf_init_fixed(&feedback, feedback_mem, sizeof feedback_mem);
+    if (has_return_path(w) && feedback_of_row(&rows[0], &feedback))
+        b.feedback = buf_str(&feedback);
     if (ok && bounce_envelope(&b, flags, message.n, params, &rcpts, &e))
         f = fresh_new(q, b.own_id, b.own_id, &e, buf_str(&message));
     buf_fini(&rcpts);

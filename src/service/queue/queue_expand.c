@@ -310,8 +310,8 @@ static bool add_alias(struct work *w, uint32_t i, const struct expansion *x)
     return set_expanded(w, i, x->n_targets, n_list > 0 ? "list" : "alias", is_quiet);
 }
 
-/* A return path of list mail: what came for it goes to who answers for the list. *out_is_done: false: it is
- * left for the next unit. */
+/* A return path of list mail: a report is read, and what else came for it goes to who answers for the list.
+ * *out_is_done: false: it is left for the next unit. */
 static bool add_report(struct work *w, uint32_t i, bool *out_is_done)
 {
     char mem[SMTP_PATH_MAX], key_mem[EXPAND_KEY_MAX];
@@ -328,6 +328,11 @@ static bool add_report(struct work *w, uint32_t i, bool *out_is_done)
         set_outcome(w, i, ENVELOPE_FAILED, ESC(5, 1, 1), STR("no list of ours has written that return path"));
     if (found != VERP_OURS)
         return true;
+    struct str what;
+    if (feedback_settles(w, owner, member, &what)) {
+        set_outcome(w, i, ENVELOPE_DELIVERED, ESC(2, 0, 0), what);
+        return true;
+    }
     struct target t = {.rcpt = {.address = owner}, .sender = w->envelope.sender};
     size_t octets = child_size(w) + record_size(from, owner);
     bool is_new;
@@ -540,6 +545,7 @@ static bool list_params(struct work *w, struct str *out)
     if (!mail_params_get(w->envelope.params, &p))
         return false;
     p.ret = DSN_RET_NONE;
+    p.feedback = STR_NIL;
     p.envid = STR_NIL;
     p.by_mode = BY_NONE;
     p.by_trace = false;

@@ -26,6 +26,7 @@ struct intake {
     bool has_ended, has_commit, is_appending, is_dead;
     uint64_t n_read, commit_size;
     uint32_t commit_flags;
+    struct buf feedback; /* of the commit */
     struct buf fill, flight;
     struct buf record;
     int64_t arrival_ms;
@@ -55,6 +56,7 @@ static void intake_free(struct intake *in)
     buf_fini(&in->fill);
     buf_fini(&in->flight);
     buf_fini(&in->record);
+    buf_fini(&in->feedback);
     mem_free(in);
 }
 
@@ -90,6 +92,16 @@ static void finish(struct intake *in)
     must(envelope_decode(buf_str(&in->record), &e));
     e.body_size = in->n_read;
     e.flags |= in->commit_flags;
+    char params_mem[MAIL_PARAMS_MAX];
+    struct buf params;
+    struct mail_params p;
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    if (in->feedback.n > 0) { /* what the message says became known at its end */
+        must(mail_params_get(e.params, &p));
+        p.feedback = buf_str(&in->feedback);
+        must(mail_params_put(&p, &params));
+        e.params = buf_str(&params);
+    }
     bool is_file = in->state == INTAKE_FINISHING;
     struct fresh *f = fresh_new(q, in->id, in->id, &e, is_file ? STR_NIL : buf_str(&in->fill));
     if (f == NULL) {
@@ -259,6 +271,7 @@ void intake_start(struct smtpd_link *l, const struct ipc_put *m, struct conn *pi
     buf_init(&in->fill, STORE_BODY_SEGMENT_MAX + (size_t)QUEUE_PIPE_STEP);
     buf_init(&in->flight, STORE_BODY_SEGMENT_MAX + (size_t)QUEUE_PIPE_STEP);
     buf_init(&in->record, STORE_ENVELOPE_MAX);
+    buf_init(&in->feedback, FEEDBACK_MAX);
     list_push_back(&l->intakes, &in->link);
     l->n_intakes++;
     if (!envelope_encode(e, &in->record)) {
@@ -287,6 +300,11 @@ void intake_commit(struct smtpd_link *l, const struct ipc_put_commit *m)
     in->has_commit = true;
     in->commit_size = m->size;
     in->commit_flags = m->flags & MAIL_FLAG_8BIT;
+    struct feedback f;
+    if (m->feedback.n > 0 && (!feedback_get(m->feedback, &f) || !buf_put(&in->feedback, m->feedback))) {
+        give_up(in, ERR_INVALID);
+        return;
+    }
     step(in);
 }
 

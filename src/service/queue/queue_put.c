@@ -110,6 +110,7 @@ static void on_stored(struct store_ticket *t, enum err err)
     q->count.accepted++;
     q->count.accepted_octets += f->body_size;
     queue_trouble_over(q);
+    feedback_on_stored(q, f);
     queue_admit(q, f);
 }
 

@@ -394,6 +394,252 @@ static void test_to_owner(void **state)
     end(s);
 }
 
+/* What smtpd makes of a report, in the record that it sends. */
+static struct str record_of(const struct feedback *f, struct buf *mem)
+{
+    buf_reset(mem);
+    assert_true(feedback_put(f, mem));
+    return buf_str(mem);
+}
+
+static const struct feedback no_such_user = {.kind = FEEDBACK_DELIVERY,
+                                             .action = DSN_REPORT_FAILED,
+                                             .status = {5, 1, 1},
+                                             .text = STR_INIT("550 5.1.1 no such user")};
+
+static void put_report(struct seen *s, const char *rcpts, const struct feedback *f, struct handle *pipe,
+                       uint64_t *out_id)
+{
+    char mem[FEEDBACK_MAX], params_mem[MAIL_PARAMS_MAX], list_mem[2048];
+    struct buf record, params, list, b;
+    buf_init_fixed(&record, mem, sizeof mem);
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    buf_init_fixed(&list, list_mem, sizeof list_mem);
+    buf_init(&b, IPC_FRAME_MAX);
+    for (struct str rest = str_from_c(rcpts); rest.n > 0;)
+        assert_true(rcpt_put(&(struct rcpt){.address = str_cut(&rest, ' ')}, &list));
+    assert_true(mail_params_put(
+        &(struct mail_params){.feedback = f == NULL ? STR_NIL : record_of(f, &record)}, &params));
+    *out_id = test_new_id(&s->w);
+    struct ipc_put m = {.token = *out_id,
+                        .id = *out_id,
+                        .params = buf_str(&params),
+                        .rcpts = buf_str(&list),
+                        .client = STR("198.51.100.7"),
+                        .helo = STR("mx.one.two"),
+                        .is_piped = pipe != NULL,
+                        .body = pipe != NULL ? STR_NIL : STR(MAIL)};
+    assert_true(ipc_encode_put(&m, &b));
+    test_send(&s->w.smtpd, IPC_PUT, buf_str(&b), pipe);
+    buf_fini(&b);
+}
+
+static void expect_taken(struct seen *s)
+{
+    struct test_message *t = NULL;
+    struct ipc_put_done done;
+    for (unsigned i = 0; i < 1000 && t == NULL; i++) {
+        test_run(&s->w, 1);
+        t = test_take(&s->w.smtpd, IPC_PUT_DONE);
+    }
+    assert_non_null(t);
+    assert_true(ipc_decode_put_done(test_payload(t), &done));
+    assert_int_equal(done.err, ERR_OK);
+    test_message_free(t);
+}
+
+static bool saw_line(struct seen *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool saw_line(struct seen *s, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    if (!test_saw(&s->w, text))
+        (void)fprintf(stderr, "no \"%s\" in\n%.*s", text, (int)s->w.events_text.n, s->w.events_text.p);
+    return test_saw(&s->w, text);
+}
+
+static void test_reports(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        struct feedback f;
+        const char *said;
+    } rows[] = {
+        {{.kind = FEEDBACK_DELIVERY,
+          .action = DSN_REPORT_FAILED,
+          .status = {5, 1, 1},
+          .text = STR_INIT("550 5.1.1 no such user")},
+         "failed 5.1.1: 550 5.1.1 no such user"},
+        {{.kind = FEEDBACK_DELIVERY, .action = DSN_REPORT_FAILED, .status = {4, 4, 7}}, "failed 4.4.7"},
+        {{.kind = FEEDBACK_DELIVERY, .action = DSN_REPORT_DELAYED, .status = {4, 4, 1}}, "delayed 4.4.1"},
+        {{.kind = FEEDBACK_DELIVERY, .action = DSN_REPORT_RELAYED, .status = {2, 0, 0}}, "relayed 2.0.0"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct seen *s = begin(400 + i);
+        uint64_t id;
+        put(s, "a@example.com", "other@example.org");
+        buf_reset(&s->log);
+        put_report(s, s->sender, &rows[i].f, NULL, &id);
+        expect_taken(s);
+        test_run(&s->w, MINUTE);
+        assert_true(saw_line(s, "returned %llx 0 owner-other@example.org x@one.two %s\n",
+                             (unsigned long long)id, rows[i].said));
+        assert_true(saw_line(s, "done %llx 0", (unsigned long long)id));
+        assert_int_equal(s->log.n, 0); /* nobody gets it */
+        assert_int_equal(s->w.q->count.returned, 1);
+        script_expect_empty(&s->w);
+        end(s);
+    }
+}
+
+/* A report in a message that is too large to come inline. */
+static void test_large_report(void **state)
+{
+    UNUSED(state);
+    for (unsigned is_bad = 0; is_bad < 2; is_bad++) {
+        struct seen *s = begin(410 + is_bad);
+        char mem[FEEDBACK_MAX], payload_mem[2 * FEEDBACK_MAX];
+        struct buf record, payload;
+        struct str body = script_body(100 * 1000);
+        struct test_pipe *p;
+        uint64_t id;
+        buf_init_fixed(&record, mem, sizeof mem);
+        buf_init_fixed(&payload, payload_mem, sizeof payload_mem);
+        put(s, "a@example.com", "other@example.org");
+        buf_reset(&s->log);
+        struct handle *h = test_pipe_new(&s->w, &p);
+        put_report(s, s->sender, NULL, h, &id);
+        test_pipe_write(p, body);
+        test_pipe_end(p);
+        struct ipc_put_commit m = {
+            .token = id, .size = body.n, .feedback = record_of(&no_such_user, &record)};
+        if (is_bad)
+            m.feedback = STR("nonsense");
+        assert_true(ipc_encode_put_commit(&m, &payload));
+        test_send(&s->w.smtpd, IPC_PUT_COMMIT, buf_str(&payload), NULL);
+        test_run(&s->w, MINUTE);
+        assert_int_equal(test_count(&s->w, EVENT_RETURNED), is_bad ? 0 : 1);
+        assert_int_equal(s->log.n, 0);
+        script_expect_empty(&s->w);
+        mem_free((void *)(uintptr_t)body.p);
+        end(s);
+    }
+}
+
+/* Whenever it dies: the report is read, and nobody gets it. */
+static void test_report_restarts(void **state)
+{
+    UNUSED(state);
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct seen *s = begin(500 + seed);
+        uint64_t id;
+        put(s, "a@example.com", "other@example.org");
+        buf_reset(&s->log);
+        put_report(s, s->sender, &no_such_user, NULL, &id);
+        expect_taken(s);
+        test_run(&s->w, seed / 2 % 8);
+        restart(s, seed % 2 == 0);
+        test_run(&s->w, MINUTE);
+        assert_in_range(test_count(&s->w, EVENT_RETURNED), 1, 2);
+        assert_int_equal(s->log.n, 0);
+        script_expect_empty(&s->w);
+        end(s);
+    }
+}
+
+/* With others in one message: each by what he is. */
+static void test_report_among_others(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(7);
+    char rcpts[512];
+    uint64_t id;
+    put(s, "a@example.com", "other@example.org");
+    buf_reset(&s->log);
+    (void)snprintf(rcpts, sizeof rcpts, "alice@example.org %s bounce+x=one.two-aaaaaaaa@example.org",
+                   s->sender);
+    put_report(s, rcpts, &no_such_user, NULL, &id);
+    expect_taken(s);
+    test_run(&s->w, MINUTE);
+    assert_int_equal(count_lines(s, ">", "alice@example.org"), 1);
+    assert_int_equal(count_lines(s, "", ""), 1);
+    assert_int_equal(test_count(&s->w, EVENT_RETURNED), 1);
+    assert_int_equal(test_count(&s->w, EVENT_FAILED), 1);
+    script_expect_empty(&s->w);
+    end(s);
+}
+
+/* The report is our own: the member's server refuses him while we speak with it. */
+static void test_own_report(void **state)
+{
+    UNUSED(state);
+    static const char *const no[] = {"550 5.1.1 no such user", NULL};
+    struct seen *s = begin(8);
+    s->x_says = no;
+    put(s, "a@example.com", "news@example.org");
+    assert_true(saw_line(s, " owner-news@example.org x@one.two failed 5.1.1: 550 5.1.1 no such user\n"));
+    assert_int_equal(test_count(&s->w, EVENT_BOUNCED), 1);
+    assert_int_equal(test_count(&s->w, EVENT_RETURNED), 1);
+    assert_int_equal(count_lines(s, ">", ""), 0); /* the owner is not bothered */
+    assert_int_equal(test_count(&s->w, EVENT_DELIVERED), 4);
+    script_expect_empty(&s->w);
+    s->w.config.delay_after_s = 3600; /* later: a word of delay, and then that it was given up */
+    s->x_says = script_later;
+    put(s, "a@example.com", "other@example.org");
+    test_run(&s->w, 6 * DAY);
+    assert_true(saw_line(s, "x@one.two failed 5.4.7: 450 4.2.0 come back later\n"));
+    assert_int_equal(count_lines(s, ">", ""), 0);
+    script_expect_empty(&s->w);
+    end(s);
+}
+
+/* ---- complaints ---- */
+
+static void test_complaints(void **state)
+{
+    UNUSED(state);
+    struct seen *s = begin(9);
+    uint64_t id;
+    s->w.config.policy.arf = STR("alice@example.org");
+    put(s, "a@example.com", "other@example.org");
+    buf_reset(&s->log);
+    struct feedback f = {.kind = FEEDBACK_COMPLAINT,
+                         .type = STR("abuse"),
+                         .source_ip = STR("192.0.2.1"),
+                         .return_path = str_from_c(s->sender),
+                         .rcpt = STR("y@one.two")};
+    put_report(s, "Alice@example.org", &f, NULL, &id);
+    expect_taken(s);
+    test_run(&s->w, MINUTE);
+    assert_true(saw_line(s,
+                         "complained %llx 0 192.0.2.1 x@one.two abuse, mail of the list of "
+                         "owner-other@example.org\n",
+                         (unsigned long long)id));
+    assert_int_equal(count_lines(s, ">", "lice@example.org"), 1); /* and its reader has it */
+    f.return_path = STR("bounce+x=one.two-aaaaaaaa@example.org");
+    put_report(s, "alice@example.org", &f, NULL, &id);
+    expect_taken(s);
+    test_run(&s->w, MINUTE);
+    assert_true(saw_line(s, "y@one.two abuse, without a return path of ours\n"));
+    /* only at the address for it; a report on delivery is none */
+    put_report(s, "bob@example.org", &f, NULL, &id);
+    expect_taken(s);
+    put_report(s, "alice@example.org", &no_such_user, NULL, &id);
+    expect_taken(s);
+    put_report(s, s->sender, &f, NULL, &id); /* a complaint at a return path: the owner's to read */
+    expect_taken(s);
+    test_run(&s->w, MINUTE);
+    assert_int_equal(test_count(&s->w, EVENT_COMPLAINED), 2);
+    assert_int_equal(test_count(&s->w, EVENT_RETURNED), 0);
+    assert_int_equal(count_lines(s, ">", "bob@example.org"), 2);
+    assert_int_equal(count_lines(s, ">", "lice@example.org"), 3);
+    script_expect_empty(&s->w);
+    end(s);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -408,6 +654,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_key_is_made_again),
         cmocka_unit_test(test_key_is_damaged),
         cmocka_unit_test(test_to_owner),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_large_report),
+        cmocka_unit_test(test_report_restarts),
+        cmocka_unit_test(test_report_among_others),
+        cmocka_unit_test(test_own_report),
+        cmocka_unit_test(test_complaints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,6 +159,59 @@ static bool has_8bit(struct str s)
     return !str_is_ascii(str_skip(s, i));
 }
 
+/* ---- reports ---------------- */
+
+/* For reports about list mail and complaints: read here, where a message of a stranger can do least. */
+static bool wants_report(const struct session *s)
+{
+    const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
+    const struct policy_conf *p = &s->conf->config->policy;
+    char mem[SMTP_LOCAL_PART_TAKEN_MAX];
+    struct buf local;
+    struct verp_path path;
+    for (uint32_t i = 0; (p->verp.n > 0 || p->arf.n > 0) && i < t->n_rcpts; i++) {
+        buf_init_fixed(&local, mem, sizeof mem);
+        if (policy_verp(p, t->rcpts[i].to.text, &local, &path) || policy_is_arf(p, t->rcpts[i].to.text))
+            return true;
+    }
+    return false;
+}
+
+static void forget_report(struct smtpd *d, struct put *p)
+{
+    if (p->report == NULL)
+        return;
+    mime_report_del(&p->report);
+    d->memory_used -= MIME_REPORT_MEMORY;
+}
+
+/* false: no memory. */
+static bool begin_report(struct session *s, struct put *p)
+{
+    if (!wants_report(s))
+        return true;
+    p->report = mime_report_new();
+    if (p->report != NULL)
+        s->d->memory_used += MIME_REPORT_MEMORY;
+    return p->report != NULL;
+}
+
+static void end_report(struct put *p)
+{
+    char mem[FEEDBACK_MAX];
+    struct buf text;
+    struct feedback f;
+    if (p->report == NULL)
+        return;
+    buf_init_fixed(&text, mem, sizeof mem);
+    mime_report_end(p->report);
+    feedback_read(p->report, &text, &f);
+    forget_report(p->session->d, p);
+    buf_reset(&p->feedback);
+    if (!p->is_refused && f.kind != FEEDBACK_NONE && !feedback_put(&f, &p->feedback))
+        refuse(p, R_NO_MEMORY);
+}
+
 /* ---- life ---------------- */
 
 static void put_free(struct smtpd *d, struct put *p)
@@ -167,6 +220,8 @@ static void put_free(struct smtpd *d, struct put *p)
     d->memory_used -= p->body.cap;
     if (p->pipe != NULL)
         conn_close(p->pipe);
+    forget_report(d, p);
+    buf_fini(&p->feedback);
     if (d->n_spare < SMTPD_SPARE_PUTS && p->body.cap <= IPC_BODY_INLINE_MAX) {
         struct buf kept = p->body;
         buf_reset(&kept);
@@ -193,6 +248,7 @@ static struct put *put_alloc(struct smtpd *d)
         buf_init(&p->body, (size_t)SMTPD_PIPE_HIGH + SMTPD_SCRATCH + SMTP_COMMAND_LINE_MAX);
     }
     list_init(&p->link);
+    buf_init(&p->feedback, FEEDBACK_MAX);
     d->memory_used += p->body.cap;
     return p;
 }
@@ -280,6 +336,11 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
                (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u) | (s->is_ours ? MAIL_FLAG_OURS : 0u);
     if (s->is_ours) /* a stranger must not choose the route */
         p->scan.tag_name = s->at->tag_header;
+    if (!begin_report(s, p)) {
+        give_id_back(d, p);
+        put_free(d, p);
+        return NULL;
+    }
     add_trace(s, p);
     return p;
 }
@@ -329,6 +390,7 @@ static bool put_params(const struct put *p, struct buf *out)
     const struct session *s = p->session;
     struct mail_params params = smtp_server_transaction(&s->server)->params;
     params.tag = p->scan.n_tag > 0 ? str_of(p->scan.tag, p->scan.n_tag) : s->at->tag;
+    params.feedback = buf_str(&p->feedback); /* of a piped message it is not read yet */
     return mail_params_put(&params, out);
 }
 
@@ -346,7 +408,7 @@ static enum err send_parts(struct put *p, struct handle *pipe)
     struct buf client;
     buf_init_fixed(&client, client_mem, sizeof client_mem);
     netaddr_format_ip(&s->peer, &client);
-    char params_mem[DSN_ENVID_MAX + MAIL_TAG_MAX + 256];
+    char params_mem[MAIL_PARAMS_MAX];
     struct buf params;
     buf_init_fixed(&params, params_mem, sizeof params_mem);
     if (!put_params(p, &params))
@@ -454,7 +516,8 @@ static void commit(struct put *p)
     enum err e = ERR_CLOSED;
     if (p->pipe !=
         NULL) { /* everything was taken: the end of the pipe and this message together end the body */
-        struct ipc_put_commit m = {.token = p->by_token.id, .size = p->size, .flags = p->flags};
+        struct ipc_put_commit m = {
+            .token = p->by_token.id, .size = p->size, .flags = p->flags, .feedback = buf_str(&p->feedback)};
         if (d->queue != NULL)
             e = ipc_send_put_commit(d->queue, &m, NULL);
         if (e == ERR_OK) {
@@ -532,6 +595,8 @@ void put_body(struct put *p, struct str octets)
     if (p->is_refused)
         return;
     p->size += octets.n;
+    if (p->report != NULL)
+        mime_report_put(p->report, octets);
     if (p->state == PUT_FILLING && p->body.n > IPC_BODY_INLINE_MAX)
         begin_piping(p);
     /* a message may come in pieces of a few octets, one for each stuffed dot: not a write for each of them */
@@ -547,6 +612,7 @@ bool put_is_full(const struct put *p)
 
 void put_end(struct put *p)
 {
+    end_report(p);
     if (p->state == PUT_WAITING_PIPE && !p->is_refused) { /* put_on_room() goes on */
         p->is_whole = true;
         return;
@@ -739,6 +805,8 @@ void put_fini_all(struct smtpd *d)
         struct put *p = list_entry(l, struct put, link);
         if (p->pipe != NULL)
             conn_close(p->pipe);
+        mime_report_del(&p->report);
+        buf_fini(&p->feedback);
         buf_fini(&p->body);
         mem_free(p);
     }

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
+#include "wire/feedback.h"
 
 enum {
     SMTPD_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
@@ -74,6 +75,8 @@ struct put { /* one message on its way */
     bool is_told;        /* the queue knows of it, and its id is used */
     bool is_whole;       /* WAITING_PIPE: nothing more will come */
     enum smtp_reply_id refuse_id;
+    struct mime_report *report; /* reads along: a recipient is where reports come in */
+    struct buf feedback;        /* what it says, once all of it was read; a record or empty */
 };
 
 struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */

@@ -516,6 +516,137 @@ static void a_client_nobody_knows(void **state)
     assert_true(str_find(buf_str(&the->sent_body), STR("from far.test (unknown)\r\n")) != STR_NPOS);
 }
 
+/* ---- reports that come in ---- */
+
+#define REPORT(type, fields)                                                                                 \
+    "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/" type "\r\n\r\n" fields \
+    "\r\n--b--\r\n.\r\n"
+#define DSN                                                                                                  \
+    REPORT("delivery-status", "Reporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822; x@one.two\r\nAction: "  \
+                              "failed\r\nStatus: 5.1.1\r\n")
+#define ARF REPORT("feedback-report", "Feedback-Type: abuse\r\nVersion: 1\r\n")
+#define RETURN_PATH "bounce+x=one.two-aaaaaaaa@here.test"
+
+static void take_reports(void)
+{
+    static const struct alias list[] = {
+        {.name = STR_INIT("news"), .owner = STR_INIT("owner-news@here.test")}};
+    the->domain.aliases = list;
+    the->domain.n_aliases = 1;
+    the->config.policy.verp = STR("bounce");
+    the->config.policy.arf = STR("joe@here.test");
+}
+
+static void expect_feedback(enum feedback_kind kind)
+{
+    struct feedback f = {.kind = FEEDBACK_NONE};
+    if (the->sent_feedback.n > 0)
+        assert_true(feedback_get(buf_str(&the->sent_feedback), &f));
+    assert_int_equal(f.kind, kind);
+}
+
+/* The message is read where it comes in; the queue gets what it says. */
+static void reports_are_read(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *rcpt, *message;
+        enum feedback_kind kind;
+    } rows[] = {
+        {"RCPT TO:<joe@here.test>\r\n", ARF, FEEDBACK_COMPLAINT},
+        {"RCPT TO:<Joe@HERE.test>\r\n", ARF, FEEDBACK_COMPLAINT},
+        {"RCPT TO:<ann@here.test>\r\n", ARF, FEEDBACK_NONE},
+        {"RCPT TO:<ann@here.test>\r\nRCPT TO:<joe@here.test>\r\n", DSN, FEEDBACK_DELIVERY},
+        {"RCPT TO:<joe@here.test>\r\n", "Subject: hi\r\n\r\nhi\r\n.\r\n", FEEDBACK_NONE},
+    };
+    take_reports();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client("192.0.2.1:5");
+        say(c, "EHLO c.test\r\nMAIL FROM:<>\r\n");
+        say(c, rows[i].rcpt);
+        hears(c, "250 2.1.5");
+        say(c, "DATA\r\n");
+        hears(c, "354");
+        say(c, rows[i].message);
+        let_queue_take(c);
+        hears(c, "250 2.0.0");
+        expect_feedback(rows[i].kind);
+        assert_int_equal(last_sent()->is_piped, 0);
+    }
+}
+
+static void begin_return_path(struct conn *c)
+{
+    say(c, "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<" RETURN_PATH ">\r\n");
+    assert_string_equal(the->asked_for, RETURN_PATH);
+    callout_answer(RESULT_OK);
+    hears(c, "250 2.1.5");
+    say(c, "DATA\r\n");
+    hears(c, "354");
+}
+
+static void return_paths_are_asked_for(void **state)
+{
+    UNUSED(state);
+    take_reports();
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<" RETURN_PATH ">\r\n");
+    callout_answer(RESULT_PERMANENT);
+    hears(c, "550 5.1.1 there is no such mailbox here");
+    begin_return_path(client("192.0.2.1:5"));
+    c = client("192.0.2.1:5");
+    begin_return_path(c);
+    say(c, DSN);
+    let_queue_take(c);
+    hears(c, "250 2.0.0");
+    expect_feedback(FEEDBACK_DELIVERY);
+}
+
+/* Over what goes inline: what it says becomes known at its end. */
+static void large_reports_are_read(void **state)
+{
+    UNUSED(state);
+    take_reports();
+    struct conn *c = client("192.0.2.1:5");
+    begin_return_path(c);
+    say(c, "Content-Type: multipart/report; boundary=b\r\n\r\n");
+    for (unsigned i = 0; i < 3; i++) {
+        say_n(c, "a line of text for people, of which there are too many of\r\n", 1000);
+        wake(c);
+    }
+    say(c, "--b\r\nContent-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; x@one.two\r\n");
+    assert_true(last_sent()->type == IPC_PUT && last_sent()->is_piped);
+    expect_feedback(FEEDBACK_NONE);
+    say(c, "Action: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n.\r\n");
+    let_queue_take(c);
+    hears(c, "250 2.0.0");
+    assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+    expect_feedback(FEEDBACK_DELIVERY);
+}
+
+/* What it takes to read is memory like any other, and given back however it ends. */
+static void reports_take_memory(void **state)
+{
+    UNUSED(state);
+    take_reports();
+    struct conn *c = client("192.0.2.1:5");
+    uint64_t before = the->d->memory_used;
+    begin_return_path(c);
+    assert_true(the->d->memory_used >= before + MIME_REPORT_MEMORY);
+    c->is_eof = true;
+    wake(c);
+    assert_true(c->is_closed);
+    assert_in_range(the->d->memory_used, 0, before + IPC_BODY_INLINE_MAX);
+    the->config.memory_max = MIME_REPORT_MEMORY;
+    c = client("192.0.2.1:5");
+    begin_return_path(c); /* one is more than a quarter of what may be held */
+    struct conn *other = client("192.0.2.1:5");
+    say(other, "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<ann@here.test>\r\nDATA\r\n");
+    hears(other, "452 4.3.0");
+    say(c, DSN); /* nor is there room for its text: asked to come again, never taken unread */
+    hears(c, "452 4.3.0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +671,10 @@ int main(void)
         T(expn_names_the_members),
         T(only_our_clients_are_in_a_hurry),
         T(a_trusted_proxy_uses_xclient),
+        T(reports_are_read),
+        T(return_paths_are_asked_for),
+        T(large_reports_are_read),
+        T(reports_take_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

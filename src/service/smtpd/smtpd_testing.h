@@ -66,6 +66,7 @@ struct fixture {
     char asked_for[256], sent_params[512];
     struct buf sent_body;
     int sent_priority;
+    struct buf sent_feedback; /* of the put, or of its commit */
     uint32_t sent_flags, uid;
     struct listener_conf at;
     struct local_domain domain;
@@ -197,6 +198,8 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         assert_true(str_to_c(params.tag, the->sent_params, sizeof the->sent_params));
         the->sent_flags = put.flags;
         the->sent_priority = params.priority;
+        buf_reset(&the->sent_feedback);
+        assert_true(buf_put(&the->sent_feedback, params.feedback));
         buf_reset(&the->sent_body);
         assert_true(buf_put(&the->sent_body, put.body));
     } else if (type == IPC_MX_ASK || type == IPC_CALLOUT_ASK || type == IPC_ETRN_ASK) {
@@ -209,6 +212,8 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         sent->token = commit.token;
         sent->size = commit.size;
         the->sent_flags = commit.flags;
+        buf_reset(&the->sent_feedback);
+        assert_true(buf_put(&the->sent_feedback, commit.feedback));
     }
     return ERR_OK;
 }
@@ -486,6 +491,7 @@ static int setup(void **state)
     f->env.n_listeners = 1;
     f->env.peers[ROLE_QUEUE][0] = &f->queue;
     buf_init(&f->sent_body, 1024 * 1024);
+    buf_init(&f->sent_feedback, FEEDBACK_MAX);
     f->d = smtpd_role.create(&f->env);
     assert_non_null(f->d);
     assert_int_equal(last_sent()->type, IPC_ID_WANT);
@@ -503,6 +509,7 @@ static int teardown(void **state)
         buf_fini(&f->conns[i].out);
     }
     buf_fini(&f->sent_body);
+    buf_fini(&f->sent_feedback);
     free(f);
     return 0;
 }
