@@ -254,7 +254,7 @@ struct future {
 };
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
-    {"domain", "forward"}, {"reports", "arf"},
+    {"domain", "forward"},
 };
 static const struct future futures[] = {
     {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},

@@ -33,6 +33,12 @@ static struct code_verdict class_of_report(const struct feedback *f)
     return code_classify(&reply);
 }
 
+/* As for a server that refuses (suppress_refused()): only what is known to be about the address teaches. */
+static bool is_useless(const struct code_verdict *v)
+{
+    return (v->class == CODE_UNKNOWN_USER || v->class == CODE_MAILBOX_DISABLED) && v->by != CODE_BY_CODE;
+}
+
 bool feedback_settles(struct work *w, struct str owner, struct str member, struct str *out_text)
 {
     char mem[TEXT_MAX];
@@ -52,6 +58,8 @@ bool feedback_settles(struct work *w, struct str owner, struct str member, struc
     TELL(w->q, .kind = EVENT_RETURNED, .id = w->id, .rcpt = member, .host = owner, .text = buf_str(&text),
          .class = has_failed || f.action == DSN_REPORT_DELAYED ? str_from_c(code_class_word(verdict.class))
                                                                : STR_NIL);
+    if (has_failed && f.status.class == 5 && is_useless(&verdict))
+        suppress_learn(w->q, member, SUPPRESS_BOUNCED, buf_str(&text), w->id);
     buf_reset(&text);
     buf_puts(&text, "read: a report about ");
     buf_put(&text, member);
@@ -104,7 +112,8 @@ void feedback_on_stored(struct queue *q, const struct fresh *f)
     q->count.complained++;
     TELL(q, .kind = EVENT_COMPLAINED, .id = f->id, .rcpt = is_ours ? member : c.rcpt, .host = c.source_ip,
          .text = buf_str(&text));
-    UNUSED(is_unwanted);
+    if (is_ours && is_unwanted(c.type))
+        suppress_learn(q, member, SUPPRESS_COMPLAINED, buf_str(&text), f->id);
 }
 
 bool feedback_of_row(const struct dsn_rcpt *row, struct buf *out)

@@ -640,6 +640,82 @@ static void test_complaints(void **state)
     end(s);
 }
 
+/* ---- the suppression list ---- */
+
+static void suppress_on(struct seen *s)
+{
+    s->w.config.suppress = true;
+    s->w.config.suppress_keep_s = 30 * 86400;
+}
+
+static void expect_skipped(struct seen *s, bool is_skipped)
+{
+    buf_reset(&s->log);
+    put(s, "a@example.com", "other@example.org");
+    assert_int_equal(count_lines(s, "", ">x@one.two"), is_skipped ? 0 : 1);
+    if (!is_skipped) /* an address of the list stands in the store */
+        script_expect_empty(&s->w);
+}
+
+/* What a report about a member says, and which of it ends his list mail. */
+static void test_report_teaches(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum dsn_report_action action;
+        struct esc status;
+        struct str text;
+        bool teaches;
+    } rows[] = {
+        {DSN_REPORT_FAILED, {5, 1, 1}, STR_INIT("550 5.1.1 no such user"), true},
+        {DSN_REPORT_FAILED, {5, 2, 2}, STR_INIT("552 5.2.2 mailbox full"), false},
+        {DSN_REPORT_FAILED, {5, 0, 0}, STR_INIT("550 no"), false},
+        {DSN_REPORT_DELAYED, {4, 1, 1}, STR_INIT("450 4.1.1 no such user"), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct seen *s = begin(600 + i);
+        uint64_t id;
+        suppress_on(s);
+        put(s, "a@example.com", "other@example.org");
+        const struct feedback f = {.kind = FEEDBACK_DELIVERY,
+                                   .action = rows[i].action,
+                                   .status = rows[i].status,
+                                   .text = rows[i].text};
+        put_report(s, s->sender, &f, NULL, &id);
+        expect_taken(s);
+        test_run(&s->w, MINUTE);
+        assert_int_equal(suppress_is_listed(s->w.q, STR("x@one.two")), rows[i].teaches);
+        assert_int_equal(suppress_count(s->w.q), rows[i].teaches);
+        expect_skipped(s, rows[i].teaches);
+        end(s);
+    }
+}
+
+static void test_complaint_teaches(void **state)
+{
+    UNUSED(state);
+    static const struct str types[] = {STR_INIT("abuse"), STR_INIT("not-spam"), STR_INIT("abuse")};
+    for (unsigned i = 0; i < ARRAY_LEN(types); i++) {
+        struct seen *s = begin(620 + i);
+        uint64_t id;
+        bool is_forged = i == 2, teaches = i == 0;
+        suppress_on(s);
+        s->w.config.policy.arf = STR("alice@example.org");
+        put(s, "a@example.com", "other@example.org");
+        const struct feedback f = {.kind = FEEDBACK_COMPLAINT,
+                                   .type = types[i],
+                                   .return_path = is_forged ? STR("bounce+x=one.two-aaaaaaaa@example.org")
+                                                            : str_from_c(s->sender),
+                                   .rcpt = STR("x@one.two")};
+        put_report(s, "alice@example.org", &f, NULL, &id);
+        expect_taken(s);
+        test_run(&s->w, MINUTE);
+        assert_int_equal(suppress_is_listed(s->w.q, STR("x@one.two")), teaches);
+        expect_skipped(s, teaches);
+        end(s);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -660,6 +736,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_report_among_others),
         cmocka_unit_test(test_own_report),
         cmocka_unit_test(test_complaints),
+        cmocka_unit_test(test_report_teaches),
+        cmocka_unit_test(test_complaint_teaches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
