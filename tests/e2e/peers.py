@@ -387,7 +387,7 @@ def lesser(where, name, extra):
     folder = os.path.join(where, name.replace(", ", "-"))
     os.mkdir(folder)
     return (missing("postfix") if kind is Postfix else Exim.missing(), False,
-            lambda address, domain: kind(folder, address, [domain], extra))
+            lambda address, domain: kind(folder, address, [domain], extra=extra))
 
 
 def files_of(peer):
