@@ -1,5 +1,6 @@
 /* Trace fields from hostile names, and the small codes: status codes, queue ids, xtext. */
 #include "wire/address.h"
+#include "base/queue_id.h"
 #include "wire/esc.h"
 #include "wire/header.h"
 #include "wire/received.h"

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include "base/queue_id.h"
+
 enum { LOG_LINE_MAX = 4096 };
 
 static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -76,7 +78,9 @@ static void put_value(struct buf *b, const struct log_field *f, bool json)
         buf_printf(b, "%lld", (long long)f->i);
         break;
     case LOG_FIELD_ID:
-        buf_printf(b, json ? "\"%016llx\"" : "%016llx", (unsigned long long)f->u);
+        buf_puts(b, json ? "\"" : "");
+        queue_id_format(f->u, b);
+        buf_puts(b, json ? "\"" : "");
         break;
     case LOG_FIELD_END:
         must_not_reach();

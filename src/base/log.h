@@ -19,7 +19,7 @@ struct log_field {
 #define LC(k, v) ((struct log_field){.kind = LOG_FIELD_STR, .key = (k), .s = str_from_c(v)})
 #define LU(k, v) ((struct log_field){.kind = LOG_FIELD_UINT, .key = (k), .u = (v)})
 #define LI(k, v) ((struct log_field){.kind = LOG_FIELD_INT, .key = (k), .i = (v)})
-#define LID(k, v) ((struct log_field){.kind = LOG_FIELD_ID, .key = (k), .u = (v)}) /* 16 hex digits */
+#define LID(k, v) ((struct log_field){.kind = LOG_FIELD_ID, .key = (k), .u = (v)}) /* a queue id */
 #define LERR(v) LC("error", err_str(v))
 
 struct log {

@@ -35,7 +35,7 @@ static void writes_text(void **state)
     struct log l = {.min = LOG_INFO, .role = "queue", .write = capture_line, .arg = &c};
     log_info(&l, "queue.opened", LC("path", "/var/spool"), LU("n", 7), LI("d", -7), LID("id", 0xabc),
              LERR(ERR_NOSPACE));
-    assert_string_equal(c.text, "info queue queue.opened path=/var/spool n=7 d=-7 id=0000000000000abc "
+    assert_string_equal(c.text, "info queue queue.opened path=/var/spool n=7 d=-7 id=00000000002NW "
                                 "error=\"no space left on disk\"\n");
 }
 
@@ -47,7 +47,7 @@ static void writes_json(void **state)
     log_error(&l, "a.b", LC("s", "x\"y"), LU("n", 7), LI("d", -7), LID("id", 1));
     assert_string_equal(
         c.text, "{\"level\":\"error\",\"role\":\"waxwing\",\"event\":\"a.b\",\"s\":\"x\\\"y\",\"n\":7,"
-                "\"d\":-7,\"id\":\"0000000000000001\"}\n");
+                "\"d\":-7,\"id\":\"0000000000001\"}\n");
 }
 
 static void filters_by_level(void **state)

@@ -1,8 +1,8 @@
 #include "prog/cmd_dev_box.h"
 
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "wire/header.h"
-#include "wire/received.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,13 +1,13 @@
 /* prog/cmd_dev_list.c: `waxwing dev list`, `clear` and `wait`. */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "prog/cmd_dev.h"
 #include "prog/control.h"
 #include "prog/prog.h"
 #include "wire/date.h"
 #include "wire/encoded_word.h"
 #include "wire/header.h"
-#include "wire/received.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 #include "queue/bounce.h"
 
 #include "base/limits.h"
+#include "base/queue_id.h"
 #include "wire/date.h"
 #include "wire/header.h"
-#include "wire/received.h"
 
 enum { BOUNCE_ROOM = 128 * 1024 }; /* for what is not the original */
 

@@ -1,4 +1,5 @@
 #include "wire/dsn.h"
+#include "base/queue_id.h"
 
 #include "wire/address.h"
 #include "wire/date.h"
@@ -6,7 +7,6 @@
 #include "wire/encoding.h"
 #include "wire/fold.h"
 #include "wire/header.h"
-#include "wire/received.h"
 
 enum {
     BOUNDARY_MAX = 70,

@@ -1,9 +1,9 @@
 #include "wire/dsn_text.h"
+#include "base/queue_id.h"
 
 #include "wire/date.h"
 #include "wire/fold.h"
 #include "wire/header.h"
-#include "wire/received.h"
 #include "wire/utf8.h"
 
 enum { ORIGINAL_SUBJECT_MAX = 200, ENCODED_WORD_MAX = 75 /* RFC 2047 2 */ };

@@ -1,9 +1,9 @@
 #include "tests/sim/fleet.h"
 
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "ipc/schema.h"
 #include "sim/sim_mem.h"
-#include "wire/received.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,6 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "wire/received.h"
 
 enum { EXPIRE_EVERY_MS = 3600 * 1000, EXPIRE_PIECE_MS = 100 };
 
@@ -71,16 +70,10 @@ static void log_event(const struct admin *a, const struct ipc_event *e)
     enum log_level level = level_of(e->kind);
     if (a->world->log == NULL || level < a->world->log->min)
         return;
-    char id_mem[16], other_mem[16];
-    struct buf id, other;
     struct log_field fields[9];
     size_t n = 0;
-    buf_init_fixed(&id, id_mem, sizeof id_mem);
-    buf_init_fixed(&other, other_mem, sizeof other_mem);
-    queue_id_format(e->id, &id);
-    queue_id_format(e->other_id, &other);
     if (e->id != 0)
-        fields[n++] = LS("id", buf_str(&id));
+        fields[n++] = LID("id", e->id);
     if (e->rcpt.n > 0 || e->kind == EVENT_ACCEPTED)
         fields[n++] = LS("address", e->rcpt);
     if (e->host.n > 0)
@@ -88,7 +81,7 @@ static void log_event(const struct admin *a, const struct ipc_event *e)
     if (e->kind == EVENT_ACCEPTED)
         fields[n++] = LU("size", e->number);
     if (e->other_id != 0)
-        fields[n++] = LS("other", buf_str(&other));
+        fields[n++] = LID("other", e->other_id);
     if (e->text.n > 0)
         fields[n++] = LS("text", e->text);
     if (e->class.n > 0)

@@ -4,9 +4,9 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "ipc/ctl.h"
 #include "wire/date.h"
-#include "wire/received.h"
 
 static void pump(struct control_client *c);
 

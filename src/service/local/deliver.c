@@ -12,9 +12,9 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "ipc/lists.h"
 #include "service/local/body.h"
-#include "wire/received.h"
 
 enum { DELIVER_JOBS_MAX = 256, DELIVER_PATH_MAX = 1024 };
 

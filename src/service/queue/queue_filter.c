@@ -1,7 +1,7 @@
 #include "service/queue/queue_filter.h"
+#include "base/queue_id.h"
 
 #include "service/queue/queue_class.h"
-#include "wire/received.h"
 
 enum filter_state { STATE_DEFERRED = 0, STATE_HELD, STATE_ACTIVE };
 

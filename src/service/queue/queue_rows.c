@@ -1,9 +1,9 @@
 #include "service/queue/queue_rows.h"
 
 #include "base/log.h"
+#include "base/queue_id.h"
 #include "service/queue/queue_class.h"
 #include "wire/date.h"
-#include "wire/received.h"
 
 void row_begin(struct buf *out)
 {

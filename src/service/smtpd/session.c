@@ -10,9 +10,9 @@
  */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/queue_id.h"
 #include "service/smtpd/smtpd.h"
 #include "wire/proxy.h"
-#include "wire/received.h"
 
 #include <string.h>
 
