@@ -307,34 +307,38 @@ static void reports_many(void **state)
 }
 
 /* Each row of the table is of use: no status is silent, and the given reason wins. */
+#define REFUSED "550 5.1.1 no such user"
 static void explains_statuses(void **state)
 {
     UNUSED(state);
     static const struct {
         struct esc status;
-        bool answered;
-        const char *reason, *want, *advice;
+        const char *reply, *reason, *want, *advice; /* reply: NULL: we decided */
     } rows[] = {
-        {{5, 1, 2}, true, "", "does not exist or", "after the @"},
-        {{5, 1, 99}, true, "", "did not accept the address", "typing mistakes"},
-        {{5, 2, 2}, true, "", "mailbox is full", "when there is room"},
-        {{5, 2, 3}, true, "", "larger than the recipient's mailbox", "without its attachments"},
-        {{5, 4, 4}, false, "", "No mail server could be found", "after the @"},
-        {{4, 4, 1}, false, "", "did not answer", "again later"},
-        {{5, 4, 7}, true, "It waited for five days.", "It waited for five days.", "again later"},
-        {{5, 6, 7}, true, "", "characters outside ASCII", "plain letters"},
-        {{5, 7, 1}, true, "", "by its rules", "some other way"},
-        {{5, 7, 23}, true, "", "(SPF)", "whoever runs your mail system"},
-        {{5, 9, 9}, true, "", "refused the message", "some other way"},
-        {{5, 9, 9}, false, "", "could not be delivered.", "some other way"},
-        {{0, 0, 0}, false, "", "could not be delivered.", "some other way"},
+        {{5, 1, 2}, REFUSED, "", "does not exist or", "after the @"},
+        {{5, 1, 99}, REFUSED, "", "did not accept the address", "typing mistakes"},
+        {{5, 2, 2}, REFUSED, "", "mailbox is full", "when there is room"},
+        {{5, 2, 3}, REFUSED, "", "larger than the recipient's mailbox", "without its attachments"},
+        {{5, 4, 4}, NULL, "", "No mail server could be found", "after the @"},
+        {{5, 4, 0}, "554 5.4.0 Error: network", "", "could not be reached", "again later"},
+        {{5, 4, 0}, "554 5.4.0 Error: too many hops", "", "in circles", "whoever runs your mail system"},
+        {{5, 4, 6}, NULL, "", "in circles", "whoever runs your mail system"},
+        {{4, 4, 1}, NULL, "", "did not answer", "again later"},
+        {{5, 4, 7}, REFUSED, "It waited for five days.", "It waited for five days.", "again later"},
+        {{5, 6, 7}, REFUSED, "", "characters outside ASCII", "plain letters"},
+        {{5, 7, 1}, REFUSED, "", "by its rules", "some other way"},
+        {{5, 7, 23}, REFUSED, "", "(SPF)", "whoever runs your mail system"},
+        {{5, 9, 9}, REFUSED, "", "refused the message", "some other way"},
+        {{5, 9, 9}, NULL, "", "could not be delivered.", "some other way"},
+        {{0, 0, 0}, NULL, "", "could not be delivered.", "some other way"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct dsn_rcpt rcpt = bob;
         rcpt.status = rows[i].status;
         rcpt.reason = str_from_c(rows[i].reason);
-        if (!rows[i].answered)
-            rcpt.diagnostic = rcpt.remote_host = STR_NIL;
+        rcpt.diagnostic = rows[i].reply == NULL ? STR_NIL : str_from_c(rows[i].reply);
+        if (rows[i].reply == NULL)
+            rcpt.remote_host = STR_NIL;
         struct dsn d = about(&rcpt, 1);
         struct report r;
         make(&d, &r);

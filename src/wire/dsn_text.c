@@ -1,6 +1,7 @@
 #include "wire/dsn_text.h"
-#include "base/queue_id.h"
 
+#include "base/queue_id.h"
+#include "wire/codes.h"
 #include "wire/date.h"
 #include "wire/fold.h"
 #include "wire/header.h"
@@ -87,13 +88,25 @@ static const struct meaning unknown_meaning = {0, 0, "The message could not be d
 static const struct meaning unknown_refusal = {0, 0, "The recipient's mail system refused the message.",
                                                TELL_RECIPIENT};
 
+/* What the row to be told is looked up by: the status, but for loops. Postfix says 5.4.0 of one ("too many
+ * hops"), which is a network that can't be reached by the number alone. */
+static struct esc told_status(const struct dsn_rcpt *r)
+{
+    struct code_reply reply = {.stage = CODE_AT_ANY};
+    (void)code_reply_parse(r->diagnostic, &reply);
+    reply.esc = r->status;
+    bool is_loop = r->diagnostic.n > 0 && code_classify(&reply).class == CODE_LOOP;
+    return is_loop ? (struct esc){r->status.class, 4, 6} : r->status;
+}
+
 static const struct meaning *meaning_of(const struct dsn_rcpt *r)
 {
     const struct meaning *m = r->diagnostic.n > 0 ? &unknown_refusal : &unknown_meaning;
+    struct esc status = told_status(r);
     for (size_t i = 0; i < ARRAY_LEN(meanings); i++) {
-        if (meanings[i].subject != r->status.subject)
+        if (meanings[i].subject != status.subject)
             continue;
-        if (meanings[i].detail == r->status.detail)
+        if (meanings[i].detail == status.detail)
             return &meanings[i];
         if (meanings[i].detail == 0)
             m = &meanings[i];
