@@ -26,28 +26,16 @@ static bool parse_ip4(struct str s, uint8_t out[IP4_BYTES])
     return true;
 }
 
-static bool hex_value(char c, unsigned *out)
-{
-    char l = ascii_lower(c);
-    if (ascii_is_digit(c))
-        *out = (unsigned)(c - '0');
-    else if (l >= 'a' && l <= 'f')
-        *out = (unsigned)(l - 'a') + 10;
-    else
-        return false;
-    return true;
-}
-
 static bool parse_group(struct str s, uint8_t out[2])
 {
     unsigned v = 0;
     if (s.n == 0 || s.n > 4)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned digit;
-        if (!hex_value(s.p[i], &digit))
+        int digit = ascii_hex_value(s.p[i]);
+        if (digit < 0)
             return false;
-        v = v * 16 + digit;
+        v = v * 16 + (unsigned)digit;
     }
     out[0] = (uint8_t)(v >> 8);
     out[1] = (uint8_t)(v & 0xff);

@@ -78,7 +78,13 @@ static inline bool ascii_is_alnum(char c)
 {
     return ascii_is_digit(c) || ascii_is_alpha(c);
 }
-/* The length of the character at the front of s (not empty) that no terminal and no log may get as it is: C0 and
- * C1 control characters (these as UTF-8), those that turn the direction of text, and ends of lines. 0: it is
- * none. *out: its number. */
+/* 0 to 15 of a hexadecimal digit in either case; -1: it is none. */
+static inline int ascii_hex_value(char c)
+{
+    c = ascii_lower(c);
+    return ascii_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+/* The length of the character at the front of s (not empty) that no terminal and no log may get as it is: C0
+ * and C1 control characters (these as UTF-8), those that turn the direction of text, and ends of lines. 0: it
+ * is none. *out: its number. */
 size_t str_odd_char(struct str s, unsigned *out);

@@ -355,13 +355,6 @@ static bool print_wanted(const struct dev_args *a, const struct dev_place *p)
     return found;
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int dev_wait(const struct dev_args *a)
 {
     struct dev_place p;
@@ -371,7 +364,7 @@ int dev_wait(const struct dev_args *a)
     int watch = p.mail == -1 ? -1 : dev_watch_new();
     if (watch == -1)
         return EXIT_OS;
-    int64_t end = monotonic_ms() + (int64_t)a->timeout_s * 1000;
+    int64_t end = prog_clock_ms() + (int64_t)a->timeout_s * 1000;
     for (;;) {
         dev_watch_drain(watch);
         /* watched first, then looked at: what comes in between is news */
@@ -382,7 +375,7 @@ int dev_wait(const struct dev_args *a)
         }
         if (print_wanted(a, &p))
             return EXIT_OK;
-        int64_t left = end - monotonic_ms();
+        int64_t left = end - prog_clock_ms();
         struct pollfd pfd = {.fd = watch, .events = POLLIN};
         if (left <= 0) {
             (void)fprintf(stderr, "waxwing: no such message came within %llu s\n",

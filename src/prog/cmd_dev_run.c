@@ -23,7 +23,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DEV_DRAIN_MS = 1000, DEV_LUA_MAX = 65536, QUIET_MS = 30, CALM_MS = 500 };
@@ -199,24 +198,17 @@ static void look(struct run *r, bool tells)
     box_fini(&b);
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* The copies for all recipients come within moments, some in folders that are new: one line tells of all of
  * them. */
 static void tell_news(struct run *r)
 {
     struct pollfd pfd = {.fd = r->watch, .events = POLLIN};
-    int64_t end = monotonic_ms() + CALM_MS;
+    int64_t end = prog_clock_ms() + CALM_MS;
     bool is_watched;
     do {
         dev_watch_drain(r->watch);
         is_watched = dev_watch_all(r->watch, &r->place);
-    } while (is_watched && poll(&pfd, 1, QUIET_MS) > 0 && monotonic_ms() < end);
+    } while (is_watched && poll(&pfd, 1, QUIET_MS) > 0 && prog_clock_ms() < end);
     look(r, true);
     if (!is_watched) {
         (void)fputs(

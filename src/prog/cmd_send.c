@@ -45,9 +45,7 @@ struct send {
 
 static uint64_t now_ms(void)
 {
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 + 1;
+    return (uint64_t)prog_clock_ms() + 1; /* never 0 */
 }
 
 /* ---- the message ---------------- */

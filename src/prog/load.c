@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "io/sandbox.h"
 #include "prog/folder.h"
+#include "prog/prog.h"
 #include "service/local/deliver.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -59,17 +59,10 @@ static bool frame_write(int fd, char kind, struct str a, struct str b)
     return write_all(fd, str_of(head, sizeof head)) && write_all(fd, a) && write_all(fd, b);
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static bool read_all(int fd, char *p, size_t n, int64_t deadline)
 {
     while (n > 0) {
-        int64_t left = deadline - monotonic_ms();
+        int64_t left = deadline - prog_clock_ms();
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
         if (left <= 0 || poll(&pfd, 1, (int)left) == 0)
             return false;
@@ -151,7 +144,7 @@ static enum err ask_file(void *arg, struct str path, struct arena *a, struct str
     struct child_env *c = arg;
     char kind;
     if (!frame_write(c->fd, 'F', path, STR_NIL) ||
-        !frame_read(c->fd, &kind, &c->in, monotonic_ms() + LOAD_DEADLINE_MS) || kind != 'f' || c->in.n < 1)
+        !frame_read(c->fd, &kind, &c->in, prog_clock_ms() + LOAD_DEADLINE_MS) || kind != 'f' || c->in.n < 1)
         return ERR_IO;
     enum err e = (enum err)(unsigned char)c->in.p[0];
     if (e == ERR_OK && !arena_str(a, str_skip(buf_str(&c->in), 1), out))
@@ -164,7 +157,7 @@ static bool ask_user(void *arg, struct str name, uint32_t *out_uid, uint32_t *ou
     struct child_env *c = arg;
     char kind;
     if (!frame_write(c->fd, 'U', name, STR_NIL) ||
-        !frame_read(c->fd, &kind, &c->in, monotonic_ms() + LOAD_DEADLINE_MS) || kind != 'u' || c->in.n != 9)
+        !frame_read(c->fd, &kind, &c->in, prog_clock_ms() + LOAD_DEADLINE_MS) || kind != 'u' || c->in.n != 9)
         return false;
     *out_uid = get_u32_at(c->in.p + 1);
     *out_gid = get_u32_at(c->in.p + 5);
@@ -178,7 +171,7 @@ static enum err ask_accounts(void *arg, struct arena *a, const struct account **
     char kind;
     struct str bytes;
     if (!frame_write(c->fd, 'L', STR_NIL, STR_NIL) ||
-        !frame_read(c->fd, &kind, &c->in, monotonic_ms() + LOAD_DEADLINE_MS) || kind != 'l')
+        !frame_read(c->fd, &kind, &c->in, prog_clock_ms() + LOAD_DEADLINE_MS) || kind != 'l')
         return ERR_IO;
     struct account *list = arena_alloc_array(a, c->in.n / ACCOUNT_MIN + 1, sizeof *list);
     if (list == NULL || !arena_str(a, buf_str(&c->in), &bytes))
@@ -314,7 +307,7 @@ static bool serve_accounts(int fd, struct buf *scratch)
 static bool serve_child(int fd, struct loaded *out)
 {
     struct buf in, scratch;
-    int64_t deadline = monotonic_ms() + LOAD_DEADLINE_MS;
+    int64_t deadline = prog_clock_ms() + LOAD_DEADLINE_MS;
     bool ended = false, ok = true;
     char kind;
     buf_init(&in, LOAD_FRAME_MAX);

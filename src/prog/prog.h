@@ -2,6 +2,8 @@
 #pragma once
 #include "base/str.h"
 
+#include <time.h>
+
 struct command {
     const char *name;
     const char *summary;               /* one line for the list */
@@ -36,3 +38,11 @@ enum {
     EXIT_NOPERM = 77,
     EXIT_CONFIG = 78
 };
+
+/* Milliseconds of a clock that nobody sets. */
+static inline int64_t prog_clock_ms(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}

@@ -1,6 +1,6 @@
 #include "wire/dsn.h"
-#include "base/queue_id.h"
 
+#include "base/queue_id.h"
 #include "wire/address.h"
 #include "wire/date.h"
 #include "wire/dsn_text.h"

@@ -101,18 +101,12 @@ static bool take_word(struct str s, struct word *out)
     return true;
 }
 
-static int hex_of(char c)
-{
-    c = ascii_lower(c);
-    return ascii_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* `mark` and two hexadecimal digits; underscores are spaces where has_underscores (RFC 2047 4.2). */
 static void put_escaped(struct str s, char mark, bool has_underscores, struct buf *out)
 {
     for (size_t i = 0; i < s.n; i++) {
-        int high = s.p[i] == mark && i + 2 < s.n ? hex_of(s.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_of(s.p[i + 2]) : -1;
+        int high = s.p[i] == mark && i + 2 < s.n ? ascii_hex_value(s.p[i + 1]) : -1;
+        int low = high >= 0 ? ascii_hex_value(s.p[i + 2]) : -1;
         if (low >= 0) {
             buf_putc(out, (char)(high * 16 + low));
             i += 2;

@@ -196,14 +196,6 @@ void base64_fix_end(size_t column, bool at_message_end, struct buf *out)
         buf_put(out, STR("\r\n"));
 }
 
-static int hex_value(char c)
-{
-    if (ascii_is_digit(c))
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static size_t count_blanks(struct str s)
 {
     size_t n = 0;
@@ -223,8 +215,8 @@ static size_t line_end(struct str s)
 /* What follows an "=": octets it takes away. */
 static size_t decode_escape(struct str rest, struct buf *out)
 {
-    if (rest.n > 1 && hex_value(rest.p[0]) >= 0 && hex_value(rest.p[1]) >= 0) {
-        buf_putc(out, (char)(hex_value(rest.p[0]) << 4 | hex_value(rest.p[1])));
+    if (rest.n > 1 && ascii_hex_value(rest.p[0]) >= 0 && ascii_hex_value(rest.p[1]) >= 0) {
+        buf_putc(out, (char)(ascii_hex_value(rest.p[0]) << 4 | ascii_hex_value(rest.p[1])));
         return 2;
     }
     size_t n_blanks = count_blanks(rest);

@@ -24,3 +24,8 @@ struct str class_word_of(const struct envelope_rcpt *r)
     bool has_failed = r->state == ENVELOPE_FAILED || r->state == ENVELOPE_DEFERRED;
     return has_failed ? str_from_c(code_class_word(class_of(r).class)) : STR_NIL;
 }
+
+bool class_is_useless(const struct code_verdict *v)
+{
+    return (v->class == CODE_UNKNOWN_USER || v->class == CODE_MAILBOX_DISABLED) && v->by != CODE_BY_CODE;
+}

@@ -33,12 +33,6 @@ static struct code_verdict class_of_report(const struct feedback *f)
     return code_classify(&reply);
 }
 
-/* As for a server that refuses (suppress_refused()): only what is known to be about the address teaches. */
-static bool is_useless(const struct code_verdict *v)
-{
-    return (v->class == CODE_UNKNOWN_USER || v->class == CODE_MAILBOX_DISABLED) && v->by != CODE_BY_CODE;
-}
-
 bool feedback_settles(struct work *w, struct str owner, struct str member, struct str *out_text)
 {
     char mem[TEXT_MAX];
@@ -58,7 +52,7 @@ bool feedback_settles(struct work *w, struct str owner, struct str member, struc
     TELL(w->q, .kind = EVENT_RETURNED, .id = w->id, .rcpt = member, .host = owner, .text = buf_str(&text),
          .class = has_failed || f.action == DSN_REPORT_DELAYED ? str_from_c(code_class_word(verdict.class))
                                                                : STR_NIL);
-    if (has_failed && f.status.class == 5 && is_useless(&verdict))
+    if (has_failed && f.status.class == 5 && class_is_useless(&verdict))
         suppress_learn(w->q, member, SUPPRESS_BOUNCED, buf_str(&text), w->id);
     buf_reset(&text);
     buf_puts(&text, "read: a report about ");

@@ -1,6 +1,6 @@
 #include "service/queue/queue_filter.h"
-#include "base/queue_id.h"
 
+#include "base/queue_id.h"
 #include "service/queue/queue_class.h"
 
 enum filter_state { STATE_DEFERRED = 0, STATE_HELD, STATE_ACTIVE };

@@ -495,7 +495,7 @@ enum err suppress_add(struct queue *q, struct str address, struct str why,
     return q->config->suppress ? add(q, &s, 0, done, arg) : ERR_DENIED;
 }
 
-/* A server's word about a recipient: by its own status or text, not a bare 550, which rules say too. */
+/* A server's word about a recipient. */
 void suppress_refused(struct queue *q, const struct envelope_rcpt *r, uint64_t about_id)
 {
     char mem[SUPPRESS_TEXT_MAX];
@@ -503,7 +503,7 @@ void suppress_refused(struct queue *q, const struct envelope_rcpt *r, uint64_t a
     if (!q->config->suppress || r->code < 500)
         return;
     struct code_verdict v = class_of(r);
-    if ((v.class != CODE_UNKNOWN_USER && v.class != CODE_MAILBOX_DISABLED) || v.by == CODE_BY_CODE)
+    if (!class_is_useless(&v))
         return;
     buf_init_fixed(&why, mem, sizeof mem);
     buf_put(&why, str_slice(r->host, 0, ENVELOPE_HOST_MAX));
