@@ -59,53 +59,9 @@ server = lib.start(where, lua)
 MAIL = lib.mail_folder(where)
 
 
-class Hop:
-    """Takes all mail at a port, but for nobody@ and later@, and keeps (sender, recipients, message)."""
-
-    def __init__(self, port, offers=b"8BITMIME"):
-        self.taken, self.offers = [], offers
-        import threading
-        self.listener = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        import threading
-        while True:
-            threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
-
-    def serve(self, s):
-        f = s.makefile("rb")
-        s.sendall(b"220 hop.test ESMTP\r\n")
-        sender, rcpts = None, []
-        for line in f:
-            verb = line[:4].upper()
-            if verb == b"EHLO":
-                s.sendall(b"250-hop.test\r\n250 " + self.offers + b"\r\n")
-            elif verb == b"MAIL":
-                sender, rcpts = re.search(rb"<(.*?)>", line)[1].decode(), []
-                s.sendall(b"250 ok\r\n")
-            elif verb == b"RCPT":
-                rcpt = re.search(rb"<(.*?)>", line)[1].decode()
-                answer = {"nobody": b"550 5.1.1 unknown", "later": b"450 4.2.1 not now"}.get(rcpt.partition("@")[0], b"250 ok")
-                rcpts += [rcpt] if answer == b"250 ok" else []
-                s.sendall(answer + b"\r\n")
-            elif verb == b"DATA":
-                s.sendall(b"354 go\r\n")
-                text = b""
-                while (part := f.readline()) != b".\r\n":
-                    text += part
-                self.taken.append((sender, sorted(rcpts), re.sub(rb"(?m)^\.", b"", text)))
-                s.sendall(b"250 taken\r\n")
-            elif verb == b"QUIT":
-                s.sendall(b"221 bye\r\n")
-                break
-            else:
-                s.sendall(b"500 no\r\n")
-        s.close()
-
-
-hops = {port: Hop(port) for port in range(2501, 2507)}
-hops[2508] = Hop(2508, b"SIZE")
+REFUSES = {"nobody": b"550 5.1.1 unknown", "later": b"450 4.2.1 not now"}
+hops = {port: lib.Hop(port, refuses=REFUSES) for port in range(2501, 2507)}
+hops[2508] = lib.Hop(2508, [b"SIZE"], REFUSES)
 TEXT = b"From: a@x.test\r\nSubject: %s\r\n\r\nx\r\n"
 
 
@@ -285,7 +241,7 @@ c.close()
 
 id_ = lib.id_of(lib.send_one(25, "a@x.test", ["kim@away.test"], TEXT % b"away", source="192.0.2.1", host="192.0.2.1"))
 lib.wait_until(lambda: [r for r in server.queue("list") if r["id"] == id_ and r["state"] == "deferred"], "a deferred message")
-hops[2507] = Hop(2507)
+hops[2507] = lib.Hop(2507, refuses=REFUSES)
 c = lib.Smtp(25, "192.0.2.1", "192.0.2.1")
 tap.ok("ETRN" in c.capabilities and c.ask("ETRN away.test")[0] == 459, "ETRN is not for everybody", c.capabilities)
 c.close()

@@ -445,6 +445,67 @@ def without_trace(octets):
     return b"\n".join(fields) + gap + body
 
 
+# ---- a next hop -----------------------------------------------------------------------------------------------------------
+
+class Hop:
+    """A server at a port that takes all mail, but for recipients in `refuses`: {local part up to its first dot, in lower case:
+    reply to RCPT}, and messages to those in `refuses_body`: likewise. Keeps what it took as (sender, recipients by name,
+    message), and whom it was asked for as (sender, recipient)."""
+
+    def __init__(self, port, offers=(b"8BITMIME",), refuses=(), refuses_body=(), host="127.0.0.1"):
+        self.taken, self.asked = [], []
+        self.offers, self.refuses, self.refuses_body = list(offers), dict(refuses), dict(refuses_body)
+        self.listener = socket.create_server((host, port))
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            threading.Thread(target=self._serve, args=(self.listener.accept()[0],), daemon=True).start()
+
+    @staticmethod
+    def _user(address):
+        return address.rpartition("@")[0].partition(".")[0].lower()
+
+    def _rcpt(self, line, sender, rcpts):
+        rcpt = re.search(rb"<(.*?)>", line)[1].decode("utf-8", "replace")
+        self.asked.append((sender, rcpt))
+        if self._user(rcpt) in self.refuses:
+            return self.refuses[self._user(rcpt)]
+        rcpts.append(rcpt)
+        return b"250 2.1.5 ok"
+
+    def _message(self, lines, sender, rcpts):
+        text = b"".join(iter(lines.readline, b".\r\n"))
+        for rcpt in rcpts:
+            if self._user(rcpt) in self.refuses_body:
+                return self.refuses_body[self._user(rcpt)]
+        self.taken.append((sender, sorted(rcpts), re.sub(rb"(?m)^\.", b"", text)))
+        return b"250 2.0.0 taken"
+
+    def _serve(self, s):
+        lines, sender, rcpts = s.makefile("rb"), None, []
+        s.sendall(b"220 hop.test ESMTP\r\n")
+        for line in lines:
+            verb, answer = line[:4].upper(), b"250 2.0.0 ok"
+            if verb == b"EHLO":
+                answer = b"".join(b"250-%s\r\n" % x for x in [b"hop.test"] + self.offers) + b"250 HELP"
+            elif verb == b"MAIL":
+                sender, rcpts = re.search(rb"<(.*?)>", line)[1].decode("utf-8", "replace"), []
+            elif verb == b"RCPT":
+                answer = self._rcpt(line, sender, rcpts)
+            elif verb == b"DATA":
+                s.sendall(b"354 go\r\n")
+                answer = self._message(lines, sender, rcpts)
+            elif verb == b"QUIT":
+                answer = b"221 bye"
+            elif verb not in (b"RSET", b"NOOP"):
+                answer = b"500 no"
+            s.sendall(answer + b"\r\n")
+            if verb == b"QUIT":
+                break
+        s.close()
+
+
 # ---- name servers -------------------------------------------------------------------------------------------------------
 
 class Dns:

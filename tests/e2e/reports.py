@@ -8,10 +8,8 @@ import email.utils
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -28,48 +26,11 @@ where = lib.folder()
 lib.Dns(where, {"test.": "self MX 10 us\nus A %s\nnull MX 0 .\nnomail TXT nothing" % HOST})
 
 
-class Hop:
-    """Takes all mail at a port but for what a local part stands for: refused, later, body. Keeps (sender, octets)."""
-
-    def __init__(self, port, offers):
-        self.taken, self.offers = [], offers
-        self.listener = socket.create_server((HOST, port))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
-
-    def serve(self, s):
-        lines, sender, rcpts = s.makefile("rb"), None, []
-        s.sendall(b"220 hop.test ESMTP\r\n")
-        for line in lines:
-            verb, answer = line[:4].upper(), b"250 2.0.0 ok\r\n"
-            if verb == b"EHLO":
-                answer = b"".join(b"250-%s\r\n" % x for x in [b"hop.test"] + self.offers) + b"250 HELP\r\n"
-            elif verb == b"MAIL":
-                sender, rcpts = re.search(rb"<(.*?)>", line)[1], []
-            elif verb == b"RCPT":
-                user = re.search(rb"<(.*?)@", line)[1].partition(b".")[0]
-                rcpts.append(user)
-                answer = {b"refused": b"550-5.1.1 There is no such user.\r\n550-5.1.1 Nor was there ever: <b>\x01\xffsee</b>\r\n"
-                          b"550 5.1.1 " + b"very long words of no use " * 12 + b"\r\n",
-                          b"later": b"451 4.3.0 The disk is full; come back.\r\n"}.get(user, answer)
-            elif verb == b"DATA":
-                s.sendall(b"354 go\r\n")
-                text = b"".join(iter(lines.readline, b".\r\n"))
-                if b"body" in rcpts:
-                    answer = b"554 5.6.0 This is no mail for us.\r\n"
-                else:
-                    self.taken.append((sender, re.sub(rb"(?m)^\.", b"", text)))
-            elif verb == b"QUIT":
-                s.sendall(b"221 bye\r\n")
-                break
-            s.sendall(answer)
-        s.close()
-
-
-hop, small_hop, old_hop = Hop(2501, [b"8BITMIME", b"SMTPUTF8"]), Hop(2502, [b"SIZE 400"]), Hop(2503, [])
+REFUSES = {"refused": b"550-5.1.1 There is no such user.\r\n550-5.1.1 Nor was there ever: <b>\x01\xffsee</b>\r\n"
+                      b"550 5.1.1 " + b"very long words of no use " * 12,
+           "later": b"451 4.3.0 The disk is full; come back."}
+hop, small_hop, old_hop = (lib.Hop(port, offers, REFUSES, {"body": b"554 5.6.0 This is no mail for us."}, host=HOST)
+                           for port, offers in ((2501, [b"8BITMIME", b"SMTPUTF8"]), (2502, [b"SIZE 400"]), (2503, [])))
 server = lib.start(where, """
 hostname "%s"
 postmaster "joe@box.test"
@@ -330,14 +291,14 @@ def on_the_wire():
     """To a sender elsewhere: null sender, CRLF and nothing else; and to a host without SMTPUTF8."""
     client = lib.Smtp(25, HOST)
     lib.id_of(client.send("away@hop.test", ["x@null.test"], b"Subject: wire\r\n\r\n.\r\n"))
-    got = lib.wait_until(lambda: [t for t in hop.taken if b"wire" in t[1]], "a report on the wire")[0]
-    tap.ok(got[0] == b"" and not re.search(rb"(?<!\r)\n|\r(?!\n)", got[1]) and max(map(len, got[1].split(b"\r\n"))) <= 998,
+    got = lib.wait_until(lambda: [t for t in hop.taken if b"wire" in t[2]], "a report on the wire")[0]
+    tap.ok(got[0] == "" and not re.search(rb"(?<!\r)\n|\r(?!\n)", got[2]) and max(map(len, got[2].split(b"\r\n"))) <= 998,
            "on the wire: null sender, line ends, lengths", lib.brief(got))
     lib.id_of(client.send("away@old.test", [UTF8_RCPT + "@old.test"], b"Subject: down\r\n\r\nx\r\n", " SMTPUTF8"))
     try:
-        got = lib.wait_until(lambda: [t for t in old_hop.taken if b"down" in t[1]], "the report", 20)[0]
-        words = email.message_from_bytes(got[1]).get_payload()[0].get_payload(decode=True)
-        tap.ok(got[0] == b"" and got[1].isascii() and (UTF8_RCPT + "@old.test").encode() in words,
+        got = lib.wait_until(lambda: [t for t in old_hop.taken if b"down" in t[2]], "the report", 20)[0]
+        words = email.message_from_bytes(got[2]).get_payload()[0].get_payload(decode=True)
+        tap.ok(got[0] == "" and got[2].isascii() and (UTF8_RCPT + "@old.test").encode() in words,
                "to a host without SMTPUTF8 and 8BITMIME: all ASCII on the wire, and it names the recipient", lib.brief(got))
     except TimeoutError as e:
         tap.ok(False, "a report to a host without SMTPUTF8 about a recipient outside ASCII", "%s\n%s" % (e, server.log()))

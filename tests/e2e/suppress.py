@@ -2,9 +2,7 @@
 """What refusals are about, and addresses that lists send no mail to: learnt, kept over a kill, taken back."""
 import os
 import re
-import socket
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
@@ -27,54 +25,24 @@ domain "box.test" %s
 MAIL = lib.mail_folder(where)
 
 
-class Hop:
-    """Answers RCPT by local part, and keeps who was asked for, but for reports."""
-
-    def __init__(self, port):
-        self.asked = []
-        self.refuses = {"gone": "550 5.1.1 no such user", "dead": "550 The account has been disabled", "full": "554 5.2.2 mailbox full",
-                        "grey": "451 4.7.1 Greylisted, come back in 3600 seconds", "rule": "550 no"}
-        self.listener = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
-
-    def serve(self, s):
-        f, is_report = s.makefile("rb"), False
-        s.sendall(b"220 hop.test ESMTP\r\n")
-        for line in f:
-            verb, answer = line[:4].upper(), "250 ok"
-            if verb == b"MAIL":
-                is_report = b"<>" in line
-            elif verb == b"RCPT":
-                user = re.search(rb"<(.*?)@", line)[1].decode().lower()
-                self.asked += [] if is_report else [user]
-                answer = self.refuses.get(user, answer)
-            elif verb == b"DATA":
-                s.sendall(b"354 go\r\n")
-                while f.readline() != b".\r\n":
-                    pass
-            elif verb == b"QUIT":
-                answer = "221 bye"
-            s.sendall(answer.encode() + b"\r\n")
-            if verb == b"QUIT":
-                break
-        s.close()
-
-
-hop = Hop(2501)
+hop = lib.Hop(2501, [], {"gone": b"550 5.1.1 no such user", "dead": b"550 The account has been disabled",
+                         "full": b"554 5.2.2 mailbox full", "grey": b"451 4.7.1 Greylisted, come back in 3600 seconds",
+                         "rule": b"550 no"})
 TEXT = b"From: a@x.test\r\nSubject: news\r\n\r\nx\r\n"
+
+
+def users_asked():
+    """Who was asked for, by user; reports do not count."""
+    return [rcpt.partition("@")[0].lower() for sender, rcpt in hop.asked if sender]
 
 
 def send(to, waits=True):
     """The id, who was asked for because of it."""
-    before = len(hop.asked)
+    before = len(users_asked())
     id_ = lib.id_of(lib.send_one(25, "a@x.test", [to], TEXT, source="192.0.2.7", host="192.0.2.1"))
     if waits:
         server.wait_empty()
-    return id_, sorted(hop.asked[before:])
+    return id_, sorted(users_asked()[before:])
 
 
 def listed():
