@@ -79,6 +79,10 @@ enum limits {
     CONFIG_ROUTES_MAX = 10000,
     CONFIG_USERS_MAX = 1000000,
     CONFIG_ALIASES_MAX = 1000000, /* targets of all aliases together */
+    CONFIG_CERTIFICATES_MAX = 1000,
+    CONFIG_PASSWORD_FILES_MAX = 1000,
+    CONFIG_SENDERS_MAX = 10000,
+    CONFIG_SENDER_PATTERNS_MAX = 1000, /* of one login */
     CONFIG_SOURCES_MAX = 64,
     CONFIG_SOURCE_ADDRESSES_MAX = 64, /* of one source */
 

@@ -92,10 +92,6 @@ static void check_listener(struct loader *ld, const struct listener_fact *l)
     }
     if (l->conf.addr.kind == NETADDR_UNIX && str_eq(str_from_c(l->conf.addr.path), ld->conf->control))
         report_error(ld->report, l->at, "%.*s is the control socket already", STR_FMT(buf_str(&text)));
-    if (l->at.line > 0 && !l->conf.lmtp && (l->conf.addr.port == 465 || l->conf.addr.port == 587))
-        report_warning(ld->report, l->at,
-                       "port %u is where users log in, over TLS: both are not in this version of Waxwing",
-                       (unsigned)l->conf.addr.port);
 }
 
 static void check_listeners(struct loader *ld)
@@ -106,6 +102,7 @@ static void check_listeners(struct loader *ld)
     if (!ld->has_submit && !is_given(ld, "control") && ld->env->is_root &&
         ld->n_listeners < CONFIG_LISTENERS_MAX)
         add_submit(ld);
+    check_security(ld);
     struct listener_conf *list = loader_alloc(ld, ld->n_listeners, sizeof *list);
     for (const struct listener_fact *l = ld->listeners; l != NULL; l = l->next) {
         check_listener(ld, l);
@@ -271,6 +268,7 @@ void check(struct loader *ld)
     c->journal = path_or(ld, c->journal, "journal");
     if (!is_given(ld, "hostname"))
         report_error(ld->report, check_whole_file(ld), "hostname is missing: hostname \"mail.example.org\"");
+    check_passwords(ld);
     check_listeners(ld);
     check_blocks(ld);
     check_sources(ld);

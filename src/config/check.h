@@ -6,5 +6,9 @@ struct place check_given_at(const struct loader *ld, const char *fact);
 struct place check_whole_file(const struct loader *ld);
 /* Domains by themselves and together. */
 void check_domains(struct loader *ld);
+/* Numbers the files of passwords; before check_domains(). */
+void check_passwords(struct loader *ld);
+/* Certificates and logins: what listeners do with them; before the list of listeners is made. */
+void check_security(struct loader *ld);
 /* Where mail for postmaster, abuse, catch-alls and aliases ends; only when all else is well. */
 void check_redirections(struct loader *ld);

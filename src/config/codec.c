@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 2, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
+enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 3, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
 /* ---- encode ------------------------------------------------------------------------------------ */
 
@@ -95,12 +95,35 @@ static void put_listener(struct buf *b, const struct listener_conf *l)
     buf_put_u8(b, l->lmtp);
     buf_put_u8(b, l->is_submit);
     buf_put_u8(b, l->submission);
+    buf_put_u8(b, (uint8_t)l->tls);
+    buf_put_u8(b, (uint8_t)l->auth);
     buf_put_u8(b, l->has_proxy);
     put_blocks(b, l->proxy_from, l->n_proxy_from);
     buf_put_lstr(b, l->tag);
     buf_put_lstr(b, l->tag_header);
     buf_put_u8(b, (uint8_t)l->greet_delay_s);
     buf_put_u8(b, l->normalize);
+}
+
+static void put_security(struct buf *b, const struct config *c)
+{
+    const struct policy_conf *p = &c->policy;
+    buf_put_u32(b, (uint32_t)c->n_certificates);
+    for (size_t i = 0; i < c->n_certificates; i++) {
+        buf_put_lstr(b, c->certificates[i].cert);
+        buf_put_lstr(b, c->certificates[i].key);
+    }
+    buf_put_lstr(b, c->client_ca);
+    buf_put_u32(b, (uint32_t)c->n_password_files);
+    for (size_t i = 0; i < c->n_password_files; i++)
+        buf_put_lstr(b, c->password_files[i]);
+    buf_put_u32(b, (uint32_t)p->n_senders);
+    for (size_t i = 0; i < p->n_senders; i++) {
+        buf_put_lstr(b, p->senders[i].login);
+        buf_put_u32(b, (uint32_t)p->senders[i].n);
+        for (size_t k = 0; k < p->senders[i].n; k++)
+            put_pattern(b, &p->senders[i].may[k]);
+    }
 }
 
 bool config_encode(const struct config *c, struct buf *out)
@@ -124,6 +147,7 @@ bool config_encode(const struct config *c, struct buf *out)
     buf_put_u32(out, (uint32_t)c->n_listeners);
     for (size_t i = 0; i < c->n_listeners; i++)
         put_listener(out, &c->listeners[i]);
+    put_security(out, c);
     put_blocks(out, c->xclient_from, c->n_xclient_from);
     put_blocks(out, c->etrn_from, c->n_etrn_from);
     buf_put_lstr(out, c->policy.verp);
@@ -391,6 +415,10 @@ static struct listener_conf get_listener(struct decoder *d)
     l.lmtp = codec_get_bool(d);
     l.is_submit = codec_get_bool(d);
     l.submission = codec_get_bool(d);
+    uint8_t tls = read_u8(&d->in), auth = read_u8(&d->in);
+    codec_want(d, tls <= LISTEN_IMPLICIT && auth <= LISTEN_MUST_AUTH);
+    l.tls = d->ok ? (enum listen_tls)tls : LISTEN_PLAIN;
+    l.auth = d->ok ? (enum listen_auth)auth : LISTEN_NO_AUTH;
     l.has_proxy = codec_get_bool(d);
     l.proxy_from = get_blocks(d, &l.n_proxy_from);
     l.tag = codec_get_str(d, tag_or_nothing_error);
@@ -400,6 +428,7 @@ static struct listener_conf get_listener(struct decoder *d)
     codec_want(d, schema_in_range(schema_find(STR("listen"), STR("greet_delay")), l.greet_delay_s));
     codec_want(d, l.addr.kind == NETADDR_UNIX || (codec_is_ip(&l.addr) && l.addr.port != 0));
     codec_want(d, (l.n_proxy_from == 0 || l.has_proxy) && !(l.lmtp && l.submission));
+    codec_want(d, l.auth == LISTEN_NO_AUTH || (l.tls != LISTEN_PLAIN && l.addr.port != 25));
     codec_want(d, !l.is_submit || (l.addr.kind == NETADDR_UNIX && !l.lmtp && !l.has_proxy));
     return l;
 }
@@ -412,9 +441,49 @@ static void get_listeners(struct decoder *d, struct config *c)
     c->listeners = list;
 }
 
+static const char *login_error(struct str s)
+{
+    return is_lower(s) ? value_mailbox_error(s) : "";
+}
+
+static void get_senders(struct decoder *d, struct policy_conf *p)
+{
+    struct sender_right *list = codec_get_list(d, CONFIG_SENDERS_MAX, 8, sizeof *list, &p->n_senders);
+    for (size_t i = 0; i < p->n_senders && d->ok; i++) {
+        list[i].login = codec_get_str(d, login_error);
+        struct pattern *may = codec_get_list(d, CONFIG_SENDER_PATTERNS_MAX, 9, sizeof *may, &list[i].n);
+        for (size_t k = 0; k < list[i].n && d->ok; k++)
+            may[k] = get_pattern(d, true);
+        list[i].may = may;
+        codec_want(d, i == 0 || str_icmp(list[i - 1].login, list[i].login) < 0);
+    }
+    p->senders = list;
+}
+
+static void get_security(struct decoder *d, struct config *c)
+{
+    struct certificate_conf *list =
+        codec_get_list(d, CONFIG_CERTIFICATES_MAX, 8, sizeof *list, &c->n_certificates);
+    for (size_t i = 0; i < c->n_certificates && d->ok; i++) {
+        list[i].cert = codec_get_str(d, value_path_error);
+        list[i].key = codec_get_str(d, value_path_error);
+    }
+    c->certificates = list;
+    c->client_ca = codec_get_str(d, anything);
+    struct str *files =
+        codec_get_list(d, CONFIG_PASSWORD_FILES_MAX, 4, sizeof *files, &c->n_password_files);
+    for (size_t i = 0; i < c->n_password_files && d->ok; i++)
+        files[i] = codec_get_str(d, value_path_error);
+    c->password_files = files;
+    d->n_password_files = c->n_password_files;
+    get_senders(d, &c->policy);
+    for (size_t i = 0; i < c->n_listeners && d->ok; i++)
+        codec_want(d, c->listeners[i].tls == LISTEN_PLAIN || c->n_certificates > 0);
+}
+
 const struct config *config_decode(struct str bytes, struct arena *a)
 {
-    struct decoder d = {reader_of(bytes), a, true};
+    struct decoder d = {.in = reader_of(bytes), .arena = a, .ok = true};
     struct config *c = arena_new(a, struct config);
     if (c == NULL || read_u32(&d.in) != MAGIC || read_u16(&d.in) != VERSION)
         return NULL;
@@ -426,6 +495,7 @@ const struct config *config_decode(struct str bytes, struct arena *a)
     codec_want(&d, c->control.n <= NETADDR_PATH_MAX);
     get_resolver(&d, c);
     get_listeners(&d, c);
+    get_security(&d, c);
     c->xclient_from = get_blocks(&d, &c->n_xclient_from);
     c->etrn_from = get_blocks(&d, &c->n_etrn_from);
     c->policy.verp = codec_get_str(&d, user_or_nothing_error);

@@ -26,14 +26,22 @@ static const char rich[] = TEST_HEAD
     "\"f@b.example\" }\n"
     "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = "
     "\"lab.hints\" }\n"
-    "limits { message_size = \"10M\" } log { format = \"json\" }\n";
+    "limits { message_size = \"10M\" } log { format = \"json\" }\n"
+    "tls { cert = \"a.pem\", key = \"a.key\", legacy = true } tls { cert = \"b.pem\", key = \"b.key\", client_ca = "
+    "\"lab.key\" }\n"
+    "domain \"j.example\" { users = passwd \"org.users\", deliver = lmtp \"unix:/run/lmtp\" }\n"
+    "listen { port = 465, address = \"192.0.2.1\", submission = true }\n"
+    "senders { [\"ann@b.example\"] = { \"*@x.example\", \"<>\" }, [\"joe@b.example\"] = \"*\" }\n";
 
 struct setup {
     struct fixture f;
     struct buf bytes;
     struct config *c; /* a copy that may be changed */
-    struct local_domain domains[9];
-    struct listener_conf listeners[6];
+    struct local_domain domains[10];
+    struct listener_conf listeners[7];
+    struct certificate_conf certificates[2];
+    struct str password_files[1];
+    struct sender_right senders[2];
     struct netblock blocks[3];
     struct netaddr resolvers[2];
     struct route_rule routes[2];
@@ -83,6 +91,13 @@ static void setup_init(struct setup *s)
     memcpy(s->system_users, f->system_users, sizeof s->system_users);
     f->system_users = s->system_users;
     s->c->resolvers = s->resolvers;
+    assert_int_equal(c->n_certificates, ARRAY_LEN(s->certificates));
+    assert_int_equal(c->n_password_files, ARRAY_LEN(s->password_files));
+    assert_int_equal(c->policy.n_senders, ARRAY_LEN(s->senders));
+    memcpy(s->certificates, c->certificates, sizeof s->certificates);
+    s->c->certificates = s->certificates;
+    memcpy(s->senders, c->policy.senders, sizeof s->senders);
+    s->c->policy.senders = s->senders;
 }
 
 static void setup_fini(struct setup *s)
@@ -127,7 +142,7 @@ static void test_round_trip(void **state)
     assert_true(str_eq(policy_alias(policy_domain(&d->policy, STR("f.example")), STR("LIST"))->owner,
                        STR("owner-list@f.example")));
     assert_ptr_equal(d->policy.routes[0].source, policy_source(&d->policy, STR("bulk")));
-    assert_int_equal(d->policy.n_addresses, 1);
+    assert_int_equal(d->policy.n_addresses, 2);
     assert_int_equal(d->policy.mx_port, 25);
     assert_non_null(d->policy.to_ascii);
     struct buf small;
@@ -459,17 +474,49 @@ static void delay_long(struct setup *s)
 {
     s->listeners[4].greet_delay_s = 31;
 }
+static void auth_at_port_25(struct setup *s)
+{
+    s->listeners[5].addr.port = 25;
+}
+static void auth_in_plain_text(struct setup *s)
+{
+    s->listeners[5].tls = LISTEN_PLAIN;
+}
+static void tls_without_certificate(struct setup *s)
+{
+    s->c->n_certificates = 0;
+}
+static void no_such_passwords(struct setup *s)
+{
+    s->domains[9].passwords = 2;
+}
+static void key_without_path(struct setup *s)
+{
+    s->certificates[1].key = STR_NIL;
+}
+static void senders_unsorted(struct setup *s)
+{
+    s->senders[1].login = s->senders[0].login;
+}
+static void sender_upper(struct setup *s)
+{
+    s->senders[0].login = STR("Ann@b.example");
+}
+static void sender_no_address(struct setup *s)
+{
+    s->senders[0].login = STR("ann");
+}
 static void submit_by_network(struct setup *s)
 {
     s->listeners[4].is_submit = true;
 }
 static void submit_by_lmtp(struct setup *s)
 {
-    s->listeners[5].lmtp = true;
+    s->listeners[6].lmtp = true;
 }
 static void submit_by_proxy(struct setup *s)
 {
-    s->listeners[5].has_proxy = true;
+    s->listeners[6].has_proxy = true;
 }
 static void lmtp_of_users(struct setup *s)
 {
@@ -621,6 +668,14 @@ static const struct {
     ROW(shown_ascii),
     ROW(proxy_from_without_proxy),
     ROW(delay_long),
+    ROW(auth_at_port_25),
+    ROW(auth_in_plain_text),
+    ROW(tls_without_certificate),
+    ROW(no_such_passwords),
+    ROW(key_without_path),
+    ROW(senders_unsorted),
+    ROW(sender_upper),
+    ROW(sender_no_address),
     ROW(submit_by_network),
     ROW(submit_by_lmtp),
     ROW(submit_by_proxy),

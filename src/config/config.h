@@ -13,8 +13,16 @@
 #define CONFIG_CONTROL_PATH "/run/waxwing/control"
 #define CONFIG_SUBMIT_PATH "/run/waxwing/submit"
 
+enum listen_tls { LISTEN_PLAIN = 0, LISTEN_STARTTLS, LISTEN_IMPLICIT };
+enum listen_auth {
+    LISTEN_NO_AUTH = 0,
+    LISTEN_MAY_AUTH,  /* a login makes a client one of ours */
+    LISTEN_MUST_AUTH, /* nobody sends without */
+};
 struct listener_conf {
     struct netaddr addr;
+    enum listen_tls tls;
+    enum listen_auth auth; /* only with TLS */
     bool lmtp;
     bool is_submit;  /* the unix socket of sendmail: who can connect is one of ours */
     bool submission; /* for users of ours only */
@@ -25,6 +33,9 @@ struct listener_conf {
     struct str tag_header; /* the field whose value is the tag, when the message has it; or empty */
     uint32_t greet_delay_s; /* who talks before the greeting is refused; 0: greets at once */
     bool normalize;        /* bare CR and LF of our own clients become CRLF */
+};
+struct certificate_conf { /* by its place in the list it is known to all roles */
+    struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */
 };
 struct account { /* of this machine */
     struct str name, home, shell;
@@ -43,6 +54,13 @@ struct config {
 
     const struct listener_conf *listeners;
     size_t n_listeners;
+    const struct certificate_conf *certificates; /* SNI chooses among them; the first is for all other names */
+    size_t n_certificates;
+    struct str client_ca; /* PEM: who signs the certificates of clients; empty: clients are asked for none */
+    bool tls_legacy;      /* clients that know no better may use TLS 1.0 and old ciphers */
+    bool tls_tickets;     /* sessions may be resumed */
+    const struct str *password_files; /* paths; struct local_domain says which is whose */
+    size_t n_password_files;
     const struct netblock *xclient_from; /* who may use XCLIENT */
     size_t n_xclient_from;
     const struct netblock *etrn_from; /* who may use ETRN */

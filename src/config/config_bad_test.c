@@ -115,18 +115,47 @@ static const struct bad_row words_rows[] = {
     {TEST_HEAD "any = 3",
      "waxwing.lua:3: 'any' can't be the name of a variable: it means something else\n"},
     {TEST_HEAD "tls = {}",
-     "waxwing.lua:3: 'tls' is not in this version of Waxwing\n"},
-    {TEST_HEAD "tls { acme = \"x\" }\n"
+     "waxwing.lua:3: 'tls' is no variable: write tls { ... } without '='\n"},
+    {TEST_HEAD "dkim = 1\n"
      "dkim \"x\"\n"
      "on.rcpt(function(s, r) return reject(550, \"5.7.1\", \"no\") end)",
-     "waxwing.lua:3: 'tls' is not in this version of Waxwing\n"
+     "waxwing.lua:3: 'dkim' is not in this version of Waxwing\n"
      "waxwing.lua:4: 'dkim' is not in this version of Waxwing\n"
      "waxwing.lua:5: 'on' is not in this version of Waxwing\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\", password = secret \"hub.pass\" }",
      "waxwing.lua:3: 'secret' is not in this version of Waxwing\n"
      "waxwing.lua:3: 'password' in route is not in this version of Waxwing\n"},
     {TEST_HEAD "listen { port = 465, auth = true }",
-     "waxwing.lua:3: 'auth' in listen is not in this version of Waxwing\n"},
+     "waxwing.lua:3: 'auth' in listen must be one of off | may | must, in quotes\n"},
+    {TEST_HEAD "listen { port = 465, auth = \"must\" }\n"
+     "listen { port = 26, tls = \"implicit\" }",
+     "waxwing.lua:3: auth: passwords go over TLS only, and there is no certificate: give tls { cert = ..., key = ... }\n"
+     "waxwing.lua:4: tls: there is no certificate: give tls { cert = ..., key = ... }\n"},
+    {TEST_HEAD "tls { cert = \"c\", key = \"k\" }\n"
+     "listen { address = \"::1\", auth = \"may\" }\n"
+     "listen { address = \"::1\", port = 587, auth = \"may\", tls = \"off\" }\n"
+     "listen { address = \"::1\", port = 465, auth = \"must\" }",
+     "waxwing.lua:4: auth: nobody logs in at port 25, which is for servers: use 465 or 587\n"
+     "waxwing.lua:5: auth: passwords go over TLS only, and tls is off here\n"
+     "waxwing.lua:6: auth: no domain has users with passwords: users = passwd \"FILE\"\n"},
+    {TEST_HEAD "tls { cert = \"c\" }\n"
+     "tls { key = \"k\", legacy = 3 }\n"
+     "tls { cert = \"c\", key = \"k\", client_ca = \"nosuch.pem\", ca = \"x\" }\n"
+     "tls \"c\"",
+     "waxwing.lua:3: tls needs both: cert = \"FILE\", key = \"FILE\"\n"
+     "waxwing.lua:4: 'legacy' in tls must be true or false and not a number\n"
+     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, legacy, tickets, client_ca)\n"
+     "waxwing.lua:6: 'tls' is written tls { ... }\n"},
+    {TEST_HEAD "senders { joe = \"*\" }\n"
+     "senders { [\"joe@a.example\"] = \"*\" }",
+     "waxwing.lua:3: senders: \"joe\" must be a full address, such as \"admin@example.org\"\n"
+     "waxwing.lua:4: 'senders' is given twice (the first is in waxwing.lua, line 3)\n"},
+    {TEST_HEAD "senders { [\"joe@a.example\"] = { \"@\", 3 }, [\"Joe@a.example\"] = \"*\" }",
+     "waxwing.lua:3: senders: \"@\" is no pattern: \"*\", \"example.org\", \"*.example.org\", \"*@example.org\" or \"joe@example.org\"\n"
+     "waxwing.lua:3: 'senders' must be text in quotes and not a number\n"
+     "waxwing.lua:3: senders names \"joe@a.example\" twice\n"},
+    {TEST_HEAD "senders { \"joe@a.example\" }",
+     "waxwing.lua:3: senders is written senders { [\"LOGIN\"] = { \"PATTERN\", ... }, ... }\n"},
     {TEST_HEAD "domain \"b.example\" { quota = \"1G\", srs = true }",
      "waxwing.lua:3: 'quota' in domain is not in this version of Waxwing\n"
      "waxwing.lua:3: 'srs' in domain is not in this version of Waxwing\n"},
@@ -755,6 +784,13 @@ static const struct bad_row unready_rows[] = {
     {TEST_HEAD "domain \"a.example\" { users = system, deliver = maildir \"%h/Maildir\",\n"
      "  forward = true }",
      "waxwing.lua:4: 'forward' in domain is not in this version of Waxwing\n"},
+    {TEST_HEAD "tls { cert = \"c\", key = \"k\" }\n"
+     "senders {}\n"
+     "listen { tls = \"off\", auth = \"off\" }",
+     "waxwing.lua:3: 'tls' is not in this version of Waxwing\n"
+     "waxwing.lua:4: 'senders' is not in this version of Waxwing\n"
+     "waxwing.lua:5: 'auth' in listen is not in this version of Waxwing\n"
+     "waxwing.lua:5: 'tls' in listen is not in this version of Waxwing\n"},
     {TEST_HEAD "reports { delay_after = \"1h\",\n"
      "  verp = \"bounce\",\n"
      "  arf = \"fbl@a.example\", x = 1 }",

@@ -100,8 +100,11 @@ static void dump_listener(const struct listener_conf *l, struct buf *out)
 {
     buf_puts(out, l->lmtp ? "lmtp " : l->is_submit ? "submit " : "smtp ");
     dump_addr(&l->addr, out);
+    static const char *const tls[] = {"", " starttls", " tls"}, *const auth[] = {"", " may-auth",
+                                                                                 " must-auth"};
     if (l->submission)
         buf_puts(out, " submission");
+    buf_printf(out, "%s%s", tls[l->tls], auth[l->auth]);
     if (l->has_proxy)
         buf_printf(out, " proxy(%zu)", l->n_proxy_from);
     if (l->tag.n > 0)
@@ -123,6 +126,23 @@ static void dump_pattern(const char *what, const struct pattern *p, struct buf *
         return;
     buf_printf(out, "%s%s%.*s%s%.*s", what, fronts[p->kind], STR_FMT(p->local),
                p->kind == PATTERN_ADDRESS ? "@" : "", STR_FMT(p->domain));
+}
+
+static void dump_security(const struct config *c, struct buf *out)
+{
+    for (size_t i = 0; i < c->n_certificates; i++)
+        buf_printf(out, "certificate %.*s %.*s\n", STR_FMT(c->certificates[i].cert),
+                   STR_FMT(c->certificates[i].key));
+    if (c->client_ca.n > 0)
+        buf_printf(out, "client_ca %zu octets\n", c->client_ca.n);
+    for (size_t i = 0; i < c->n_password_files; i++)
+        buf_printf(out, "passwords %.*s\n", STR_FMT(c->password_files[i]));
+    for (size_t i = 0; i < c->policy.n_senders; i++) {
+        buf_printf(out, "senders %.*s", STR_FMT(c->policy.senders[i].login));
+        for (size_t k = 0; k < c->policy.senders[i].n; k++)
+            dump_pattern(" ", &c->policy.senders[i].may[k], out);
+        buf_putc(out, '\n');
+    }
 }
 
 static void dump_routes(const struct policy_conf *p, struct buf *out)
@@ -167,6 +187,7 @@ static void dump(const struct config *c, struct buf *out)
     for (size_t i = 0; i < c->policy.n_domains; i++)
         dump_domain(&c->policy.domains[i], out);
     dump_routes(&c->policy, out);
+    dump_security(c, out);
     for (size_t i = 0; i < c->policy.n_addresses; i++) {
         buf_puts(out, "address ");
         netaddr_format_ip(&c->policy.addresses[i], out);
@@ -262,7 +283,7 @@ static const struct good_row rows[] = {
      "domain example.com: same_as=example.org admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
      "domain example.net: abuse info postmaster catchall=info maildir=/var/vmail/%d/%u user=\n"
      "domain example.org: admin ann joe lmtp=unix:/run/dovecot/lmtp\n"
-     "route via smtp://hub.isp.example:587\n" RECURSIVE FOLDERS, ""},
+     "route via smtp://hub.isp.example:587\npasswords /etc/waxwing/org.users\n" RECURSIVE FOLDERS, ""},
     /* listeners */
     {TEST_HEAD "listen { port = 2525, address = \"192.0.2.1\" }\nlisten { address = \"2001:db8::1\" }\n"
      "listen { address = \"[::1]:26\" }\nlisten { address = \"unix:/run/ww\", lmtp = true }\nlisten { lmtp "
@@ -271,8 +292,8 @@ static const struct good_row rows[] = {
      "" LOOPBACK "address 192.0.2.1\naddress 2001:db8::1\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "listen { port = 465 }\nlisten { port = \"587\", address = \"::1\" }\n",
      HOST "smtp 0.0.0.0:465\nsmtp [::]:465\nsmtp [::1]:587\n" LOOPBACK RECURSIVE FOLDERS,
-     "waxwing.lua:3: port 465 is where users log in, over TLS: both are not in this version of Waxwing\n"
-     "waxwing.lua:4: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
+     "waxwing.lua:3: port 465 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"
+     "waxwing.lua:4: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"},
     /* who may relay */
     {TEST_HEAD "relay_from {}", HOST LISTEN25 RECURSIVE FOLDERS, ""},
     {TEST_HEAD "relay_from \"10.0.0.0/8\"", HOST LISTEN25 "relay 10.0.0.0/8\n" RECURSIVE FOLDERS, ""},
@@ -341,7 +362,30 @@ static const struct good_row rows[] = {
      "smtp 127.0.0.1:26 proxy(0) delay=6\nsmtp 127.0.0.1:27 proxy(2)\n  proxy 10.0.0.0/8\n  proxy ::1/128\n"
      "submit unix:/etc/waxwing/run/submit\n" LOOPBACK "xclient 127.0.0.1/32\netrn 10.0.0.0/8\naddress 192.0.2.1\n"
      "" RECURSIVE FOLDERS "commands.expn=1\n",
-     "waxwing.lua:3: port 587 is where users log in, over TLS: both are not in this version of Waxwing\n"},
+     "waxwing.lua:3: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"},
+    /* certificates and logins */
+    {TEST_HEAD "tls { cert = \"mx.pem\", key = \"/etc/mx.key\", tickets = false }\n"
+     "tls { cert = \"b.pem\", key = \"b.key\", legacy = true }\n"
+     "listen { address = \"::1\" } listen { address = \"::1\", port = 465, submission = true }\n"
+     "listen { address = \"::1\", port = 587, submission = true, auth = \"may\" }\n"
+     "listen { address = \"::1\", port = 26, tls = \"off\", submission = true }\n"
+     "listen { address = \"::1\", port = 24, lmtp = true, tls = \"implicit\" }\n"
+     "senders { [\"Joe@example.org\"] = { \"*@x.example\", \"<>\" }, [\"ann@example.org\"] = \"*\" }\n"
+     "domain \"example.org\" { users = passwd \"org.users\", deliver = lmtp \"h\" }\n"
+     "domain \"example.net\" { users = passwd \"org.users\", deliver = lmtp \"h\" }\n",
+     HOST "smtp [::1]:25 starttls\n"
+     "smtp [::1]:465 submission tls must-auth\n"
+     "smtp [::1]:587 submission starttls may-auth\n"
+     "smtp [::1]:26 submission\n"
+     "lmtp [::1]:24 tls\n"
+     LOOPBACK "domain example.net: admin ann joe lmtp=h:24\n"
+     "domain example.org: admin ann joe lmtp=h:24\n"
+     "certificate /etc/waxwing/mx.pem /etc/mx.key\n"
+     "certificate /etc/waxwing/b.pem /etc/waxwing/b.key\n"
+     "passwords /etc/waxwing/org.users\n"
+     "senders ann@example.org\n"
+     "senders joe@example.org x.example <>\n"
+     "" RECURSIVE FOLDERS "tls.legacy=1\ntls.tickets=0\n", ""},
     {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h\" }\n"
      "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
      "= \"1w\", verp = \"Bounce\", arf = \"fbl@a.example\" } limits { future_release = \"7d\", deliver_by = false, "
@@ -627,7 +671,8 @@ static void test_default(void **state)
     }
 }
 
-/* Nor is anything but mail for ourselves taken by the one of `waxwing dev`: every domain is local, nobody relays. */
+/* Nor is anything but mail for ourselves taken by the one of `waxwing dev`: every domain is local, nobody
+ * relays. */
 static void test_dev(void **state)
 {
     UNUSED(state);
@@ -657,7 +702,8 @@ static void test_dev(void **state)
         assert_true(d->any_user && d->relay == DOMAIN_ENDS_HERE && d->plus.n == 0);
         buf_reset(&path);
         assert_true(policy_maildir(&d->deliver, STR("joe"), STR("any.example"), STR_NIL, &path));
-        assert_true(str_starts(buf_str(&path), dir) && str_ends(buf_str(&path), STR("/mail/any.example/joe")));
+        assert_true(str_starts(buf_str(&path), dir) &&
+                    str_ends(buf_str(&path), STR("/mail/any.example/joe")));
         buf_fini(&lua);
         buf_fini(&path);
         fixture_fini(&f);

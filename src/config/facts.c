@@ -233,6 +233,10 @@ bool facts_begin(lua_State *L, const char *name, bool may_repeat, struct place *
     struct loader *ld = loader_of(L);
     luaenv_charge(L, LOADER_FACT_STEPS);
     *out = loader_place(L);
+    if (facts_is_refused(ld, "", str_from_c(name))) {
+        report_error(ld->report, *out, "'%s' is not in this version of Waxwing", name);
+        return false;
+    }
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
         if (!str_eq(str_from_c(schema_at(i)->section), STR("")) ||
             !str_eq(str_from_c(schema_at(i)->name), str_from_c(name)))
@@ -491,6 +495,8 @@ static const struct fact_function functions[] = {
     {"relay_from", fact_relay_from},
     {"route", fact_route},
     {"source", fact_source},
+    {"tls", fact_tls},
+    {"senders", fact_senders},
     {"submit", fact_submit},
     {"commands", fact_commands},
     {"xclient_from", fact_xclient_from},

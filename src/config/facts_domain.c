@@ -32,6 +32,7 @@ static bool set_names(lua_State *L, struct domain_fact *f, const struct site *si
     } else if (v != NULL && v->kind == VALUE_FILE) {
         value_read_users(L, v);
         f->is_bad = v->is_bad;
+        f->passwords = v->is_passwd ? loader_path(loader_of(L), v->path) : STR_NIL;
         f->d.users = v->users;
         f->d.n_users = v->n_users;
     } else if (lua_type(L, -1) == LUA_TTABLE) {

@@ -110,24 +110,26 @@ int fact_commands(lua_State *L)
 
 /* ---- listen ------------------------------------------------------------------------------------ */
 
-static void add_listener(struct loader *ld, struct place at, const struct listener_conf *conf,
+static void add_listener(struct loader *ld, struct place at, const struct listener_fact *fact,
                          struct netaddr addr)
 {
-    if (conf->lmtp && addr.port == 25)
+    if (fact->conf.lmtp && addr.port == 25)
         report_error(ld->report, at, "the port of LMTP must not be 25 (RFC 2033, section 5)");
     if (ld->n_listeners == CONFIG_LISTENERS_MAX)
         report_error(ld->report, at, "more than %d addresses to listen on", (int)CONFIG_LISTENERS_MAX);
     if (ld->n_listeners++ >= CONFIG_LISTENERS_MAX)
         return;
     struct listener_fact *l = loader_alloc(ld, 1, sizeof *l);
-    *l = (struct listener_fact){.at = at, .conf = *conf};
+    *l = *fact;
+    l->next = NULL;
+    l->at = at;
     l->conf.addr = addr;
     *ld->listeners_end = l;
     ld->listeners_end = &l->next;
 }
 
 static void listen_at(lua_State *L, const struct site *site, struct str text, uint16_t port,
-                      const struct listener_conf *conf)
+                      const struct listener_fact *fact)
 {
     struct netaddr addr;
     lua_getfield(L, 1, "port");
@@ -143,7 +145,7 @@ static void listen_at(lua_State *L, const struct site *site, struct str text, ui
     else if (addr.kind != NETADDR_UNIX && addr.port == 0)
         facts_error(L, site, "has port 0");
     else
-        add_listener(loader_of(L), site->at, conf, addr);
+        add_listener(loader_of(L), site->at, fact, addr);
 }
 
 /* A key with true or false. */
@@ -166,6 +168,16 @@ static uint64_t get_listen_number(lua_State *L, struct place at, const char *key
         value = preset;
     lua_pop(L, 1);
     return value;
+}
+
+/* The number of a choice; false: it was not given. */
+static bool get_choice(lua_State *L, struct place at, const char *key, uint64_t *out)
+{
+    struct site site = facts_key(L, 1, at, "listen", key);
+    const struct schema_key *k = schema_find(STR("listen"), str_from_c(key));
+    bool is_given = !lua_isnil(L, -1) && facts_number(L, -1, k, &site, out) == GOT_IT;
+    lua_pop(L, 1);
+    return is_given;
 }
 
 static void get_proxy(lua_State *L, struct place at, struct listener_conf *conf)
@@ -204,34 +216,45 @@ static void get_tags(lua_State *L, struct place at, struct listener_conf *conf)
         facts_bad_text(L, &site, conf->tag_header, error);
 }
 
+static void get_security(lua_State *L, struct place at, struct listener_fact *fact)
+{
+    uint64_t tls = LISTEN_PLAIN, auth = LISTEN_NO_AUTH;
+    fact->has_tls = get_choice(L, at, "tls", &tls);
+    fact->has_auth = get_choice(L, at, "auth", &auth);
+    fact->conf.tls = (enum listen_tls)tls;
+    fact->conf.auth = (enum listen_auth)auth;
+}
+
 int fact_listen(lua_State *L)
 {
     struct loader *ld = loader_of(L);
     struct place at;
     struct str address = STR_NIL;
-    struct listener_conf conf = {.lmtp = false};
+    struct listener_fact fact = {.next = NULL};
+    struct listener_conf *conf = &fact.conf;
     unsigned errors = ld->report->n_errors;
     if (!facts_begin(L, "listen", true, &at) || !facts_want_table(L, "listen", at) ||
         !facts_check_keys(L, 1, at, "listen", false))
         return 0;
-    conf.lmtp = get_flag(L, at, "lmtp");
-    conf.submission = get_flag(L, at, "submission");
-    conf.normalize = get_flag(L, at, "normalize");
-    conf.greet_delay_s = (uint32_t)get_listen_number(L, at, "greet_delay", 0);
-    get_proxy(L, at, &conf);
-    get_tags(L, at, &conf);
-    uint16_t port = (uint16_t)get_listen_number(L, at, "port", conf.lmtp ? 24 : 25);
+    conf->lmtp = get_flag(L, at, "lmtp");
+    conf->submission = get_flag(L, at, "submission");
+    conf->normalize = get_flag(L, at, "normalize");
+    conf->greet_delay_s = (uint32_t)get_listen_number(L, at, "greet_delay", 0);
+    get_security(L, at, &fact);
+    get_proxy(L, at, conf);
+    get_tags(L, at, conf);
+    uint16_t port = (uint16_t)get_listen_number(L, at, "port", conf->lmtp ? 24 : 25);
     struct site site = facts_text_key(L, at, "listen", "address", &address);
-    if (conf.lmtp && conf.submission)
+    if (conf->lmtp && conf->submission)
         report_error(ld->report, at,
                      "'lmtp' and 'submission' in listen exclude each other: users send by SMTP");
     if (ld->report->n_errors != errors)
         return 0;
     if (address.n > 0) {
-        listen_at(L, &site, address, port, &conf);
+        listen_at(L, &site, address, port, &fact);
     } else {
-        add_listener(ld, at, &conf, (struct netaddr){.kind = NETADDR_IP4, .port = port});
-        add_listener(ld, at, &conf, (struct netaddr){.kind = NETADDR_IP6, .port = port});
+        add_listener(ld, at, &fact, (struct netaddr){.kind = NETADDR_IP4, .port = port});
+        add_listener(ld, at, &fact, (struct netaddr){.kind = NETADDR_IP6, .port = port});
     }
     return 0;
 }
@@ -253,6 +276,6 @@ int fact_submit(lua_State *L)
     if (!str_starts(path, STR("/")) || !netaddr_parse(path, 0, &addr))
         facts_bad_text(L, &site, path, "is no path of a socket (absolute, at most 107 octets)");
     else
-        add_listener(ld, site.at, &(struct listener_conf){.is_submit = true}, addr);
+        add_listener(ld, site.at, &(struct listener_fact){.conf = {.is_submit = true}}, addr);
     return 0;
 }

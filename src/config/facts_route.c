@@ -19,24 +19,17 @@ static struct str local_of(struct loader *ld, const struct address *a)
     return loader_lower(ld, buf_str(&local));
 }
 
-/* false: an error was reported. */
-static bool get_pattern(lua_State *L, struct place at, const char *key, struct pattern *out, bool *is_given)
+bool facts_pattern(lua_State *L, const struct site *site, struct str text, struct pattern *out)
 {
     struct loader *ld = loader_of(L);
-    struct str text = STR_NIL;
-    unsigned errors = ld->report->n_errors;
-    struct site site = facts_text_key(L, at, "route", key, &text);
     *out = (struct pattern){.kind = PATTERN_ANY};
-    *is_given = *is_given || text.n > 0;
     if (text.n == 0 || str_eq(text, STR("*")) || str_eq(text, STR("*@*")))
-        return ld->report->n_errors == errors;
-    struct place exact = facts_place(L, &site);
+        return true;
+    struct place exact = facts_place(L, site);
     struct str domain = text;
     if (str_eq(text, STR("<>"))) {
         out->kind = PATTERN_NULL;
-        if (str_eq(str_from_c(key), STR("to")))
-            facts_bad_text(L, &site, text, "is the sender of reports and no recipient");
-        return ld->report->n_errors == errors;
+        return true;
     }
     if (str_starts(text, STR("*."))) {
         out->kind = PATTERN_SUBDOMAINS;
@@ -48,7 +41,7 @@ static bool get_pattern(lua_State *L, struct place at, const char *key, struct p
         struct address a;
         out->kind = PATTERN_ADDRESS;
         if (address_parse(text, true, &a) != NULL || a.kind != DOMAIN_NAME) {
-            facts_bad_text(L, &site, text,
+            facts_bad_text(L, site, text,
                            "is no pattern: \"*\", \"example.org\", \"*.example.org\", \"*@example.org\" or "
                            "\"joe@example.org\"");
             return false;
@@ -58,7 +51,20 @@ static bool get_pattern(lua_State *L, struct place at, const char *key, struct p
     } else {
         out->kind = PATTERN_DOMAIN;
     }
-    return loader_domain(ld, exact, key, domain, &out->domain);
+    return loader_domain(ld, exact, site->name, domain, &out->domain);
+}
+
+/* false: an error was reported. */
+static bool get_pattern(lua_State *L, struct place at, const char *key, struct pattern *out, bool *is_given)
+{
+    struct str text = STR_NIL;
+    unsigned errors = loader_of(L)->report->n_errors;
+    struct site site = facts_text_key(L, at, "route", key, &text);
+    *is_given = *is_given || text.n > 0;
+    bool ok = facts_pattern(L, &site, text, out);
+    if (out->kind == PATTERN_NULL && str_eq(str_from_c(key), STR("to")))
+        facts_bad_text(L, &site, text, "is the sender of reports and no recipient");
+    return ok && loader_of(L)->report->n_errors == errors;
 }
 
 static bool get_via(lua_State *L, struct place at, struct route_rule *rule)

@@ -352,6 +352,7 @@ const struct config *config_load(struct str name, struct str lua, const struct c
     ld->listeners_end = &ld->listeners;
     ld->rules_end = &ld->rules;
     ld->pools_end = &ld->pools;
+    ld->certificates_end = &ld->certificates;
     schema_presets(conf);
     ld->lua = lua_newstate(luaenv_alloc, ld);
     if (ld->lua == NULL) {

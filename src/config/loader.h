@@ -62,6 +62,7 @@ struct domain_fact {
     bool is_bad;          /* an error was reported: no follow-up errors */
     bool has_users, has_deliver, has_recipients;
     struct str user; /* login */
+    struct str passwords; /* path of the file, or empty */
     struct alias_fact *aliases, **aliases_end;
     size_t n_aliases;
     struct program_fact *programs;
@@ -71,6 +72,7 @@ struct domain_fact {
 struct listener_fact {
     struct listener_fact *next;
     struct place at;
+    bool has_tls, has_auth; /* the keys were given */
     struct listener_conf conf;
 };
 struct block_fact {
@@ -94,6 +96,17 @@ struct source_fact {
     struct source_pool pool;
 };
 
+struct certificate_fact {
+    struct certificate_fact *next;
+    struct place at;
+    struct certificate_conf conf;
+};
+struct sender_fact {
+    struct sender_fact *next;
+    struct place at;
+    struct sender_right right;
+};
+
 struct loader {
     const struct config_env *env;
     struct arena *arena;
@@ -115,6 +128,9 @@ struct loader {
     struct listener_fact *listeners, **listeners_end;
     struct rule_fact *rules, **rules_end;
     struct source_fact *pools, **pools_end;
+    struct certificate_fact *certificates, **certificates_end;
+    struct sender_fact *senders;
+    size_t n_certificates, n_senders;
     struct block_list relay_from, xclient_from, etrn_from;
     bool has_submit;                /* it was given, or refused */
     const struct account *accounts; /* of users = system, once asked for */
@@ -201,6 +217,10 @@ int fact_xclient_from(lua_State *L);
 int fact_commands(lua_State *L);
 int fact_route(lua_State *L); /* facts_route.c */
 int fact_source(lua_State *L);
+/* The pattern that a text is; empty: any address. false: an error was reported. */
+bool facts_pattern(lua_State *L, const struct site *site, struct str text, struct pattern *out);
+int fact_tls(lua_State *L); /* facts_tls.c */
+int fact_senders(lua_State *L);
 /* ---- facts_value.c ----------------------------------------------------------------------------- */
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any, ... to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */

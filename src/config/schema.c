@@ -34,6 +34,13 @@ static const struct schema_key keys[] = {
      "Addresses that mail leaves from, for routes to name. May stand more than once."},
     {"", "xclient_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
      "The addresses of proxies and filters that may say by XCLIENT who their client is."},
+    {"", "tls", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "A certificate with its key; without any there is no TLS. May stand more than once: a client gets the "
+     "certificate for the name that it asks for, and the first when there is none for it. Changed files are taken by "
+     "themselves."},
+    {"", "senders", SCHEMA_LIST, false, "{ [\"LOGIN\"] = { \"PATTERN\", ... }, ... }", NULL, 0, 0, NOWHERE,
+     "The addresses that a login may send from beside its own: patterns as in route. Its own are its address, with "
+     "whatever detail behind the plus, and aliases that lead to it alone."},
     {"", "submit", SCHEMA_PATH, false, "\"PATH\"", NULL, 0, 0, NOWHERE,
      "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, and with the "
      "default control socket, it is \"" CONFIG_SUBMIT_PATH "\"; else there is none when none is named. submit(false) "
@@ -72,7 +79,13 @@ static const struct schema_key keys[] = {
     {"listen", "lmtp", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Speak LMTP (RFC 2033), one answer for each recipient, and not SMTP."},
     {"listen", "submission", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
-     "Only users of ours may send here: in this version the addresses of relay_from."},
+     "Only users of ours may send here: who has logged in, or, where nobody can, the addresses of relay_from."},
+    {"listen", "tls", SCHEMA_CHOICE, false, "off | starttls | implicit", "starttls", 0, 2, NOWHERE,
+     "Whether TLS is on offer (STARTTLS), or begins each connection; the latter is the default at port 465. Without "
+     "a certificate it is off."},
+    {"listen", "auth", SCHEMA_CHOICE, false, "off | may | must", "off", 0, 2, NOWHERE,
+     "Whether clients may or must log in; only over TLS, and never at port 25. With submission = true, and where there "
+     "are certificates and passwords, it is must."},
     {"listen", "proxy", SCHEMA_VALUE, false, "true | { \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
      "A proxy stands before this port: each connection must begin with a PROXY header (version 1 or 2) that names "
      "the client. With a list, connections from other addresses are closed; with true, nobody but the proxy may "
@@ -86,6 +99,17 @@ static const struct schema_key keys[] = {
      "How long the greeting waits. Who talks before it came is refused: programs that send junk often do."},
     {"listen", "normalize", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Make CRLF of the bare CR and LF that clients of ours send. Others are refused with them either way."},
+
+    {"tls", "cert", SCHEMA_PATH, true, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "The certificates in PEM form: the server's own, then those that lead to its authority."},
+    {"tls", "key", SCHEMA_PATH, true, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "Its private key in PEM form, without a pass phrase."},
+    {"tls", "legacy", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(tls_legacy),
+     "Let clients that know no better use TLS 1.0 and old ciphers, at all certificates."},
+    {"tls", "tickets", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(tls_tickets),
+     "Let clients resume sessions (RFC 5077), at all certificates."},
+    {"tls", "client_ca", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "Ask clients for a certificate, and log in (EXTERNAL) those that have one of these authorities."},
 
     {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,
@@ -254,15 +278,15 @@ struct future {
 };
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
-    {"domain", "forward"},
+    {"domain", "forward"}, {"", "tls"}, {"", "senders"}, {"listen", "tls"}, {"listen", "auth"},
 };
 static const struct future futures[] = {
-    {"", "tls"}, {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
+    {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
     {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
     {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},
     {"", "geoip"},
-    {"listen", "tls"}, {"listen", "auth"}, {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
+    {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
     {"domain", "dkim"}, {"domain", "tls"}, {"domain", "srs"}, {"domain", "dmarc"}, {"domain", "quota"},
     {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "dane"},
     {"limits", "rate"}, {"limits", "messages_per_hour"},

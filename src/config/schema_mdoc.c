@@ -30,6 +30,7 @@ static const char *const section_intro[][2] = {
     {"", "Facts"},
     {"listen", "Keys of listen"},
     {"domain", "Keys of domain"},
+    {"tls", "Keys of tls"},
     {"route", "Keys of route"},
     {"source", "Keys of source"},
     {"commands", "Keys of commands"},

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/netaddr.h"
 #include "wire/address.h"
 #include "wire/esc.h"
@@ -82,6 +83,7 @@ struct local_domain {
     enum domain_relay relay; /* we pass it on: as a backup MX, or to via */
     struct next_hop via;     /* DOMAIN_RELAY_HOST */
     struct str plus;         /* what parts user and detail, any of these octets; empty: nothing does */
+    uint32_t passwords;      /* which of the configuration's password files has its users' passwords, from 1; 0: none */
     const struct str *users; /* sorted by str_icmp, lower case */
     size_t n_users;
     const struct system_user *system_users; /* likewise, by name */
@@ -111,6 +113,11 @@ struct route_rule { /* for domains that are not ours; the first that matches dec
     struct next_hop via;
     const struct source_pool *source; /* or NULL */
 };
+struct sender_right { /* addresses that a login may send from beside its own */
+    struct str login; /* a full address, lower case */
+    const struct pattern *may;
+    size_t n;
+};
 struct policy_conf {
     struct str hostname;
     struct str postmaster;               /* full address, or empty */
@@ -122,6 +129,8 @@ struct policy_conf {
     size_t n_routes;
     const struct source_pool *sources; /* sorted by name */
     size_t n_sources;
+    const struct sender_right *senders; /* sorted by login */
+    size_t n_senders;
     const struct netaddr *addresses; /* of this machine, as far as listeners name them (RFC 5321 4.1.3) */
     size_t n_addresses;
     uint16_t mx_port; /* of hosts that we find ourselves; 0: 25 */
@@ -149,6 +158,23 @@ enum rcpt_class {
  * dot, is RCPT_NO_SUCH_USER: it looks like a source route or a path (in a relayed domain '/' and '.' may stand). At an
  * address literal of ours only postmaster lives; loopback addresses are nobody's. */
 enum rcpt_class policy_rcpt(const struct policy_conf *p, bool is_ours, const struct address *to);
+/* ---- logins ---- */
+
+struct policy_login {
+    struct str address;  /* "joe@example.org", lower case: how the login is called everywhere */
+    struct str user;     /* "joe" */
+    uint32_t passwords;  /* the file: see struct local_domain */
+};
+enum { POLICY_LOGIN_MAX = SMTP_LOCAL_PART_MAX + 1 + SMTP_DOMAIN_MAX };
+/* Who a client means that says `name`: an address, or the user alone where one domain only has passwords. The slices
+ * are put into mem: POLICY_LOGIN_MAX free octets. false: no such domain; whether there is such a user is not known
+ * here. */
+MUST_USE bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem, struct policy_login *out);
+/* May it give this envelope sender (RFC 6409 6.1)? Its own address with any detail and under each name of its domain,
+ * an alias that leads to it alone, what `senders` says, and the null sender. pool: for what is forgotten again. */
+MUST_USE bool policy_may_send(const struct policy_conf *p, struct chunk_pool *pool, struct str login,
+                              const struct address *from);
+
 /* Is the client in relay_from? */
 bool policy_may_relay(const struct policy_conf *p, const struct netaddr *client);
 /* NULL when the domain is not ours. Case folded; U-labels match; the domain "*" is what takes the rest. */

@@ -1,5 +1,6 @@
 /* policy/route.c: where a recipient goes, and what its destination is called. */
 #include "policy/lookup.h"
+#include "policy/pattern.h"
 
 enum { REDIRECTIONS_MAX = 4, ROUTE_TEXT_MAX = 4096, SMTP_PORT = 25 };
 
@@ -125,58 +126,18 @@ static struct str route_postmaster(struct routing *r)
 
 /* ---- foreign domains --------------------------------------------------------------------------- */
 
-struct subject { /* an address that patterns are held against */
-    bool is_null;
-    struct str domain; /* A-labels; a literal as it is */
-    struct str local;
-};
-
-static bool matches(const struct pattern *pattern, const struct subject *s)
-{
-    switch (pattern->kind) {
-    case PATTERN_ANY:
-        return true;
-    case PATTERN_NULL:
-        return s->is_null;
-    case PATTERN_DOMAIN:
-        return !s->is_null && str_ieq(s->domain, pattern->domain);
-    case PATTERN_SUBDOMAINS:
-        return s->domain.n > pattern->domain.n + 1 && str_iends(s->domain, pattern->domain) &&
-               s->domain.p[s->domain.n - pattern->domain.n - 1] == '.';
-    case PATTERN_ADDRESS:
-        return !s->is_null && str_ieq(s->domain, pattern->domain) && str_ieq(s->local, pattern->local);
-    }
-    must_not_reach();
-}
-
-/* mem keeps what could not be borrowed. */
-static struct subject subject_of(const struct policy_conf *p, struct str address, struct buf *mem)
-{
-    struct subject s = {.is_null = address.n == 0};
-    struct address a;
-    if (s.is_null || address_parse(address, true, &a) != NULL)
-        return s;
-    size_t at = mem->n;
-    if (lookup_ascii(p, a.domain, mem))
-        s.domain = str_skip(buf_str(mem), at);
-    at = mem->n;
-    if (lookup_user(&a, mem))
-        s.local = str_skip(buf_str(mem), at);
-    return s;
-}
-
 static const struct route_rule *find_rule(const struct routing *r, struct str rcpt)
 {
-    char mem[2 * (LOOKUP_NAME_MAX + SMTP_LOCAL_PART_TAKEN_MAX)];
+    char mem[2 * PATTERN_SUBJECT_MAX];
     struct buf text;
     buf_init_fixed(&text, mem, sizeof mem);
     if (r->p->n_routes == 0)
         return NULL;
-    struct subject from = subject_of(r->p, r->ask->sender, &text);
-    struct subject to = subject_of(r->p, rcpt, &text);
+    struct subject from = pattern_subject(r->p, r->ask->sender, &text);
+    struct subject to = pattern_subject(r->p, rcpt, &text);
     for (size_t i = 0; i < r->p->n_routes; i++) {
         const struct route_rule *rule = &r->p->routes[i];
-        if (matches(&rule->to, &to) && matches(&rule->from, &from) &&
+        if (pattern_matches(&rule->to, &to) && pattern_matches(&rule->from, &from) &&
             (rule->tag.n == 0 || str_eq(rule->tag, r->ask->tag)))
             return rule;
     }

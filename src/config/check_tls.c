@@ -1,0 +1,118 @@
+/* config/check_tls.c: certificates, passwords and logins together with the listeners that use them. */
+#include "config/check.h"
+
+#include "base/limits.h"
+#include "config/schema.h"
+
+#include <stdlib.h>
+
+/* ---- password files ---------------------------------------------------------------------------- */
+
+static uint32_t number_of(struct loader *ld, struct str *list, const struct domain_fact *f)
+{
+    struct config *c = ld->conf;
+    for (size_t i = 0; i < c->n_password_files; i++) {
+        if (str_eq(list[i], f->passwords))
+            return (uint32_t)i + 1;
+    }
+    if (c->n_password_files == CONFIG_PASSWORD_FILES_MAX) {
+        report_error(ld->report, f->at, "more than %d files of passwords", (int)CONFIG_PASSWORD_FILES_MAX);
+        return 0;
+    }
+    list[c->n_password_files++] = f->passwords;
+    return (uint32_t)c->n_password_files;
+}
+
+void check_passwords(struct loader *ld)
+{
+    size_t n = 0;
+    for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next)
+        n += f->passwords.n > 0;
+    struct str *list = loader_alloc(ld, n + 1, sizeof *list);
+    for (struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
+        if (f->passwords.n > 0 && !f->is_bad)
+            f->d.passwords = number_of(ld, list, f);
+    }
+    ld->conf->password_files = list;
+}
+
+/* ---- certificates and logins ------------------------------------------------------------------- */
+
+static void list_certificates(struct loader *ld)
+{
+    struct certificate_conf *list = loader_alloc(ld, ld->n_certificates + 1, sizeof *list);
+    for (const struct certificate_fact *f = ld->certificates; f != NULL; f = f->next)
+        list[ld->conf->n_certificates++] = f->conf;
+    ld->conf->certificates = list;
+}
+
+static int compare_senders(const void *pa, const void *pb)
+{
+    const struct sender_right *a = pa, *b = pb;
+    return str_icmp(a->login, b->login);
+}
+
+static void list_senders(struct loader *ld)
+{
+    struct policy_conf *p = &ld->conf->policy;
+    struct sender_right *list = loader_alloc(ld, ld->n_senders + 1, sizeof *list);
+    for (const struct sender_fact *f = ld->senders; f != NULL; f = f->next)
+        list[p->n_senders++] = f->right;
+    if (p->n_senders > 0)
+        qsort(list, p->n_senders, sizeof *list, compare_senders);
+    for (size_t i = 1; i < p->n_senders; i++) {
+        if (str_ieq(list[i - 1].login, list[i].login))
+            report_error(ld->report, ld->senders->at, "senders names \"%.*s\" twice",
+                         STR_FMT(report_brief(list[i].login)));
+    }
+    p->senders = list;
+}
+
+/* A login without a secure line, or where none is known, is of no use to anybody but a thief. */
+static void check_auth(struct loader *ld, const struct listener_fact *l)
+{
+    const struct listener_conf *conf = &l->conf;
+    const char *problem = NULL;
+    if (conf->auth == LISTEN_NO_AUTH)
+        return;
+    if (conf->addr.port == 25)
+        problem = "nobody logs in at port 25, which is for servers: use 465 or 587";
+    else if (conf->tls == LISTEN_PLAIN && ld->conf->n_certificates == 0)
+        problem =
+            "passwords go over TLS only, and there is no certificate: give tls { cert = ..., key = ... }";
+    else if (conf->tls == LISTEN_PLAIN)
+        problem = "passwords go over TLS only, and tls is off here";
+    else if (ld->conf->n_password_files == 0 && ld->conf->client_ca.n == 0)
+        problem = "no domain has users with passwords: users = passwd \"FILE\"";
+    if (problem != NULL)
+        report_error(ld->report, l->at, "auth: %s", problem);
+}
+
+void check_security(struct loader *ld)
+{
+    struct config *c = ld->conf;
+    list_certificates(ld);
+    list_senders(ld);
+    for (struct listener_fact *l = ld->listeners; l != NULL; l = l->next) {
+        struct listener_conf *conf = &l->conf;
+        bool has_tls = c->n_certificates > 0;
+        if (conf->is_submit)
+            continue;
+        if (l->has_tls && conf->tls != LISTEN_PLAIN && !has_tls)
+            report_error(ld->report, l->at,
+                         "tls: there is no certificate: give tls { cert = ..., key = ... }");
+        if (!l->has_tls && has_tls)
+            conf->tls = conf->addr.port == 465 ? LISTEN_IMPLICIT : LISTEN_STARTTLS;
+        bool has_logins = c->n_password_files > 0 || c->client_ca.n > 0;
+        if (!l->has_auth && conf->submission && conf->tls != LISTEN_PLAIN && has_logins)
+            conf->auth = LISTEN_MUST_AUTH;
+        check_auth(ld, l);
+        if (l->at.line > 0 && !conf->lmtp && conf->auth == LISTEN_NO_AUTH &&
+            (conf->addr.port == 465 || conf->addr.port == 587))
+            report_warning(
+                ld->report, l->at,
+                "port %u is where users log in, and nobody can here: that takes submission = true, a "
+                "certificate (tls) and passwords (users = passwd \"FILE\")",
+                (unsigned)conf->addr.port);
+    }
+}
