@@ -31,13 +31,14 @@ static enum smtp_reply_id verdict(const struct owner *o, enum smtp_event_kind ki
     static const enum smtp_reply_id bad[] = {R_STORE_BUSY, R_NO_SUCH_USER, R_TOO_BIG, R_NO_MEMORY};
     if ((o->mood & 4) != 0)
         return bad[o->mood & 3];
-    return kind == SMTP_EV_MAIL      ? R_MAIL_OK
-           : kind == SMTP_EV_RCPT    ? R_RCPT_OK
-           : kind == SMTP_EV_DATA    ? R_DATA_GO
-           : kind == SMTP_EV_EXPN    ? R_EXPN
-           : kind == SMTP_EV_ETRN    ? R_ETRN_NOTHING
-           : kind == SMTP_EV_XCLIENT ? R_GREETING
-                                     : R_QUEUED;
+    return kind == SMTP_EV_MAIL       ? R_MAIL_OK
+           : kind == SMTP_EV_RCPT     ? R_RCPT_OK
+           : kind == SMTP_EV_DATA     ? R_DATA_GO
+           : kind == SMTP_EV_EXPN     ? R_EXPN
+           : kind == SMTP_EV_ETRN     ? R_ETRN_NOTHING
+           : kind == SMTP_EV_XCLIENT  ? R_GREETING
+           : kind == SMTP_EV_STARTTLS ? R_TLS_GO
+                                      : R_QUEUED;
 }
 
 static void answer(struct owner *o, const struct smtp_event *ev)
@@ -99,6 +100,10 @@ static void on_event(struct owner *o, const struct smtp_event *ev)
     case SMTP_EV_CLOSE:
         must(!o->is_granted);
         o->is_closed = true;
+        break;
+    case SMTP_EV_STARTTLS:
+        must(!smtp_server_is_secure(&o->s));
+        o->open = *ev;
         break;
     case SMTP_EV_MAIL:
         check_address(&smtp_server_transaction(&o->s)->from);
@@ -187,6 +192,8 @@ static void act(struct owner *o, unsigned action, unsigned how, struct str octet
     default:
         if (how == 31)
             smtp_server_close(&o->s, R_SHUTDOWN);
+        else if (how == 30 && o->s.awaits_tls)
+            smtp_server_secured(&o->s);
         else
             buf_put(&o->in, STR("\r\n"));
         break;
@@ -213,6 +220,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         .by_min_s = 60,
                                         .mt_priority = true,
                                         .hold_max_s = 100000,
+                                        .starttls = (data[0] & 16) != 0,
+                                        .needs_tls = (data[0] & 48) == 48,
                                         .requiretls = true,
                                         .limits = true,
                                         .xclient = true,

@@ -470,8 +470,7 @@ static void get_security(struct decoder *d, struct config *c)
     }
     c->certificates = list;
     c->client_ca = codec_get_str(d, anything);
-    struct str *files =
-        codec_get_list(d, CONFIG_PASSWORD_FILES_MAX, 4, sizeof *files, &c->n_password_files);
+    struct str *files = codec_get_list(d, CONFIG_PASSWORD_FILES_MAX, 4, sizeof *files, &c->n_password_files);
     for (size_t i = 0; i < c->n_password_files && d->ok; i++)
         files[i] = codec_get_str(d, value_path_error);
     c->password_files = files;

@@ -29,6 +29,7 @@
     /* RFC 1985 5.3 */                                                                                    \
     X(R_ETRN_NOTHING,    251, 2, 0, 0, "no messages wait for {}")                                         \
     X(R_ETRN_PENDING_N,  253, 2, 0, 0, "{} messages wait and are tried now")                              \
+    X(R_TLS_GO,          220, 2, 0, 0, "begin with TLS")                                                  \
     X(R_DATA_GO,        354, 0, 0, 0, "send the message; a line with a dot alone ends it")                \
     /* PRDR: a reply for each recipient follows, then one for the message; Exim has the same form */      \
     X(R_PRDR_GO,         353, 0, 0, 0, "the message is judged for each recipient now")                    \
@@ -41,6 +42,7 @@
     X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it or drop it with RSET")       \
     X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on so or drop it with RSET")   \
     X(R_BDAT_FAILED,    503, 5, 5, 1, "an earlier chunk was refused, so this is dropped; use RSET")       \
+    X(R_TLS_ALREADY,     503, 5, 5, 1, "this connection has TLS already")                                 \
     X(R_BINARY_NEEDS_BDAT, 503, 5, 5, 1, "a message with BODY=BINARYMIME is sent with BDAT and not DATA") \
     /* malformed */                                                                                       \
     X(R_BAD_SYNTAX,     500, 5, 5, 2, "a command begins with a word of letters, such as EHLO or MAIL")    \
@@ -68,6 +70,7 @@
     X(R_BDAT_SYNTAX,    501, 5, 5, 4, "the form is: BDAT octets [LAST]; goodbye, for its end is unknown") \
     X(R_NOT_HTTP,       502, 5, 5, 1, "this port speaks SMTP and no HTTP; goodbye")                       \
     X(R_NOT_TLS,         554, 5, 5, 1, "this port begins in plain text and TLS does not begin here; goodbye") \
+    X(R_TLS_EARLY,       554, 5, 5, 1, "nothing may follow STARTTLS before TLS begins; goodbye")          \
     /* Exim: 554, postscreen: 521 */                                                                      \
     X(R_TALKS_EARLY,     554, 5, 5, 1, "you spoke before the greeting; wait for the 220 and try again")   \
     X(R_BAD_SENDER,     501, 5, 1, 7, "the sender can't be an address: {}")                               \
@@ -75,6 +78,8 @@
     X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                            \
     X(R_NEEDS_UTF8,     553, 5, 6, 7, "an address that is not ASCII needs SMTPUTF8 as a parameter of MAIL") \
     /* refused for what it is */                                                                          \
+    /* RFC 3207 4 */                                                                                      \
+    X(R_TLS_NEEDED,      530, 5, 7, 0, "TLS comes first here: use STARTTLS")                              \
     X(R_RELAY_DENIED,   550, 5, 7, 1, "this server takes no mail for that domain from you")               \
     X(R_NO_SUCH_USER,   550, 5, 1, 1, "there is no such mailbox here; check the spelling of the address") \
     X(R_CALLOUT_UNKNOWN, 550, 5, 1, 1, "the server of that domain says that there is no such mailbox")    \
@@ -97,6 +102,8 @@
     X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it goes in a circle")   \
     X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                     \
     /* trouble of ours */                                                                                 \
+    /* RFC 3207 4 */                                                                                      \
+    X(R_TLS_LATER,       454, 4, 7, 0, "TLS can't be had now; try again later")                           \
     X(R_ALIAS_TROUBLE,   451, 4, 3, 5, "the aliases of this address can't be followed; try again later")  \
     X(R_STORE_BUSY,     451, 4, 3, 0, "the queue is busy; try again later")                               \
     X(R_STORE_FULL,     452, 4, 3, 1, "there is no room for the message now; try again later")            \

@@ -34,11 +34,17 @@ enum {
     IF_EXPN = 1 << 7,     /* offered where conf says so, otherwise as NOT_OFFERED */
     IF_ETRN = 1 << 8,
     IF_XCLIENT = 1 << 9, /* Postfix: 550 for others than its proxies */
+    IF_STARTTLS = 1 << 10,
+    FREE = 1 << 11, /* goes before TLS where nothing else does (RFC 3207 4) */
 };
 enum {
     EXPN_FLAGS = ENDS_GROUP | JUNK | UTF8 | IF_EXPN,
     ETRN_FLAGS = ENDS_GROUP | JUNK | SMTP | IF_ETRN,
-    XCLIENT_FLAGS = ENDS_GROUP | JUNK | IF_XCLIENT,
+    XCLIENT_FLAGS = ENDS_GROUP | JUNK | IF_XCLIENT | FREE,
+    STARTTLS_FLAGS = ENDS_GROUP | JUNK | IF_STARTTLS | FREE,
+    NOOP_FLAGS = ENDS_GROUP | JUNK | UTF8 | FREE,
+    EHLO_FLAGS = ENDS_GROUP | JUNK | SMTP | FREE,
+    LHLO_FLAGS = ENDS_GROUP | JUNK | LMTP | FREE,
 };
 enum arg_kind { ARG_NO = 0, ARG_MAY, ARG_MUST };
 
@@ -59,16 +65,16 @@ static const struct command commands[] = {
   { "RCPT",     cmd_rcpt, P_ENVELOPE, UTF8,                     ARG_MUST, R_IN_BDAT,     "RCPT TO:<address>" },
   { "DATA",     cmd_data, P_RCPT,     ENDS_GROUP,               ARG_NO,   R_IN_BDAT,     "DATA" },
   { "BDAT",     cmd_bdat, P_CHUNK,    RAW_FOLLOWS,              ARG_MUST, R_NONE,        "BDAT octets [LAST]" },
-  { "RSET",     cmd_rset, P_ANY,      JUNK,                     ARG_NO,   R_NONE,        "RSET" },
-  { "NOOP",     cmd_noop, P_ANY,      ENDS_GROUP | JUNK | UTF8, ARG_MAY,  R_NONE,        "NOOP [text]" },
-  { "QUIT",     cmd_quit, P_ANY,      ENDS_GROUP,               ARG_NO,   R_NONE,        "QUIT" },
-  { "EHLO",     cmd_ehlo, P_ANY,      ENDS_GROUP | JUNK | SMTP, ARG_MUST, R_NONE,        "EHLO host.name" },
-  { "HELO",     cmd_helo, P_ANY,      JUNK | SMTP,              ARG_MUST, R_NONE,        "HELO host.name" },
-  { "LHLO",     cmd_ehlo, P_ANY,      ENDS_GROUP | JUNK | LMTP, ARG_MUST, R_NONE,        "LHLO host.name" },
+  { "RSET",     cmd_rset, P_ANY,      JUNK | FREE,              ARG_NO,   R_NONE,        "RSET" },
+  { "NOOP",     cmd_noop, P_ANY,      NOOP_FLAGS,               ARG_MAY,  R_NONE,        "NOOP [text]" },
+  { "QUIT",     cmd_quit, P_ANY,      ENDS_GROUP | FREE,        ARG_NO,   R_NONE,        "QUIT" },
+  { "EHLO",     cmd_ehlo, P_ANY,      EHLO_FLAGS,               ARG_MUST, R_NONE,        "EHLO host.name" },
+  { "HELO",     cmd_helo, P_ANY,      JUNK | SMTP | FREE,       ARG_MUST, R_NONE,        "HELO host.name" },
+  { "LHLO",     cmd_ehlo, P_ANY,      LHLO_FLAGS,               ARG_MUST, R_NONE,        "LHLO host.name" },
   { "VRFY",     cmd_vrfy, P_ANY,      ENDS_GROUP | JUNK | UTF8, ARG_MUST, R_NONE,        "VRFY name" },
-  { "HELP",     cmd_help, P_ANY,      JUNK,                     ARG_MAY,  R_NONE,        "HELP [verb]" },
+  { "HELP",     cmd_help, P_ANY,      JUNK | FREE,              ARG_MAY,  R_NONE,        "HELP [verb]" },
   { "AUTH",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
-  { "STARTTLS", NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "STARTTLS", cmd_starttls, P_START, STARTTLS_FLAGS,          ARG_NO,   R_NESTED_MAIL, "STARTTLS" },
   { "EXPN",     cmd_expn, P_ANY,      EXPN_FLAGS,               ARG_MUST, R_NONE,        "EXPN list" },
   { "ETRN",     cmd_etrn, P_READY,    ETRN_FLAGS,               ARG_MUST, R_NESTED_MAIL, "ETRN domain" },
   { "XCLIENT",  cmd_xclient, P_START, XCLIENT_FLAGS,            ARG_MUST, R_NESTED_MAIL, "XCLIENT ADDR=address" },
@@ -102,7 +108,8 @@ static enum smtp_reply_id not_offered(const struct smtp_server *s, const struct 
     if ((c->flags & IF_XCLIENT) != 0)
         return conf->xclient ? R_NONE : R_XCLIENT_DENIED;
     bool is_off = (c->flags & NOT_OFFERED) != 0 || ((c->flags & IF_EXPN) != 0 && !conf->expn) ||
-                  ((c->flags & IF_ETRN) != 0 && (!conf->etrn || conf->lmtp));
+                  ((c->flags & IF_ETRN) != 0 && (!conf->etrn || conf->lmtp)) ||
+                  ((c->flags & IF_STARTTLS) != 0 && !conf->starttls && !s->is_secure);
     return is_off ? R_NOT_IMPLEMENTED : R_NONE;
 }
 
@@ -135,9 +142,9 @@ void smtp_server_set_phase(struct smtp_server *s, enum smtp_server_phase to)
     enum { N = SMTP_SERVER_CLOSED + 1 };
     static const bool allowed[N][N] = {
         [SMTP_SERVER_GREETING] = {[SMTP_SERVER_HELLO] = true, [SMTP_SERVER_CLOSED] = true},
-        /* to HELLO after XCLIENT */
         [SMTP_SERVER_HELLO] =
             {[SMTP_SERVER_HELLO] = true, [SMTP_SERVER_READY] = true, [SMTP_SERVER_CLOSED] = true},
+        /* to HELLO after XCLIENT and STARTTLS */
         [SMTP_SERVER_READY] = {[SMTP_SERVER_HELLO] = true,
                                [SMTP_SERVER_READY] = true,
                                [SMTP_SERVER_MAIL] = true,
@@ -288,6 +295,7 @@ void smtp_server_end(struct smtp_server *s, enum smtp_reply_id id)
     if (s->question != 0)
         s->pending = (uint16_t)(s->pending & ~(1u << s->asked));
     s->question = 0;
+    s->awaits_tls = false;
     s->chunk.is_open = false;
     smtp_server_end_transaction(s);
     smtp_server_set_phase(s, SMTP_SERVER_CLOSED);
@@ -383,9 +391,9 @@ void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind)
 
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
 {
-    static const enum smtp_event_kind order[] = {SMTP_EV_BODY,    SMTP_EV_ABORT,   SMTP_EV_MAIL, SMTP_EV_RCPT,
-                                                 SMTP_EV_DATA,    SMTP_EV_MESSAGE, SMTP_EV_EXPN, SMTP_EV_ETRN,
-                                                 SMTP_EV_XCLIENT, SMTP_EV_CLOSE};
+    static const enum smtp_event_kind order[] = {
+        SMTP_EV_BODY, SMTP_EV_ABORT, SMTP_EV_MAIL,    SMTP_EV_RCPT,     SMTP_EV_DATA, SMTP_EV_MESSAGE,
+        SMTP_EV_EXPN, SMTP_EV_ETRN,  SMTP_EV_XCLIENT, SMTP_EV_STARTTLS, SMTP_EV_CLOSE};
     if (s->pending == 0)
         return false;
     size_t i = 0;
@@ -401,6 +409,7 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
     case SMTP_EV_MAIL:
     case SMTP_EV_DATA:
     case SMTP_EV_MESSAGE:
+    case SMTP_EV_STARTTLS:
         out->question = s->question;
         break;
     case SMTP_EV_EXPN:
@@ -486,6 +495,7 @@ void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp
     case SMTP_EV_EXPN:
     case SMTP_EV_ETRN:
     case SMTP_EV_XCLIENT:
+    case SMTP_EV_STARTTLS:
         smtp_server_extra_answered(s, asked, id, arg);
         break;
     case SMTP_EV_BODY:
@@ -542,6 +552,8 @@ static void run_command(struct smtp_server *s, const struct command *c, struct s
         smtp_server_reply(s, R_SMTP_WANTS_EHLO, STR_NIL);
     else if ((c->phases & 1u << s->phase) == 0)
         refuse_phase(s, c, arg);
+    else if (s->conf->needs_tls && !s->is_secure && (c->flags & FREE) == 0)
+        smtp_server_reply(s, R_TLS_NEEDED, STR_NIL);
     else if ((c->arg == ARG_MUST && arg.n == 0 && (c->flags & RAW_FOLLOWS) == 0) ||
              (c->arg == ARG_NO && arg.n > 0))
         smtp_server_reply(s, R_USAGE, str_from_c(c->form));
@@ -660,7 +672,7 @@ void smtp_server_start_window(struct smtp_server *s)
 
 static bool takes_input(const struct smtp_server *s)
 {
-    return s->question == 0 && s->pending == 0 && s->phase != SMTP_SERVER_CLOSED &&
+    return s->question == 0 && s->pending == 0 && !s->awaits_tls && s->phase != SMTP_SERVER_CLOSED &&
            s->phase != SMTP_SERVER_GREETING && s->out.n < SMTP_SERVER_OUTPUT_HIGH;
 }
 
@@ -681,6 +693,10 @@ size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms)
     s->ends_group = false;
     if (s->phase == SMTP_SERVER_GREETING && s->conf->greets_late && in.n > 0) {
         smtp_server_end(s, is_tls(in) ? R_NOT_TLS : R_TALKS_EARLY);
+        return in.n;
+    }
+    if (s->awaits_tls && in.n > 0) {
+        smtp_server_end(s, R_TLS_EARLY);
         return in.n;
     }
     while (total < in.n && !s->ends_group && takes_input(s)) {

@@ -6,8 +6,8 @@
  * Errors:   never fails: protocol trouble becomes a reply, memory trouble a 452 and the session goes on.
  * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP
  * smuggling) unless conf.normalize_bare mends them.
- * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3461, 6533, 2852, 6710,
- * 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
+ * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3207, 3461, 6533, 2852,
+ * 6710, 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
  *
  * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time,
  * tick() when deadline() has passed. While a question is open, an event waits in next(), or
@@ -44,15 +44,17 @@ struct smtp_server_conf { /* shared by sessions, outlives them */
     bool lmtp;
     bool no_chunking, no_smtputf8, no_pipelining; /* keywords switched off (tests, odd peers) */
     /* What is offered beyond: false or 0 is not. */
-    bool dsn;            /* RFC 3461 */
-    bool binarymime;     /* RFC 3030; only with CHUNKING: such messages hold any octets */
-    bool deliverby;      /* RFC 2852 */
-    uint32_t by_min_s;   /* the shortest BY with R, advertised; 0: none is too short */
-    bool mt_priority;    /* RFC 6710 */
+    bool dsn;          /* RFC 3461 */
+    bool binarymime;   /* RFC 3030; only with CHUNKING: such messages hold any octets */
+    bool deliverby;    /* RFC 2852 */
+    uint32_t by_min_s; /* the shortest BY with R, advertised; 0: none is too short */
+    bool mt_priority;  /* RFC 6710 */
     /* The client is a stranger: more than 0 counts as 0, and it is told so (RFC 6710 4.1). */
     bool lowers_priority;
     uint32_t hold_max_s; /* RFC 4865: the longest HOLDFOR, and HOLDUNTIL from now; at most 999999999 */
-    bool requiretls;     /* RFC 8689; for sessions over TLS */
+    bool starttls;       /* RFC 3207; to sessions that have no TLS */
+    bool needs_tls;      /* nothing of use goes without */
+    bool requiretls;     /* RFC 8689; to sessions over TLS */
     bool prdr;           /* not in LMTP, which has it anyway */
     bool limits;         /* RFC 9422 */
     bool xclient;        /* the client is a trusted proxy; others hear R_XCLIENT_DENIED */
@@ -103,6 +105,10 @@ enum smtp_event_kind {
     SMTP_EV_ETRN,
     /* Question: is ev.xclient believed? R_GREETING: yes, and the session begins again with a greeting. */
     SMTP_EV_XCLIENT,
+    /* Question: may TLS begin? R_TLS_GO: yes: once the output is written the owner makes the handshake and
+     * calls smtp_server_secured(), or ends the session. Octets that are fed in between came in plain text
+     * behind the command: they end it (RFC 3207 5, and what CVE-2011-0411 was about). */
+    SMTP_EV_STARTTLS,
 };
 struct smtp_event {
     enum smtp_event_kind kind;
@@ -130,6 +136,11 @@ void smtp_server_set_wall(struct smtp_server *s, uint64_t now_ms, int64_t wall_m
 /* Sends the greeting, or with a reply id other than R_GREETING a refusal after which the session is closed.
  * Once; nothing happens when the session has ended before it (greets_late). */
 void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
+/* The connection has TLS: before greet(), where it began with it, or when the handshake that SMTP_EV_STARTTLS
+ * allowed is done: then all that was said before is forgotten, and the client begins with EHLO again (RFC
+ * 3207 4.2). */
+void smtp_server_secured(struct smtp_server *s);
+bool smtp_server_is_secure(const struct smtp_server *s);
 /* Other switches from here on, for a client that turns out to be somebody else: before greet(), or while
  * SMTP_EV_XCLIENT is open. conf->lmtp must stay. */
 void smtp_server_set_conf(struct smtp_server *s, const struct smtp_server_conf *conf);

@@ -18,6 +18,7 @@ void cmd_vrfy(struct smtp_server *s, struct str arg);
 void cmd_expn(struct smtp_server *s, struct str arg);
 void cmd_etrn(struct smtp_server *s, struct str arg);
 void cmd_xclient(struct smtp_server *s, struct str arg);
+void cmd_starttls(struct smtp_server *s, struct str arg);
 void cmd_help(struct smtp_server *s, struct str arg);
 void cmd_quit(struct smtp_server *s, struct str arg);
 
@@ -43,7 +44,9 @@ void smtp_server_begin(struct smtp_server *s);
 /* What the wall clock says now, milliseconds since 1970. */
 int64_t smtp_server_wall_ms(const struct smtp_server *s);
 /* Are messages with BODY=BINARYMIME taken? */
-bool smtp_server_has_binarymime(const struct smtp_server_conf *c);
+bool smtp_server_has_binarymime(const struct smtp_server *s);
+/* Is REQUIRETLS on offer (RFC 8689 2: over TLS only)? */
+bool smtp_server_has_requiretls(const struct smtp_server *s);
 uint64_t smtp_server_size_max(const struct smtp_server *s);
 uint32_t smtp_server_rcpt_max(const struct smtp_server *s);
 /* Starts the clocks of the data phase. */

@@ -1,5 +1,5 @@
 /* proto/smtp_server_cmd_extra.c: what asks the owner outside of a transaction: EXPN (RFC 5321 4.1.1.7), ETRN
- * (RFC 1985), XCLIENT (Postfix's XCLIENT_README).
+ * (RFC 1985), XCLIENT (Postfix's XCLIENT_README), STARTTLS (RFC 3207).
  */
 #include "proto/smtp_server_cmd.h"
 
@@ -64,6 +64,33 @@ void cmd_xclient(struct smtp_server *s, struct str arg)
     smtp_server_reply(s, R_BAD_XCLIENT, str_from_c(why));
 }
 
+void cmd_starttls(struct smtp_server *s, struct str arg)
+{
+    UNUSED(arg);
+    if (s->is_secure)
+        smtp_server_reply(s, R_TLS_ALREADY, STR_NIL);
+    else
+        smtp_server_ask(s, SMTP_EV_STARTTLS);
+}
+
+void smtp_server_secured(struct smtp_server *s)
+{
+    must(!s->is_secure && (s->awaits_tls || s->phase == SMTP_SERVER_GREETING));
+    s->is_secure = true;
+    if (!s->awaits_tls)
+        return;
+    s->awaits_tls = false;
+    s->is_esmtp = false;
+    s->helo_n = 0;
+    s->clock_restarts = true;
+    smtp_server_set_phase(s, SMTP_SERVER_HELLO);
+}
+
+bool smtp_server_is_secure(const struct smtp_server *s)
+{
+    return s->is_secure;
+}
+
 void smtp_server_extra_answered(struct smtp_server *s, enum smtp_event_kind asked, enum smtp_reply_id id,
                                 struct str arg)
 {
@@ -73,6 +100,7 @@ void smtp_server_extra_answered(struct smtp_server *s, enum smtp_event_kind aske
     if (!is_new_start)
         smtp_server_reply(s, id, arg);
     forget(s);
+    s->awaits_tls = asked == SMTP_EV_STARTTLS && id == R_TLS_GO;
     if (!is_new_start)
         return;
     s->is_esmtp = false;

@@ -20,80 +20,86 @@ static bool is_hello_name(struct str name)
 
 /* ---- what is offered ----------------------------------------------------------------------------------- */
 
-static bool is_always(const struct smtp_server_conf *c)
+static bool is_always(const struct smtp_server *s)
 {
-    UNUSED(c);
+    UNUSED(s);
     return true;
 }
 
-static bool has_pipelining(const struct smtp_server_conf *c)
+static bool has_pipelining(const struct smtp_server *s)
 {
-    return !c->no_pipelining;
+    return !s->conf->no_pipelining;
 }
 
-static bool has_chunking(const struct smtp_server_conf *c)
+static bool has_chunking(const struct smtp_server *s)
 {
-    return !c->no_chunking;
+    return !s->conf->no_chunking;
 }
 
-static bool has_smtputf8(const struct smtp_server_conf *c)
+static bool has_smtputf8(const struct smtp_server *s)
 {
-    return !c->no_smtputf8;
+    return !s->conf->no_smtputf8;
 }
 
-static bool has_dsn(const struct smtp_server_conf *c)
+static bool has_dsn(const struct smtp_server *s)
 {
-    return c->dsn;
+    return s->conf->dsn;
 }
 
-bool smtp_server_has_binarymime(const struct smtp_server_conf *c)
+bool smtp_server_has_binarymime(const struct smtp_server *s)
 {
-    return c->binarymime && !c->no_chunking; /* RFC 3030 3: a message with any octets has no other way */
+    return s->conf->binarymime &&
+           !s->conf->no_chunking; /* RFC 3030 3: a message with any octets has no other way */
 }
 
-static bool has_deliverby(const struct smtp_server_conf *c)
+static bool has_deliverby(const struct smtp_server *s)
 {
-    return c->deliverby;
+    return s->conf->deliverby;
 }
 
-static bool has_mt_priority(const struct smtp_server_conf *c)
+static bool has_mt_priority(const struct smtp_server *s)
 {
-    return c->mt_priority;
+    return s->conf->mt_priority;
 }
 
-static bool has_hold(const struct smtp_server_conf *c)
+static bool has_hold(const struct smtp_server *s)
 {
-    return c->hold_max_s > 0;
+    return s->conf->hold_max_s > 0;
 }
 
-static bool has_requiretls(const struct smtp_server_conf *c)
+static bool has_starttls(const struct smtp_server *s)
 {
-    return c->requiretls;
+    return s->conf->starttls && !s->is_secure; /* RFC 3207 4.2 */
 }
 
-static bool has_prdr(const struct smtp_server_conf *c)
+bool smtp_server_has_requiretls(const struct smtp_server *s)
 {
-    return c->prdr && !c->lmtp;
+    return s->conf->requiretls && s->is_secure;
 }
 
-static bool has_limits(const struct smtp_server_conf *c)
+static bool has_prdr(const struct smtp_server *s)
 {
-    return c->limits;
+    return s->conf->prdr && !s->conf->lmtp;
 }
 
-static bool has_etrn(const struct smtp_server_conf *c)
+static bool has_limits(const struct smtp_server *s)
 {
-    return c->etrn && !c->lmtp;
+    return s->conf->limits;
 }
 
-static bool has_expn(const struct smtp_server_conf *c)
+static bool has_etrn(const struct smtp_server *s)
 {
-    return c->expn;
+    return s->conf->etrn && !s->conf->lmtp;
 }
 
-static bool has_xclient(const struct smtp_server_conf *c)
+static bool has_expn(const struct smtp_server *s)
 {
-    return c->xclient;
+    return s->conf->expn;
+}
+
+static bool has_xclient(const struct smtp_server *s)
+{
+    return s->conf->xclient;
 }
 
 static void put_size(const struct smtp_server *s, struct buf *text)
@@ -129,7 +135,7 @@ static void put_attributes(const struct smtp_server *s, struct buf *text)
 
 struct keyword {
     const char *name;
-    bool (*is_offered)(const struct smtp_server_conf *c);
+    bool (*is_offered)(const struct smtp_server *s);
     void (*put_parameter)(const struct smtp_server *s,
                           struct buf *text); /* with a space before it; or NULL */
 };
@@ -148,7 +154,8 @@ static const struct keyword keywords[] = {
   { "DELIVERBY",           has_deliverby,               put_by_min },     /* RFC 2852 */
   { "MT-PRIORITY",         has_mt_priority,             NULL },           /* RFC 6710 */
   { "FUTURERELEASE",       has_hold,                    put_hold },       /* RFC 4865 */
-  { "REQUIRETLS",          has_requiretls,              NULL },           /* RFC 8689 */
+  { "STARTTLS",            has_starttls,                NULL },           /* RFC 3207 */
+  { "REQUIRETLS",          smtp_server_has_requiretls,  NULL },           /* RFC 8689 */
   { "LIMITS",              has_limits,                  put_limits },     /* RFC 9422 */
   { "PRDR",                has_prdr,                    NULL },           /* draft-hall-prdr */
   { "ETRN",                has_etrn,                    NULL },           /* RFC 1985 */
@@ -166,7 +173,7 @@ struct str smtp_server_keyword(size_t i)
 static void put_keywords(const struct smtp_server *s, struct buf *text)
 {
     for (size_t i = 0; i < ARRAY_LEN(keywords); i++) {
-        if (!keywords[i].is_offered(s->conf))
+        if (!keywords[i].is_offered(s))
             continue;
         buf_putc(text, '\n');
         buf_puts(text, keywords[i].name);

@@ -13,7 +13,7 @@ static unsigned params_allowed(const struct smtp_server *s)
            (c->deliverby ? (unsigned)SMTP_PARAM_BY : 0u) |
            (c->mt_priority ? (unsigned)SMTP_PARAM_PRIORITY : 0u) |
            (c->hold_max_s > 0 ? (unsigned)(SMTP_PARAM_HOLDFOR | SMTP_PARAM_HOLDUNTIL) : 0u) |
-           (c->requiretls ? (unsigned)SMTP_PARAM_REQUIRETLS : 0u) |
+           (smtp_server_has_requiretls(s) ? (unsigned)SMTP_PARAM_REQUIRETLS : 0u) |
            (c->prdr && !c->lmtp ? (unsigned)SMTP_PARAM_PRDR : 0u);
 }
 
@@ -123,7 +123,7 @@ static enum smtp_reply_id judge_mail(const struct smtp_server *s, const struct s
 {
     if (m->from.text.n > 0 && m->from.kind == DOMAIN_NONE)
         return R_DOMAIN_NEEDED;
-    if (m->body == SMTP_BODY_BINARYMIME && !smtp_server_has_binarymime(s->conf))
+    if (m->body == SMTP_BODY_BINARYMIME && !smtp_server_has_binarymime(s))
         return R_NO_BINARYMIME;
     return R_NONE;
 }

@@ -44,6 +44,8 @@ struct smtp_server {
     bool in_transaction; /* from SMTP_EV_MAIL on */
     bool is_granted;     /* SMTP_EV_DATA was answered well; the message's end or SMTP_EV_ABORT is due */
     bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
+    bool is_secure;      /* over TLS */
+    bool awaits_tls;     /* 220 was said to STARTTLS */
     bool knows_wall;     /* wall_ahead_ms was told */
     bool skips_line;     /* within an over-long command line */
     bool clock_restarts; /* a question was answered: the next tick starts the clock again */

@@ -86,6 +86,9 @@ static void take_events(struct owner *o)
         case SMTP_EV_XCLIENT:
             answer(o, &ev, R_GREETING);
             break;
+        case SMTP_EV_STARTTLS:
+            answer(o, &ev, R_TLS_GO);
+            break;
         case SMTP_EV_MESSAGE:
             o->n_messages++;
             for (uint32_t n = smtp_server_answers_due(&o->s); n > 0; n--)
@@ -254,7 +257,7 @@ static void matrix_is_complete(void **state)
     assert_true(n > 20);
     for (n = 0; smtp_server_keyword(n).n > 0; n++)
         ;
-    assert_int_equal(n, 18);
+    assert_int_equal(n, 19);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -729,6 +732,7 @@ static const char *const pieces[] = {
     "\r\n.\r\n",
     ".\r\n",
     "VRFY q\r\n",
+    "STARTTLS\r\n",
     "MAIL FROM:<a@b> SIZE=1\r\n",
     "\xff\x00",
     "MAIL FROM:<a@example.org>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\n",
@@ -786,6 +790,9 @@ static void random_event(struct smtp_server *s, struct rng *r, struct watch *w, 
     case SMTP_EV_EXPN:
     case SMTP_EV_ETRN:
     case SMTP_EV_XCLIENT:
+        break;
+    case SMTP_EV_STARTTLS:
+        id = R_TLS_GO;
         break;
     }
     smtp_server_answer(s, ev->question, id, STR("x"));
@@ -871,6 +878,7 @@ static void random_input(void **state)
         o->conf.lmtp = seed % 4 == 0;
         o->conf.size_max = 20;
         o->conf.rcpt_max = 3;
+        o->conf.starttls = seed % 3 == 0;
         o->pool.n_max = rng_below(&r, 10) == 0 ? 0 : 10;
         smtp_server_greet(&o->s, R_GREETING);
         for (int i = 0; i < 120; i++) {
@@ -880,6 +888,8 @@ static void random_input(void **state)
             smtp_server_invariants(&o->s);
             while (smtp_server_next(&o->s, &ev))
                 random_event(&o->s, &r, &w, &ev);
+            if (o->s.awaits_tls && rng_below(&r, 2) == 0)
+                smtp_server_secured(&o->s);
             smtp_server_invariants(&o->s);
             buf_consume(&in, n);
             take_output(o);

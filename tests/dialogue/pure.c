@@ -41,6 +41,9 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         {"expn", &p->conf.expn},
         {"normalize_bare", &p->conf.normalize_bare},
         {"greets_late", &p->conf.greets_late},
+        {"starttls", &p->conf.starttls},
+        {"needs_tls", &p->conf.needs_tls},
+        {"secure", &p->is_secure},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (str_eq(name, str_from_c(numbers[i].name))) {
@@ -130,9 +133,9 @@ int pure_kind(struct str word)
     static const struct {
         const char *name;
         enum smtp_event_kind kind;
-    } kinds[] = {{"mail", SMTP_EV_MAIL},       {"rcpt", SMTP_EV_RCPT}, {"data", SMTP_EV_DATA},
-                 {"message", SMTP_EV_MESSAGE}, {"expn", SMTP_EV_EXPN}, {"etrn", SMTP_EV_ETRN},
-                 {"xclient", SMTP_EV_XCLIENT}};
+    } kinds[] = {{"mail", SMTP_EV_MAIL},       {"rcpt", SMTP_EV_RCPT},        {"data", SMTP_EV_DATA},
+                 {"message", SMTP_EV_MESSAGE}, {"expn", SMTP_EV_EXPN},        {"etrn", SMTP_EV_ETRN},
+                 {"xclient", SMTP_EV_XCLIENT}, {"starttls", SMTP_EV_STARTTLS}};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (str_eq(word, str_from_c(kinds[i].name)))
             return (int)kinds[i].kind;
@@ -300,6 +303,10 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
         put_xclient(p, ev->xclient);
         answer(p, ev, R_GREETING, STR_NIL);
         break;
+    case SMTP_EV_STARTTLS:
+        buf_puts(&p->events, "starttls\n");
+        answer(p, ev, R_TLS_GO, STR_NIL);
+        break;
     case SMTP_EV_ABORT:
         buf_reset(&p->message);
         buf_puts(&p->events, "abort\n");
@@ -352,6 +359,8 @@ static void pump(struct pure *p)
 
 void pure_greet(struct pure *p, enum smtp_reply_id id)
 {
+    if (p->is_secure)
+        smtp_server_secured(&p->server);
     smtp_server_greet(&p->server, id);
     take_events(p);
 }
@@ -376,6 +385,15 @@ void pure_eof(struct pure *p)
 {
     smtp_server_eof(&p->server);
     take_events(p);
+}
+
+bool pure_secured(struct pure *p)
+{
+    if (!p->server.awaits_tls)
+        return false;
+    smtp_server_secured(&p->server);
+    take_events(p);
+    return true;
 }
 
 void pure_close(struct pure *p, enum smtp_reply_id id)

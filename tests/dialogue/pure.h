@@ -25,7 +25,7 @@ struct pure {
     struct buf out;     /* all replies so far */
     struct buf events;  /* a line for each event that scripts can name */
     struct buf message; /* octets since the last SMTP_EV_DATA */
-    bool is_closed;
+    bool is_closed, is_secure;
 };
 
 /* conf: "name=value ..." of a script's header; false when it is not understood. */
@@ -36,6 +36,8 @@ void pure_greet(struct pure *p, enum smtp_reply_id id);
 void pure_feed(struct pure *p, struct str octets);
 void pure_tick(struct pure *p, uint64_t ms);
 void pure_eof(struct pure *p);
+/* The handshake that STARTTLS began is done; false: none was begun. */
+bool pure_secured(struct pure *p);
 void pure_close(struct pure *p, enum smtp_reply_id id);
 /* "mail", "rcpt", "data", "message", "expn", "etrn", "xclient": the kind, or 0. */
 int pure_kind(struct str word);

@@ -107,6 +107,8 @@ static bool play(struct pure *p, const struct script *s, const struct cut *cut)
             pure_tick(p, st->n);
         else if (st->kind == STEP_EOF)
             pure_eof(p);
+        else if (st->kind == STEP_SECURED)
+            good = pure_secured(p);
         else if (st->kind == STEP_CLOSE)
             pure_close(p, smtp_reply_by_name(st->text));
         else if (st->kind == STEP_CLOSED)

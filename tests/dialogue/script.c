@@ -136,14 +136,15 @@ static bool step(struct script *s, struct step *st, struct str line)
         st->text = rest;
         return good && rest.n > 0;
     }
-    st->kind = str_eq(word, STR("S..."))     ? STEP_LINES_TO
-               : str_eq(word, STR("closed")) ? STEP_CLOSED
-               : str_eq(word, STR("eof"))    ? STEP_EOF
-               : str_eq(word, STR("event"))  ? STEP_EVENT
-               : str_eq(word, STR("answer")) ? STEP_ANSWER
-               : str_eq(word, STR("tick"))   ? STEP_TICK
-               : str_eq(word, STR("close"))  ? STEP_CLOSE
-                                             : (enum step_kind)0;
+    st->kind = str_eq(word, STR("S..."))      ? STEP_LINES_TO
+               : str_eq(word, STR("closed"))  ? STEP_CLOSED
+               : str_eq(word, STR("eof"))     ? STEP_EOF
+               : str_eq(word, STR("event"))   ? STEP_EVENT
+               : str_eq(word, STR("answer"))  ? STEP_ANSWER
+               : str_eq(word, STR("tick"))    ? STEP_TICK
+               : str_eq(word, STR("close"))   ? STEP_CLOSE
+               : str_eq(word, STR("secured")) ? STEP_SECURED
+                                              : (enum step_kind)0;
     if (st->kind == STEP_EVENT || st->kind == STEP_ANSWER) {
         st->word = str_cut(&rest, ' ');
         st->text = rest;

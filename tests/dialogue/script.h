@@ -12,6 +12,7 @@ enum step_kind {
     STEP_ANSWER, /* word: kind, text: id and argument */
     STEP_TICK,   /* n: milliseconds */
     STEP_CLOSE,  /* text: id */
+    STEP_SECURED,
 };
 struct step {
     enum step_kind kind;

@@ -312,6 +312,9 @@ static void on_event(struct session *s, const struct smtp_event *ev)
     case SMTP_EV_XCLIENT:
         answer_xclient(s, ev);
         break;
+    case SMTP_EV_STARTTLS:
+        smtp_server_answer(&s->server, ev->question, R_TLS_LATER, STR_NIL);
+        break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
         ask_forget(s);
