@@ -163,7 +163,7 @@ static struct str phrase(struct smtp_client *c, struct str what)
     return arena_str(&c->arena, buf_str(&b), &text) ? text : what;
 }
 
-/* what is static text. */
+/* what lives as long as the arena: static text, or in it. */
 static void lose_connection(struct smtp_client *c, struct esc esc, struct str what)
 {
     struct smtp_client_result why =
@@ -501,6 +501,7 @@ void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
 {
     char mem[64];
     struct buf b;
+    struct str text;
     if (now_ms < smtp_client_deadline(c))
         return;
     c->now_ms = now_ms;
@@ -513,7 +514,9 @@ void smtp_client_tick(struct smtp_client *c, uint64_t now_ms)
     }
     buf_init_fixed(&b, mem, sizeof mem);
     buf_printf(&b, "timed out after %llu s", (unsigned long long)timeout_ms(c) / 1000);
-    lose_connection(c, ESC(4, 4, 2), buf_str(&b));
+    if (!arena_str(&c->arena, buf_str(&b), &text))
+        text = STR("timed out");
+    lose_connection(c, ESC(4, 4, 2), text);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
