@@ -1,10 +1,5 @@
 #include "config/testing.h"
 
-/* One row: a configuration, and all that is said about it, word by word. */
-struct bad_row {
-    const char *lua;
-    const char *errors;
-};
 
 /* clang-format off */
 /* forgotten commas, braces and quotes */
@@ -127,35 +122,6 @@ static const struct bad_row words_rows[] = {
      "waxwing.lua:3: 'password' in route is not in this version of Waxwing\n"},
     {TEST_HEAD "listen { port = 465, auth = true }",
      "waxwing.lua:3: 'auth' in listen must be one of off | may | must, in quotes\n"},
-    {TEST_HEAD "listen { port = 465, auth = \"must\" }\n"
-     "listen { port = 26, tls = \"implicit\" }",
-     "waxwing.lua:3: auth: passwords go over TLS only, and there is no certificate: give tls { cert = ..., key = ... }\n"
-     "waxwing.lua:4: tls: there is no certificate: give tls { cert = ..., key = ... }\n"},
-    {TEST_HEAD "tls { cert = \"c\", key = \"k\" }\n"
-     "listen { address = \"::1\", auth = \"may\" }\n"
-     "listen { address = \"::1\", port = 587, auth = \"may\", tls = \"off\" }\n"
-     "listen { address = \"::1\", port = 465, auth = \"must\" }",
-     "waxwing.lua:4: auth: nobody logs in at port 25, which is for servers: use 465 or 587\n"
-     "waxwing.lua:5: auth: passwords go over TLS only, and tls is off here\n"
-     "waxwing.lua:6: auth: no domain has users with passwords: users = passwd \"FILE\"\n"},
-    {TEST_HEAD "tls { cert = \"c\" }\n"
-     "tls { key = \"k\", legacy = 3 }\n"
-     "tls { cert = \"c\", key = \"k\", client_ca = \"nosuch.pem\", ca = \"x\" }\n"
-     "tls \"c\"",
-     "waxwing.lua:3: tls needs both: cert = \"FILE\", key = \"FILE\"\n"
-     "waxwing.lua:4: 'legacy' in tls must be true or false and not a number\n"
-     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, legacy, tickets, client_ca)\n"
-     "waxwing.lua:6: 'tls' is written tls { ... }\n"},
-    {TEST_HEAD "senders { joe = \"*\" }\n"
-     "senders { [\"joe@a.example\"] = \"*\" }",
-     "waxwing.lua:3: senders: \"joe\" must be a full address, such as \"admin@example.org\"\n"
-     "waxwing.lua:4: 'senders' is given twice (the first is in waxwing.lua, line 3)\n"},
-    {TEST_HEAD "senders { [\"joe@a.example\"] = { \"@\", 3 }, [\"Joe@a.example\"] = \"*\" }",
-     "waxwing.lua:3: senders: \"@\" is no pattern: \"*\", \"example.org\", \"*.example.org\", \"*@example.org\" or \"joe@example.org\"\n"
-     "waxwing.lua:3: 'senders' must be text in quotes and not a number\n"
-     "waxwing.lua:3: senders names \"joe@a.example\" twice\n"},
-    {TEST_HEAD "senders { \"joe@a.example\" }",
-     "waxwing.lua:3: senders is written senders { [\"LOGIN\"] = { \"PATTERN\", ... }, ... }\n"},
     {TEST_HEAD "domain \"b.example\" { quota = \"1G\", srs = true }",
      "waxwing.lua:3: 'quota' in domain is not in this version of Waxwing\n"
      "waxwing.lua:3: 'srs' in domain is not in this version of Waxwing\n"},
@@ -837,21 +803,6 @@ static const struct bad_row root_rows[] = {
      "waxwing.lua:5: there is no user \"nosuch\" on this machine\n"},
 };
 /* clang-format on */
-
-static void check_rows_in(const struct bad_row *rows, size_t n, bool is_root, bool takes_unready)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct fixture f;
-        fixture_init(&f, is_root);
-        f.env.takes_unready = takes_unready;
-        if (fixture_load(&f, str_from_c(rows[i].lua)) != NULL)
-            fail_msg("this was taken:\n%s", rows[i].lua);
-        if (!str_eq(buf_str(&f.report.errors), str_from_c(rows[i].errors)))
-            fail_msg("for\n%s\ngot\n%.*s\nwanted\n%s", rows[i].lua, STR_FMT(buf_str(&f.report.errors)),
-                     rows[i].errors);
-        fixture_fini(&f);
-    }
-}
 
 static void check_rows(const struct bad_row *rows, size_t n, bool is_root)
 {

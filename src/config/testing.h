@@ -133,3 +133,25 @@ static inline void assert_str(struct str got, const char *wanted)
 }
 
 #define TEST_HEAD "hostname \"mail.example.org\"\npostmaster \"joe@elsewhere.example\"\n"
+
+/* ---- what must be refused ---- */
+
+struct bad_row { /* a configuration, and all that is said about it, word by word */
+    const char *lua;
+    const char *errors;
+};
+
+static inline void check_rows_in(const struct bad_row *rows, size_t n, bool is_root, bool takes_unready)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct fixture f;
+        fixture_init(&f, is_root);
+        f.env.takes_unready = takes_unready;
+        if (fixture_load(&f, str_from_c(rows[i].lua)) != NULL)
+            fail_msg("this was taken:\n%s", rows[i].lua);
+        if (!str_eq(buf_str(&f.report.errors), str_from_c(rows[i].errors)))
+            fail_msg("for\n%s\ngot\n%.*s\nwanted\n%s", rows[i].lua, STR_FMT(buf_str(&f.report.errors)),
+                     rows[i].errors);
+        fixture_fini(&f);
+    }
+}
