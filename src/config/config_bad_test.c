@@ -1,6 +1,5 @@
 #include "config/testing.h"
 
-
 /* clang-format off */
 /* forgotten commas, braces and quotes */
 static const struct bad_row syntax_rows[] = {
