@@ -1,10 +1,11 @@
 #include "wire/encoding.h"
 
+#include "base/base64.h"
+
 /* A soft break goes before what would pass this column, so that "=" still fits. */
 enum { TEXT_COLUMNS = ENCODING_LINE_MAX - 1 };
 
 static const char hex_digits[] = "0123456789ABCDEF";
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static void put_escape(unsigned char c, struct buf *out)
 {
@@ -96,9 +97,9 @@ static void put_digits(size_t *column, const char *text, size_t n, struct buf *o
 static void put_group(struct base64_encoder *e, struct buf *out)
 {
     const uint8_t *g = e->group;
-    const char text[4] = {digits[g[0] >> 2], digits[(g[0] & 3) << 4 | g[1] >> 4],
-                          e->n > 1 ? digits[(g[1] & 15) << 2 | g[2] >> 6] : '=',
-                          e->n > 2 ? digits[g[2] & 63] : '='};
+    const char text[4] = {base64_alphabet[g[0] >> 2], base64_alphabet[(g[0] & 3) << 4 | g[1] >> 4],
+                          e->n > 1 ? base64_alphabet[(g[1] & 15) << 2 | g[2] >> 6] : '=',
+                          e->n > 2 ? base64_alphabet[g[2] & 63] : '='};
     put_digits(&e->column, text, sizeof text, out);
     e->n = 0;
     e->group[0] = e->group[1] = e->group[2] = 0;
@@ -242,17 +243,6 @@ void qp_decode(struct str in, struct buf *out)
             in = str_skip(rest, 1);
         }
     }
-}
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (ascii_is_digit(c))
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 void base64_decode(struct str in, struct buf *out)
