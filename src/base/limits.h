@@ -50,6 +50,14 @@ enum limits {
     SMTP_CLIENT_REUSE_MAX = 100,     /* messages a connection */
     SMTP_CLIENT_ADDRESSES_MAX = 10,  /* addresses tried for one attempt; RFC 5321 5.1 */
 
+    /* SASL: octets, decoded */
+    SASL_RESPONSE_MAX = 12288, /* RFC 4954 4: at least this, in base64 */
+    SASL_NAME_MAX = 320,       /* of a user: a local part of 64, "@", a domain of 255 */
+    SASL_PASSWORD_MAX = 1024,
+    SASL_TOKEN_MAX = 8192,
+    SASL_SCRAM_MAX = 2048, /* one message of SCRAM */
+    SASL_NONCE_MAX = 256,  /* the peer's part of SCRAM's nonce */
+
     /* Channels between roles */
     IPC_FRAME_MAX = 128 * 1024,      /* octets of one message's payload */
     IPC_PACKET_MAX = 160 * 1024,     /* octets of one packet (frames of one turn) */
