@@ -120,8 +120,8 @@ enum err crypt_form_check(const char *form, struct str password, bool *ok)
         return ERR_NOMEM;
     }
     errno = 0;
-    const char *got = crypt_r(text, form, data);
-    enum err e = got != NULL && got[0] != '*' ? ERR_OK : errno == ENOMEM ? ERR_NOMEM : ERR_CORRUPT;
+    const char *got = crypt_rn(text, form, data, (int)sizeof *data); /* crypt_r() that fails by NULL */
+    enum err e = got != NULL ? ERR_OK : errno == ENOMEM ? ERR_NOMEM : ERR_CORRUPT;
     *ok = e == ERR_OK && secret_eq(str_from_c(got), str_from_c(form));
     secret_wipe(text, sizeof text);
     secret_wipe(data, sizeof *data);
