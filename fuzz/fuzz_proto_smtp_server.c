@@ -38,11 +38,34 @@ static enum smtp_reply_id verdict(const struct owner *o, enum smtp_event_kind ki
            : kind == SMTP_EV_ETRN     ? R_ETRN_NOTHING
            : kind == SMTP_EV_XCLIENT  ? R_GREETING
            : kind == SMTP_EV_STARTTLS ? R_TLS_GO
+           : kind == SMTP_EV_LOGIN    ? R_AUTH_OK
                                       : R_QUEUED;
+}
+
+static bool answer_auth(struct owner *o, const struct smtp_event *ev)
+{
+    static const struct sasl_server_conf conf = {.mechanisms = SASL_ALL,
+                                                 .client_identity = STR_INIT("joe"),
+                                                 .tls_exporter = STR_INIT("0123456789abcdef0123456789abcdef"),
+                                                 .nonce = STR_INIT("0123456789abcdef01")};
+    struct sasl_answer a = {.verdict = (o->mood & 8) != 0 ? SASL_BAD : SASL_OK,
+                            .salt = STR("salt"),
+                            .iterations = SCRAM_ITERATIONS_MIN,
+                            .signature = STR("0123456789abcdef0123456789abcdef"),
+                            .login = STR("joe")};
+    if (ev->kind != SMTP_EV_AUTH || (o->mood & 4) != 0)
+        return false;
+    if (ev->sasl == NULL)
+        smtp_server_auth_begin(&o->s, ev->question, &conf);
+    else
+        smtp_server_auth_answer(&o->s, ev->question, &a);
+    return true;
 }
 
 static void answer(struct owner *o, const struct smtp_event *ev)
 {
+    if (answer_auth(o, ev))
+        return;
     must(ev->kind >= SMTP_EV_EXPN || smtp_server_transaction(&o->s) != NULL);
     enum smtp_reply_id id = verdict(o, ev->kind);
     uint32_t n = ev->kind == SMTP_EV_MESSAGE ? smtp_server_answers_due(&o->s) : 1;
@@ -103,6 +126,11 @@ static void on_event(struct owner *o, const struct smtp_event *ev)
         break;
     case SMTP_EV_STARTTLS:
         must(!smtp_server_is_secure(&o->s));
+        o->open = *ev;
+        break;
+    case SMTP_EV_AUTH:
+    case SMTP_EV_LOGIN:
+        must(smtp_server_is_secure(&o->s));
         o->open = *ev;
         break;
     case SMTP_EV_MAIL:
@@ -193,7 +221,7 @@ static void act(struct owner *o, unsigned action, unsigned how, struct str octet
         if (how == 31)
             smtp_server_close(&o->s, R_SHUTDOWN);
         else if (how == 30 && o->s.awaits_tls)
-            smtp_server_secured(&o->s);
+            smtp_server_secured(&o->s, SASL_ALL);
         else
             buf_put(&o->in, STR("\r\n"));
         break;
@@ -222,6 +250,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         .hold_max_s = 100000,
                                         .starttls = (data[0] & 16) != 0,
                                         .needs_tls = (data[0] & 48) == 48,
+                                        .auth = (data[0] & 64) != 0,
+                                        .needs_auth = (data[0] & 192) == 192,
                                         .requiretls = true,
                                         .limits = true,
                                         .xclient = true,

@@ -20,6 +20,8 @@ enum limits {
     SMTP_ERRORS_MAX = 20,                 /* error replies before the session is closed with 421 */
     SMTP_JUNK_MAX = 100,                  /* NOOP, RSET, VRFY, HELP, EHLO without mail between them */
     SMTP_TRANSACTIONS_MAX = 10000,        /* a connection */
+    SMTP_AUTH_LINE_MAX = 12288 + 2,       /* RFC 4954 4: base64 of a response, with CRLF */
+    SMTP_AUTH_FAILURES_MAX = 5,           /* refused logins before the session is closed */
     DSN_ENVID_MAX = 100,                  /* RFC 3461 4.4, decoded */
     DSN_ORCPT_MAX = 500,                  /* RFC 3461 4.2, decoded */
     MAIL_TAG_MAX = 64,                    /* what a listener or a header field calls a message, for routes */

@@ -753,6 +753,8 @@ static void server_event(struct peer *p, const struct smtp_event *ev)
     case SMTP_EV_ETRN:
     case SMTP_EV_XCLIENT:
     case SMTP_EV_STARTTLS:
+    case SMTP_EV_AUTH:
+    case SMTP_EV_LOGIN:
     case SMTP_EV_ABORT:
         break;
     case SMTP_EV_CLOSE:

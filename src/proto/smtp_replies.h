@@ -23,6 +23,7 @@
     X(R_QUEUED,         250, 2, 0, 0, "queued as {}")                                                     \
     /* RFC 6710: the text begins with the new priority */                                                   \
     X(R_QUEUED_LOWERED,  250, 2, 3, 6, "0 is the priority that it has here; queued as {}")                \
+    X(R_AUTH_OK,         235, 2, 7, 0, "you are logged in")                                               \
     X(R_HELP,           214, 2, 0, 0, "{}")                                                               \
     X(R_VRFY,           252, 2, 0, 0, "VRFY looks no address up; send the mail and RCPT will tell")       \
     X(R_EXPN,            250, 2, 1, 5, "{}")                                                              \
@@ -42,6 +43,7 @@
     X(R_NESTED_MAIL,    503, 5, 5, 1, "a transaction is under way; finish it or drop it with RSET")       \
     X(R_IN_BDAT,        503, 5, 5, 1, "the message has begun with BDAT; go on so or drop it with RSET")   \
     X(R_BDAT_FAILED,    503, 5, 5, 1, "an earlier chunk was refused, so this is dropped; use RSET")       \
+    X(R_AUTH_ALREADY,    503, 5, 5, 1, "you are logged in already")                                       \
     X(R_TLS_ALREADY,     503, 5, 5, 1, "this connection has TLS already")                                 \
     X(R_BINARY_NEEDS_BDAT, 503, 5, 5, 1, "a message with BODY=BINARYMIME is sent with BDAT and not DATA") \
     /* malformed */                                                                                       \
@@ -78,6 +80,16 @@
     X(R_BAD_RCPT,       501, 5, 1, 3, "the recipient can't be an address: {}")                            \
     X(R_NEEDS_UTF8,     553, 5, 6, 7, "an address that is not ASCII needs SMTPUTF8 as a parameter of MAIL") \
     /* refused for what it is */                                                                          \
+    /* RFC 4954 4 and 6 */                                                                                \
+    X(R_AUTH_NEEDED,     530, 5, 7, 0, "log in first")                                                    \
+    X(R_AUTH_NEEDS_TLS,  538, 5, 7, 11, "logins go over TLS only: use STARTTLS first")                     \
+    X(R_AUTH_MECHANISM,  504, 5, 5, 4, "this mechanism is not offered; EHLO lists those that are")        \
+    X(R_AUTH_BAD,        535, 5, 7, 8, "user and password do not fit; check both")                        \
+    X(R_AUTH_CANCELLED,  501, 5, 7, 0, "the login is cancelled")                                          \
+    X(R_AUTH_MALFORMED,  501, 5, 5, 2, "this is no answer of the mechanism in base64")                    \
+    X(R_AUTH_TOO_LONG,   500, 5, 5, 6, "a response is too long")                                          \
+    /* RFC 6409 6.1 */                                                                                    \
+    X(R_SENDER_NOT_YOURS, 550, 5, 7, 1, "this login may not send from that address")                      \
     /* RFC 3207 4 */                                                                                      \
     X(R_TLS_NEEDED,      530, 5, 7, 0, "TLS comes first here: use STARTTLS")                              \
     X(R_RELAY_DENIED,   550, 5, 7, 1, "this server takes no mail for that domain from you")               \
@@ -102,6 +114,8 @@
     X(R_LOOP,           554, 5, 4, 6, "the message came through too many servers; it goes in a circle")   \
     X(R_HEADER_TOO_BIG, 554, 5, 6, 0, "the header section of the message is too big")                     \
     /* trouble of ours */                                                                                 \
+    X(R_AUTH_LATER,      454, 4, 7, 0, "the login can't be checked now; try again later")                 \
+    X(R_AUTH_TOO_MANY,   454, 4, 7, 0, "too many logins failed; try again later")                         \
     /* RFC 3207 4 */                                                                                      \
     X(R_TLS_LATER,       454, 4, 7, 0, "TLS can't be had now; try again later")                           \
     X(R_ALIAS_TROUBLE,   451, 4, 3, 5, "the aliases of this address can't be followed; try again later")  \

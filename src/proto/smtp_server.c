@@ -35,13 +35,15 @@ enum {
     IF_ETRN = 1 << 8,
     IF_XCLIENT = 1 << 9, /* Postfix: 550 for others than its proxies */
     IF_STARTTLS = 1 << 10,
-    FREE = 1 << 11, /* goes before TLS where nothing else does (RFC 3207 4) */
+    IF_AUTH = 1 << 11,
+    FREE = 1 << 12, /* goes before TLS and login where nothing else does (RFC 3207 4, RFC 4954 6) */
 };
 enum {
     EXPN_FLAGS = ENDS_GROUP | JUNK | UTF8 | IF_EXPN,
     ETRN_FLAGS = ENDS_GROUP | JUNK | SMTP | IF_ETRN,
     XCLIENT_FLAGS = ENDS_GROUP | JUNK | IF_XCLIENT | FREE,
     STARTTLS_FLAGS = ENDS_GROUP | JUNK | IF_STARTTLS | FREE,
+    AUTH_FLAGS = ENDS_GROUP | JUNK | SMTP | IF_AUTH | FREE,
     NOOP_FLAGS = ENDS_GROUP | JUNK | UTF8 | FREE,
     EHLO_FLAGS = ENDS_GROUP | JUNK | SMTP | FREE,
     LHLO_FLAGS = ENDS_GROUP | JUNK | LMTP | FREE,
@@ -73,7 +75,7 @@ static const struct command commands[] = {
   { "LHLO",     cmd_ehlo, P_ANY,      LHLO_FLAGS,               ARG_MUST, R_NONE,        "LHLO host.name" },
   { "VRFY",     cmd_vrfy, P_ANY,      ENDS_GROUP | JUNK | UTF8, ARG_MUST, R_NONE,        "VRFY name" },
   { "HELP",     cmd_help, P_ANY,      JUNK | FREE,              ARG_MAY,  R_NONE,        "HELP [verb]" },
-  { "AUTH",     NULL,     P_ANY,      NOT_OFFERED,              ARG_MAY,  R_NONE,        "" },
+  { "AUTH",     cmd_auth, P_READY,    AUTH_FLAGS,               ARG_MUST, R_NESTED_MAIL, "AUTH mechanism [response]" },
   { "STARTTLS", cmd_starttls, P_START, STARTTLS_FLAGS,          ARG_NO,   R_NESTED_MAIL, "STARTTLS" },
   { "EXPN",     cmd_expn, P_ANY,      EXPN_FLAGS,               ARG_MUST, R_NONE,        "EXPN list" },
   { "ETRN",     cmd_etrn, P_READY,    ETRN_FLAGS,               ARG_MUST, R_NESTED_MAIL, "ETRN domain" },
@@ -109,6 +111,7 @@ static enum smtp_reply_id not_offered(const struct smtp_server *s, const struct 
         return conf->xclient ? R_NONE : R_XCLIENT_DENIED;
     bool is_off = (c->flags & NOT_OFFERED) != 0 || ((c->flags & IF_EXPN) != 0 && !conf->expn) ||
                   ((c->flags & IF_ETRN) != 0 && (!conf->etrn || conf->lmtp)) ||
+                  ((c->flags & IF_AUTH) != 0 && !conf->auth) ||
                   ((c->flags & IF_STARTTLS) != 0 && !conf->starttls && !s->is_secure);
     return is_off ? R_NOT_IMPLEMENTED : R_NONE;
 }
@@ -198,6 +201,7 @@ void smtp_server_init(struct smtp_server *s, const struct smtp_server_conf *conf
 
 void smtp_server_fini(struct smtp_server *s)
 {
+    smtp_server_forget_auth(s);
     arena_reset(&s->arena);
     buf_fini(&s->out);
 }
@@ -234,7 +238,7 @@ int64_t smtp_server_wall_ms(const struct smtp_server *s)
 void smtp_server_set_conf(struct smtp_server *s, const struct smtp_server_conf *conf)
 {
     must(s->phase == SMTP_SERVER_GREETING || s->phase == SMTP_SERVER_CLOSED ||
-         (s->question != 0 && s->asked == SMTP_EV_XCLIENT));
+         (s->question != 0 && (s->asked == SMTP_EV_XCLIENT || s->asked == SMTP_EV_LOGIN)));
     must(conf->lmtp == s->conf->lmtp);
     s->conf = conf;
 }
@@ -297,6 +301,7 @@ void smtp_server_end(struct smtp_server *s, enum smtp_reply_id id)
     s->question = 0;
     s->awaits_tls = false;
     s->chunk.is_open = false;
+    smtp_server_forget_auth(s);
     smtp_server_end_transaction(s);
     smtp_server_set_phase(s, SMTP_SERVER_CLOSED);
     s->pending |= 1u << SMTP_EV_CLOSE;
@@ -325,11 +330,17 @@ void smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id, struct str 
     if (code >= 500)
         s->n_errors++;
     smtp_reply_put(id, arg, s->tx.smtputf8, &s->out);
-    if (s->out.failed) { /* no memory for a reply: what was said before stands, then the connection ends */
-        s->out.failed = false;
-        buf_release(&s->out);
-        smtp_server_end(s, R_NONE);
-    }
+    smtp_server_check_output(s);
+}
+
+/* No memory for a reply: what was said before stands, then the connection ends. */
+void smtp_server_check_output(struct smtp_server *s)
+{
+    if (!s->out.failed)
+        return;
+    s->out.failed = false;
+    buf_release(&s->out);
+    smtp_server_end(s, R_NONE);
 }
 
 void smtp_server_reply_number(struct smtp_server *s, enum smtp_reply_id id, uint64_t n)
@@ -392,8 +403,9 @@ void smtp_server_ask(struct smtp_server *s, enum smtp_event_kind kind)
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
 {
     static const enum smtp_event_kind order[] = {
-        SMTP_EV_BODY, SMTP_EV_ABORT, SMTP_EV_MAIL,    SMTP_EV_RCPT,     SMTP_EV_DATA, SMTP_EV_MESSAGE,
-        SMTP_EV_EXPN, SMTP_EV_ETRN,  SMTP_EV_XCLIENT, SMTP_EV_STARTTLS, SMTP_EV_CLOSE};
+        SMTP_EV_BODY,    SMTP_EV_ABORT, SMTP_EV_MAIL, SMTP_EV_RCPT,    SMTP_EV_DATA,
+        SMTP_EV_MESSAGE, SMTP_EV_EXPN,  SMTP_EV_ETRN, SMTP_EV_XCLIENT, SMTP_EV_STARTTLS,
+        SMTP_EV_AUTH,    SMTP_EV_LOGIN, SMTP_EV_CLOSE};
     if (s->pending == 0)
         return false;
     size_t i = 0;
@@ -412,9 +424,14 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *out)
     case SMTP_EV_STARTTLS:
         out->question = s->question;
         break;
+    case SMTP_EV_AUTH:
+        out->sasl = s->sasl == NULL ? NULL : sasl_server_question(s->sasl);
+        out->question = s->question;
+        break;
     case SMTP_EV_EXPN:
     case SMTP_EV_ETRN:
     case SMTP_EV_XCLIENT:
+    case SMTP_EV_LOGIN:
         out->text = s->text;
         out->xclient = s->xclient;
         out->question = s->question;
@@ -498,6 +515,10 @@ void smtp_server_answer_rcpt(struct smtp_server *s, uint32_t question, enum smtp
     case SMTP_EV_STARTTLS:
         smtp_server_extra_answered(s, asked, id, arg);
         break;
+    case SMTP_EV_AUTH:
+    case SMTP_EV_LOGIN:
+        smtp_server_auth_answered(s, asked, id);
+        break;
     case SMTP_EV_BODY:
     case SMTP_EV_ABORT:
     case SMTP_EV_CLOSE:
@@ -554,6 +575,8 @@ static void run_command(struct smtp_server *s, const struct command *c, struct s
         refuse_phase(s, c, arg);
     else if (s->conf->needs_tls && !s->is_secure && (c->flags & FREE) == 0)
         smtp_server_reply(s, R_TLS_NEEDED, STR_NIL);
+    else if (s->conf->needs_auth && !s->has_login && (c->flags & FREE) == 0)
+        smtp_server_reply(s, R_AUTH_NEEDED, STR_NIL);
     else if ((c->arg == ARG_MUST && arg.n == 0 && (c->flags & RAW_FOLLOWS) == 0) ||
              (c->arg == ARG_NO && arg.n > 0))
         smtp_server_reply(s, R_USAGE, str_from_c(c->form));
@@ -627,6 +650,27 @@ static bool is_tls(struct str in)
     return in.n >= 2 && in.p[0] == 0x16 && in.p[1] == 0x03;
 }
 
+/* How long a line may be: what carries a token or a proof is longer than a command (RFC 4954 4). */
+static size_t line_max(const struct smtp_server *s, struct str in)
+{
+    bool is_auth = s->awaits_response || (s->conf->auth && str_istarts(in, STR("AUTH ")));
+    return is_auth ? SMTP_AUTH_LINE_MAX : SMTP_COMMAND_LINE_MAX;
+}
+
+/* A whole line with its end. */
+static void take_line(struct smtp_server *s, struct str in)
+{
+    bool is_whole = in.n >= 2 && in.p[in.n - 2] == '\r';
+    s->idle_since_ms = s->now_ms;
+    s->clock_restarts = false;
+    if (s->awaits_response)
+        smtp_server_auth_line(s, str_slice(in, 0, in.n - (is_whole ? 2 : 1)));
+    else if (is_whole)
+        handle_line(s, str_of(in.p, in.n - 2));
+    else
+        refuse_line(s, str_of(in.p, in.n - 1), R_BARE_LF);
+}
+
 /* One command line, or a part of one that is too long. A line that ends in LF alone is refused and not
  * obeyed, though RFC 5321 2.3.8 would let us be lenient and others were: commands that stand in a message
  * behind a bare LF (SMTP smuggling) then never act, whatever another server believed to be the end of the
@@ -640,22 +684,19 @@ static size_t feed_line(struct smtp_server *s, struct str in)
         return in.n;
     }
     const char *lf = memchr(in.p, '\n', in.n);
-    size_t n = lf == NULL ? in.n : (size_t)(lf - in.p) + 1;
-    if (lf == NULL && !s->skips_line && n < SMTP_COMMAND_LINE_MAX)
+    size_t n = lf == NULL ? in.n : (size_t)(lf - in.p) + 1, max = line_max(s, in);
+    if (lf == NULL && !s->skips_line && n < max)
         return 0; /* the rest will come */
-    if (!s->skips_line && n <= SMTP_COMMAND_LINE_MAX && lf != NULL) {
-        s->idle_since_ms = s->now_ms;
-        s->clock_restarts = false;
-        if (n >= 2 && in.p[n - 2] == '\r')
-            handle_line(s, str_of(in.p, n - 2));
-        else
-            refuse_line(s, str_of(in.p, n - 1), R_BARE_LF);
+    if (!s->skips_line && n <= max && lf != NULL) {
+        take_line(s, str_of(in.p, n));
         return n;
     }
     bool is_start = !s->skips_line;
     struct str line = is_start ? str_of(in.p, n) : STR_NIL;
     s->skips_line = lf == NULL;
-    if (lf != NULL || (is_start && brings_octets(line)))
+    if (s->awaits_response && lf != NULL)
+        smtp_server_auth_too_long(s);
+    else if (!s->awaits_response && (lf != NULL || (is_start && brings_octets(line))))
         refuse_line(s, line, R_LINE_TOO_LONG);
     return n;
 }
@@ -799,6 +840,8 @@ void smtp_server_invariants(const struct smtp_server *s)
     must(s->in_transaction == (is_beyond_ready || asks_mail));
     bool asks_more = s->question != 0 && s->asked >= SMTP_EV_EXPN;
     must(s->in_transaction || asks_more || s->arena.head == NULL);
+    must(!s->awaits_response || (s->sasl != NULL && s->question == 0));
+    must(s->sasl == NULL || s->awaits_response || asks_more);
     must(s->in_transaction || (t->n_rcpts == 0 && !s->is_granted));
     must(t->n_rcpts <= smtp_server_rcpt_max(s) && t->n_rcpts <= s->rcpts_cap && t->n_rcpts <= s->rcpts_tried);
     must((s->phase >= SMTP_SERVER_RCPT && s->phase <= SMTP_SERVER_BDAT) == (t->n_rcpts > 0));

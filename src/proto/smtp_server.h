@@ -6,8 +6,8 @@
  * Errors:   never fails: protocol trouble becomes a reply, memory trouble a 452 and the session goes on.
  * Security: parses hostile bytes; only CRLF.CRLF ends data; bare CR and LF make the message a 550 (SMTP
  * smuggling) unless conf.normalize_bare mends them.
- * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3207, 3461, 6533, 2852,
- * 6710, 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
+ * RFC:      5321, 1870, 2033, 2034, 2920, 3030, 6152, 6531; where conf offers them 3207, 3461, 4954, 6533,
+ * 2852, 6710, 4865, 8689, 9422, 1985; Exim's PRDR and Postfix's XCLIENT.
  *
  * Use: feed() until it consumes nothing, next() until false after each feed(), output()/sent() at any time,
  * tick() when deadline() has passed. While a question is open, an event waits in next(), or
@@ -16,6 +16,7 @@
  */
 #pragma once
 #include "base/arena.h"
+#include "proto/sasl_server.h"
 #include "proto/smtp_replies.h" /* enum smtp_reply_id: the one table of replies */
 #include "wire/smtp_cmd.h"
 #include "wire/xclient.h"
@@ -54,6 +55,8 @@ struct smtp_server_conf { /* shared by sessions, outlives them */
     uint32_t hold_max_s; /* RFC 4865: the longest HOLDFOR, and HOLDUNTIL from now; at most 999999999 */
     bool starttls;       /* RFC 3207; to sessions that have no TLS */
     bool needs_tls;      /* nothing of use goes without */
+    bool auth;           /* RFC 4954; to sessions over TLS, with the mechanisms of smtp_server_secured() */
+    bool needs_auth;     /* no mail without a login */
     bool requiretls;     /* RFC 8689; to sessions over TLS */
     bool prdr;           /* not in LMTP, which has it anyway */
     bool limits;         /* RFC 9422 */
@@ -109,13 +112,20 @@ enum smtp_event_kind {
      * calls smtp_server_secured(), or ends the session. Octets that are fed in between came in plain text
      * behind the command: they end it (RFC 3207 5, and what CVE-2011-0411 was about). */
     SMTP_EV_STARTTLS,
+    /* Question: ev.sasl NULL: an exchange may begin? smtp_server_auth_begin(), or a row that refuses it.
+     * Else what sasl_server.h asks: smtp_server_auth_answer(), or a row that ends it. */
+    SMTP_EV_AUTH,
+    /* Question: the client has proved to be ev.text. R_AUTH_OK, or a row that refuses it. Other switches may
+     * be set before the answer. */
+    SMTP_EV_LOGIN,
 };
 struct smtp_event {
     enum smtp_event_kind kind;
     uint32_t question; /* not 0 for questions */
     struct str body;
-    struct str text;               /* of EXPN and ETRN; valid until answered */
-    const struct xclient *xclient; /* valid until answered */
+    struct str text;                  /* of EXPN, ETRN and LOGIN; valid until answered */
+    const struct sasl_question *sasl; /* of AUTH; valid until answered */
+    const struct xclient *xclient;    /* valid until answered */
     const struct address *rcpt;
     enum smtp_reply_id reply;
 };
@@ -139,10 +149,14 @@ void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
 /* The connection has TLS: before greet(), where it began with it, or when the handshake that SMTP_EV_STARTTLS
  * allowed is done: then all that was said before is forgotten, and the client begins with EHLO again (RFC
  * 3207 4.2). */
-void smtp_server_secured(struct smtp_server *s);
+void smtp_server_secured(struct smtp_server *s, unsigned mechanisms);
 bool smtp_server_is_secure(const struct smtp_server *s);
+/* The owner's word on SMTP_EV_AUTH. conf must live until SMTP_EV_LOGIN, the next question without ev.sasl, or
+ * the end. Ignored when the question is no longer open. */
+void smtp_server_auth_begin(struct smtp_server *s, uint32_t question, const struct sasl_server_conf *conf);
+void smtp_server_auth_answer(struct smtp_server *s, uint32_t question, const struct sasl_answer *answer);
 /* Other switches from here on, for a client that turns out to be somebody else: before greet(), or while
- * SMTP_EV_XCLIENT is open. conf->lmtp must stay. */
+ * SMTP_EV_XCLIENT or SMTP_EV_LOGIN is open. conf->lmtp must stay. */
 void smtp_server_set_conf(struct smtp_server *s, const struct smtp_server_conf *conf);
 /* Octets consumed, at most in.n. */
 size_t smtp_server_feed(struct smtp_server *s, struct str in, uint64_t now_ms);

@@ -19,11 +19,14 @@ void cmd_expn(struct smtp_server *s, struct str arg);
 void cmd_etrn(struct smtp_server *s, struct str arg);
 void cmd_xclient(struct smtp_server *s, struct str arg);
 void cmd_starttls(struct smtp_server *s, struct str arg);
+void cmd_auth(struct smtp_server *s, struct str arg);
 void cmd_help(struct smtp_server *s, struct str arg);
 void cmd_quit(struct smtp_server *s, struct str arg);
 
 /* Queues a reply; a 5xx counts as an error. */
 void smtp_server_reply(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
+/* After output was put: without memory for it the connection ends. */
+void smtp_server_check_output(struct smtp_server *s);
 /* The same with a number as the argument. */
 void smtp_server_reply_number(struct smtp_server *s, enum smtp_reply_id id, uint64_t n);
 /* The reply to the end of a message: LMTP says it for each recipient (RFC 2033 4.2). */
@@ -70,9 +73,16 @@ size_t smtp_server_feed_chunk(struct smtp_server *s, struct str in);
 /* A BDAT that came out of order: its octets are dropped and then answered with id (RFC 3030 2). */
 void smtp_server_skip_chunk(struct smtp_server *s, struct str arg, enum smtp_reply_id id);
 
+/* A line of the exchange, without its end; one that is too long; the end of the session while it is under
+ * way. */
+void smtp_server_auth_line(struct smtp_server *s, struct str line);
+void smtp_server_auth_too_long(struct smtp_server *s);
+void smtp_server_forget_auth(struct smtp_server *s);
+
 /* Answers of the owner to the questions. */
 void smtp_server_mail_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);
 void smtp_server_rcpt_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg, uint64_t user);
+void smtp_server_auth_answered(struct smtp_server *s, enum smtp_event_kind asked, enum smtp_reply_id id);
 void smtp_server_extra_answered(struct smtp_server *s, enum smtp_event_kind asked, enum smtp_reply_id id,
                                 struct str arg);
 void smtp_server_data_answered(struct smtp_server *s, enum smtp_reply_id id, struct str arg);

@@ -73,10 +73,11 @@ void cmd_starttls(struct smtp_server *s, struct str arg)
         smtp_server_ask(s, SMTP_EV_STARTTLS);
 }
 
-void smtp_server_secured(struct smtp_server *s)
+void smtp_server_secured(struct smtp_server *s, unsigned mechanisms)
 {
     must(!s->is_secure && (s->awaits_tls || s->phase == SMTP_SERVER_GREETING));
     s->is_secure = true;
+    s->mechanisms = (uint16_t)mechanisms;
     if (!s->awaits_tls)
         return;
     s->awaits_tls = false;

@@ -72,6 +72,12 @@ static bool has_starttls(const struct smtp_server *s)
     return s->conf->starttls && !s->is_secure; /* RFC 3207 4.2 */
 }
 
+/* RFC 4954 4 has no second login; the list stays away so that clients don't try one. */
+static bool has_auth(const struct smtp_server *s)
+{
+    return s->conf->auth && s->is_secure && s->mechanisms != 0 && !s->has_login;
+}
+
 bool smtp_server_has_requiretls(const struct smtp_server *s)
 {
     return s->conf->requiretls && s->is_secure;
@@ -127,6 +133,12 @@ static void put_limits(const struct smtp_server *s, struct buf *text)
                (unsigned)SMTP_TRANSACTIONS_MAX);
 }
 
+static void put_mechanisms(const struct smtp_server *s, struct buf *text)
+{
+    buf_putc(text, ' ');
+    sasl_put_list(s->mechanisms, text);
+}
+
 static void put_attributes(const struct smtp_server *s, struct buf *text)
 {
     UNUSED(s);
@@ -155,6 +167,7 @@ static const struct keyword keywords[] = {
   { "MT-PRIORITY",         has_mt_priority,             NULL },           /* RFC 6710 */
   { "FUTURERELEASE",       has_hold,                    put_hold },       /* RFC 4865 */
   { "STARTTLS",            has_starttls,                NULL },           /* RFC 3207 */
+  { "AUTH",                has_auth,                    put_mechanisms }, /* RFC 4954 */
   { "REQUIRETLS",          smtp_server_has_requiretls,  NULL },           /* RFC 8689 */
   { "LIMITS",              has_limits,                  put_limits },     /* RFC 9422 */
   { "PRDR",                has_prdr,                    NULL },           /* draft-hall-prdr */

@@ -14,6 +14,7 @@ static unsigned params_allowed(const struct smtp_server *s)
            (c->mt_priority ? (unsigned)SMTP_PARAM_PRIORITY : 0u) |
            (c->hold_max_s > 0 ? (unsigned)(SMTP_PARAM_HOLDFOR | SMTP_PARAM_HOLDUNTIL) : 0u) |
            (smtp_server_has_requiretls(s) ? (unsigned)SMTP_PARAM_REQUIRETLS : 0u) |
+           (c->auth ? (unsigned)SMTP_PARAM_AUTH : 0u) |
            (c->prdr && !c->lmtp ? (unsigned)SMTP_PARAM_PRDR : 0u);
 }
 

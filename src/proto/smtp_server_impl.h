@@ -41,11 +41,13 @@ struct smtp_server {
 
     enum smtp_server_phase phase;
     bool is_esmtp;
-    bool in_transaction; /* from SMTP_EV_MAIL on */
-    bool is_granted;     /* SMTP_EV_DATA was answered well; the message's end or SMTP_EV_ABORT is due */
-    bool ends_group;     /* the command just handled ends a pipelined group (RFC 2920 3.1) */
-    bool is_secure;      /* over TLS */
-    bool awaits_tls;     /* 220 was said to STARTTLS */
+    bool in_transaction;  /* from SMTP_EV_MAIL on */
+    bool is_granted;      /* SMTP_EV_DATA was answered well; the message's end or SMTP_EV_ABORT is due */
+    bool ends_group;      /* the command just handled ends a pipelined group (RFC 2920 3.1) */
+    bool is_secure;       /* over TLS */
+    bool awaits_tls;      /* 220 was said to STARTTLS */
+    bool awaits_response; /* 334 was said: the next line is a part of the exchange */
+    bool has_login;
     bool knows_wall;     /* wall_ahead_ms was told */
     bool skips_line;     /* within an over-long command line */
     bool clock_restarts; /* a question was answered: the next tick starts the clock again */
@@ -77,6 +79,9 @@ struct smtp_server {
 
     /* counts against the limits */
     uint32_t n_errors, n_junk, n_transactions;
+    uint16_t n_auth_failures;
+    uint16_t mechanisms;      /* SASL_BIT() of those on offer */
+    struct sasl_server *sasl; /* while an exchange is under way */
 
     /* clock, milliseconds */
     int64_t wall_ahead_ms; /* wall clock less now_ms */

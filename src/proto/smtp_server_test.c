@@ -89,6 +89,12 @@ static void take_events(struct owner *o)
         case SMTP_EV_STARTTLS:
             answer(o, &ev, R_TLS_GO);
             break;
+        case SMTP_EV_AUTH:
+            answer(o, &ev, R_AUTH_LATER);
+            break;
+        case SMTP_EV_LOGIN:
+            answer(o, &ev, R_AUTH_OK);
+            break;
         case SMTP_EV_MESSAGE:
             o->n_messages++;
             for (uint32_t n = smtp_server_answers_due(&o->s); n > 0; n--)
@@ -257,7 +263,7 @@ static void matrix_is_complete(void **state)
     assert_true(n > 20);
     for (n = 0; smtp_server_keyword(n).n > 0; n++)
         ;
-    assert_int_equal(n, 19);
+    assert_int_equal(n, 20);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -733,6 +739,11 @@ static const char *const pieces[] = {
     ".\r\n",
     "VRFY q\r\n",
     "STARTTLS\r\n",
+    "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n",
+    "AUTH LOGIN\r\n",
+    "AUTH SCRAM-SHA-256 biwsbj1qb2Uscj1hYmNkZWY=\r\n",
+    "am9l\r\n",
+    "*\r\n",
     "MAIL FROM:<a@b> SIZE=1\r\n",
     "\xff\x00",
     "MAIL FROM:<a@example.org>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\n",
@@ -754,6 +765,22 @@ struct watch {
     bool is_granted, is_closed;
     uint64_t n_octets;
 };
+
+static void random_auth(struct smtp_server *s, struct rng *r, const struct smtp_event *ev)
+{
+    static const struct sasl_server_conf conf = {.mechanisms = SASL_ALL,
+                                                 .nonce = STR_INIT("a nonce of more than 18")};
+    struct sasl_answer a = {.verdict = (enum sasl_verdict)(1 + rng_below(r, 3)),
+                            .salt = STR("salt"),
+                            .iterations = SCRAM_ITERATIONS_MIN,
+                            .login = STR("joe")};
+    if (rng_below(r, 10) == 0)
+        smtp_server_answer(s, ev->question, R_AUTH_TOO_MANY, STR_NIL);
+    else if (ev->sasl == NULL)
+        smtp_server_auth_begin(s, ev->question, &conf);
+    else
+        smtp_server_auth_answer(s, ev->question, &a);
+}
 
 static void random_event(struct smtp_server *s, struct rng *r, struct watch *w, const struct smtp_event *ev)
 {
@@ -794,6 +821,12 @@ static void random_event(struct smtp_server *s, struct rng *r, struct watch *w, 
     case SMTP_EV_STARTTLS:
         id = R_TLS_GO;
         break;
+    case SMTP_EV_LOGIN:
+        id = good ? R_AUTH_OK : id;
+        break;
+    case SMTP_EV_AUTH:
+        random_auth(s, r, ev);
+        return;
     }
     smtp_server_answer(s, ev->question, id, STR("x"));
 }
@@ -879,6 +912,7 @@ static void random_input(void **state)
         o->conf.size_max = 20;
         o->conf.rcpt_max = 3;
         o->conf.starttls = seed % 3 == 0;
+        o->conf.auth = seed % 5 != 0;
         o->pool.n_max = rng_below(&r, 10) == 0 ? 0 : 10;
         smtp_server_greet(&o->s, R_GREETING);
         for (int i = 0; i < 120; i++) {
@@ -889,7 +923,7 @@ static void random_input(void **state)
             while (smtp_server_next(&o->s, &ev))
                 random_event(&o->s, &r, &w, &ev);
             if (o->s.awaits_tls && rng_below(&r, 2) == 0)
-                smtp_server_secured(&o->s);
+                smtp_server_secured(&o->s, SASL_ALL);
             smtp_server_invariants(&o->s);
             buf_consume(&in, n);
             take_output(o);

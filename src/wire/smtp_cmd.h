@@ -1,8 +1,6 @@
 /* wire/smtp_cmd.h: one command line of SMTP or LMTP into a struct (RFC 5321 4.1.1, 2033; parameters RFC 1870,
- * 6152, 3030, 6531, 3461, 6533, 2852, 6710, 4865, 8689, and PRDR of draft-hall-prdr). Only the form is judged
- * here; whether a command is legal now is proto's business.
- *
- * Not taken: AUTH= of MAIL (RFC 4954), which belongs to AUTH.
+ * 6152, 3030, 6531, 3461, 6533, 2852, 6710, 4865, 4954, 8689, and PRDR of draft-hall-prdr). Only the form is
+ * judged here; whether a command is legal now is proto's business.
  *
  * Owns nothing, slices borrow from the line. Errors are phrases for a reply.
  */
@@ -38,7 +36,8 @@ enum { /* which parameters a line had */
        /* of RCPT */
        SMTP_PARAM_NOTIFY = 1 << 11,
        SMTP_PARAM_ORCPT = 1 << 12,
-       SMTP_PARAMS_ALL = (1 << 13) - 1,
+       SMTP_PARAM_AUTH = 1 << 13, /* of MAIL; RFC 4954 5 */
+       SMTP_PARAMS_ALL = (1 << 14) - 1,
 };
 struct smtp_mail_args {
     struct address from; /* text.n == 0: the null reverse-path */

@@ -172,6 +172,18 @@ static const char *take_prdr(const struct smtp_param *p, struct smtp_mail_args *
     return p->has_value ? "PRDR takes no value" : NULL;
 }
 
+/* RFC 4954 5: who gave the message in, as the client says; its form only, for nothing is done with it. */
+static const char *take_auth(const struct smtp_param *p, struct smtp_mail_args *out)
+{
+    char mem[SMTP_PATH_MAX];
+    struct buf decoded;
+    UNUSED(out);
+    buf_init_fixed(&decoded, mem, sizeof mem);
+    return p->has_value && xtext_decode(p->value, &decoded) && is_printable(buf_str(&decoded))
+               ? NULL
+               : "AUTH needs an address or <> as xtext (RFC 4954 5)";
+}
+
 static enum smtp_cmd_err fail(enum smtp_cmd_err e, const char *why, const char **out_why)
 {
     *out_why = why;
@@ -211,6 +223,7 @@ enum smtp_cmd_err smtp_param_of_mail(const struct smtp_param *p, unsigned allowe
         {STR_INIT("HOLDUNTIL"), SMTP_PARAM_HOLDUNTIL, take_holduntil},
         {STR_INIT("REQUIRETLS"), SMTP_PARAM_REQUIRETLS, take_requiretls},
         {STR_INIT("PRDR"), SMTP_PARAM_PRDR, take_prdr},
+        {STR_INIT("AUTH"), SMTP_PARAM_AUTH, take_auth},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (!str_ieq(p->keyword, known[i].keyword) || (known[i].flag & allowed) == 0)

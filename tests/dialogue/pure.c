@@ -44,6 +44,8 @@ static bool set_number(struct pure *p, struct str name, uint64_t n)
         {"starttls", &p->conf.starttls},
         {"needs_tls", &p->conf.needs_tls},
         {"secure", &p->is_secure},
+        {"auth", &p->conf.auth},
+        {"needs_auth", &p->conf.needs_auth},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (str_eq(name, str_from_c(numbers[i].name))) {
@@ -78,6 +80,8 @@ static bool configure(struct pure *p, struct str conf)
             p->conf.banner = value;
         else if (str_eq(name, STR("hostname")))
             p->conf.hostname = value;
+        else if (str_eq(name, STR("identity")))
+            p->sasl.client_identity = value;
         else if (!str_to_u64(value, UINT32_MAX, &n) || !set_number(p, name, n))
             return false;
     }
@@ -111,6 +115,9 @@ bool pure_init(struct pure *p, bool lmtp, bool relay, struct str conf)
                                         .mt_priority = true,
                                         .prdr = !lmtp,
                                         .limits = true}; /* as smtpd offers */
+    p->sasl = (struct sasl_server_conf){.mechanisms = SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_LOGIN) |
+                                                      SASL_BIT(SASL_EXTERNAL),
+                                        .nonce = STR("never in a life would this be used")};
     if (!configure(p, conf))
         return false;
     smtp_server_init(&p->server, &p->conf, &p->pool, p->now_ms);
@@ -133,9 +140,10 @@ int pure_kind(struct str word)
     static const struct {
         const char *name;
         enum smtp_event_kind kind;
-    } kinds[] = {{"mail", SMTP_EV_MAIL},       {"rcpt", SMTP_EV_RCPT},        {"data", SMTP_EV_DATA},
-                 {"message", SMTP_EV_MESSAGE}, {"expn", SMTP_EV_EXPN},        {"etrn", SMTP_EV_ETRN},
-                 {"xclient", SMTP_EV_XCLIENT}, {"starttls", SMTP_EV_STARTTLS}};
+    } kinds[] = {{"mail", SMTP_EV_MAIL},       {"rcpt", SMTP_EV_RCPT},         {"data", SMTP_EV_DATA},
+                 {"message", SMTP_EV_MESSAGE}, {"expn", SMTP_EV_EXPN},         {"etrn", SMTP_EV_ETRN},
+                 {"xclient", SMTP_EV_XCLIENT}, {"starttls", SMTP_EV_STARTTLS}, {"auth", SMTP_EV_AUTH},
+                 {"login", SMTP_EV_LOGIN}};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (str_eq(word, str_from_c(kinds[i].name)))
             return (int)kinds[i].kind;
@@ -177,6 +185,41 @@ static void answer(struct pure *p, const struct smtp_event *ev, enum smtp_reply_
     must(smtp_server_feed(&p->server, STR("QUIT\r\n"), p->now_ms) == 0);
     smtp_server_answer(&p->server, ev->question + 1, R_SHUTDOWN, STR_NIL);
     smtp_server_answer_rcpt(&p->server, ev->question, id, arg, USER);
+}
+
+static bool has_answer(const struct pure *p, enum smtp_event_kind kind)
+{
+    for (size_t i = 0; i < p->n_answers; i++) {
+        if (p->answers[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+/* Who is who: joe's password is "secret", "busy" can't be looked at now, and a certificate is believed. */
+static void answer_auth(struct pure *p, const struct smtp_event *ev)
+{
+    const struct sasl_question *q = ev->sasl;
+    struct sasl_answer a = {.verdict = SASL_BAD};
+    if (has_answer(p, SMTP_EV_AUTH)) {
+        answer(p, ev, R_AUTH_LATER, STR_NIL);
+        return;
+    }
+    must(smtp_server_feed(&p->server, STR("QUIT\r\n"), p->now_ms) == 0);
+    if (q == NULL) {
+        smtp_server_auth_begin(&p->server, ev->question + 1, &p->sasl);
+        smtp_server_auth_begin(&p->server, ev->question, &p->sasl);
+        return;
+    }
+    if (q->kind == SASL_ASK_PASSWORD && str_eq(q->user, STR("busy")))
+        a.verdict = SASL_TEMPORARY;
+    else if (q->kind == SASL_ASK_EXTERNAL)
+        a = (struct sasl_answer){.verdict = SASL_OK, .login = q->identity};
+    else if (q->kind == SASL_ASK_PASSWORD && str_eq(q->user, STR("joe")) &&
+             str_eq(q->password, STR("secret")))
+        a.verdict = SASL_OK;
+    smtp_server_auth_answer(&p->server, ev->question + 1, &a);
+    smtp_server_auth_answer(&p->server, ev->question, &a);
 }
 
 static void put_event(struct pure *p, const char *kind, struct str what)
@@ -307,6 +350,13 @@ static void on_event(struct pure *p, const struct smtp_event *ev)
         buf_puts(&p->events, "starttls\n");
         answer(p, ev, R_TLS_GO, STR_NIL);
         break;
+    case SMTP_EV_AUTH:
+        answer_auth(p, ev);
+        break;
+    case SMTP_EV_LOGIN:
+        put_event(p, "login ", ev->text);
+        answer(p, ev, R_AUTH_OK, STR_NIL);
+        break;
     case SMTP_EV_ABORT:
         buf_reset(&p->message);
         buf_puts(&p->events, "abort\n");
@@ -360,7 +410,7 @@ static void pump(struct pure *p)
 void pure_greet(struct pure *p, enum smtp_reply_id id)
 {
     if (p->is_secure)
-        smtp_server_secured(&p->server);
+        smtp_server_secured(&p->server, sasl_server_offered(&p->sasl));
     smtp_server_greet(&p->server, id);
     take_events(p);
 }
@@ -391,7 +441,7 @@ bool pure_secured(struct pure *p)
 {
     if (!p->server.awaits_tls)
         return false;
-    smtp_server_secured(&p->server);
+    smtp_server_secured(&p->server, sasl_server_offered(&p->sasl));
     take_events(p);
     return true;
 }

@@ -26,6 +26,7 @@ struct pure {
     struct buf events;  /* a line for each event that scripts can name */
     struct buf message; /* octets since the last SMTP_EV_DATA */
     bool is_closed, is_secure;
+    struct sasl_server_conf sasl;
 };
 
 /* conf: "name=value ..." of a script's header; false when it is not understood. */

@@ -315,6 +315,10 @@ static void on_event(struct session *s, const struct smtp_event *ev)
     case SMTP_EV_STARTTLS:
         smtp_server_answer(&s->server, ev->question, R_TLS_LATER, STR_NIL);
         break;
+    case SMTP_EV_AUTH:
+    case SMTP_EV_LOGIN:
+        smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
+        break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
         ask_forget(s);
