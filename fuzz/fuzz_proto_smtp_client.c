@@ -20,7 +20,7 @@ struct owner {
     uint32_t n_rcpts;
     unsigned n_open; /* jobs given and not yet done */
     struct mail_params params;
-    bool wants_body, wants_conversion, is_dead;
+    bool wants_body, wants_conversion, wants_tls, is_encrypted, must_encrypt, is_dead;
 };
 
 static void check_results(const struct owner *o)
@@ -42,7 +42,11 @@ static void take_events(struct owner *o)
         must(!o->is_dead || ev == SMTP_CLIENT_JOB_DONE);
         switch (ev) {
         case SMTP_CLIENT_READY:
-            must(o->n_open == 0);
+            must(o->n_open == 0 && (o->is_encrypted || !o->must_encrypt));
+            break;
+        case SMTP_CLIENT_WANT_TLS:
+            must(o->n_open == 0 && !o->is_encrypted && smtp_client_output(o->c).n == 0);
+            o->wants_tls = true;
             break;
         case SMTP_CLIENT_WANT_BODY:
             must(o->n_open == 1);
@@ -62,6 +66,7 @@ static void take_events(struct owner *o)
         case SMTP_CLIENT_DEAD:
             must(o->n_open == 0);
             o->is_dead = true;
+            o->wants_tls = false;
             break;
         }
     }
@@ -111,6 +116,15 @@ static void feed_some(struct owner *o, struct str in)
 
 static void body_some(struct owner *o, unsigned choice)
 {
+    if (o->wants_tls) {
+        o->wants_tls = false;
+        o->is_encrypted = choice < 28;
+        if (o->is_encrypted)
+            smtp_client_tls(o->c, choice < 14, o->now_ms);
+        else
+            smtp_client_no_tls(o->c, STR("no"), o->now_ms);
+        return;
+    }
     if (o->wants_conversion) {
         o->wants_conversion = false;
         if (choice < 20)
@@ -181,11 +195,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct smtp_client_conf conf = {.helo = STR("me.example"),
                                     .lmtp = (kind & 1) != 0,
                                     .no_pipelining = (kind & 2) != 0,
-                                    .is_mx = (kind & 8) != 0};
+                                    .is_mx = (kind & 8) != 0,
+                                    .tls = (enum smtp_client_tls)((kind >> 6) % 3)};
     struct owner o = {.now_ms = 1,
+                      .must_encrypt = conf.tls == SMTP_CLIENT_TLS_MUST,
                       .params = {.ret = DSN_RET_FULL,
                                  .envid = STR("a+b"),
                                  .by_mode = (kind & 16) != 0 ? BY_NOTIFY : BY_NONE,
+                                 .requiretls = (kind & 32) != 0,
                                  .has_priority = true},
                       .rcpts = {{.address = STR("r1@y.example"), .notify = NOTIFY_ALL & ~NOTIFY_NEVER},
                                 {.address = STR("r2@\xc3\xbc.example"), .orcpt = STR("utf-8;\xc3\xbc+=\\")},

@@ -208,6 +208,7 @@ static void take_events(struct send *s)
             if (smtp_client_is_ready(s->client))
                 smtp_client_quit(s->client, now_ms());
             break;
+        case SMTP_CLIENT_WANT_TLS:        /* only where the session is told to look for it */
         case SMTP_CLIENT_WANT_CONVERSION: /* only of jobs that may_convert */
             must_not_reach();
         case SMTP_CLIENT_DEAD:

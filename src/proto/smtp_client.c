@@ -7,10 +7,15 @@ const char *smtp_client_stage_name(enum smtp_client_stage st)
     static const char *const names[] = {
         [SMTP_AT_CONNECT] = "connect", [SMTP_AT_GREETING] = "greeting", [SMTP_AT_HELLO] = "hello",
         [SMTP_AT_MAIL] = "MAIL FROM",  [SMTP_AT_RCPT] = "RCPT TO",      [SMTP_AT_DATA] = "DATA",
-        [SMTP_AT_END] = "end of data", [SMTP_AT_QUIT] = "QUIT",
+        [SMTP_AT_END] = "end of data", [SMTP_AT_QUIT] = "QUIT",         [SMTP_AT_TLS] = "STARTTLS",
     };
     must((size_t)st < ARRAY_LEN(names));
     return names[st];
+}
+
+bool smtp_client_stage_is_early(enum smtp_client_stage st)
+{
+    return st <= SMTP_AT_HELLO || st == SMTP_AT_TLS;
 }
 
 static void start_window(struct smtp_client *c)
@@ -24,6 +29,7 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     enum {
         G = SMTP_CLIENT_ST_GREETING,
         H = SMTP_CLIENT_ST_HELLO,
+        T = SMTP_CLIENT_ST_TLS,
         R = SMTP_CLIENT_ST_READY,
         C = SMTP_CLIENT_ST_CONVERT,
         E = SMTP_CLIENT_ST_ENVELOPE,
@@ -34,7 +40,8 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     };
     static const bool allowed[D + 1][D + 1] = {
         [G] = {[H] = true, [Q] = true, [D] = true},
-        [H] = {[R] = true, [Q] = true, [D] = true},
+        [H] = {[T] = true, [R] = true, [Q] = true, [D] = true},
+        [T] = {[H] = true, [D] = true},
         [R] = {[C] = true, [E] = true, [Q] = true, [D] = true},
         [C] = {[R] = true, [E] = true, [D] = true},
         [E] = {[R] = true, [B] = true, [N] = true, [D] = true},
@@ -59,6 +66,8 @@ struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct 
     if (c == NULL)
         return NULL;
     c->conf = *conf;
+    c->is_encrypted = conf->is_encrypted;
+    c->is_verified = conf->is_encrypted && conf->is_verified;
     c->now_ms = c->progress_ms = now_ms;
     arena_init(&c->arena, pool, SMTP_CLIENT_TEXTS_MAX);
     buf_init(&c->out, SMTP_CLIENT_OUTPUT_MAX);
@@ -137,6 +146,8 @@ enum smtp_client_stage smtp_client_stage_now(const struct smtp_client *c)
         return smtp_step_stage((enum smtp_step_kind)s->kind);
     if (c->state == SMTP_CLIENT_ST_CONVERT)
         return SMTP_AT_MAIL;
+    if (c->state == SMTP_CLIENT_ST_TLS)
+        return SMTP_AT_TLS;
     return c->state == SMTP_CLIENT_ST_BODY ? SMTP_AT_DATA : SMTP_AT_HELLO;
 }
 
@@ -156,6 +167,7 @@ static struct str phrase(struct smtp_client *c, struct str what)
     else
         buf_puts(&b, c->state == SMTP_CLIENT_ST_BODY      ? " while sending the message"
                      : c->state == SMTP_CLIENT_ST_CONVERT ? " while the message was made ready"
+                     : c->state == SMTP_CLIENT_ST_TLS     ? " while TLS was to begin"
                                                           : " between two messages");
     if (c->state == SMTP_CLIENT_ST_END && c->n_accepted > 0)
         buf_puts(&b, "; the server may have taken the message all the same, then it comes twice");
@@ -194,6 +206,10 @@ size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
         return in.n;
     while (used < in.n && c->events == 0 && c->state != SMTP_CLIENT_ST_DEAD) {
         size_t n = 0;
+        if (c->state == SMTP_CLIENT_ST_TLS) {
+            smtp_client_die_of_injection(c);
+            break;
+        }
         c->is_early = c->is_early || !is_due(c);
         enum smtp_reply_status st = smtp_reply_feed(&c->parser, str_skip(in, used), &n,
                                                     is_hello(c) ? smtp_client_hello_line : NULL, c);
@@ -214,9 +230,9 @@ size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
 
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out)
 {
-    static const enum smtp_client_event_kind order[] = {SMTP_CLIENT_READY, SMTP_CLIENT_WANT_CONVERSION,
-                                                        SMTP_CLIENT_WANT_BODY, SMTP_CLIENT_JOB_DONE,
-                                                        SMTP_CLIENT_DEAD};
+    static const enum smtp_client_event_kind order[] = {SMTP_CLIENT_WANT_TLS,        SMTP_CLIENT_READY,
+                                                        SMTP_CLIENT_WANT_CONVERSION, SMTP_CLIENT_WANT_BODY,
+                                                        SMTP_CLIENT_JOB_DONE,        SMTP_CLIENT_DEAD};
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
         if ((c->events & 1u << order[i]) == 0)
             continue;
@@ -463,6 +479,7 @@ void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
         break;
     case SMTP_CLIENT_ST_GREETING:
     case SMTP_CLIENT_ST_HELLO:
+    case SMTP_CLIENT_ST_TLS:
     case SMTP_CLIENT_ST_CONVERT:
     case SMTP_CLIENT_ST_ENVELOPE:
     case SMTP_CLIENT_ST_BODY:
@@ -490,8 +507,8 @@ static uint64_t timeout_ms(const struct smtp_client *c)
 uint64_t smtp_client_deadline(const struct smtp_client *c)
 {
     if (c->state == SMTP_CLIENT_ST_READY || c->state == SMTP_CLIENT_ST_CONVERT ||
-        c->state == SMTP_CLIENT_ST_DEAD)
-        return UINT64_MAX; /* the server owes nothing */
+        c->state == SMTP_CLIENT_ST_TLS || c->state == SMTP_CLIENT_ST_DEAD)
+        return UINT64_MAX; /* the server owes nothing, or owes it the owner */
     uint64_t due_ms = c->progress_ms + timeout_ms(c);
     uint64_t window_due_ms = c->window_ms + SMTP_CLIENT_RATE_WINDOW_MS;
     return is_rated(c) && window_due_ms < due_ms ? window_due_ms : due_ms;
@@ -532,6 +549,9 @@ void smtp_client_invariants(const struct smtp_client *c)
     must(c->state == SMTP_CLIENT_ST_DEAD || c->sent_total + c->out.n == c->out_total);
     must(c->state != SMTP_CLIENT_ST_DEAD || c->out.n == 0);
     must((c->events & 1u << SMTP_CLIENT_READY) == 0 || c->state == SMTP_CLIENT_ST_READY);
+    must((c->events & 1u << SMTP_CLIENT_WANT_TLS) == 0 || c->state == SMTP_CLIENT_ST_TLS);
+    must(c->state != SMTP_CLIENT_ST_TLS || (c->out.n == 0 && smtp_plan_is_done(&c->plan)));
+    must(c->is_encrypted || !c->is_verified);
     must((c->events & 1u << SMTP_CLIENT_WANT_BODY) == 0 || c->state == SMTP_CLIENT_ST_BODY);
     must((c->events & 1u << SMTP_CLIENT_WANT_CONVERSION) == 0 || c->state == SMTP_CLIENT_ST_CONVERT);
     must((c->events & 1u << SMTP_CLIENT_DEAD) == 0 || c->state == SMTP_CLIENT_ST_DEAD);

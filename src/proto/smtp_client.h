@@ -7,11 +7,12 @@
  * Errors:   never fails: everything becomes an outcome per recipient.
  * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by
  *           wire/address when they came in and are checked again for CR, LF and NUL when written.
- * RFC:      5321, 1870, 2033, 2034, 2852, 2920, 3030, 3461, 6152, 6531, 6533, 6710, 8689, 9422.
+ * RFC:      5321, 1870, 2033, 2034, 2852, 2920, 3030, 3207, 3461, 6152, 6531, 6533, 6710, 8689, 9422.
  *
  * Use: init, feed() the greeting, next() until false, output()/sent(); SMTP_CLIENT_READY: job() or quit();
  * SMTP_CLIENT_WANT_BODY: body() as output drains, then body_end(); SMTP_CLIENT_JOB_DONE: results are final.
- * SMTP_CLIENT_WANT_CONVERSION, for jobs that may_convert only: convert().
+ * SMTP_CLIENT_WANT_CONVERSION, for jobs that may_convert only: convert(). SMTP_CLIENT_WANT_TLS, where
+ * conf.tls lets it: give feed() what is left of the octets read, then make TLS and say tls() or no_tls().
  */
 #pragma once
 #include "base/arena.h"
@@ -28,9 +29,20 @@ enum smtp_client_stage { /* where something happened; stands in the log, the jou
                          SMTP_AT_DATA,
                          SMTP_AT_END, /* after the final dot */
                          SMTP_AT_QUIT,
+                         SMTP_AT_TLS, /* STARTTLS and the handshake; the numbers stand on disk: new ones go
+                                         last */
 };
 const char *smtp_client_stage_name(enum smtp_client_stage st); /* "MAIL FROM", "end of data", ... */
+/* Before any sender was spoken of: what happened there concerns the server and no message. Any number will
+ * do.
+ */
+bool smtp_client_stage_is_early(enum smtp_client_stage st);
 
+enum smtp_client_tls {
+    SMTP_CLIENT_TLS_NONE = 0, /* STARTTLS is never said */
+    SMTP_CLIENT_TLS_MAY,  /* where it is offered; a server that refuses it then gets the mail in the clear */
+    SMTP_CLIENT_TLS_MUST, /* or failure() is temporary at SMTP_AT_TLS: 4.7.4 not offered, 4.7.5 refused */
+};
 struct smtp_client_conf {
     struct str helo;
     bool lmtp;
@@ -38,6 +50,10 @@ struct smtp_client_conf {
     bool is_mx;         /* found by MX: who answers EHLO with our own name is ourselves: failure() is 5.4.6 */
     /* What our own servers call themselves, where helo is another name; empty: helo. */
     struct str hostname;
+    enum smtp_client_tls tls;
+    bool is_encrypted; /* TLS was there before the greeting (RFC 8314 3.3): as after tls() */
+    bool is_verified;  /* and the server is the one that was meant */
+    bool is_near;      /* it is on this machine: nothing travels, and REQUIRETLS asks for nothing */
 };
 struct smtp_client_job {      /* texts must live until SMTP_CLIENT_JOB_DONE */
     struct str from;          /* without brackets; empty: null reverse-path */
@@ -86,6 +102,7 @@ enum smtp_client_event_kind {
     SMTP_CLIENT_JOB_DONE,  /* each recipient has a final result */
     SMTP_CLIENT_DEAD, /* close the connection: quit finished, refused (see failure()), broken or timed out. If
                          a job was under way SMTP_CLIENT_JOB_DONE came before */
+    SMTP_CLIENT_WANT_TLS,        /* the server said 220 to STARTTLS: begin the handshake */
     SMTP_CLIENT_WANT_CONVERSION, /* the message is more than the server takes: see need(), then convert() */
 };
 enum smtp_client_need {                          /* what the message may not have on this server */
@@ -105,6 +122,13 @@ void smtp_client_del(struct smtp_client **c);
  * consumed and ignored. */
 size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms);
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out);
+/* The answer to SMTP_CLIENT_WANT_TLS: the handshake is done, what goes through feed() and output() from now
+ * is inside TLS. is_verified: the server's certificate is good for what was asked (PKIX or DANE); only then
+ * does mail with REQUIRETLS go (RFC 8689 4.2.1). The deadline of the handshake is the owner's. */
+void smtp_client_tls(struct smtp_client *c, bool is_verified, uint64_t now_ms);
+/* Or it failed: SMTP_CLIENT_DEAD follows, failure() is temporary, 4.7.5 at SMTP_AT_TLS with this text, which
+ * need not live on. */
+void smtp_client_no_tls(struct smtp_client *c, struct str why, uint64_t now_ms);
 /* Only after SMTP_CLIENT_READY or after SMTP_CLIENT_JOB_DONE while is_ready(). */
 void smtp_client_job(struct smtp_client *c, const struct smtp_client_job *job, uint64_t now_ms);
 bool smtp_client_is_ready(const struct smtp_client *c);

@@ -1,7 +1,7 @@
 /* proto/smtp_client_impl.h: what the files of the client share; nobody else includes it.
  *
- * smtp_client.c is the session (life, jobs, body, time); smtp_client_job.c plans a job and writes commands;
- * smtp_client_reply.c says what a reply means.
+ * smtp_client.c is the session (life, jobs, body, time); smtp_client_hello.c its beginning, up to READY;
+ * smtp_client_job.c plans a job and writes commands; smtp_client_reply.c says what a reply means.
  */
 #pragma once
 #include "proto/smtp_client.h"
@@ -15,11 +15,12 @@ enum {
     SMTP_CLIENT_CHUNK_MIN = 4 * 1024, /* of BDAT: for less room, what is before it must go out first */
 };
 
-/* GREETING -> HELLO -> READY -> (CONVERT ->) ENVELOPE -> BODY -> END -> READY ..., QUIT and DEAD from
- * everywhere. */
+/* GREETING -> HELLO (-> TLS -> HELLO) -> READY -> (CONVERT ->) ENVELOPE -> BODY -> END -> READY ..., QUIT and
+ * DEAD from everywhere. */
 enum smtp_client_state {
     SMTP_CLIENT_ST_GREETING = 0, /* the server speaks first */
-    SMTP_CLIENT_ST_HELLO,        /* EHLO, HELO or LHLO is out */
+    SMTP_CLIENT_ST_HELLO,        /* EHLO, HELO, LHLO or STARTTLS is out */
+    SMTP_CLIENT_ST_TLS,          /* the owner makes TLS: nothing may come or go here */
     SMTP_CLIENT_ST_READY,        /* no job */
     SMTP_CLIENT_ST_CONVERT,      /* a job, and the owner was asked for a conversion; nothing was sent */
     SMTP_CLIENT_ST_ENVELOPE,     /* MAIL to the reply to DATA */
@@ -40,6 +41,8 @@ enum { /* what the server offers */
        SMTP_OFFERS_CHUNKING = 128,
        SMTP_OFFERS_BINARYMIME = 256,
        SMTP_OFFERS_LIMITS = 512,
+       SMTP_OFFERS_STARTTLS = 1024,
+       SMTP_OFFERS_REQUIRETLS = 2048,
 };
 
 enum { SMTP_CLIENT_DOMAINS_MAX = QUEUE_RCPTS_PER_ATTEMPT_MAX }; /* with more a connection counts as full */
@@ -60,6 +63,8 @@ struct smtp_client {
     uint64_t rcpt_max, mail_max, domain_max; /* LIMITS (RFC 9422), 0: none said */
     uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
     bool is_ourselves;    /* that name is ours */
+    bool is_encrypted;    /* TLS stands */
+    bool is_verified;     /* with the server that was meant */
 
     uint64_t now_ms;
     uint64_t progress_ms;           /* the last time something came about; partial replies are nothing */
@@ -110,5 +115,19 @@ void smtp_client_plan_job(struct smtp_client *c);
 
 /* parser.reply is complete. */
 void smtp_client_take_reply(struct smtp_client *c);
+/* What the parsed reply means at this place; PENDING: its class means nothing there. */
+enum smtp_outcome smtp_client_outcome(const struct smtp_client *c, enum smtp_client_stage stage);
+/* The same with the server's code and text. */
+struct smtp_client_result smtp_client_theirs(struct smtp_client *c, enum smtp_client_stage stage);
+/* A reply that is none to our command, such as 250 to DATA: nobody knows what the server will make of what
+ * follows. */
+void smtp_client_die_of_nonsense(struct smtp_client *c, const char *after);
+
 /* A line of the reply to EHLO or LHLO (arg is the client). */
 void smtp_client_hello_line(void *arg, struct str line);
+/* parser.reply is the answer to this. */
+void smtp_client_on_greeting(struct smtp_client *c);
+void smtp_client_on_hello(struct smtp_client *c, enum smtp_step_kind kind);
+void smtp_client_on_starttls(struct smtp_client *c);
+/* Something came before TLS did. */
+void smtp_client_die_of_injection(struct smtp_client *c);

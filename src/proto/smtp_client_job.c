@@ -100,9 +100,9 @@ static void check_by(const struct smtp_client *c, struct smtp_client_result *no)
     }
 }
 
-static bool is_requiretls(const struct smtp_client_job *job)
+static bool is_requiretls(const struct smtp_client *c)
 {
-    return job->params != NULL && job->params->requiretls;
+    return c->job.params != NULL && c->job.params->requiretls && !c->conf.is_near;
 }
 
 static bool has_binary(const struct smtp_client *c)
@@ -126,9 +126,16 @@ static struct smtp_client_result check_message(const struct smtp_client *c)
     } else if (c->size_limit > 0 && job->size > c->size_limit) {
         no.esc = ESC(5, 3, 4);
         no.text = STR("the message is bigger than the server takes (SIZE)");
-    } else if (is_requiretls(job)) { /* RFC 8689 4.2.1: what is offered in the clear does not count */
+    } else if (is_requiretls(c) && (!c->is_encrypted || !c->is_verified)) {
+        no.esc = ESC(5, 7, 30); /* RFC 8689 4.2.1: what is offered in the clear does not count */
+        no.text = c->is_encrypted
+                      ? STR("the sender requires TLS all the way (REQUIRETLS) and this server could "
+                            "not be verified")
+                      : STR("the sender requires TLS all the way (REQUIRETLS) and this connection "
+                            "has none");
+    } else if (is_requiretls(c) && (c->offers & SMTP_OFFERS_REQUIRETLS) == 0) {
         no.esc = ESC(5, 7, 30);
-        no.text = STR("the sender requires TLS all the way (REQUIRETLS) and this connection has none");
+        no.text = STR("the sender requires TLS all the way and the server does not offer REQUIRETLS");
     } else if (job->is_binary && !job->may_convert && !job->is_callout && !has_binary(c)) { /* RFC 3030 3 */
         no.esc = ESC(5, 6, 3);
         no.text = STR("the message is binary and the server does not offer BINARYMIME");
@@ -273,7 +280,7 @@ void smtp_client_plan_job(struct smtp_client *c)
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
-/* RFC 3461 4.3, 4.4; RFC 2852 4; RFC 6710 3. */
+/* RFC 3461 4.3, 4.4; RFC 2852 4; RFC 6710 3; RFC 8689 2. */
 static void format_params(const struct smtp_client *c, struct buf *b)
 {
     const struct mail_params *p = c->job.params;
@@ -290,6 +297,8 @@ static void format_params(const struct smtp_client *c, struct buf *b)
                    p->by_trace ? "T" : "");
     if ((c->offers & SMTP_OFFERS_MT_PRIORITY) != 0 && p->has_priority)
         buf_printf(b, " MT-PRIORITY=%d", p->priority);
+    if (p->requiretls && (c->offers & SMTP_OFFERS_REQUIRETLS) != 0)
+        buf_puts(b, " REQUIRETLS");
 }
 
 static void format_mail(const struct smtp_client *c, struct buf *b)
@@ -366,6 +375,9 @@ static void format_step(const struct smtp_client *c, const struct smtp_step *s, 
         break;
     case SMTP_STEP_LHLO:
         format_hello(c, "LHLO", b);
+        break;
+    case SMTP_STEP_STARTTLS:
+        buf_puts(b, "STARTTLS");
         break;
     case SMTP_STEP_RSET:
         buf_puts(b, "RSET");

@@ -1,59 +1,5 @@
 #include "proto/smtp_client_impl.h"
 
-/* ---- what EHLO offers ------------------------------------------------------------------------ */
-
-/* RFC 9422 3: NAME=number, any number of them; those that we don't know are no business of ours. */
-static void take_limits(struct smtp_client *c, struct str list)
-{
-    while (list.n > 0) {
-        struct str value = str_cut(&list, ' ');
-        struct str name = str_cut(&value, '=');
-        if (str_ieq(name, STR("RCPTMAX")) && !str_to_u64(value, 999999, &c->rcpt_max))
-            c->rcpt_max = 0;
-        if (str_ieq(name, STR("RCPTDOMAINMAX")) && !str_to_u64(value, 999999, &c->domain_max))
-            c->domain_max = 0;
-        if (str_ieq(name, STR("MAILMAX")) && !str_to_u64(value, 999999, &c->mail_max))
-            c->mail_max = 0;
-    }
-}
-
-void smtp_client_hello_line(void *arg, struct str line)
-{
-    static const struct {
-        struct str word;
-        unsigned offer;
-    } words[] = {
-        {STR_INIT("PIPELINING"), SMTP_OFFERS_PIPELINING},
-        {STR_INIT("SIZE"), SMTP_OFFERS_SIZE},
-        {STR_INIT("8BITMIME"), SMTP_OFFERS_8BITMIME},
-        {STR_INIT("SMTPUTF8"), SMTP_OFFERS_SMTPUTF8},
-        {STR_INIT("DSN"), SMTP_OFFERS_DSN},
-        {STR_INIT("DELIVERBY"), SMTP_OFFERS_DELIVERBY},
-        {STR_INIT("MT-PRIORITY"), SMTP_OFFERS_MT_PRIORITY},
-        {STR_INIT("CHUNKING"), SMTP_OFFERS_CHUNKING},
-        {STR_INIT("BINARYMIME"), SMTP_OFFERS_BINARYMIME},
-        {STR_INIT("LIMITS"), SMTP_OFFERS_LIMITS},
-    };
-    struct smtp_client *c = arg;
-    line = str_trim(line);
-    struct str word = str_cut(&line, ' ');
-    if (c->hello_lines++ == 0) {
-        c->is_ourselves = str_ieq(word, c->conf.hostname.n > 0 ? c->conf.hostname : c->conf.helo);
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (!str_ieq(word, words[i].word))
-            continue;
-        c->offers |= words[i].offer;
-        if (words[i].offer == SMTP_OFFERS_SIZE && !str_to_u64(str_trim(line), UINT64_MAX, &c->size_limit))
-            c->size_limit = 0; /* RFC 1870 4: without a number, or with 0, there is no fixed limit */
-        if (words[i].offer == SMTP_OFFERS_DELIVERBY && !str_to_u64(str_trim(line), 999999999, &c->by_min))
-            c->by_min = 0; /* RFC 2852 2: no number, no least time */
-        if (words[i].offer == SMTP_OFFERS_LIMITS)
-            take_limits(c, line);
-    }
-}
-
 /* ---- results --------------------------------------------------------------------------------- */
 
 static struct str keep_text(struct smtp_client *c)
@@ -64,8 +10,7 @@ static struct str keep_text(struct smtp_client *c)
     return STR("(the server's text is lost for lack of memory)");
 }
 
-/* What the parsed reply means at this place; PENDING: its class means nothing there. */
-static enum smtp_outcome outcome_of(const struct smtp_client *c, enum smtp_client_stage stage)
+enum smtp_outcome smtp_client_outcome(const struct smtp_client *c, enum smtp_client_stage stage)
 {
     uint16_t code = c->parser.reply.code;
     if (code / 100 == 2)
@@ -76,15 +21,15 @@ static enum smtp_outcome outcome_of(const struct smtp_client *c, enum smtp_clien
     return code / 100 == 5 ? SMTP_OUTCOME_PERMANENT : SMTP_OUTCOME_PENDING;
 }
 
-/* The same with code and text. RFC 3463 2: X.0.0 when only the class is known. */
-static struct smtp_client_result result_of(struct smtp_client *c, enum smtp_client_stage stage)
+/* RFC 3463 2: X.0.0 when only the class is known. */
+struct smtp_client_result smtp_client_theirs(struct smtp_client *c, enum smtp_client_stage stage)
 {
     static const uint8_t classes[] = {[SMTP_OUTCOME_PENDING] = 4,
                                       [SMTP_OUTCOME_OK] = 2,
                                       [SMTP_OUTCOME_TEMPORARY] = 4,
                                       [SMTP_OUTCOME_PERMANENT] = 5};
     const struct smtp_reply *r = &c->parser.reply;
-    enum smtp_outcome outcome = outcome_of(c, stage);
+    enum smtp_outcome outcome = smtp_client_outcome(c, stage);
     struct esc esc = r->esc.class == 0 ? ESC(0, 0, 0) : r->esc;
     if (esc.class == 0 && stage == SMTP_AT_RCPT && r->code == 552)
         esc = ESC(0, 5, 3);
@@ -93,9 +38,7 @@ static struct smtp_client_result result_of(struct smtp_client *c, enum smtp_clie
     return (struct smtp_client_result){outcome, stage, r->code, took_dsn, esc, keep_text(c)};
 }
 
-/* A reply that is none to our command, such as 250 to DATA: nobody knows what the server will make of what
- * follows. */
-static void die_of_nonsense(struct smtp_client *c, const char *after)
+void smtp_client_die_of_nonsense(struct smtp_client *c, const char *after)
 {
     char mem[SMTP_REPLY_TEXT_MAX + 128];
     struct buf b;
@@ -115,75 +58,13 @@ static void die_of_nonsense(struct smtp_client *c, const char *after)
 /* 421: the server closes the connection, whatever was asked (RFC 5321 3.8). */
 static void die_of_421(struct smtp_client *c)
 {
-    struct smtp_client_result why = result_of(c, smtp_client_stage_now(c));
+    struct smtp_client_result why = smtp_client_theirs(c, smtp_client_stage_now(c));
     if (c->parser.reply.esc.class == 0)
         why.esc = ESC(4, 3, 2);
     smtp_client_die(c, &why);
 }
 
 /* ---- replies by step ------------------------------------------------------------------------- */
-
-/* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
-static void leave_for(struct smtp_client *c, struct smtp_client_result why)
-{
-    c->failure = why;
-    smtp_plan_reset(&c->plan);
-    smtp_plan_add(&c->plan, SMTP_STEP_QUIT, 0);
-    smtp_client_set_state(c, SMTP_CLIENT_ST_QUIT);
-}
-
-static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)
-{
-    leave_for(c, result_of(c, stage));
-}
-
-static void refuse_ourselves(struct smtp_client *c)
-{
-    leave_for(c, smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_HELLO, ESC(5, 4, 6),
-                                  STR("the mail exchanger is this server: the mail would come back")));
-}
-
-static void on_greeting(struct smtp_client *c)
-{
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_GREETING);
-    if (outcome == SMTP_OUTCOME_PENDING) {
-        die_of_nonsense(c, "a new connection");
-        return;
-    }
-    if (outcome != SMTP_OUTCOME_OK) {
-        refuse_session(c, SMTP_AT_GREETING);
-        return;
-    }
-    smtp_plan_received(&c->plan);
-    smtp_plan_add(&c->plan, c->conf.lmtp ? SMTP_STEP_LHLO : SMTP_STEP_EHLO, 0);
-    smtp_client_set_state(c, SMTP_CLIENT_ST_HELLO);
-}
-
-static void on_hello(struct smtp_client *c, enum smtp_step_kind kind)
-{
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_HELLO);
-    /* only 250 (RFC 5321 4.3.2): a server that greets twice would be one reply ahead for ever */
-    if (outcome == SMTP_OUTCOME_PENDING || (outcome == SMTP_OUTCOME_OK && c->parser.reply.code != 250)) {
-        die_of_nonsense(c, smtp_step_name(kind));
-        return;
-    }
-    smtp_plan_received(&c->plan);
-    if (outcome == SMTP_OUTCOME_OK && c->conf.is_mx && c->is_ourselves) {
-        refuse_ourselves(c);
-        return;
-    }
-    if (outcome == SMTP_OUTCOME_OK) {
-        smtp_client_become_ready(c);
-        c->events |= 1u << SMTP_CLIENT_READY;
-        return;
-    }
-    c->offers = 0;
-    c->size_limit = c->by_min = c->rcpt_max = c->mail_max = c->domain_max = 0;
-    if (kind == SMTP_STEP_EHLO && outcome == SMTP_OUTCOME_PERMANENT)
-        smtp_plan_add(&c->plan, SMTP_STEP_HELO, 0); /* RFC 5321 3.2: an old server */
-    else
-        refuse_session(c, SMTP_AT_HELLO);
-}
 
 static void on_rset(struct smtp_client *c)
 {
@@ -199,9 +80,9 @@ static void on_rset(struct smtp_client *c)
 
 static void on_mail(struct smtp_client *c)
 {
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_MAIL);
+    enum smtp_outcome outcome = smtp_client_outcome(c, SMTP_AT_MAIL);
     if (outcome == SMTP_OUTCOME_PENDING) {
-        die_of_nonsense(c, "MAIL FROM");
+        smtp_client_die_of_nonsense(c, "MAIL FROM");
         return;
     }
     smtp_plan_received(&c->plan);
@@ -210,17 +91,17 @@ static void on_mail(struct smtp_client *c)
         c->needs_rset = true;
         return;
     }
-    struct smtp_client_result res = result_of(c, SMTP_AT_MAIL);
+    struct smtp_client_result res = smtp_client_theirs(c, SMTP_AT_MAIL);
     c->mail_refused = true;
     smtp_client_settle(c, &res);
 }
 
 static void on_rcpt(struct smtp_client *c, uint32_t i)
 {
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_RCPT);
+    enum smtp_outcome outcome = smtp_client_outcome(c, SMTP_AT_RCPT);
     must(i < c->job.n_rcpts);
     if (outcome == SMTP_OUTCOME_PENDING) {
-        die_of_nonsense(c, "RCPT TO");
+        smtp_client_die_of_nonsense(c, "RCPT TO");
         return;
     }
     smtp_plan_received(&c->plan);
@@ -229,7 +110,7 @@ static void on_rcpt(struct smtp_client *c, uint32_t i)
     if (outcome == SMTP_OUTCOME_OK && !c->job.is_callout)
         c->n_accepted++;
     else
-        c->results[i] = result_of(c, SMTP_AT_RCPT);
+        c->results[i] = smtp_client_theirs(c, SMTP_AT_RCPT);
 }
 
 static void on_data(struct smtp_client *c)
@@ -237,7 +118,7 @@ static void on_data(struct smtp_client *c)
     if (c->parser.reply.code == 354) {
         if (c->n_accepted == 0 &&
             c->conf.lmtp) { /* RFC 2033 4.2 forbids it: how many replies would follow? */
-            die_of_nonsense(c, "DATA without recipients");
+            smtp_client_die_of_nonsense(c, "DATA without recipients");
             return;
         }
         smtp_plan_received(&c->plan);
@@ -251,12 +132,12 @@ static void on_data(struct smtp_client *c)
         }
         return;
     }
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_DATA);
+    enum smtp_outcome outcome = smtp_client_outcome(c, SMTP_AT_DATA);
     if (outcome == SMTP_OUTCOME_PENDING || outcome == SMTP_OUTCOME_OK) {
-        die_of_nonsense(c, "DATA");
+        smtp_client_die_of_nonsense(c, "DATA");
         return;
     }
-    struct smtp_client_result res = result_of(c, SMTP_AT_DATA);
+    struct smtp_client_result res = smtp_client_theirs(c, SMTP_AT_DATA);
     smtp_plan_received(&c->plan);
     smtp_client_settle(c, &res);
 }
@@ -265,13 +146,13 @@ static void on_data(struct smtp_client *c)
  * connection is not worth the waiting. */
 static void on_bdat(struct smtp_client *c)
 {
-    enum smtp_outcome outcome = outcome_of(c, SMTP_AT_DATA);
+    enum smtp_outcome outcome = smtp_client_outcome(c, SMTP_AT_DATA);
     if (outcome == SMTP_OUTCOME_PENDING) {
-        die_of_nonsense(c, "BDAT");
+        smtp_client_die_of_nonsense(c, "BDAT");
     } else if (outcome == SMTP_OUTCOME_OK) {
         smtp_plan_received(&c->plan);
     } else {
-        struct smtp_client_result why = result_of(c, SMTP_AT_DATA);
+        struct smtp_client_result why = smtp_client_theirs(c, SMTP_AT_DATA);
         smtp_client_die(c, &why);
     }
 }
@@ -291,11 +172,11 @@ static void on_end_lmtp(struct smtp_client *c, const struct smtp_client_result *
 
 static void on_end(struct smtp_client *c)
 {
-    if (outcome_of(c, SMTP_AT_END) == SMTP_OUTCOME_PENDING) {
-        die_of_nonsense(c, "the end of data");
+    if (smtp_client_outcome(c, SMTP_AT_END) == SMTP_OUTCOME_PENDING) {
+        smtp_client_die_of_nonsense(c, "the end of data");
         return;
     }
-    struct smtp_client_result res = result_of(c, SMTP_AT_END);
+    struct smtp_client_result res = smtp_client_theirs(c, SMTP_AT_END);
     c->needs_rset = false; /* RFC 5321 4.1.1.4: the end of data clears the server's buffers, well or not */
     if (c->conf.lmtp) {
         on_end_lmtp(c, &res);
@@ -314,7 +195,7 @@ static void on_early(struct smtp_client *c)
     bool in_body = c->state == SMTP_CLIENT_ST_BODY || (c->state == SMTP_CLIENT_ST_END && c->n_accepted > 0);
     struct smtp_client_result why =
         in_body && (class == 4 || class == 5)
-            ? result_of(c, SMTP_AT_DATA)
+            ? smtp_client_theirs(c, SMTP_AT_DATA)
             : smtp_client_ours(SMTP_OUTCOME_TEMPORARY, smtp_client_stage_now(c), ESC(4, 5, 0),
                                STR("the server replied before it was asked: the session is out of step"));
     smtp_client_die(c, &why);
@@ -338,12 +219,15 @@ void smtp_client_take_reply(struct smtp_client *c)
     c->progress_ms = c->now_ms;
     switch ((enum smtp_step_kind)s->kind) {
     case SMTP_STEP_GREETING:
-        on_greeting(c);
+        smtp_client_on_greeting(c);
         break;
     case SMTP_STEP_EHLO:
     case SMTP_STEP_HELO:
     case SMTP_STEP_LHLO:
-        on_hello(c, (enum smtp_step_kind)s->kind);
+        smtp_client_on_hello(c, (enum smtp_step_kind)s->kind);
+        break;
+    case SMTP_STEP_STARTTLS:
+        smtp_client_on_starttls(c);
         break;
     case SMTP_STEP_RSET:
         on_rset(c);

@@ -14,6 +14,7 @@
  *   + / -    is ready for a job, is not    M 0/1    takes no further message (LIMITS MAILMAX)
  *   O address / o address                     would take a recipient of that domain, or not (RCPTDOMAINMAX)
  *   N n      the need is that              V n      converted to n octets     W text    can't be, 5.6.3
+ *   P / p    TLS stands: with the server that was meant, with any          U text  it failed, for this reason
  *   K i / k i    recipient i's result says that the server took the wish for reports, or not
  */
 #pragma once

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "proto/smtp_client_scripts.h"
+#include "proto/smtp_client_tls_scripts.h"
 #include "proto/smtp_server.h"
 #include "wire/dotstuff.h"
 
@@ -19,12 +20,12 @@
 /* ---- the runner ------------------------------------------------------------------------------ */
 
 static const char *const outcome_names[] = {"PENDING", "OK", "TEMPORARY", "PERMANENT"};
-static const char *const stage_names[] = {"CONNECT", "GREETING", "HELLO", "MAIL",
-                                          "RCPT",    "DATA",     "END",   "QUIT"};
-static const char *const event_names[] = {"?", "READY", "WANT_BODY", "JOB_DONE", "DEAD", "WANT_CONVERSION"};
+static const char *const stage_names[] = {"CONNECT", "GREETING", "HELLO", "MAIL", "RCPT",
+                                          "DATA",    "END",      "QUIT",  "TLS"};
+static const char *const event_names[] = {"?",    "READY",    "WANT_BODY",      "JOB_DONE",
+                                          "DEAD", "WANT_TLS", "WANT_CONVERSION"};
 
 struct run {
-    const struct script *script;
     struct chunk_pool pool;
     struct smtp_client *c;
     uint64_t now_ms;
@@ -195,6 +196,13 @@ static void do_act(struct run *r, char what, struct str arg)
     case 'W':
         smtp_client_no_convert(r->c, ESC(5, 6, 3), arg, r->now_ms);
         break;
+    case 'P':
+    case 'p':
+        smtp_client_tls(r->c, what == 'P', r->now_ms);
+        break;
+    case 'U':
+        smtp_client_no_tls(r->c, arg, r->now_ms);
+        break;
     case 'X':
     case 'Y':
         smtp_client_eof(r->c, what == 'X' ? ERR_CLOSED : ERR_RESET);
@@ -277,16 +285,15 @@ static void do_line(struct run *r, struct str line)
 }
 
 /* Runs the script; gives the number of octets that the server said. */
-static size_t run_script(const struct script *script, size_t split, size_t sent_step)
+static size_t run_script(const char *lines, const struct smtp_client_conf *conf, size_t split,
+                         size_t sent_step)
 {
-    struct run r = {.script = script, .now_ms = 5000, .split = split, .sent_step = sent_step};
-    struct smtp_client_conf conf = {
-        .helo = STR("me.example"), .lmtp = script->lmtp, .no_pipelining = script->no_pipelining};
-    struct str text = str_from_c(script->text);
+    struct run r = {.now_ms = 5000, .split = split, .sent_step = sent_step};
+    struct str text = str_from_c(lines);
     chunk_pool_init(&r.pool, 4096, 64);
     buf_init_fixed(&r.in, r.in_mem, sizeof r.in_mem);
     buf_init_fixed(&r.out, r.out_mem, sizeof r.out_mem);
-    r.c = smtp_client_new(&conf, &r.pool, r.now_ms);
+    r.c = smtp_client_new(conf, &r.pool, r.now_ms);
     assert_non_null(r.c);
     while (text.n > 0)
         do_line(&r, str_cut(&text, '\n'));
@@ -300,15 +307,30 @@ static size_t run_script(const struct script *script, size_t split, size_t sent_
     return r.n_fed;
 }
 
+static void run_all_ways(const char *text, const struct smtp_client_conf *conf)
+{
+    size_t n = run_script(text, conf, 0, SIZE_MAX);
+    run_script(text, conf, SIZE_MAX, SIZE_MAX);
+    run_script(text, conf, SIZE_MAX, 1);
+    run_script(text, conf, 0, 7);
+    for (size_t at = 1; at < n; at++)
+        run_script(text, conf, at, SIZE_MAX);
+}
+
 static void test_script(void **state)
 {
     const struct script *s = *state;
-    size_t n = run_script(s, 0, SIZE_MAX);
-    run_script(s, SIZE_MAX, SIZE_MAX);
-    run_script(s, SIZE_MAX, 1);
-    run_script(s, 0, 7);
-    for (size_t at = 1; at < n; at++)
-        run_script(s, at, SIZE_MAX);
+    const struct smtp_client_conf conf = {
+        .helo = STR("me.example"), .lmtp = s->lmtp, .no_pipelining = s->no_pipelining};
+    run_all_ways(s->text, &conf);
+}
+
+static void test_tls_script(void **state)
+{
+    const struct tls_script *s = *state;
+    struct smtp_client_conf conf = s->conf;
+    conf.helo = STR("me.example");
+    run_all_ways(s->text, &conf);
 }
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
@@ -519,9 +541,13 @@ static void test_events_wait(void **state)
 static void test_names(void **state)
 {
     UNUSED(state);
-    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_QUIT; i++)
+    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_TLS; i++)
         assert_true(str_from_c(smtp_client_stage_name((enum smtp_client_stage)i)).n > 0);
     assert_string_equal(smtp_client_stage_name(SMTP_AT_END), "end of data");
+    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_TLS; i++)
+        assert_int_equal(smtp_client_stage_is_early((enum smtp_client_stage)i),
+                         i < SMTP_AT_MAIL || i == SMTP_AT_TLS);
+    assert_false(smtp_client_stage_is_early((enum smtp_client_stage)255));
 }
 
 /* ---- any server, any network --------------------------------------------------------------------
@@ -975,6 +1001,15 @@ static void test_our_server(void **state)
     play_all(true);
 }
 
+static struct CMUnitTest script_as_test(const char *name, CMUnitTestFunction fn, const void *of)
+{
+    union {
+        const void *in;
+        void *out;
+    } state = {of}; /* cmocka's state is not const */
+    return (struct CMUnitTest){.name = name, .test_func = fn, .initial_state = state.out};
+}
+
 int main(void)
 {
     static const struct CMUnitTest others[] = {
@@ -987,15 +1022,12 @@ int main(void)
         cmocka_unit_test(test_any_server),
         cmocka_unit_test(test_our_server),
     };
-    struct CMUnitTest tests[ARRAY_LEN(scripts) + ARRAY_LEN(others)];
-    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
-        union {
-            const void *in;
-            void *out;
-        } state = {&scripts[i]}; /* cmocka's state is not const */
-        tests[i] = (struct CMUnitTest){
-            .name = scripts[i].name, .test_func = test_script, .initial_state = state.out};
-    }
-    memcpy(tests + ARRAY_LEN(scripts), others, sizeof others);
+    struct CMUnitTest tests[ARRAY_LEN(scripts) + ARRAY_LEN(tls_scripts) + ARRAY_LEN(others)];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++)
+        tests[n++] = script_as_test(scripts[i].name, test_script, &scripts[i]);
+    for (size_t i = 0; i < ARRAY_LEN(tls_scripts); i++)
+        tests[n++] = script_as_test(tls_scripts[i].name, test_tls_script, &tls_scripts[i]);
+    memcpy(tests + n, others, sizeof others);
     return _cmocka_run_group_tests("smtp_client", tests, ARRAY_LEN(tests), NULL, NULL);
 }

@@ -17,7 +17,8 @@
 
 static void set_outcome(struct work *w, const struct job_result *r)
 {
-    bool is_down = w->worker->role == ROLE_RELAY && r->kind == RESULT_TEMPORARY && r->stage <= SMTP_AT_HELLO;
+    bool is_down = w->worker->role == ROLE_RELAY && r->kind == RESULT_TEMPORARY &&
+                   smtp_client_stage_is_early((enum smtp_client_stage)r->stage);
     w->outcome = is_down ? SCHEDULE_SITE_DOWN : SCHEDULE_WORKED;
     if (is_down)
         w->outcome_why = r->text;

@@ -430,6 +430,8 @@ static void take_events(struct link *k)
         case SMTP_CLIENT_WANT_BODY:
             k->job->body_begun = true;
             break;
+        case SMTP_CLIENT_WANT_TLS: /* conf.tls says never */
+            must_not_reach();
         case SMTP_CLIENT_WANT_CONVERSION:
             relay_convert_begin(k);
             break;
