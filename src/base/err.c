@@ -21,6 +21,7 @@ static const char *const texts[] = {
     [ERR_CORRUPT] = "stored data is damaged",
     [ERR_CANCELLED] = "cancelled",
     [ERR_STALE] = "stale epoch",
+    [ERR_TLS] = "TLS failed",
 };
 
 const char *err_str(enum err e)

@@ -22,6 +22,7 @@ enum err {
     ERR_CORRUPT, /* a checksum or an invariant of stored data does not hold */
     ERR_CANCELLED,
     ERR_STALE, /* an old fencing epoch */
+    ERR_TLS,   /* no TLS with that peer: a text tells why */
 };
 
 /* A short English phrase, static storage. */

@@ -82,6 +82,20 @@ enum limits {
     DNS_MX_MAX = 32,        /* MX records kept of an answer, the most preferred ones */
     DNS_ADDRESSES_MAX = 32, /* addresses kept of one host */
 
+    /* TLS */
+    TLS_CERTIFICATES_MAX = 1000,            /* of one server context */
+    TLS_CHAIN_SIZE_MAX = 64 * 1024,         /* octets of PEM */
+    TLS_CHAIN_MAX = 10,                     /* certificates of one chain */
+    TLS_ANCHORS_SIZE_MAX = 4 * 1024 * 1024, /* octets of PEM */
+    TLS_NAMES_MAX = 16,                     /* reference names of one handshake */
+    TLS_TLSA_MAX = 32,                      /* TLSA records of one handshake */
+    TLS_TICKET_KEYS_MAX = 8,
+    TLS_SIGN_OCTETS_MAX = 512,     /* what is asked to be signed */
+    TLS_SIGNATURE_MAX = 1024,      /* RSA-8192 */
+    TLS_SIGNATURES_OPEN_MAX = 512, /* handshakes of a process that wait for one; more wait their turn */
+    TLS_NAME_TEXT_MAX = 256,       /* octets of a subject or issuer in the facts */
+    TLS_LINGER_MS = 30 * 1000,     /* what was written before conn_close() may take this long to leave */
+
     /* Configuration */
     CONFIG_FILE_MAX = 16 * 1024 * 1024,
     CONFIG_DOMAINS_MAX = 10000,

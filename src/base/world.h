@@ -247,7 +247,9 @@ void program_kill(struct program *p, bool hard);
 /* ---- what an implementation provides ---------------- */
 
 /* Each opaque object begins with its struct ..._base so that the functions above can reach the table. */
+struct world_tls_ops;
 struct world_ops {
+    const struct world_tls_ops *tls; /* base/world_tls.h; NULL: this world has no TLS */
     uint64_t (*now_ms)(const struct world *);
     int64_t (*wall_ms)(const struct world *);
     void (*random)(struct world *, void *, size_t);

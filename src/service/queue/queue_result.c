@@ -610,6 +610,7 @@ void work_submit(struct work *w)
     case ERR_TOO_BIG:
     case ERR_CORRUPT:
     case ERR_CANCELLED:
+    case ERR_TLS:
         queue_trouble(q, err, "a result could not be stored");
         free_made(w);
         (void)work_end(w);
