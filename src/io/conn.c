@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "io/impl.h"
 #include "io/sockaddr.h"
+#include "io/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,8 @@ void conn_free(struct source *s)
     struct conn *c = conn_of(s);
     mem_free(c->peer);
     mem_free(c->local);
+    if (c->tls != NULL)
+        tls_free(c->tls);
     mem_free(c);
 }
 
@@ -77,7 +80,10 @@ static unsigned events_of(unsigned want)
 
 void conn_flush(struct source *s)
 {
-    unsigned need = events_of(conn_of(s)->want);
+    struct conn *c = conn_of(s);
+    unsigned need = c->tls == NULL ? events_of(c->want) : tls_events(c);
+    if (c->tls != NULL)
+        tls_on_touch(c);
     bool raise = (need & ~(unsigned)s->armed) != 0;
     bool stop_out = (s->armed & ~need & EPOLLOUT) != 0; /* a socket is nearly always writable: not lazily */
     if ((raise || stop_out) && !source_arm(s, need))
@@ -88,6 +94,10 @@ void conn_on_event(struct source *s, unsigned events)
 {
     struct conn *c = conn_of(s);
     unsigned ready = 0;
+    if (c->tls != NULL) {
+        tls_on_event(c, events);
+        return;
+    }
     if ((events & EPOLLIN) != 0)
         ready |= CONN_READABLE;
     if ((events & EPOLLOUT) != 0)
@@ -120,6 +130,8 @@ void io_conn_want(struct conn *c, unsigned mask)
 enum err io_conn_read(struct conn *c, char *out, size_t cap, size_t *out_n)
 {
     ssize_t n;
+    if (c->tls != NULL)
+        return tls_read(c, out, cap, out_n);
     do {
         n = c->is_socket ? recv(c->source.fd, out, cap, MSG_DONTWAIT) : read(c->source.fd, out, cap);
     } while (n == -1 && errno == EINTR);
@@ -134,6 +146,8 @@ enum err io_conn_write(struct conn *c, const struct str *pieces, size_t n_pieces
     struct iovec iov[IO_IOV_MAX];
     struct msghdr msg = {.msg_iov = iov};
     size_t used = 0;
+    if (c->tls != NULL)
+        return tls_write(c, pieces, n_pieces, out_n);
     for (size_t i = 0; i < n_pieces && used < IO_IOV_MAX; i++) {
         if (pieces[i].n > 0) {
             union {
@@ -160,13 +174,16 @@ enum err io_conn_write(struct conn *c, const struct str *pieces, size_t n_pieces
 
 void io_conn_shutdown_write(struct conn *c)
 {
-    if (c->is_socket)
+    if (c->tls != NULL)
+        tls_shutdown_write(c);
+    else if (c->is_socket)
         (void)shutdown(c->source.fd, SHUT_WR);
 }
 
 void io_conn_close(struct conn *c)
 {
-    source_close(&c->source);
+    if (c->tls == NULL || tls_close(c))
+        source_close(&c->source);
 }
 
 /* NULL for a pipe, a socket that lost its address, or without memory. */

@@ -48,6 +48,7 @@ struct handle *io_handle_of_channel(struct channel *c)
 
 struct handle *io_handle_of_conn(struct conn *c)
 {
+    must(c->tls == NULL); /* keys of a session don't travel */
     struct handle *h = handle_new(c->source.w, HANDLE_CONN, -1, &c->source);
     if (h != NULL) {
         io_conn_set_user(c, NULL, NULL);

@@ -76,6 +76,7 @@ struct io_world {
     struct list tasks;
     struct epoll_event *events; /* IO_EVENTS_A_TURN of them */
     char *packet;               /* IPC_PACKET_MAX + 1 octets: every channel receives here */
+    struct tls_world *tls;      /* NULL before the first context */
     struct source signals;
     struct io_signal handlers[IO_SIGNALS_MAX];
     size_t n_handlers;
@@ -83,11 +84,15 @@ struct io_world {
     unsigned char random[IO_RANDOM_POOL];
 };
 
+struct tls_world;
+struct tls_conn;
+
 struct conn {             /* an idle session pays for this: keep it small */
     struct source source; /* first */
     const struct conn_user *user;
     void *arg;
     struct netaddr *peer, *local; /* made when asked for */
+    struct tls_conn *tls;         /* NULL: in the clear */
     uint8_t want;
     bool is_socket;
 };

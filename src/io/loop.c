@@ -5,6 +5,7 @@
  * Errors: a descriptor that epoll can't take for want of memory is tried again after IO_RETRY_MS.
  */
 #include "io/impl.h"
+#include "io/tls.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -326,6 +327,7 @@ static void io_random(struct world *base, void *out, size_t n)
 }
 
 const struct world_ops io_world_ops = {
+    .tls = &io_tls_ops,
     .now_ms = io_now_ms,
     .wall_ms = io_wall_ms,
     .random = io_random,
@@ -419,6 +421,7 @@ void io_world_del(struct io_world **wp)
     if (w == NULL)
         return;
     *wp = NULL;
+    tls_world_del(w);
     if (w->signals.fd != -1)
         source_close(&w->signals);
     reap(w);
