@@ -34,21 +34,22 @@ static const struct {
     {SSL_R_CA_MD_TOO_WEAK, "a signature in the certificate's chain is too weak"},
 };
 
+/* NULL: none of them. */
 static const char *text_of(unsigned long error)
 {
-    if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
-        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-            if (texts[i].reason == ERR_GET_REASON(error))
-                return texts[i].text;
-        }
+    for (size_t i = 0; i < ARRAY_LEN(texts) && ERR_GET_LIB(error) == ERR_LIB_SSL; i++) {
+        if (texts[i].reason == ERR_GET_REASON(error))
+            return texts[i].text;
     }
-    return ERR_reason_error_string(error);
+    return NULL;
 }
 
 void tls_why_library(struct buf *why)
 {
     unsigned long error = ERR_peek_error();
     const char *text = error == 0 ? err_str(ERR_NOMEM) : text_of(error);
+    if (text == NULL)
+        text = ERR_reason_error_string(error);
     (void)buf_puts(why, text == NULL ? "the TLS library can't take it" : text);
     ERR_clear_error();
 }
@@ -88,8 +89,11 @@ enum err tls_why(struct tls_conn *tc, const struct tls_shake *k, struct buf *why
     } else if (error == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         return why_closed(tc, why);
     } else {
-        const char *text = text_of(error);
-        (void)buf_puts(why, text == NULL ? "the TLS handshake failed" : text);
+        const char *text = text_of(error), *reason_text = ERR_reason_error_string(error);
+        if (text != NULL)
+            (void)buf_puts(why, text);
+        else
+            (void)buf_printf(why, "the TLS handshake failed: %s", reason_text == NULL ? "" : reason_text);
     }
     return ERR_TLS;
 }
