@@ -26,6 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct netaddr a;
     buf_init_fixed(&text, text_mem, sizeof text_mem);
     must(dnsrr_mx(in, &preference, &text) == (text.n > 0));
+    buf_init_fixed(&text, text_mem, sizeof text_mem);
+    must(dnsrr_txt(in, &text) ? text.n < in.n : text.n == 0);
     must(!dnsrr_address(DNS_A, in, &a) || (in.n == 4 && a.kind == NETADDR_IP4));
     must(!dnsrr_address(DNS_AAAA, in, &a) || (in.n == 16 && a.kind != NETADDR_NONE));
     return 0;

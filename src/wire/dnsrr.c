@@ -104,3 +104,18 @@ bool dnsrr_address(enum dns_type type, struct str rdata, struct netaddr *out)
     *out = a;
     return true;
 }
+
+bool dnsrr_txt(struct str rdata, struct buf *out)
+{
+    size_t start = out->n;
+    bool ok = rdata.n > 0;
+    while (ok && rdata.n > 0) {
+        size_t n = (unsigned char)rdata.p[0];
+        rdata = str_skip(rdata, 1);
+        ok = n <= rdata.n && buf_put(out, str_slice(rdata, 0, n));
+        rdata = str_skip(rdata, n);
+    }
+    if (!ok)
+        out->n = start;
+    return ok;
+}

@@ -16,3 +16,7 @@ MUST_USE bool dnsrr_mx(struct str rdata, uint16_t *out_preference, struct buf *o
 /* type is DNS_A or DNS_AAAA, others fail; port 0. An IPv4-mapped AAAA becomes IPv4, as everywhere
  * (base/netaddr.h): what is forbidden to connect to must not be reachable under another spelling. */
 MUST_USE bool dnsrr_address(enum dns_type type, struct str rdata, struct netaddr *out);
+/* The character-strings of a TXT record one behind the other, nothing between them (RFC 1035 3.3.14, and as
+ * RFC 7208 3.3 and its kin want them read). False, and nothing appended, when a length leads beyond the
+ * record, there is none, or out is full. */
+MUST_USE bool dnsrr_txt(struct str rdata, struct buf *out);

@@ -161,11 +161,31 @@ static void reads_addresses(void **state)
     }
 }
 
+static void reads_texts(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        struct str rdata;
+        const char *want; /* NULL: refused */
+    } rows[] = {
+        {{"\3abc", 4}, "abc"}, {{"\1a\0\2bc", 6}, "abc"}, {{"\0", 1}, ""},        {{"\3ab", 3}, NULL},
+        {{"", 0}, NULL},       {{"\1a\1", 3}, NULL},      {{"\5abcde", 6}, NULL}, /* no room */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char mem[6] = "<";
+        struct buf b;
+        buf_init_fixed(&b, mem, 5);
+        b.n = 1;
+        assert_int_equal(dnsrr_txt(rows[i].rdata, &b), rows[i].want != NULL);
+        assert_true(str_eq(str_skip(buf_str(&b), 1), str_from_c(rows[i].want)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_names),   cmocka_unit_test(refuses_names),   cmocka_unit_test(bounds_names),
-        cmocka_unit_test(reads_records), cmocka_unit_test(reads_addresses),
+        cmocka_unit_test(reads_records), cmocka_unit_test(reads_addresses), cmocka_unit_test(reads_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
