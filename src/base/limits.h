@@ -81,6 +81,17 @@ enum limits {
     DNS_NAME_MAX = 255,
     DNS_MX_MAX = 32,        /* MX records kept of an answer, the most preferred ones */
     DNS_ADDRESSES_MAX = 32, /* addresses kept of one host */
+    DNS_TXT_MAX = 4096,     /* octets looked at of one TXT record */
+
+    /* Transport security towards others */
+    DANE_RECORDS_MAX = 32,            /* usable TLSA records kept of one name */
+    DANE_DATA_MAX = 16384,            /* octets of one: a whole certificate may stand in it */
+    MTA_STS_POLICY_MAX = 64 * 1024,   /* RFC 8461 3.3 suggests it */
+    MTA_STS_MX_MAX = 256,             /* patterns of one policy */
+    TLS_RPT_RUA_MAX = 8,              /* places that one domain wants its report sent to */
+    TLS_RPT_POLICIES_MAX = 8,         /* told apart in a report of ours */
+    TLS_RPT_FAILURES_MAX = 64,        /* told apart for one policy in a report of ours; the rest is counted */
+    TLS_RPT_REPORT_MAX = 1024 * 1024, /* octets of a report that others send, unpacked */
 
     /* TLS */
     TLS_CERTIFICATES_MAX = 1000,            /* of one server context */
