@@ -183,10 +183,9 @@ const char *tls_why_text(enum tls_why w)
         [TLS_WHY_RULE_DANE_ONLY] = "the administrator wants DANE there",
         [TLS_WHY_RULE_FINGERPRINT] = "the administrator says which certificate the server has",
         [TLS_WHY_REQUIRETLS] = "the sender requires authenticated TLS (REQUIRETLS)",
-        [TLS_WHY_REQUIRETLS_NO_TLS] =
-            "the sender requires TLS (REQUIRETLS), and the administrator wants none there",
-        [TLS_WHY_REQUIRETLS_INSECURE] = "the sender requires authenticated TLS (REQUIRETLS), and nothing "
-                                        "proves that the host serves the domain",
+        [TLS_WHY_REQUIRETLS_NO_TLS] = "the sender requires TLS, and the administrator wants none there",
+        [TLS_WHY_REQUIRETLS_INSECURE] =
+            "the sender requires TLS, and nothing proves that the host is the right one",
         [TLS_WHY_NOT_REQUIRED] = "the sender says that TLS does not matter (TLS-Required: No)",
         [TLS_WHY_NOT_REQUIRED_IGNORED] = "TLS-Required: No counts for nothing beside REQUIRETLS",
         [TLS_WHY_DANE_USABLE] = "DANE says whose the server is",
