@@ -158,6 +158,10 @@ void dane_judge(const struct dane_facts *f, struct dane_verdict *out)
 {
     memset(out, 0, sizeof *out);
     bool is_base[DANE_BASES] = {false, false};
+    if (f->host.n == 0) {
+        end(out, DANE_NONE, DANE_WHY_NO_NAME);
+        return;
+    }
     if (f->mx == DANE_MX_INSECURE && f->ignore_insecure_mx) {
         end(out, DANE_NONE, DANE_WHY_MX_INSECURE);
         return;
@@ -193,6 +197,7 @@ const char *dane_why_text(enum dane_why w)
 {
     static const char *const texts[DANE_WHYS] = {
         [DANE_WHY_ASKING] = "questions are open",
+        [DANE_WHY_NO_NAME] = "the host has no name",
         [DANE_WHY_MX_INSECURE] = "the MX records are not signed",
         [DANE_WHY_ADDRESS_FAILED] = "the address of the host is not known",
         [DANE_WHY_ADDRESS_INSECURE] = "the zone of the host is not signed",

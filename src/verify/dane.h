@@ -53,7 +53,7 @@ struct dane_facts {                /* names are A-labels without the final dot *
     struct str next_hop_canonical; /* after CNAMEs that were all validated; empty: no such */
     enum dane_mx mx;
     bool ignore_insecure_mx; /* RFC 7672 2.2.1 leaves to us whether hosts of an insecure MX get DANE. */
-    struct str host;         /* as the MX record says, or the next hop */
+    struct str host; /* as the MX record says, or the next hop; empty: it is known by its address alone */
     uint16_t port;
     struct dane_answer address; /* A and AAAA together; secure: one of the two answers is, an empty one too */
     struct str canonical;       /* the host's name after CNAMEs; empty: itself */
@@ -70,6 +70,7 @@ enum dane_result {
 };
 enum dane_why {
     DANE_WHY_ASKING = 0,
+    DANE_WHY_NO_NAME, /* an address literal, or a route that has an address */
     DANE_WHY_MX_INSECURE,
     DANE_WHY_ADDRESS_FAILED,
     DANE_WHY_ADDRESS_INSECURE,

@@ -109,6 +109,8 @@ struct row {
 
 /* clang-format off */
 static const struct row rows[] = {
+    {"a host without a name", {.next_hop = S("example.org"), .mx = DANE_MX_NONE, .port = 25,
+     .address = PLAIN(DANE_FOUND, true)}, DANE_NONE, DANE_WHY_NO_NAME, NULL, NULL, NULL, 0, false},
     {"the address failed", {HEAD, .address = PLAIN(DANE_FAILED, false)}, DANE_DEFER, DANE_WHY_ADDRESS_FAILED,
      NULL, NULL, NULL, 0, false},
     {"an unsigned host is not asked for", {HEAD, .address = PLAIN(DANE_FOUND, false)}, DANE_NONE,
