@@ -53,6 +53,13 @@ const char *dane_unusable(const struct dane_record *r)
     }
 }
 
+void dane_format(const struct dane_record *r, struct buf *out)
+{
+    buf_printf(out, "%u %u %u ", r->usage, r->selector, r->matching);
+    for (size_t i = 0; i < r->data.n && !out->failed; i++)
+        buf_printf(out, "%02X", (uint8_t)r->data.p[i]);
+}
+
 static void end(struct dane_verdict *v, enum dane_result result, enum dane_why why)
 {
     v->result = result;

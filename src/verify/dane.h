@@ -27,6 +27,8 @@ MUST_USE bool dane_parse(struct str rdata, struct dane_record *out);
 /* Why a record can't be used, for people; static text. NULL: it can. Unusable: usages 0 and 1 (RFC 7672
  * 3.1.3), numbers we do not know, a digest of the wrong length, a whole certificate or key that is no DER. */
 const char *dane_unusable(const struct dane_record *r);
+/* "3 1 1 0D6FCE...": as zone files have it, for journal and reports (RFC 6698 2.2). */
+void dane_format(const struct dane_record *r, struct buf *out);
 
 /* ---- a server ---- */
 

@@ -74,6 +74,18 @@ static void bounds_records(void **state)
     assert_false(dane_parse(str_of(big, DANE_DATA_MAX + 4), &r));
 }
 
+static void formats_records(void **state)
+{
+    UNUSED(state);
+    struct dane_record r;
+    char mem[32];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(dane_parse(STR("\3\1\377\x0d\xfe\x00"), &r));
+    dane_format(&r, &b);
+    assert_true(str_eq(buf_str(&b), STR("3 1 255 0DFE00")));
+}
+
 /* ---- what they mean ------------------------------------------------------------------------------------ */
 
 static const struct str good[] = {STR_INIT("\0\1\1" D32), STR_INIT("\3\1\1" D32), STR_INIT("bad"),
@@ -291,8 +303,12 @@ static void bounds_sets_and_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_records), cmocka_unit_test(bounds_records),        cmocka_unit_test(judges),
-        cmocka_unit_test(ends),          cmocka_unit_test(bounds_sets_and_names),
+        cmocka_unit_test(reads_records),
+        cmocka_unit_test(bounds_records),
+        cmocka_unit_test(formats_records),
+        cmocka_unit_test(judges),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(bounds_sets_and_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

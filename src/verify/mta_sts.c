@@ -1,5 +1,24 @@
 #include "verify/mta_sts.h"
 
+void mta_sts_record_name(struct str domain, struct buf *out)
+{
+    buf_puts(out, "_mta-sts.");
+    buf_put(out, domain);
+}
+
+void mta_sts_policy_host(struct str domain, struct buf *out)
+{
+    buf_puts(out, "mta-sts.");
+    buf_put(out, domain);
+}
+
+void mta_sts_policy_url(struct str domain, struct buf *out)
+{
+    buf_puts(out, "https://");
+    mta_sts_policy_host(domain, out);
+    buf_puts(out, "/.well-known/mta-sts.txt");
+}
+
 /* 3.1: 1*32(ALPHA / DIGIT) */
 static bool is_id(struct str s)
 {

@@ -18,7 +18,12 @@ enum {
     MTA_STS_RETRY_S = 300,        /* 3.3: not more often for one id after a fetch that failed */
 };
 
-/* The id of the one record at _mta-sts.DOMAIN (3.1); borrowed from mem, which has room for DNS_TXT_MAX
+/* Where the record of a domain is (3.1), and its policy (3.3: without redirects, text/plain, and the
+ * certificate is for the host in it). The domain is the recipient's, A-labels, also where it is an alias. */
+void mta_sts_record_name(struct str domain, struct buf *out);
+void mta_sts_policy_host(struct str domain, struct buf *out);
+void mta_sts_policy_url(struct str domain, struct buf *out);
+/* The id of the one record there (3.1); borrowed from mem, which has room for DNS_TXT_MAX
  * octets. false: the domain has no MTA-STS: no such record, more than one, or a malformed one. */
 MUST_USE bool mta_sts_record(const struct str *rdata, size_t n, struct buf *mem, struct str *out_id);
 

@@ -26,6 +26,19 @@ static struct str txt(char *mem, struct str text, size_t n)
     return str_of(mem, at);
 }
 
+static void knows_its_places(void **state)
+{
+    UNUSED(state);
+    char mem[128];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    mta_sts_record_name(STR("a.example"), &b);
+    buf_putc(&b, ' ');
+    mta_sts_policy_url(STR("a.example"), &b);
+    assert_true(
+        str_eq(buf_str(&b), STR("_mta-sts.a.example https://mta-sts.a.example/.well-known/mta-sts.txt")));
+}
+
 static void reads_records(void **state)
 {
     UNUSED(state);
@@ -298,8 +311,13 @@ static void plans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_records),   cmocka_unit_test(bounds_records), cmocka_unit_test(reads_policies),
-        cmocka_unit_test(bounds_policies), cmocka_unit_test(matches_hosts),  cmocka_unit_test(plans),
+        cmocka_unit_test(knows_its_places),
+        cmocka_unit_test(reads_records),
+        cmocka_unit_test(bounds_records),
+        cmocka_unit_test(reads_policies),
+        cmocka_unit_test(bounds_policies),
+        cmocka_unit_test(matches_hosts),
+        cmocka_unit_test(plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,9 @@ struct tls_rpt_record {
         rua[TLS_RPT_RUA_MAX]; /* in their order; other schemes and what is over the limit left out */
     size_t n_rua;
 };
-/* The one record at _smtp._tls.DOMAIN (3); borrowed from mem, which has room for DNS_TXT_MAX octets. false:
+/* "_smtp._tls.DOMAIN" (3). */
+void tls_rpt_record_name(struct str domain, struct buf *out);
+/* The one record there (3); borrowed from mem, which has room for DNS_TXT_MAX octets. false:
  * the domain wants no reports: no such record, more than one, a malformed one, or no rua that we know. */
 MUST_USE bool tls_rpt_record(const struct str *rdata, size_t n, struct buf *mem, struct tls_rpt_record *out);
 /* The address of a mailto URI without its header fields (RFC 6068), "%40" and its like decoded. false, and

@@ -2,6 +2,12 @@
 
 enum { MAILTO_N = 7, HTTPS_N = 8 };
 
+void tls_rpt_record_name(struct str domain, struct buf *out)
+{
+    buf_puts(out, "_smtp._tls.");
+    buf_put(out, domain);
+}
+
 static bool take_rua(struct str value, struct tls_rpt_record *out)
 {
     while (value.n > 0) {

@@ -222,7 +222,7 @@ static void bounds_its_counts(void **state)
     chunk_pool_fini(&pool);
 }
 
-static void names_files(void **state)
+static void names_files_and_records(void **state)
 {
     UNUSED(state);
     char mem[128];
@@ -234,6 +234,9 @@ static void names_files(void **state)
     buf_reset(&b);
     tls_rpt_file_name(STR("a"), STR("b"), 1, 2, STR("7"), false, &b);
     assert_true(str_eq(buf_str(&b), STR("a!b!1!2!7.json")));
+    buf_reset(&b);
+    tls_rpt_record_name(STR("a.example"), &b);
+    assert_true(str_eq(buf_str(&b), STR("_smtp._tls.a.example")));
 }
 
 int main(void)
@@ -241,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_records),     cmocka_unit_test(reads_addresses),
         cmocka_unit_test(knows_its_words),   cmocka_unit_test(counts_and_writes),
-        cmocka_unit_test(bounds_its_counts), cmocka_unit_test(names_files),
+        cmocka_unit_test(bounds_its_counts), cmocka_unit_test(names_files_and_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
