@@ -3,9 +3,10 @@
  * Owns:     nothing that lasts; what is read is copied into the caller's arena.
  * Limits:   TLS_RPT_REPORT_MAX octets (unpacked: gzip is the caller's), TLSRPT_DEPTH_MAX, TLSRPT_VALUES_MAX,
  *           TLSRPT_POLICIES_MAX, TLSRPT_FAILURES_MAX, and the arena's.
- * Errors:   what is no report is refused whole; a field that is missing is empty or 0, one of a wrong type
- * refuses. Security: anybody may send a report and claim anything in it. Depth and number of values are
- * counted before the parser sees the text, since it recurses and takes memory for each.
+ * Errors:   what is no report is refused whole; a field that is missing is empty or 0, one of a wrong
+ *           type refuses.
+ * Security: anybody may send a report and claim anything in it. Depth and number of values are counted
+ *           before the parser sees the text, since it recurses and takes memory for each.
  */
 #pragma once
 #include "verify/tls_rpt.h"

@@ -20,9 +20,7 @@ struct dane_record {
     uint8_t usage, selector, matching; /* any number */
     struct str data;                   /* binary */
 };
-/* RFC 6698 2.1. false, and nothing written: no TLSA record (under four octets, or over DANE_DATA_MAX of
- * data).
- */
+/* RFC 6698 2.1. false, and nothing written: no TLSA record (no data, or over DANE_DATA_MAX octets). */
 MUST_USE bool dane_parse(struct str rdata, struct dane_record *out);
 /* Why a record can't be used, for people; static text. NULL: it can. Unusable: usages 0 and 1 (RFC 7672
  * 3.1.3), numbers we do not know, a digest of the wrong length, a whole certificate or key that is no DER. */
@@ -57,9 +55,10 @@ struct dane_facts {                /* names are A-labels without the final dot *
     bool ignore_insecure_mx; /* RFC 7672 2.2.1 leaves to us whether hosts of an insecure MX get DANE. */
     struct str host; /* as the MX record says, or the next hop; empty: it is known by its address alone */
     uint16_t port;
-    struct dane_answer address; /* A and AAAA together; secure: one of the two answers is, an empty one too */
-    struct str canonical;       /* the host's name after CNAMEs; empty: itself */
-    struct dane_answer cname;   /* the host's own CNAME record (and not what it leads to) */
+    /* A and AAAA together, asked before all else. Secure: one of the two answers is, an empty one too. */
+    struct dane_answer address;
+    struct str canonical;     /* the host's name after CNAMEs; empty: itself */
+    struct dane_answer cname; /* the host's own CNAME record (and not what it leads to) */
     struct dane_answer tlsa[DANE_BASES];
 };
 
@@ -102,8 +101,7 @@ struct dane_verdict {
     /* USABLE: */
     struct dane_record records[DANE_RECORDS_MAX];
     size_t n_records;
-    struct str
-        names[DANE_NAMES_MAX]; /* what a certificate under DANE-TA(2) must be for, one of them (3.2.2) */
+    struct str names[DANE_NAMES_MAX]; /* a certificate under DANE-TA(2) must be for one of them (3.2.2) */
     size_t n_names;
     /* false: the MX was insecure. What is authenticated is then the host, not that it serves the next hop;
      * that must not be told as delivery secured to the next hop (2.2.1). */

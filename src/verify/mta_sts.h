@@ -5,8 +5,8 @@
  * Limits:   MTA_STS_POLICY_MAX, MTA_STS_MX_MAX, MTA_STS_ID_MAX, MTA_STS_MAX_AGE_S.
  * Errors:   a policy that is malformed anywhere is none; half a list of hosts would refuse good ones.
  * Security: the record comes by DNS that may be forged: it can only make us fetch; the policy is true because
- *           of the certificate of the HTTPS server it came from (3.3), which is the caller's to check. A
- * record that is gone does not end a cached policy (5.1).
+ *           of the certificate of the HTTPS server it came from (3.3), which is the caller's to check. That a
+ *           record is gone does not end a cached policy (5.1).
  */
 #pragma once
 #include "verify/txt_fields.h"

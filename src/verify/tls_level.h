@@ -5,38 +5,35 @@
  *   1. the administrator's exceptions: NONE (no TLS), FINGERPRINT (this certificate);
  *   2. REQUIRETLS of the message (RFC 8689 4.2.1): an authenticated server that was found securely, or none;
  *   3. the administrator's MAY: what the domain publishes is set aside;
- *   4. "TLS-Required: No" of the message (RFC 8689 3, 4.2.2) sets aside what the domain publishes, and
- * nothing of the administrator's; with REQUIRETLS it counts for nothing;
+ *   4. the administrator's DANE_ONLY;
  *   5. DANE (RFC 7672), which goes before MTA-STS (RFC 8461 2), except where the MX was not signed and an
- * enforced policy does not name the host: there MTA-STS is all that tells a forged MX;
+ *      enforced policy does not name the host: there MTA-STS is all that tells a forged MX;
  *   6. MTA-STS in mode enforce (RFC 8461 5);
- *   7. the administrator's floor: ENCRYPT, VERIFY, DANE_ONLY.
+ *   7. the administrator's floor: ENCRYPT, VERIFY.
+ * "TLS-Required: No" of the message (RFC 8689 3, 4.2.2) takes 5 and 6 out, and nothing of the
+ * administrator's; beside REQUIRETLS it counts for nothing.
  *
- * Security: nothing that one more fact asks for makes a delivery less safe than without it; the test
- * enumerates all.
+ * Security: one demand more never lets a message go less safely; the test enumerates all facts.
  */
 #pragma once
 #include "verify/dane.h"
 #include "verify/mta_sts.h"
 #include "wire/esc.h"
 
-enum tls_rule { /* what the administrator says of the destination */
-                TLS_RULE_DANE =
-                    0, /* what the domain publishes counts, else TLS where it can be had: the default */
-                TLS_RULE_NONE, /* never TLS */
-                TLS_RULE_MAY,  /* TLS where it can be had, whatever the domain publishes: for domains that are
-                                  broken */
-                TLS_RULE_ENCRYPT,     /* as DANE, but never without TLS */
-                TLS_RULE_VERIFY,      /* as ENCRYPT, and the server is authenticated by DANE or PKIX */
-                TLS_RULE_DANE_ONLY,   /* by DANE, with a signed MX, or not at all */
-                TLS_RULE_FINGERPRINT, /* the server has one of these certificates */
-                TLS_RULES
+/* What the administrator says of the destination. */
+enum tls_rule {
+    TLS_RULE_DANE = 0,    /* the default: what the domain publishes counts, else TLS where it can be had */
+    TLS_RULE_NONE,        /* never TLS */
+    TLS_RULE_MAY,         /* TLS where it can be had, whatever is published: for domains that are broken */
+    TLS_RULE_ENCRYPT,     /* as DANE, but never without TLS */
+    TLS_RULE_VERIFY,      /* as ENCRYPT, and the server is authenticated by DANE or PKIX */
+    TLS_RULE_DANE_ONLY,   /* by DANE, with a signed MX, or not at all */
+    TLS_RULE_FINGERPRINT, /* the server has one of these certificates */
+    TLS_RULES
 };
-enum tls_seen { /* of this host, earlier; the owner forgets it in less time than mail waits in the queue */
-                TLS_SEEN_NOTHING = 0,
-                TLS_SEEN_TLS,
-                TLS_SEEN_VERIFIED,
-};
+/* What is known of the host from earlier. The owner forgets it in less time than mail waits in the queue: a
+ * host that gave up TLS must get its mail in the end. */
+enum tls_seen { TLS_SEEN_NOTHING = 0, TLS_SEEN_TLS, TLS_SEEN_VERIFIED };
 struct tls_level_facts {
     enum tls_rule rule;
     enum dane_result dane; /* of this host, not DANE_ASK */

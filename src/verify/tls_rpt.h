@@ -3,8 +3,10 @@
  *
  * Owns:     a tally keeps copies in the arena it is given; else all borrows.
  * Limits:   TLS_RPT_RUA_MAX, TLS_RPT_POLICIES_MAX, TLS_RPT_FAILURES_MAX, and the arena's. Over them, or
- * without memory, sessions are still counted where they can be, and what is not told apart is in n_dropped.
- * Security: texts from others (host names, reasons) are bounded, and escaped when the report is written.
+ *           without memory, sessions are still counted where they can be; what is not told apart is in
+ *           n_dropped.
+ * Security: texts from others (host names, reasons) are escaped when the report is written; how long they
+ *           may be is the arena's limit.
  */
 #pragma once
 #include "base/arena.h"
@@ -18,14 +20,13 @@ struct tls_rpt_rua {
     struct str uri; /* whole, as it stands there */
 };
 struct tls_rpt_record {
-    struct tls_rpt_rua
-        rua[TLS_RPT_RUA_MAX]; /* in their order; other schemes and what is over the limit left out */
+    struct tls_rpt_rua rua[TLS_RPT_RUA_MAX]; /* in order, without other schemes and what is too many */
     size_t n_rua;
 };
 /* "_smtp._tls.DOMAIN" (3). */
 void tls_rpt_record_name(struct str domain, struct buf *out);
-/* The one record there (3); borrowed from mem, which has room for DNS_TXT_MAX octets. false:
- * the domain wants no reports: no such record, more than one, a malformed one, or no rua that we know. */
+/* The one record there (3); borrowed from mem, which has room for DNS_TXT_MAX octets. false: the domain wants
+ * no reports: no such record, more than one, a malformed one, or no rua that we know. */
 MUST_USE bool tls_rpt_record(const struct str *rdata, size_t n, struct buf *mem, struct tls_rpt_record *out);
 /* The address of a mailto URI without its header fields (RFC 6068), "%40" and its like decoded. false, and
  * nothing appended: it is none, or it names several, or holds control characters. Whether it is an address is
