@@ -1,8 +1,8 @@
 /* sim/sim_disk.h
  *
- * A file (inode) has two states of its content, each an array of shared blocks: `now` and `durable`. Between
- * them stands the list of writes since the last sync, in order, from which power loss composes what is left.
- * A folder likewise has its entries now, its durable entries and the list of changes in between.
+ * A file (inode) has two states of its content, both of shared blocks: `now` and `durable`. Between them
+ * stands the list of writes since the last sync, in order, from which power loss composes what is left. A
+ * folder likewise has its entries now, its durable entries and the list of changes in between.
  */
 #include "sim/sim_disk.h"
 
@@ -427,15 +427,7 @@ bool sim_disk_rot(struct sim_disk *d, const char *path, uint64_t offset, unsigne
 /* The octets [from, from + n) of a write. */
 static void dirty_apply(struct content *to, const struct dirty *w, uint64_t from, uint64_t n)
 {
-    unsigned char mem[BLOCK];
-    while (n > 0) {
-        size_t len = n < sizeof mem ? (size_t)n : sizeof mem;
-        size_t got = content_read(&w->piece, w->offset % BLOCK + from, mem, len);
-        must(got == len);
-        content_write(to, w->offset + from, mem, len);
-        from += len;
-        n -= len;
-    }
+    content_write_from(to, w->offset + from, &w->piece, w->offset % BLOCK + from, n);
 }
 
 enum { LOSE_ALL = 0, LOSE_NONE, LOSE_TAIL, LOSE_ANY, LOSE_KINDS };
@@ -541,44 +533,40 @@ static uint64_t used(const struct sim_disk *d)
     return n;
 }
 
-/* Notes a write; the content shares its blocks with the piece. */
-static void dirty_add(struct inode *n, uint64_t offset, const unsigned char *p, size_t len)
+/* Notes a write of up to len octets; the content shares whole blocks with it. */
+static void dirty_add(struct inode *n, uint64_t offset, const struct str *pieces, uint64_t len)
 {
     if (len == 0)
         return;
     struct dirty *w = mem_must_new(struct dirty);
     w->offset = offset;
-    w->len = len;
-    content_write(&w->piece, offset % BLOCK, p, len);
-    content_grow(&w->piece, offset % BLOCK + len);
+    for (; w->len < len; pieces++) {
+        uint64_t left = len - w->len;
+        size_t step = pieces->n < left ? pieces->n : (size_t)left;
+        content_write(&w->piece, offset % BLOCK + w->len, (const unsigned char *)pieces->p, step);
+        w->len += step;
+    }
     if (n->last == NULL)
         n->first = w;
     else
         n->last->next = w;
     n->last = w;
-    content_write(&n->now, offset, p, len);
-    content_grow(&n->now, offset + len);
+    dirty_apply(&n->now, w, 0, len);
 }
 
 static enum err do_write(struct sim_disk *d, struct disk_op *op, uint64_t limit)
 {
     struct inode *n = op->file->inode;
-    uint64_t end = op->offset, done = 0;
+    uint64_t len = 0;
     for (size_t i = 0; i < op->n_pieces; i++)
-        end += op->pieces[i].n;
+        len += op->pieces[i].n;
+    uint64_t end = op->offset + len;
     if (end > n->now.size && d->capacity != UINT64_MAX && used(d) - n->now.size + end > d->capacity)
         return ERR_NOSPACE;
-    unsigned char *all = mem_must_alloc((size_t)(end - op->offset) + 1);
-    for (size_t i = 0; i < op->n_pieces; i++) {
-        if (op->pieces[i].n > 0)
-            memcpy(all + done, op->pieces[i].p, op->pieces[i].n);
-        done += op->pieces[i].n;
-    }
-    done = done < limit ? done : limit;
-    dirty_add(n, op->offset, all, (size_t)done);
-    mem_free(all);
-    op->n_done = (size_t)done;
-    d->counts.octets_written += done;
+    len = len < limit ? len : limit;
+    dirty_add(n, op->offset, op->pieces, len);
+    op->n_done = (size_t)len;
+    d->counts.octets_written += len;
     return ERR_OK;
 }
 
@@ -588,9 +576,10 @@ static enum err do_zero(struct sim_disk *d, struct disk_op *op, uint64_t limit)
     uint64_t size = op->size < limit ? op->size : limit;
     if (size > n->now.size && d->capacity != UINT64_MAX && used(d) - n->now.size + size > d->capacity)
         return ERR_NOSPACE;
-    static const unsigned char zeros[BLOCK];
+    static const char zeros[BLOCK];
+    const struct str piece = str_of(zeros, sizeof zeros);
     for (uint64_t at = 0; at < size; at += BLOCK)
-        dirty_add(n, at, zeros, size - at < BLOCK ? (size_t)(size - at) : BLOCK);
+        dirty_add(n, at, &piece, size - at < BLOCK ? size - at : BLOCK);
     return ERR_OK;
 }
 
