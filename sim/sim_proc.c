@@ -254,6 +254,7 @@ void disk_dispatch(struct source *s)
         op->file = x->op.file;
         op->size = x->op.size;
         op->n_done = x->op.n_done;
+        op->about = x->op.about;
         if (op->kind == DISK_LIST && op->err == ERR_OK && !buf_put(op->names, buf_str(&x->names)))
             op->err = ERR_NOMEM;
         op_del(x);

@@ -176,10 +176,17 @@ enum disk_kind {
     DISK_LIST,     /* name: a folder -> names, each followed by NUL, sorted bytewise */
     DISK_LOCK, /* name: create and lock for as long as the disk is open; ERR_EXISTS when another process has
                   it */
+    DISK_READ_SMALL, /* name, mem, size -> about, n_done: all of a file of at most size octets, never written;
+                        ERR_TOO_BIG when it has more. What is no regular file is ERR_OK and not read. */
 };
 enum disk_lane { DISK_LANE_WRITE = 0, DISK_LANE_READ, DISK_LANE_RELEASE };
 enum disk_create { DISK_MUST_EXIST = 0, DISK_CREATE, DISK_CREATE_NEW };
 
+struct disk_about {
+    uint32_t uid;    /* whose it is */
+    unsigned mode;   /* its permissions: 0644 */
+    bool is_regular; /* else the other two mean nothing */
+};
 struct disk_op { /* embedded in the user's object; untouched by the user from submit to done */
     enum disk_kind kind;
     enum disk_lane lane;
@@ -191,9 +198,10 @@ struct disk_op { /* embedded in the user's object; untouched by the user from su
     const struct str *pieces; /* array and bytes must live until done */
     size_t n_pieces;
     char *mem;
-    uint64_t size;     /* in: READ, ZERO; out: OPEN (size of the file) */
-    struct buf *names; /* LIST */
-    enum err err;      /* results */
+    uint64_t size;           /* in: READ, ZERO, READ_SMALL; out: OPEN (size of the file) */
+    struct buf *names;       /* LIST */
+    struct disk_about about; /* READ_SMALL */
+    enum err err;            /* results */
     size_t n_done;
     void (*done)(struct disk_op *op);
     struct list link;  /* the implementation's */

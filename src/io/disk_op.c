@@ -198,11 +198,10 @@ static enum err run_write(struct disk_op *op)
     return err == ERR_OK && op->sync ? flush(op->file->fd) : err;
 }
 
-static enum err run_read(struct disk_op *op)
+static enum err run_read(int fd, struct disk_op *op)
 {
     while (op->n_done < op->size) {
-        ssize_t n = pread(op->file->fd, op->mem + op->n_done, op->size - op->n_done,
-                          (off_t)(op->offset + op->n_done));
+        ssize_t n = pread(fd, op->mem + op->n_done, op->size - op->n_done, (off_t)(op->offset + op->n_done));
         if (n == -1 && errno != EINTR)
             return err_now();
         if (n == 0)
@@ -210,6 +209,37 @@ static enum err run_read(struct disk_op *op)
         op->n_done += n > 0 ? (size_t)n : 0;
     }
     return ERR_OK;
+}
+
+/* It may grow while it is read: what counts is that an end was seen. */
+static enum err read_whole(int fd, struct disk_op *op)
+{
+    char more;
+    ssize_t n;
+    enum err err = run_read(fd, op);
+    if (err != ERR_OK || op->n_done < op->size)
+        return err;
+    do {
+        n = pread(fd, &more, 1, (off_t)op->size);
+    } while (n == -1 && errno == EINTR);
+    return n == -1 ? err_now() : n > 0 ? ERR_TOO_BIG : ERR_OK;
+}
+
+static enum err run_read_small(int root, struct disk_op *op)
+{
+    struct stat st;
+    op->about = (struct disk_about){.is_regular = false};
+    op->offset = 0;
+    int fd = open_below(root, op->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0); /* never wait for a fifo */
+    if (fd == -1)
+        return errno == ENXIO ? ERR_OK : err_now(); /* a socket: nothing to read, but it is there */
+    enum err err = fstat(fd, &st) == -1 ? err_now() : ERR_OK;
+    if (err == ERR_OK && S_ISREG(st.st_mode)) {
+        op->about = (struct disk_about){.uid = st.st_uid, .mode = st.st_mode & 07777, .is_regular = true};
+        err = read_whole(fd, op);
+    }
+    (void)close(fd);
+    return err;
 }
 
 static enum err run_zero(struct disk_op *op)
@@ -376,6 +406,7 @@ static bool names_are_valid(const struct disk_op *op)
     case DISK_UNLINK:
     case DISK_MKDIR:
     case DISK_LOCK:
+    case DISK_READ_SMALL:
         return name_is_valid(op->name);
     }
     must_not_reach();
@@ -393,7 +424,7 @@ static enum err run(int root, struct disk_op *op)
     case DISK_WRITE:
         return run_write(op);
     case DISK_READ:
-        return run_read(op);
+        return run_read(op->file->fd, op);
     case DISK_ZERO:
         return run_zero(op);
     case DISK_SYNC:
@@ -411,6 +442,8 @@ static enum err run(int root, struct disk_op *op)
         return run_list(root, op);
     case DISK_LOCK:
         return run_lock(root, op);
+    case DISK_READ_SMALL:
+        return run_read_small(root, op);
     }
     must_not_reach();
 }

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const struct log quiet = {.min = LOG_ERROR};
@@ -231,7 +233,7 @@ static void refuses_names(void **state)
     static const char *const bad[] = {"",     "/",      "/etc/passwd", "..",       ".",
                                       "../a", "a/../b", "a/..",        "./a",      "a//b",
                                       "a/",   "a\nb",   "a\x7f",       "a/."};
-    static const enum disk_kind kinds[] = {DISK_OPEN, DISK_UNLINK, DISK_MKDIR, DISK_LOCK};
+    static const enum disk_kind kinds[] = {DISK_OPEN, DISK_UNLINK, DISK_MKDIR, DISK_LOCK, DISK_READ_SMALL};
     struct probe p;
     struct buf names;
     char longest[300];
@@ -274,6 +276,83 @@ static void follows_no_link(void **state)
     assert_int_equal(run_named(&p, DISK_SYNC_DIR, "link", NULL), ERR_NOTFOUND);
     assert_int_equal(open_file(&p, "fifo", DISK_MUST_EXIST, &size), ERR_INVALID);
     assert_int_equal(run_named(&p, DISK_UNLINK, "link", NULL), ERR_OK); /* the link itself may go */
+    (void)close(dir);
+    teardown(&p);
+}
+
+static enum err read_small(struct probe *p, const char *name, char *mem, size_t cap, struct disk_op *out)
+{
+    struct job j = {.op = {.kind = DISK_READ_SMALL, .name = name, .mem = mem, .size = cap}};
+    enum err err = run(p, &j);
+    *out = j.op;
+    return err;
+}
+
+static void reads_small_files(void **state)
+{
+    UNUSED(state);
+    struct probe p;
+    struct disk_op op;
+    uint64_t size;
+    char in[64];
+    setup(&p);
+    assert_int_equal(read_small(&p, "a", in, sizeof in, &op), ERR_NOTFOUND);
+    assert_int_equal(read_small(&p, "none/a", in, sizeof in, &op), ERR_NOTFOUND);
+    assert_int_equal(open_file(&p, "a", DISK_CREATE_NEW, &size), ERR_OK);
+    assert_int_equal(read_small(&p, "a", in, sizeof in, &op), ERR_OK);
+    assert_int_equal(op.n_done, 0);
+    assert_int_equal(write_at(&p, 0, "0123456789", false), ERR_OK);
+    assert_int_equal(close_file(&p), ERR_OK);
+    for (size_t cap = 0; cap < 12; cap++) {
+        memset(in, '-', sizeof in);
+        assert_int_equal(read_small(&p, "a", in, cap, &op), cap < 10 ? ERR_TOO_BIG : ERR_OK);
+        assert_int_equal(in[cap], '-');
+        if (cap >= 10)
+            assert_true(str_eq(str_of(in, op.n_done), STR("0123456789")));
+    }
+    assert_true(op.about.is_regular && op.about.uid == geteuid() && op.about.mode == 0600);
+    int dir = open(p.dir, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(fchmodat(dir, "a", 0464, 0), 0);
+    assert_int_equal(read_small(&p, "a", in, sizeof in, &op), ERR_OK);
+    assert_int_equal(op.about.mode, 0464);
+    if (geteuid() != 0) {
+        assert_int_equal(fchmodat(dir, "a", 0, 0), 0);
+        assert_int_equal(read_small(&p, "a", in, sizeof in, &op), ERR_DENIED);
+    }
+    (void)close(dir);
+    teardown(&p);
+}
+
+/* None of these blocks a thread, and none leads out of the folder. */
+static void reads_no_other_files(void **state)
+{
+    UNUSED(state);
+    struct probe p;
+    struct disk_op op;
+    char in[64];
+    setup(&p);
+    int dir = open(p.dir, O_RDONLY | O_DIRECTORY);
+    int plug = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct buf path;
+    buf_init_fixed(&path, at.sun_path, sizeof at.sun_path - 1);
+    buf_printf(&path, "%s/c", p.dir);
+    assert_false(path.failed);
+    assert_int_equal(bind(plug, (const struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(symlinkat("/etc/passwd", dir, "link"), 0);
+    assert_int_equal(symlinkat("/", dir, "b"), 0);
+    assert_int_equal(mkfifoat(dir, "fifo", 0600), 0);
+    assert_int_equal(mkdirat(dir, "sub", 0700), 0);
+    static const char *const others[] = {"fifo", "sub", "c"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        op.about.is_regular = true;
+        assert_int_equal(read_small(&p, others[i], in, sizeof in, &op), ERR_OK);
+        assert_false(op.about.is_regular);
+        assert_int_equal(op.n_done, 0);
+    }
+    assert_int_equal(read_small(&p, "link", in, sizeof in, &op), ERR_INVALID);
+    assert_int_equal(read_small(&p, "b/etc/passwd", in, sizeof in, &op), ERR_INVALID);
+    (void)close(plug);
     (void)close(dir);
     teardown(&p);
 }
@@ -427,6 +506,8 @@ int main(void)
         cmocka_unit_test(names_and_folders),
         cmocka_unit_test(refuses_names),
         cmocka_unit_test(follows_no_link),
+        cmocka_unit_test(reads_small_files),
+        cmocka_unit_test(reads_no_other_files),
         cmocka_unit_test(lists_in_order),
         cmocka_unit_test(locks),
         cmocka_unit_test(root_must_exist),

@@ -492,11 +492,14 @@ static int live(const struct sandbox_profile *p, const char *dir)
     io_run(l.io);
     enum err opened = l.op.err;
     if (opened == ERR_OK) {
-        static const enum disk_kind then[] = {DISK_WRITE, DISK_ZERO, DISK_READ, DISK_SYNC_DIR, DISK_CLOSE};
+        static const enum disk_kind then[] = {DISK_WRITE,    DISK_ZERO,       DISK_READ,
+                                              DISK_SYNC_DIR, DISK_READ_SMALL, DISK_CLOSE};
         char in[1];
         for (size_t i = 0; i < ARRAY_LEN(then); i++) {
             struct disk_op op = {
                 .kind = then[i], .name = ".", .file = l.op.file, .sync = true, .done = on_disk};
+            if (op.kind == DISK_READ_SMALL)
+                op.name = "file";
             op.pieces = &l.piece;
             op.n_pieces = 1;
             op.mem = in;
