@@ -471,24 +471,41 @@ void work_expanded(struct work *w)
 
 /* ---- .forward ---- */
 
+/* Behind a catch-all or a postmaster the mailbox is that of another address than the one that was written. */
+static struct str mailbox_key(struct work *w, const struct rcpt *r, struct buf *mem)
+{
+    char text_mem[ROUTE_TEXT] __attribute__((uninitialized));
+    struct buf text;
+    struct routed routed;
+    struct rcpt there = *r;
+    buf_init_fixed(&text, text_mem, sizeof text_mem);
+    route_rcpt(w->q, &w->envelope, r, &text, &routed);
+    if (routed.route.rcpt.n > 0)
+        there.address = routed.route.rcpt;
+    struct str key = key_of(w, &there, mem);
+    return mem->failed || mem->n == 0 ? key_of(w, r, mem) : key; /* what it borrows outlives us */
+}
+
+/* Both addresses of the user's are his own mailbox, and the same one: it has one copy. */
 static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t n)
 {
-    char mem[2][EXPAND_KEY_MAX];
-    struct buf text, own_text;
+    char mem[3][EXPAND_KEY_MAX];
+    struct buf text, own_text, box_text;
     const struct rcpt *from = &w->state.rcpts[i].rcpt;
     struct reader r = reader_of(targets);
     struct rcpt one;
     buf_init_fixed(&text, mem[0], sizeof mem[0]);
     buf_init_fixed(&own_text, mem[1], sizeof mem[1]);
-    struct str own = key_of(w, from, &own_text);
+    buf_init_fixed(&box_text, mem[2], sizeof mem[2]);
+    struct str own = key_of(w, from, &own_text), box = mailbox_key(w, from, &box_text);
     if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL, NULL)))
         return false;
     size_t n_before = w->expand->n;
     while (rcpt_next(&r, &one)) {
         struct target t = {.rcpt = {.address = one.address}, .sender = w->envelope.sender};
         struct str key = key_of(w, &t.rcpt, &text);
-        bool is_own = str_eq(key, own), is_new;
-        if (!add_target_key(w, i, key, &is_new))
+        bool is_own = str_eq(key, own) || str_eq(key, box), is_new;
+        if (!add_target_key(w, i, is_own ? box : key, &is_new))
             return false;
         if (!is_new)
             continue;

@@ -564,6 +564,31 @@ static void test_forward(void **state)
     end(s);
 }
 
+/* Behind a catch-all and a postmaster the user has two addresses in one message: his file may name either, or
+ * both, and he keeps one copy. */
+static void test_forward_of_another_name(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *rcpt, *forwards;
+    } rows[] = {
+        {"nobody@example.org", "alice@example.org x@one.two"},
+        {"nobody@example.org", "nobody@example.org x@one.two"},
+        {"nobody@example.org", "nobody@example.org alice@example.org x@one.two"},
+        {"nobody@example.org", "x@one.two alice@example.org nobody@example.org"},
+        {"postmaster", "alice@example.org x@one.two"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct seen *s = begin_forward(70 + i, rows[i].forwards);
+        s->domains[1].catchall = STR("alice");
+        assert_int_equal(test_put(&s->w, "a@example.com", rows[i].rcpt, STR(MAIL), NULL), ERR_OK);
+        script_expect_empty(&s->w);
+        assert_int_equal(s->w.n_local_jobs, 2); /* the first reads her file, the second is her copy */
+        assert_int_equal(s->w.n_relay_jobs, 1);
+        end(s);
+    }
+}
+
 /* Neither keeps a copy: nobody gets the message, and the sender must be told. */
 static void test_forward_to_each_other(void **state)
 {
@@ -947,6 +972,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_expansion_restarts),
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_forward_to_each_other),
+        cmocka_unit_test(test_forward_of_another_name),
         cmocka_unit_test(test_becomes_an_alias),
         cmocka_unit_test(test_forward_circle_ends),
         cmocka_unit_test(test_forward_restarts),
