@@ -78,6 +78,11 @@
         F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
+/* local -> deliver, to the one that is rooted at the user's home: what does .forward say? uid: who may own it
+ * beside root; UINT32_MAX: not known. The answer: `says` (enum home_says) and, when that is HOME_SAYS_RESULT,
+ * what a JOB_DONE for the recipient would carry. */
+#define IPC_FIELDS_forward_ask(F) F(u64, token) F(u32, uid) F(str, user_name) F(str, rcpt)
+#define IPC_FIELDS_forward_answer(F) F(u64, token) F(u8, says) F(str, results)
 /* local -> pipe: the same for a program (a LOCAL_JOB without a Maildir). words: list_put_str(), the program's
  * absolute path first. */
 #define IPC_FIELDS_pipe_job(F)                                                                               \
@@ -129,6 +134,8 @@
     M(LOCAL_JOB, local_job)                                                                                  \
     M(JOB_DONE, job_done)                                                                                    \
     M(PIPE_JOB, pipe_job)                                                                                    \
+    M(FORWARD_ASK, forward_ask)                                                                              \
+    M(FORWARD_ANSWER, forward_answer)                                                                        \
     M(EVENT, event)                                                                                          \
     M(EVENT_GAP, event_gap)                                                                                  \
     M(COUNTERS, counters)                                                                                    \
@@ -179,6 +186,12 @@ enum {
     MAIL_FLAG_BOUNCE = 1 << 2, /* a report of ours */
     MAIL_FLAG_OURS = 1 << 3,   /* from a client that may relay: delays are told to such senders */
     MAIL_FLAG_BINARY = 1 << 4, /* BODY=BINARYMIME: lines and octets of any kind (RFC 3030) */
+};
+enum home_says {
+    HOME_IS_MISSING = 0, /* so there is no .forward; whoever answered can't find one that comes later */
+    HOME_SAYS_NOTHING,   /* no .forward, or one that names nobody else */
+    HOME_SAYS_RESULT,    /* others (RESULT_EXPANDED), or what is wrong (RESULT_TEMPORARY) */
+    HOME_SAYS_N,
 };
 enum dns_status {
     DNS_STATUS_OK = 0,

@@ -7,6 +7,9 @@
  * tmp/NAME and is answered as temporary: the queue keeps the message. The answer "delivered" comes only after
  * file and folder are on disk. Return-Path is replaced, Delivered-To added (RFC 5321 4.4); a message that has
  * been delivered to this recipient before is in a loop and fails for good (Postfix local(8)).
+ *
+ * Where the folder is a user's home it also reads his .forward (forward.c), when local asks for that. A home
+ * that is missing has none.
  */
 #include "service/local/deliver.h"
 
@@ -15,6 +18,7 @@
 #include "base/queue_id.h"
 #include "ipc/lists.h"
 #include "service/local/body.h"
+#include "service/local/forward.h"
 
 enum { DELIVER_JOBS_MAX = 256, DELIVER_PATH_MAX = 1024 };
 
@@ -36,9 +40,10 @@ struct deliverer {
     struct disk *disk;
     struct boot_hooks hooks;
     struct list jobs;
-    size_t n_jobs;
+    size_t n_jobs;           /* readings of .forward count too */
     uint64_t convert_octets; /* at most BODY_CONVERT_MAX */
     bool is_draining, has_failed;
+    bool is_missing; /* the folder: there is no disk */
     struct str root;
 };
 struct job {
@@ -460,6 +465,64 @@ static void on_job(struct deliverer *d, struct str payload, struct handle *given
     open_tmp(j);
 }
 
+/* ---- trouble of the process ---------------- */
+
+static void start_failed(struct deliverer *d, struct str reason)
+{
+    struct ipc_sup_failed m = {.reason = reason};
+    d->has_failed = true;
+    if (ipc_send_sup_failed(d->local, &m, NULL) != ERR_OK)
+        log_error(d->world->log, "deliver.unheard", LS("why", reason));
+}
+
+static void folder_failed(struct deliverer *d, enum err e)
+{
+    char mem[200];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    buf_printf(&why, "the folder of the mailboxes can't be opened: %s", problem(e));
+    start_failed(d, buf_str(&why));
+}
+
+/* ---- .forward ---------------- */
+
+static void send_answer(struct deliverer *d, uint64_t token, enum home_says says, const struct job_result *r)
+{
+    char mem[RESULT_TARGETS_MAX + 1024] __attribute__((uninitialized));
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (says == HOME_SAYS_RESULT)
+        (void)list_put_result(&b, r);
+    struct ipc_forward_answer m = {.token = token, .says = (uint8_t)says, .results = buf_str(&b)};
+    if (ipc_send_forward_answer(d->local, &m, NULL) != ERR_OK)
+        d->hooks.exit(d->hooks.arg, 1);
+}
+
+static void on_forward(void *arg, uint64_t token, const struct forward_answer *a)
+{
+    struct deliverer *d = arg;
+    send_answer(d, token, a->says, &a->result);
+    d->n_jobs--;
+    maybe_leave(d);
+}
+
+static void on_forward_ask(struct deliverer *d, struct str payload)
+{
+    const struct job_result no_memory = {
+        .kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("no memory to read the user's .forward")};
+    struct ipc_forward_ask m;
+    if (!ipc_decode_forward_ask(payload, &m))
+        d->hooks.exit(d->hooks.arg, 1);
+    else if (d->is_missing)
+        send_answer(d, m.token, HOME_IS_MISSING, NULL);
+    else if (d->n_jobs < DELIVER_JOBS_MAX && forward_start(d->disk, &m, on_forward, d))
+        d->n_jobs++;
+    else
+        send_answer(d, m.token, HOME_SAYS_RESULT, &no_memory);
+}
+
+/* ---- local ---------------- */
+
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
 {
     struct deliverer *d = arg;
@@ -468,6 +531,10 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
         return; /* local was told, and ends us */
     if (!ipc_may_send(ROLE_LOCAL, ROLE_DELIVER, type)) {
         d->hooks.exit(d->hooks.arg, 1);
+    } else if (type == IPC_FORWARD_ASK) {
+        on_forward_ask(d, payload);
+    } else if (type == IPC_LOCAL_JOB && d->is_missing) {
+        folder_failed(d, ERR_NOTFOUND);
     } else if (type == IPC_LOCAL_JOB) {
         on_job(d, payload, given);
     } else {
@@ -501,37 +568,26 @@ static struct deliverer *deliverer_new(struct world *w, struct channel *local, c
     return d;
 }
 
-static void start_failed(struct deliverer *d, struct str reason)
+/* A folder that is missing keeps nobody from asking for .forward: a user without a home has none. */
+static void start(struct deliverer *d, enum err e)
 {
-    struct ipc_sup_failed m = {.reason = reason};
-    d->has_failed = true;
-    if (ipc_send_sup_failed(d->local, &m, NULL) != ERR_OK)
-        log_error(d->world->log, "deliver.unheard", LS("why", reason));
-}
-
-static void folder_failed(struct deliverer *d, enum err e)
-{
-    char mem[200];
+    char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
-    buf_printf(&why, "the folder of the mailboxes can't be opened: %s", problem(e));
-    start_failed(d, buf_str(&why));
+    d->is_missing = e == ERR_NOTFOUND;
+    if (e != ERR_OK && !d->is_missing)
+        folder_failed(d, e);
+    else if (d->hooks.enter_sandbox != NULL && !d->hooks.enter_sandbox(d->hooks.arg, NULL, &why))
+        start_failed(d, buf_str(&why));
 }
 
 void deliver_refuse(struct world *w, struct channel *local, enum err e, const struct boot_hooks *hooks)
 {
-    folder_failed(deliverer_new(w, local, NULL, hooks), e);
+    start(deliverer_new(w, local, NULL, hooks), e);
 }
 
 void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks)
 {
     struct deliverer *d = deliverer_new(w, local, root, hooks);
-    char mem[512];
-    struct buf why;
-    buf_init_fixed(&why, mem, sizeof mem);
-    enum err e = root == NULL ? ERR_INVALID : world_disk(w, root, &d->disk);
-    if (e != ERR_OK)
-        folder_failed(d, e);
-    else if (hooks->enter_sandbox != NULL && !hooks->enter_sandbox(hooks->arg, NULL, &why))
-        start_failed(d, buf_str(&why));
+    start(d, root == NULL ? ERR_INVALID : world_disk(w, root, &d->disk));
 }

@@ -2,7 +2,8 @@
  * Maildirs.
  *
  * It gets LOCAL_JOB and answers JOB_DONE on its one channel, until SUP_DRAIN or the channel's end. Its disk
- * is rooted at the fixed part of the configured Maildir path; it can open nothing else.
+ * is rooted at the fixed part of the configured Maildir path; it can open nothing else. One that is rooted at
+ * a user's home also answers FORWARD_ASK.
  */
 #pragma once
 #include "service/boot/role.h"
@@ -12,7 +13,7 @@
  * form of the log. */
 void deliver_start(struct world *w, struct channel *local, const char *root, const struct boot_hooks *hooks);
 
-/* Its folder can't be opened (e): says so and waits for its end. */
+/* Its folder can't be opened (e): tells so who has mail for it, and waits for its end. */
 void deliver_refuse(struct world *w, struct channel *local, enum err e, const struct boot_hooks *hooks);
 
 /* The folder below which all Maildirs of a template lie: its fixed part. Empty: it is none. */

@@ -10,6 +10,11 @@
  * A delivery that finds no place (children_max are at work, PROGRAMS_MAX programs run, or its child's channel
  * is full) waits here: the queue bounds what is out with us, and a refusal would cost the message a whole
  * retry interval.
+ *
+ * Where the queue names the user's home his .forward comes first: a child that is rooted there is asked
+ * (FORWARD_ASK) while the delivery is kept here with its body. What it found goes to the queue as it is;
+ * without a .forward the delivery goes the way of all others. A home counts only when it is that of the very
+ * user in our own configuration: a lying queue has nothing else read.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -38,18 +43,21 @@ struct local {
     size_t n_programs;
     struct list waiting; /* struct delivery, in the order they came */
     size_t n_waiting;
+    size_t n_kept;       /* deliveries whose .forward is being read */
     uint64_t queue_life; /* one more with each queue that was lost */
     uint64_t next_token;
     bool is_draining;
 };
 struct outstanding {
     struct list link;
-    uint64_t token;      /* between us and the child: ours, as a new queue counts from 1 again */
-    uint64_t asked_as;   /* the queue's */
-    uint64_t queue_life; /* which queue asked */
+    uint64_t token;        /* between us and the child: ours, as a new queue counts from 1 again */
+    uint64_t asked_as;     /* the queue's */
+    uint64_t queue_life;   /* which queue asked */
+    struct delivery *kept; /* the child reads .forward for it; NULL: the child has all of it */
 };
-struct delivery { /* what the queue asked for and no child has yet */
-    struct list link;
+struct delivery {             /* what the queue asked for and no child has yet */
+    struct list link;         /* in waiting, unless an outstanding keeps it */
+    bool wants_forward;       /* job.home is to be asked first */
     struct ipc_local_job job; /* its texts lie in mem */
     struct str root;          /* in mem, too */
     struct conn *pipe;        /* or NULL: the body is in the job */
@@ -68,6 +76,7 @@ struct user_child {
     size_t n_jobs;
     struct timer idle;
     bool is_leaving;
+    bool is_homeless; /* its folder was missing when it started: it is not asked again */
 };
 
 /* ---- answers ---------------- */
@@ -129,15 +138,33 @@ static void count_job(struct user_child *c, int by)
 
 static void serve_waiting(struct local *l);
 
+static void delivery_free(struct delivery *d)
+{
+    if (d->pipe != NULL)
+        conn_close(d->pipe);
+    mem_free(d);
+}
+
+/* A child has done with it. Returns the delivery that was kept for it, now the caller's, or NULL. */
+static struct delivery *outstanding_end(struct user_child *c, struct outstanding *o)
+{
+    struct delivery *kept = o->kept;
+    c->local->n_kept -= kept != NULL;
+    list_remove(&o->link);
+    mem_free(o);
+    count_job(c, -1);
+    return kept;
+}
+
 static void fail_jobs(struct user_child *c, struct str why)
 {
-    struct list *l;
-    while ((l = list_pop_front(&c->jobs)) != NULL) {
-        struct outstanding *o = list_entry(l, struct outstanding, link);
+    while (!list_is_empty(&c->jobs)) {
+        struct outstanding *o = list_entry(c->jobs.next, struct outstanding, link);
         if (o->queue_life == c->local->queue_life)
             answer_failure(c->local, o->asked_as, why);
-        mem_free(o);
-        count_job(c, -1);
+        struct delivery *kept = outstanding_end(c, o);
+        if (kept != NULL)
+            delivery_free(kept);
     }
 }
 
@@ -184,23 +211,60 @@ static void on_failed(struct user_child *c, struct str reason)
     child_kill(c->child, true); /* its exit answers what was given to it */
 }
 
-static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
+static void let_go(struct user_child *c);
+
+static struct outstanding *outstanding_find(struct user_child *c, uint64_t token, bool is_kept)
 {
     list_each (l, &c->jobs) {
         struct outstanding *o = list_entry(l, struct outstanding, link);
-        if (o->token != m->token)
-            continue;
-        if (o->queue_life == c->local->queue_life) /* else: a queue that is gone asked, nobody waits */
-            answer(c->local, o->asked_as, m->results);
-        list_remove(&o->link);
-        mem_free(o);
-        count_job(c, -1);
-        break;
+        if (o->token == token && (o->kept != NULL) == is_kept)
+            return o;
     }
-    if (c->n_jobs == 0)
+    return NULL;
+}
+
+static void after_answer(struct user_child *c)
+{
+    if (c->n_jobs == 0 && c->is_homeless && !c->is_leaving)
+        let_go(c);
+    else if (c->n_jobs == 0)
         world_timer_set(c->local->world, &c->idle, world_now_ms(c->local->world) + CHILD_IDLE_MS);
     serve_waiting(c->local);
     maybe_drained(c->local);
+}
+
+static void on_job_done(struct user_child *c, const struct ipc_job_done *m)
+{
+    struct outstanding *o = outstanding_find(c, m->token, false);
+    if (o != NULL &&
+        o->queue_life == c->local->queue_life) /* else nobody waits: the queue that asked is gone */
+        answer(c->local, o->asked_as, m->results);
+    if (o != NULL)
+        (void)outstanding_end(c, o);
+    after_answer(c);
+}
+
+static void on_forward_answer(struct user_child *c, const struct ipc_forward_answer *m)
+{
+    struct local *l = c->local;
+    struct outstanding *o = outstanding_find(c, m->token, true);
+    if (m->says == HOME_IS_MISSING)
+        c->is_homeless = true;
+    if (o != NULL) {
+        bool is_awaited = o->queue_life == l->queue_life;
+        struct delivery *d = outstanding_end(c, o);
+        if (is_awaited && m->says != HOME_SAYS_RESULT) {
+            d->wants_forward = false;
+            d->job.home = STR_NIL;
+            list_push_front(&l->waiting, &d->link); /* after_answer() looks for a place */
+            l->n_waiting++;
+        } else {
+            if (is_awaited)
+                answer(l, d->job.token, m->results);
+            delivery_free(d);
+        }
+    }
+    after_answer(c);
 }
 
 static void on_child_message(void *arg, struct channel *ch, uint16_t type, struct str payload,
@@ -208,11 +272,14 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
 {
     struct user_child *c = arg;
     struct ipc_job_done m;
+    struct ipc_forward_answer forward;
     struct ipc_sup_failed failed;
     UNUSED(ch);
     UNUSED(given);
     if (!ipc_may_send(c->kind, ROLE_LOCAL, type) ||
         (type == IPC_JOB_DONE && !ipc_decode_job_done(payload, &m)) ||
+        (type == IPC_FORWARD_ANSWER &&
+         (!ipc_decode_forward_answer(payload, &forward) || forward.says >= HOME_SAYS_N)) ||
         (type == IPC_SUP_FAILED && !ipc_decode_sup_failed(payload, &failed))) {
         log_error(c->local->world->log, "ipc.forbidden", LC("from", role_name(c->kind)),
                   LC("type", ipc_type_name(type)));
@@ -221,6 +288,8 @@ static void on_child_message(void *arg, struct channel *ch, uint16_t type, struc
     }
     if (type == IPC_JOB_DONE)
         on_job_done(c, &m);
+    else if (type == IPC_FORWARD_ANSWER)
+        on_forward_answer(c, &forward);
     else if (type == IPC_SUP_FAILED)
         on_failed(c, failed.reason);
 }
@@ -274,20 +343,31 @@ static void make_room(struct local *l, enum role kind, size_t n)
     }
 }
 
-static struct user_child *child_find(struct local *l, const struct ipc_local_job *m, struct str root)
+/* What a child is to do. */
+struct task {
+    enum role kind;
+    const struct ipc_local_job *job;
+    struct str root;
+    const struct pipe_plan *plan;  /* of a program */
+    struct conn **pipe;            /* the body, or NULL in it; the child's when it was placed */
+    struct delivery *asks_forward; /* its .forward alone is wanted, the body stays; or NULL */
+};
+
+static struct user_child *child_find(struct local *l, const struct task *t)
 {
     list_each (k, &l->children) {
         struct user_child *c = list_entry(k, struct user_child, link);
-        if (c->kind == kind_of(m) && c->uid == m->uid && c->gid == m->gid && !c->is_leaving &&
-            c->n_jobs < CHILD_JOBS_MAX && str_eq(str_from_c(c->root), root))
+        if (c->kind == t->kind && c->uid == t->job->uid && c->gid == t->job->gid && !c->is_leaving &&
+            !c->is_homeless && c->n_jobs < CHILD_JOBS_MAX && str_eq(str_from_c(c->root), t->root))
             return c;
     }
     return NULL;
 }
 
-static struct user_child *child_new(struct local *l, const struct ipc_local_job *m, struct str root)
+static struct user_child *child_new(struct local *l, const struct task *t)
 {
-    enum role kind = kind_of(m);
+    const struct ipc_local_job *m = t->job;
+    enum role kind = t->kind;
     must(l->n_children[kind] < children_max(kind));
     struct user_child *c = mem_new(struct user_child);
     if (c == NULL)
@@ -298,7 +378,7 @@ static struct user_child *child_new(struct local *l, const struct ipc_local_job 
     c->gid = m->gid;
     c->idle.fire = on_idle;
     list_init(&c->jobs);
-    if (!str_to_c(root, c->root, sizeof c->root)) {
+    if (!str_to_c(t->root, c->root, sizeof c->root)) {
         mem_free(c);
         return NULL;
     }
@@ -340,55 +420,83 @@ static struct str root_of(const struct config *conf, const struct ipc_local_job 
     return best;
 }
 
+/* Nothing: the queue asks for the home of somebody whose .forward no domain has read. */
+static struct str home_of(const struct config *conf, const struct ipc_local_job *m)
+{
+    for (size_t i = 0; i < conf->policy.n_domains; i++) {
+        const struct local_domain *d = &conf->policy.domains[i];
+        const struct system_user *su = policy_system_user(d, m->user_name);
+        if (d->deliver.kind == DELIVER_MAILDIR && d->deliver.forward && su != NULL && su->uid == m->uid &&
+            su->gid == m->gid && str_eq(su->home, m->home))
+            return su->home;
+    }
+    return STR_NIL;
+}
+
 enum placing { PLACED, PLACE_NONE, PLACE_FULL, PLACE_FAILED };
 
-static enum err send_job(struct user_child *c, const struct ipc_local_job *m, const struct pipe_plan *plan,
-                         struct handle *h)
+static enum err send_task(struct user_child *c, const struct task *t, struct handle *h)
 {
-    if (plan != NULL) {
-        struct ipc_pipe_job to_child = plan->job;
-        to_child.token = c->local->next_token;
+    const struct ipc_local_job *m = t->job;
+    uint64_t token = c->local->next_token;
+    if (t->asks_forward != NULL) {
+        struct reader r = reader_of(m->rcpts);
+        struct rcpt rcpt;
+        struct ipc_forward_ask ask = {.token = token, .uid = m->uid, .user_name = m->user_name};
+        if (!rcpt_next(&r, &rcpt))
+            return ERR_INVALID;
+        ask.rcpt = rcpt.address;
+        return ipc_send_forward_ask(c->channel, &ask, NULL);
+    }
+    if (t->plan != NULL) {
+        struct ipc_pipe_job to_child = t->plan->job;
+        to_child.token = token;
         return ipc_send_pipe_job(c->channel, &to_child, h);
     }
     struct ipc_local_job to_child = *m;
-    to_child.token = c->local->next_token;
+    to_child.token = token;
     return ipc_send_local_job(c->channel, &to_child, h);
 }
 
-/* The child takes it, or tells why not; the pipe is the child's when it was placed. */
-static enum placing hand_over(struct user_child *c, const struct ipc_local_job *m,
-                              const struct pipe_plan *plan, struct conn **pipe)
+/* The child takes it, or tells why not. */
+static enum placing hand_over(struct user_child *c, const struct task *t)
 {
     struct local *l = c->local;
     struct outstanding *o = mem_new(struct outstanding);
     if (o == NULL)
         return PLACE_FAILED;
-    *o = (struct outstanding){.token = l->next_token, .asked_as = m->token, .queue_life = l->queue_life};
-    struct handle *h = *pipe == NULL ? NULL : handle_of_conn(*pipe);
-    enum err e = *pipe != NULL && h == NULL ? ERR_NOMEM : send_job(c, m, plan, h);
+    *o = (struct outstanding){.token = l->next_token,
+                              .asked_as = t->job->token,
+                              .queue_life = l->queue_life,
+                              .kept = t->asks_forward};
+    bool gives_pipe = t->asks_forward == NULL && *t->pipe != NULL;
+    struct handle *h = gives_pipe ? handle_of_conn(*t->pipe) : NULL;
+    enum err e = gives_pipe && h == NULL ? ERR_NOMEM : send_task(c, t, h);
     if (e != ERR_OK) {
         if (h != NULL)
-            *pipe = handle_take_conn(l->world, h);
+            *t->pipe = handle_take_conn(l->world, h);
         mem_free(o);
-        return e == ERR_AGAIN && (!m->is_piped || *pipe != NULL) ? PLACE_FULL : PLACE_FAILED;
+        bool has_body = t->asks_forward != NULL || !t->job->is_piped || *t->pipe != NULL;
+        return e == ERR_AGAIN && has_body ? PLACE_FULL : PLACE_FAILED;
     }
-    *pipe = NULL;
+    if (gives_pipe)
+        *t->pipe = NULL;
     l->next_token++;
+    l->n_kept += o->kept != NULL;
     list_push_back(&c->jobs, &o->link);
     count_job(c, 1);
     world_timer_cancel(l->world, &c->idle);
     return PLACED;
 }
 
-static enum placing place_with(struct local *l, const struct ipc_local_job *m, const struct pipe_plan *plan,
-                               struct str root, struct conn **pipe)
+static enum placing place_task(struct local *l, const struct task *t)
 {
-    struct user_child *c = child_find(l, m, root);
-    if (c == NULL && l->n_children[kind_of(m)] >= children_max(kind_of(m)))
+    struct user_child *c = child_find(l, t);
+    if (c == NULL && l->n_children[t->kind] >= children_max(t->kind))
         return PLACE_NONE;
     if (c == NULL)
-        c = child_new(l, m, root);
-    return c == NULL ? PLACE_FAILED : hand_over(c, m, plan, pipe);
+        c = child_new(l, t);
+    return c == NULL ? PLACE_FAILED : hand_over(c, t);
 }
 
 /* FAILED: it was answered. */
@@ -397,14 +505,16 @@ static enum placing place(struct local *l, const struct ipc_local_job *m, struct
     struct job_result why = {
         .kind = RESULT_TEMPORARY, .esc = ESC(4, 3, 0), .text = STR("no delivering process could be started")};
     enum placing p = PLACE_FAILED;
-    if (kind_of(m) == ROLE_DELIVER) {
-        p = place_with(l, m, NULL, root, pipe);
+    struct task t = {.kind = kind_of(m), .job = m, .root = root, .pipe = pipe};
+    if (t.kind == ROLE_DELIVER) {
+        p = place_task(l, &t);
     } else if (l->n_programs >= PROGRAMS_MAX) {
         return PLACE_FULL;
     } else {
         struct pipe_plan plan;
+        t.plan = &plan;
         if (plan_pipe(l->env->config, m, &plan, &why))
-            p = place_with(l, m, &plan, root, pipe);
+            p = place_task(l, &t);
     }
     if (p == PLACE_FAILED)
         answer_result(l, m->token, &why);
@@ -413,11 +523,30 @@ static enum placing place(struct local *l, const struct ipc_local_job *m, struct
 
 static void delivery_del(struct local *l, struct delivery *d)
 {
-    if (d->pipe != NULL)
-        conn_close(d->pipe);
     list_remove(&d->link);
     l->n_waiting--;
-    mem_free(d);
+    delivery_free(d);
+}
+
+/* For one that waits: it does no longer, unless there is no place. */
+static enum placing place_waiting(struct local *l, struct delivery *d)
+{
+    if (!d->wants_forward) {
+        enum placing p = place(l, &d->job, d->root, &d->pipe);
+        if (p == PLACED || p == PLACE_FAILED)
+            delivery_del(l, d);
+        return p;
+    }
+    const struct task t = {.kind = ROLE_DELIVER, .job = &d->job, .root = d->job.home, .asks_forward = d};
+    enum placing p = place_task(l, &t);
+    if (p == PLACED) {
+        list_remove(&d->link);
+        l->n_waiting--;
+    } else if (p == PLACE_FAILED) {
+        answer_failure(l, d->job.token, STR("no process could be started to read the user's .forward"));
+        delivery_del(l, d);
+    }
+    return p;
 }
 
 /* Gives what waits to children that have room. One that finds none does not hold up those behind it. */
@@ -426,10 +555,8 @@ static void serve_waiting(struct local *l)
     size_t n_wanted[ROLE_N] = {0};
     list_each (k, &l->waiting) {
         struct delivery *d = list_entry(k, struct delivery, link);
-        enum placing p = place(l, &d->job, d->root, &d->pipe);
-        n_wanted[kind_of(&d->job)] += p == PLACE_NONE;
-        if (p == PLACED || p == PLACE_FAILED)
-            delivery_del(l, d);
+        enum role kind = kind_of(&d->job);
+        n_wanted[kind] += place_waiting(l, d) == PLACE_NONE;
     }
     make_room(l, ROLE_DELIVER, n_wanted[ROLE_DELIVER]);
     make_room(l, ROLE_PIPE, n_wanted[ROLE_PIPE]);
@@ -444,14 +571,16 @@ static struct str keep(char **at, struct str s)
     return kept;
 }
 
-static bool wait_for_place(struct local *l, const struct ipc_local_job *m, struct str root, struct conn *pipe)
+/* It waits; the pipe is its own. NULL: too many do, or no memory. */
+static struct delivery *wait_for_place(struct local *l, const struct ipc_local_job *m, struct str root,
+                                       struct conn *pipe)
 {
     size_t n = root.n + m->maildir.n + m->home.n + m->user_name.n + m->sender.n + m->rcpts.n + m->body.n;
-    struct delivery *d = l->n_waiting >= WAITING_MAX ? NULL : mem_alloc(sizeof *d + n);
+    struct delivery *d = l->n_waiting + l->n_kept >= WAITING_MAX ? NULL : mem_alloc(sizeof *d + n);
     if (d == NULL)
-        return false;
+        return NULL;
     char *at = d->mem;
-    *d = (struct delivery){.job = *m, .pipe = pipe};
+    *d = (struct delivery){.job = *m, .pipe = pipe, .wants_forward = m->home.n > 0};
     d->root = keep(&at, root);
     d->job.maildir = keep(&at, m->maildir);
     d->job.home = keep(&at, m->home);
@@ -461,7 +590,29 @@ static bool wait_for_place(struct local *l, const struct ipc_local_job *m, struc
     d->job.body = keep(&at, m->body);
     list_push_back(&l->waiting, &d->link);
     l->n_waiting++;
-    return true;
+    return d;
+}
+
+/* One that was checked. What has a .forward to be asked for waits in any case: it is here while it is asked.
+ */
+static void begin(struct local *l, const struct ipc_local_job *m, struct str root, struct conn *pipe)
+{
+    bool wants_forward = m->home.n > 0;
+    enum placing p = wants_forward ? PLACE_FULL : place(l, m, root, &pipe);
+    if (p == PLACED)
+        return;
+    struct delivery *d = p == PLACE_FAILED ? NULL : wait_for_place(l, m, root, pipe);
+    if (d == NULL) {
+        if (pipe != NULL)
+            conn_close(pipe);
+        if (p != PLACE_FAILED)
+            answer_failure(l, m->token, STR("all delivering processes are busy"));
+        return;
+    }
+    if (wants_forward)
+        p = place_waiting(l, d);
+    if (p == PLACE_NONE)
+        make_room(l, kind_of(m), l->n_waiting);
 }
 
 static void on_local_job(struct local *l, const struct ipc_local_job *m, struct handle *given)
@@ -470,8 +621,10 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         answer_failure(l, m->token, STR("mail is not delivered as root"));
         return;
     }
-    struct str root = kind_of(m) == ROLE_PIPE ? STR_NIL : root_of(l->env->config, m);
-    if (root.n == 0 && kind_of(m) == ROLE_DELIVER) {
+    bool is_pipe = kind_of(m) == ROLE_PIPE;
+    struct str root = is_pipe ? STR_NIL : root_of(l->env->config, m);
+    bool is_known = m->home.n == 0 || (!is_pipe && home_of(l->env->config, m).n > 0);
+    if (!is_known || (root.n == 0 && !is_pipe)) {
         answer_failure(l, m->token, STR("the configuration has no such mailbox any more"));
         return;
     }
@@ -480,18 +633,7 @@ static void on_local_job(struct local *l, const struct ipc_local_job *m, struct 
         answer_failure(l, m->token, STR("the message did not come"));
         return;
     }
-    enum placing p = place(l, m, root, &pipe);
-    if (p == PLACED)
-        return;
-    if (p != PLACE_FAILED && wait_for_place(l, m, root, pipe)) {
-        if (p == PLACE_NONE)
-            make_room(l, kind_of(m), l->n_waiting);
-        return;
-    }
-    if (pipe != NULL)
-        conn_close(pipe);
-    if (p != PLACE_FAILED)
-        answer_failure(l, m->token, STR("all delivering processes are busy"));
+    begin(l, m, root, pipe);
 }
 
 static void on_queue_lost(struct local *l)
@@ -595,8 +737,11 @@ static void del(void *self)
         world_timer_cancel(l->world, &c->idle);
         if (c->channel != NULL)
             channel_close(c->channel);
-        list_each (j, &c->jobs)
-            mem_free(list_entry(j, struct outstanding, link));
+        while (!list_is_empty(&c->jobs)) {
+            struct delivery *kept = outstanding_end(c, list_entry(c->jobs.next, struct outstanding, link));
+            if (kept != NULL)
+                delivery_free(kept);
+        }
         mem_free(c);
     }
     mem_free(l);
