@@ -128,6 +128,10 @@ static void check_local(struct loader *ld, struct domain_fact *f)
     if (d->forward && !f->is_system)
         domain_error(ld, f, key_of(ld, f, "forward"),
                      "has forward, which needs users = system: who has a home");
+    else if (d->forward && f->has_deliver && d->kind != DELIVER_MAILDIR)
+        domain_error(
+            ld, f, key_of(ld, f, "forward"),
+            "has forward, which needs deliver = maildir: what else takes the mail may forward it itself");
     if (d->kind == DELIVER_MAILDIR && !f->is_system && str_starts(d->maildir, STR("%h")))
         domain_error(ld, f, key_of(ld, f, "deliver"),
                      "has %h in its Maildir, which needs users = system: who has a "

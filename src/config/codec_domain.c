@@ -248,6 +248,8 @@ static bool is_sound(const struct local_domain *d)
         return false;
     if (is_relayed && (d->catchall.n > 0 || is_system || d->deliver.forward))
         return false;
+    if (d->deliver.forward && d->deliver.kind != DELIVER_MAILDIR)
+        return false;
     bool needs_homes = d->deliver.forward || str_starts(d->deliver.maildir, STR("%h"));
     if (needs_homes && (d->any_user || d->n_users > 0))
         return false;

@@ -535,6 +535,11 @@ static void forward_without_accounts(struct setup *s)
 {
     s->domains[0].deliver.forward = true;
 }
+static void forward_without_maildir(struct setup *s)
+{
+    s->domains[5].deliver = s->domains[4].deliver;
+    s->domains[5].deliver.forward = true;
+}
 static void field_bad(struct setup *s)
 {
     s->listeners[4].tag_header = STR("X:T");
@@ -684,6 +689,7 @@ static const struct {
     ROW(listener_tag_with_space),
     ROW(home_without_accounts),
     ROW(forward_without_accounts),
+    ROW(forward_without_maildir),
     ROW(field_bad),
     ROW(verp_bad),
     ROW(arf_bad),

@@ -714,6 +714,17 @@ static const struct bad_row aliases_rows[] = {
      "waxwing.lua:3: 'plus' in domain must be text in quotes and not true\n"},
     {TEST_HEAD "domain \"a.example\" { " LOCAL ", forward = true }",
      "waxwing.lua:3: domain \"a.example\" has forward, which needs users = system: who has a home\n"},
+    {TEST_HEAD "domain \"a.example\" { users = system, deliver = lmtp \"h\",\n"
+     "  forward = true }",
+     "waxwing.lua:4: domain \"a.example\" has forward, which needs deliver = maildir: what else takes the mail may "
+     "forward it itself\n"},
+    {TEST_HEAD "domain \"a.example\" { users = system, deliver = pipe { \"/bin/x\" },\n"
+     "  forward = true }",
+     "waxwing.lua:4: domain \"a.example\" has forward, which needs deliver = maildir: what else takes the mail may "
+     "forward it itself\n"},
+    {TEST_HEAD "domain \"a.example\" { users = system, deliver = maildir \"%h/Maildir\",\n"
+     "  forward = \"yes\" }",
+     "waxwing.lua:4: 'forward' in domain must be true or false and not text\n"},
     {TEST_HEAD "domain \"a.example\" { users = any, deliver = maildir \"%h/Maildir\" }",
      "waxwing.lua:3: domain \"a.example\" has %h in its Maildir, which needs users = system: who has a home\n"},
     {TEST_HEAD "domain \"a.example\" { users = system, deliver = maildir \"/x/%h\" }",
@@ -746,9 +757,6 @@ static const struct bad_row aliases_rows[] = {
 
 /* what the language has and no role does yet */
 static const struct bad_row unready_rows[] = {
-    {TEST_HEAD "domain \"a.example\" { users = system, deliver = maildir \"%h/Maildir\",\n"
-     "  forward = true }",
-     "waxwing.lua:4: 'forward' in domain is not in this version of Waxwing\n"},
     {TEST_HEAD "tls { cert = \"c\", key = \"k\" }\n"
      "senders {}\n"
      "listen { tls = \"off\", auth = \"off\" }",

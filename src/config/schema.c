@@ -132,7 +132,8 @@ static const struct schema_key keys[] = {
      "What parts a user and a detail: joe+shop is joe. Up to four characters, each of which does; \"\" for none. "
      "A user or alias with the full name goes first."},
     {"domain", "forward", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
-     "Read the file .forward in the home of each user. Needs users = system."},
+     "Before mail goes into a user's Maildir the file .forward in his home says where else it is to go. Needs "
+     "users = system and deliver = maildir. See Forwarding by users."},
     {"domain", "relay", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"lmtp://HOST:PORT\"", NULL, 0, 0,
      NOWHERE,
      "Mail does not end here: it goes on to the MX hosts before us (we are a backup MX), or to a host. In place of "
@@ -278,7 +279,7 @@ struct future {
 };
 /* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
 static const struct future unready[] = {
-    {"domain", "forward"}, {"", "tls"}, {"", "senders"}, {"listen", "tls"}, {"listen", "auth"},
+    {"", "tls"}, {"", "senders"}, {"listen", "tls"}, {"listen", "auth"},
 };
 static const struct future futures[] = {
     {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
