@@ -486,18 +486,32 @@ static struct str mailbox_key(struct work *w, const struct rcpt *r, struct buf *
     return mem->failed || mem->n == 0 ? key_of(w, r, mem) : key; /* what it borrows outlives us */
 }
 
-/* Both addresses of the user's are his own mailbox, and the same one: it has one copy. */
+/* Whom the message was for when the first .forward was read; nothing: this is the first. */
+static struct str first_key(struct work *w, const struct rcpt *from, struct buf *mem)
+{
+    struct rcpt first = {.address = from->shown};
+    return (from->flags & RCPT_FORWARD_MASK) == 0 || from->shown.n == 0 ? STR_NIL
+                                                                        : mailbox_key(w, &first, mem);
+}
+
+/* Both addresses of the user's are his own mailbox, and the same one: it has one copy. What leads back to
+ * whom the message was for is on its last step: his file names nobody who has not had his turn, and who wrote
+ * hears of the circle at once (a file that was put right meanwhile is followed). Circles beside him end by
+ * their number of steps. */
 static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t n)
 {
-    char mem[3][EXPAND_KEY_MAX];
-    struct buf text, own_text, box_text;
+    char mem[4][EXPAND_KEY_MAX];
+    struct buf text, own_text, box_text, first_text;
     const struct rcpt *from = &w->state.rcpts[i].rcpt;
     struct reader r = reader_of(targets);
     struct rcpt one;
     buf_init_fixed(&text, mem[0], sizeof mem[0]);
     buf_init_fixed(&own_text, mem[1], sizeof mem[1]);
     buf_init_fixed(&box_text, mem[2], sizeof mem[2]);
+    buf_init_fixed(&first_text, mem[3], sizeof mem[3]);
     struct str own = key_of(w, from, &own_text), box = mailbox_key(w, from, &box_text);
+    struct str first = first_key(w, from, &first_text);
+    uint8_t next = (from->flags & RCPT_FORWARD_MASK) + RCPT_FORWARD_STEP;
     if (get_expand(w) == NULL || (!w->expand->is_seeded && !seed(w, NULL, NULL)))
         return false;
     size_t n_before = w->expand->n;
@@ -509,8 +523,10 @@ static bool add_forward(struct work *w, uint32_t i, struct str targets, uint32_t
             return false;
         if (!is_new)
             continue;
-        t.rcpt.flags = is_own ? RCPT_IS_EXPANDED | RCPT_FORWARD_MASK
-                              : (uint8_t)((from->flags & RCPT_FORWARD_MASK) + RCPT_FORWARD_STEP);
+        if (is_own)
+            t.rcpt.flags = RCPT_IS_EXPANDED | RCPT_FORWARD_MASK;
+        else
+            t.rcpt.flags = first.n > 0 && str_eq(key, first) ? RCPT_FORWARD_MASK - RCPT_FORWARD_STEP : next;
         if (!inherit(w, from, n, &t.rcpt) || !push(w, &t))
             return false;
     }
