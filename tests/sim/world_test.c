@@ -451,6 +451,85 @@ static void test_clocks(void **state)
     (void)scene_del(s);
 }
 
+/* ---- small files, read as a whole ---- */
+
+struct shelf {
+    struct disk *disk;
+    struct disk_op op;
+    struct disk_file *file;
+    struct str piece;
+    char mem[16];
+    unsigned step;
+};
+
+/* Submits one operation after the other; what the one before gave is looked at in between. */
+static void shelf_step(struct disk_op *done)
+{
+    struct shelf *f = container_of(done, struct shelf, op);
+    struct disk_op last = *done, next = {.kind = DISK_READ_SMALL, .name = "small", .done = shelf_step};
+    next.mem = f->mem;
+    switch (f->step++) {
+    case 0:
+        next.kind = DISK_OPEN;
+        next.create = DISK_CREATE_NEW;
+        break;
+    case 1:
+        assert_int_equal(last.err, ERR_OK);
+        f->file = next.file = last.file;
+        f->piece = STR("0123456789");
+        next.kind = DISK_WRITE;
+        next.pieces = &f->piece;
+        next.n_pieces = 1;
+        break;
+    case 2:
+        assert_int_equal(last.err, ERR_OK);
+        next.size = 10;
+        break;
+    case 3:
+        assert_int_equal(last.err, ERR_OK);
+        assert_true(last.about.is_regular && str_eq(str_of(f->mem, last.n_done), f->piece));
+        next.size = 9;
+        break;
+    case 4:
+        assert_int_equal(last.err, ERR_TOO_BIG);
+        next.name = "none";
+        break;
+    case 5:
+        assert_int_equal(last.err, ERR_NOTFOUND);
+        next.kind = DISK_MKDIR;
+        next.name = "folder";
+        break;
+    case 6:
+        assert_int_equal(last.err, ERR_OK);
+        next.name = "folder";
+        break;
+    default:
+        assert_int_equal(last.err, ERR_OK);
+        assert_true(!last.about.is_regular && last.n_done == 0);
+        return;
+    }
+    f->op = next;
+    disk_submit(f->disk, &f->op);
+}
+
+static void shelf_main(struct world *w, void *arg)
+{
+    struct shelf *f = arg;
+    assert_int_equal(world_disk(w, ".", &f->disk), ERR_OK);
+    shelf_step(&f->op);
+}
+
+static void test_small_files(void **state)
+{
+    UNUSED(state);
+    struct scene *s = scene_new(11);
+    struct shelf f = {.step = 0};
+    (void)sim_proc_new(s->a, "shelf", shelf_main, NULL, &f);
+    sim_run_until(s->sim, sim_now_us(s->sim) + SIM_S);
+    assert_int_equal(f.step, 8);
+    (void)scene_del(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_bounded),     cmocka_unit_test(test_refused_and_timed_out),
         cmocka_unit_test(test_peer_killed), cmocka_unit_test(test_peer_loses_power),
         cmocka_unit_test(test_partition),   cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_small_files),
     };
     return cmocka_run_group_tests_name("sim world", tests, NULL, NULL);
 }
