@@ -103,6 +103,7 @@ static void put_listener(struct buf *b, const struct listener_conf *l)
     buf_put_lstr(b, l->tag_header);
     buf_put_u8(b, (uint8_t)l->greet_delay_s);
     buf_put_u8(b, l->normalize);
+    buf_put_u8(b, l->hide_client);
 }
 
 static void put_security(struct buf *b, const struct config *c)
@@ -425,6 +426,7 @@ static struct listener_conf get_listener(struct decoder *d)
     l.tag_header = codec_get_str(d, field_or_nothing_error);
     l.greet_delay_s = read_u8(&d->in);
     l.normalize = codec_get_bool(d);
+    l.hide_client = codec_get_bool(d);
     codec_want(d, schema_in_range(schema_find(STR("listen"), STR("greet_delay")), l.greet_delay_s));
     codec_want(d, l.addr.kind == NETADDR_UNIX || (codec_is_ip(&l.addr) && l.addr.port != 0));
     codec_want(d, (l.n_proxy_from == 0 || l.has_proxy) && !(l.lmtp && l.submission));

@@ -33,6 +33,7 @@ struct listener_conf {
     struct str tag_header; /* the field whose value is the tag, when the message has it; or empty */
     uint32_t greet_delay_s; /* who talks before the greeting is refused; 0: greets at once */
     bool normalize;        /* bare CR and LF of our own clients become CRLF */
+    bool hide_client;      /* the Received field does not say who a client of ours is */
 };
 struct certificate_conf { /* by its place in the list it is known to all roles */
     struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */

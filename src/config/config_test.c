@@ -115,6 +115,8 @@ static void dump_listener(const struct listener_conf *l, struct buf *out)
         buf_printf(out, " delay=%u", l->greet_delay_s);
     if (l->normalize)
         buf_puts(out, " normalize");
+    if (l->hide_client)
+        buf_puts(out, " hide_client");
     buf_putc(out, '\n');
     dump_blocks("  proxy ", l->proxy_from, l->n_proxy_from, out);
 }
@@ -354,11 +356,11 @@ static const struct good_row rows[] = {
      "" RECURSIVE FOLDERS, ""},
     /* listeners and clients */
     {TEST_HEAD "listen { port = 587, address = \"192.0.2.1\", submission = true, tag = \"users\", tag_header = "
-     "\"X-Tag\", normalize = true }\n"
+     "\"X-Tag\", normalize = true, hide_client = true }\n"
      "listen { port = 26, address = \"127.0.0.1\", proxy = true, greet_delay = \"6s\" }\n"
      "listen { port = 27, address = \"127.0.0.1\", proxy = { \"10.0.0.0/8\", \"::1\" } }\n"
      "submit \"run/submit\" xclient_from { \"127.0.0.1\" } commands { expn = true, etrn = { \"10.0.0.0/8\" } }",
-     HOST "smtp 192.0.2.1:587 submission tag=users tag_header=X-Tag normalize\n"
+     HOST "smtp 192.0.2.1:587 submission tag=users tag_header=X-Tag normalize hide_client\n"
      "smtp 127.0.0.1:26 proxy(0) delay=6\nsmtp 127.0.0.1:27 proxy(2)\n  proxy 10.0.0.0/8\n  proxy ::1/128\n"
      "submit unix:/etc/waxwing/run/submit\n" LOOPBACK "xclient 127.0.0.1/32\netrn 10.0.0.0/8\naddress 192.0.2.1\n"
      "" RECURSIVE FOLDERS "commands.expn=1\n",

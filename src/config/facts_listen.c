@@ -239,6 +239,7 @@ int fact_listen(lua_State *L)
     conf->lmtp = get_flag(L, at, "lmtp");
     conf->submission = get_flag(L, at, "submission");
     conf->normalize = get_flag(L, at, "normalize");
+    conf->hide_client = get_flag(L, at, "hide_client");
     conf->greet_delay_s = (uint32_t)get_listen_number(L, at, "greet_delay", 0);
     get_security(L, at, &fact);
     get_proxy(L, at, conf);

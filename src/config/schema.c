@@ -79,7 +79,8 @@ static const struct schema_key keys[] = {
     {"listen", "lmtp", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Speak LMTP (RFC 2033), one answer for each recipient, and not SMTP."},
     {"listen", "submission", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
-     "Only users of ours may send here: who has logged in, or, where nobody can, the addresses of relay_from."},
+     "Only users of ours may send here: who has logged in, or, where nobody can, the addresses of relay_from. "
+     "Their messages get what they lack of From, Date and Message-ID; Bcc, Resent-Bcc and Return-Path are taken off."},
     {"listen", "tls", SCHEMA_CHOICE, false, "off | starttls | implicit", "starttls", 0, 2, NOWHERE,
      "Whether TLS is on offer (STARTTLS), or begins each connection; the latter is the default at port 465. Without "
      "a certificate it is off."},
@@ -99,6 +100,9 @@ static const struct schema_key keys[] = {
      "How long the greeting waits. Who talks before it came is refused: programs that send junk often do."},
     {"listen", "normalize", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Make CRLF of the bare CR and LF that clients of ours send. Others are refused with them either way."},
+    {"listen", "hide_client", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
+     "Leave the name and address of a client of ours out of the Received field: where a user is at the moment is "
+     "nobody's business. The log and the journal still have them."},
 
     {"tls", "cert", SCHEMA_PATH, true, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "The certificates in PEM form: the server's own, then those that lead to its authority."},

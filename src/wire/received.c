@@ -138,10 +138,11 @@ void received_format(const struct received *r, struct buf *out)
     bool utf8 = str_starts(r->with, STR("UTF8"));
     buf_puts(out, "Received:");
     f.column = 9;
-    put_from(&f, r, utf8);
+    if (!r->hides_client)
+        put_from(&f, r, utf8);
     buf_init_fixed(&b, mem, sizeof mem);
     put_name(&b, r->by, utf8);
-    put_pair(&f, STR("by"), buf_str(&b), true);
+    put_pair(&f, STR("by"), buf_str(&b), !r->hides_client);
     put_word(&f, STR("(Waxwing)"), false);
     put_pair(&f, STR("with"), r->with, false);
     buf_reset(&b);

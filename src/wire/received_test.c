@@ -69,6 +69,17 @@ static void formats(void **state)
               "\tTue, 24 Nov 2026 01:02:03 +0000\r\n");
 }
 
+static void hides_the_client(void **state)
+{
+    UNUSED(state);
+    struct netaddr a = ip("192.0.2.1");
+    struct received r = plain(&a);
+    r.hides_client = true;
+    check(&r, "Received: by mail.example.org (Waxwing) with ESMTPS id 0000000000001\r\n"
+              "\tfor <bob@example.net>;\r\n"
+              "\tTue, 24 Nov 2026 01:02:03 +0000\r\n");
+}
+
 static void contains_hostile_names(void **state)
 {
     UNUSED(state);
@@ -146,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats),
+        cmocka_unit_test(hides_the_client),
         cmocka_unit_test(contains_hostile_names),
         cmocka_unit_test(folds),
         cmocka_unit_test(names_protocols),

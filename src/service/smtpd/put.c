@@ -253,6 +253,27 @@ static struct put *put_alloc(struct smtpd *d)
     return p;
 }
 
+/* Is this a message of a user's program, and not one that another server relays through us? */
+static bool is_submission(const struct session *s)
+{
+    return s->is_ours && (s->at->is_submit || s->at->submission);
+}
+
+static void begin_fix(struct session *s, struct put *p)
+{
+    const struct address *from = &smtp_server_transaction(&s->server)->from;
+    struct header_fix_facts facts = {
+        .from = from->domain.n > 0 ? from->text : STR_NIL,
+        .host = s->conf->config->policy.hostname,
+        .queue_id = p->id,
+        .unix_s = world_wall_ms(s->d->world) / 1000,
+    };
+    if (is_submission(s))
+        header_fix_init(&p->fix, &facts);
+    else
+        p->fix.at = HEADER_FIX_BODY;
+}
+
 static void add_trace(struct session *s, struct put *p)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
@@ -263,6 +284,7 @@ static void add_trace(struct session *s, struct put *p)
         .helo = s->has_uid ? STR_NIL : smtp_server_helo(&s->server), /* "localhost" */
         .client = &s->peer,
         .client_name = buf_str(&s->client_name),
+        .hides_client = s->is_ours && s->at->hide_client,
         .has_uid = s->has_uid,
         .uid = s->uid,
         .by = s->conf->config->policy.hostname,
@@ -341,6 +363,7 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
         put_free(d, p);
         return NULL;
     }
+    begin_fix(s, p);
     add_trace(s, p);
     return p;
 }
@@ -581,24 +604,37 @@ static void feed_pipe(struct put *p)
     drain_pipe(p);
 }
 
-void put_body(struct put *p, struct str octets)
+/* Octets of the message as it will be stored. */
+static void add(struct put *p, struct str octets)
 {
-    if (p->is_refused)
-        return;
-    if (!p->scan.in_body)
-        scan(p, octets);
     if ((p->flags & MAIL_FLAG_8BIT) == 0 && has_8bit(octets))
         p->flags |= MAIL_FLAG_8BIT;
-    if (p->is_refused)
-        return;
     keep(p, octets);
     if (p->is_refused)
         return;
     p->size += octets.n;
     if (p->report != NULL)
         mime_report_put(p->report, octets);
-    if (p->state == PUT_FILLING && p->body.n > IPC_BODY_INLINE_MAX)
+}
+
+static void add_fixed(struct put *p, struct str octets)
+{
+    struct str piece;
+    while (!p->is_refused && header_fix_next(&p->fix, &octets, &piece))
+        add(p, piece);
+    if (!p->is_refused && p->state == PUT_FILLING && p->body.n > IPC_BODY_INLINE_MAX)
         begin_piping(p);
+}
+
+void put_body(struct put *p, struct str octets)
+{
+    if (!p->is_refused && !p->scan.in_body)
+        scan(p, octets);
+    if (p->is_refused)
+        return;
+    add_fixed(p, octets);
+    if (p->is_refused)
+        return;
     /* a message may come in pieces of a few octets, one for each stuffed dot: not a write for each of them */
     if (p->body.n >= SMTPD_PIPE_WRITE && !p->is_pipe_full)
         feed_pipe(p);
@@ -612,6 +648,10 @@ bool put_is_full(const struct put *p)
 
 void put_end(struct put *p)
 {
+    if (!p->is_refused && !header_fix_is_done(&p->fix)) { /* it had no body */
+        header_fix_end(&p->fix);
+        add_fixed(p, STR_NIL);
+    }
     end_report(p);
     if (p->state == PUT_WAITING_PIPE && !p->is_refused) { /* put_on_room() goes on */
         p->is_whole = true;

@@ -12,6 +12,7 @@
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
 #include "wire/feedback.h"
+#include "wire/header_fix.h"
 
 enum {
     SMTPD_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
@@ -77,6 +78,7 @@ struct put { /* one message on its way */
     enum smtp_reply_id refuse_id;
     struct mime_report *report; /* reads along: a recipient is where reports come in */
     struct buf feedback;        /* what it says, once all of it was read; a record or empty */
+    struct header_fix fix;      /* of a submission; done from the start for other mail */
 };
 
 struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */

@@ -2,6 +2,8 @@
 #include "ipc/lists.h"
 #include "service/smtpd/smtpd_testing.h"
 
+#include "wire/header.h"
+
 #include <stdio.h>
 
 static void give_lookup(void)
@@ -240,6 +242,136 @@ static void the_local_socket(void **state)
     hears(client("unix:/run/submit"), "421 4.7.0");
     the->uid = 1235;
     hears(client("unix:/run/submit"), "220");
+}
+
+/* ---- submissions ---------------- */
+
+static const struct netblock ours_of_192_0_2 = {{.kind = NETADDR_IP4, .ip = {192, 0, 2, 0}}, 24};
+
+/* A client of ours at a listener for users or at one for everybody. */
+static struct conn *client_of_ours(bool submission)
+{
+    the->at.submission = submission;
+    the->config.policy.relay_from = &ours_of_192_0_2;
+    the->config.policy.n_relay_from = 1;
+    struct conn *c = client("192.0.2.1:5");
+    begin_data(c);
+    return c;
+}
+
+/* What is stored below our trace field. */
+static struct str stored(void)
+{
+    struct header_walk w;
+    struct header_field f = {0};
+    header_walk_init(&w, buf_str(&the->sent_body));
+    assert_true(header_walk_next(&w, &f) && str_eq(f.name, STR("Received")));
+    return w.rest;
+}
+
+static void check_stored(const char *want)
+{
+    if (!str_eq(stored(), str_from_c(want)))
+        fail_msg("%.*s\ninstead of %s", STR_FMT(stored()), want);
+}
+
+#define FROM_AND_DATE "From: a@b.test\r\nDate: Thu, 01 Jan 1970 00:00:01 +0000\r\n"
+
+static void a_submission_gets_what_it_lacks(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client_of_ours(true);
+    say(c, "Subject: x\r\nBcc: \xc3\xbc@b.test,\r\n c@d.test\r\n\r\nhi\r\n.\r\n");
+    check_stored("Subject: x\r\n" FROM_AND_DATE "Message-ID: <1.0000000000034@mx.here.test>\r\n\r\nhi\r\n");
+    assert_int_equal(the->sent_flags & MAIL_FLAG_8BIT, 0); /* what is stored counts */
+    assert_int_equal(last_sent()->size, the->sent_body.n);
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250 2.0.0");
+    c = client_of_ours(true);
+    say(c, ".\r\n"); /* nothing at all */
+    check_stored(FROM_AND_DATE "Message-ID: <1.0000000000035@mx.here.test>\r\n");
+    the->at.submission = false;
+    the->at.is_submit = true;
+    c = client("unix:/run/submit");
+    begin_data(c);
+    say(c, "no header\r\n.\r\n");
+    check_stored(FROM_AND_DATE "Message-ID: <1.0000000000036@mx.here.test>\r\n\r\nno header\r\n");
+}
+
+static void a_report_has_no_sender_to_add(void **state)
+{
+    UNUSED(state);
+    the->at.is_submit = true;
+    struct conn *c = client("unix:/run/submit");
+    say(c, "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\nDate: d\r\nMessage-ID: <i>\r\n"
+           "\r\n.\r\n");
+    wake(c);
+    check_stored("Date: d\r\nMessage-ID: <i>\r\n\r\n");
+}
+
+/* Neither the mail of strangers nor what a server of ours relays. */
+static void other_mail_stays_as_it_is(void **state)
+{
+    UNUSED(state);
+    static const char mail[] = "Bcc: x\r\nReturn-Path: <y>\r\n\r\nhi\r\n";
+    struct conn *c = client_of_ours(false);
+    say(c, mail);
+    say(c, ".\r\n");
+    check_stored(mail);
+    c = client("198.51.100.1:5");
+    begin_data(c);
+    say(c, mail);
+    say(c, ".\r\n");
+    check_stored(mail);
+}
+
+/* A message that is all header grows over what goes inline only when it ends; the queue hears the true size.
+ */
+static void a_submission_that_outgrows_memory_at_its_end(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client_of_ours(true);
+    static const char field[] = "X-Field: 012345678901234567890123456789012345678901234567890123456789\r\n";
+    say(c, "Subject: x\r\n");
+    struct put *p = list_entry(the->d->sessions.next, struct session, link)->put;
+    while (p->body.n + sizeof field - 1 <= IPC_BODY_INLINE_MAX)
+        say(c, field);
+    size_t room = IPC_BODY_INLINE_MAX - p->body.n;
+    assert_int_equal(p->state, PUT_FILLING);
+    assert_true(room < sizeof field);
+    say(c, ".\r\n");
+    struct conn *pipe = &the->conns[the->n_conns - 1];
+    assert_true(pipe->is_pipe);
+    struct buf took;
+    buf_init(&took, (size_t)2 * IPC_BODY_INLINE_MAX);
+    for (int i = 0; i < 10 && last_sent()->type != IPC_PUT_COMMIT; i++) {
+        assert_true(buf_put(&took, buf_str(&pipe->out)));
+        buf_reset(&pipe->out);
+        wake(pipe);
+    }
+    assert_true(buf_put(&took, buf_str(&pipe->out)));
+    assert_true(str_ends(buf_str(&took), STR("\r\nMessage-ID: <1.0000000000034@mx.here.test>\r\n")));
+    assert_true(took.n > IPC_BODY_INLINE_MAX);
+    assert_int_equal(last_sent()->type, IPC_PUT_COMMIT);
+    assert_int_equal(last_sent()->size, took.n);
+    buf_fini(&took);
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250 2.0.0");
+}
+
+static void where_a_user_is_can_be_hidden(void **state)
+{
+    UNUSED(state);
+    the->at.hide_client = true;
+    struct conn *c = client_of_ours(true);
+    say(c, "Subject: x\r\n\r\n.\r\n");
+    assert_true(str_starts(buf_str(&the->sent_body), STR("Received: by mx.here.test ")));
+    assert_int_equal(str_find(buf_str(&the->sent_body), STR("192.0.2.1")), STR_NPOS);
+    the->at.submission = false;
+    c = client("198.51.100.1:5"); /* a stranger has no such wish */
+    begin_data(c);
+    say(c, "Subject: x\r\n\r\n.\r\n");
+    assert_true(str_find(buf_str(&the->sent_body), STR("from c.test ([198.51.100.1])")) != STR_NPOS);
 }
 
 static void speaks_before_the_greeting(void **state)
@@ -664,6 +796,11 @@ int main(void)
         T(xclient_names_one_too_many),
         T(a_client_nobody_knows),
         T(the_local_socket),
+        T(a_submission_gets_what_it_lacks),
+        T(a_report_has_no_sender_to_add),
+        T(other_mail_stays_as_it_is),
+        T(a_submission_that_outgrows_memory_at_its_end),
+        T(where_a_user_is_can_be_hidden),
         T(speaks_before_the_greeting),
         T(tags),
         T(the_next_hop_knows_the_recipient),
