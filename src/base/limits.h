@@ -113,6 +113,7 @@ enum limits {
     CONFIG_LISTENERS_MAX = 64,
     CONFIG_ROUTES_MAX = 10000,
     CONFIG_USERS_MAX = 1000000,
+    LOGIN_APP_MAX = 32, /* octets of "phone" in the login "joe/phone" */
     CONFIG_ALIASES_MAX = 1000000, /* targets of all aliases together */
     CONFIG_CERTIFICATES_MAX = 1000,
     CONFIG_PASSWORD_FILES_MAX = 1000,

@@ -241,7 +241,9 @@ static const struct bad_row files_rows[] = {
      "waxwing.lua:3: can't read the file /etc/waxwing/nosuch: not found\n"},
     {TEST_HEAD "domain \"a.example\" { users = passwd \"bad.users\", deliver = lmtp \"h\" }",
      "bad.users:5: user \"\" is empty\n"
-     "bad.users:6: user \"bad name\" has a character that no user name may have\n"},
+     "bad.users:6: user \"bad name\" has a character that no user name may have\n"
+     "bad.users:7: user \"joe/x y\" has a character that no user name may have\n"
+     "bad.users:8: user \"/x\" has a character that no user name may have\n"},
     {TEST_HEAD "domain \"a.example\" { users = file \"secret.users\", deliver = lmtp \"h\" }",
      "waxwing.lua:3: can't read the file /etc/waxwing/secret.users: permission denied\n"},
     {TEST_HEAD "resolver { \"recursive\", root_hints = \"nosuch\" }",

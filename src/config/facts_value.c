@@ -46,6 +46,13 @@ static bool add_user(lua_State *L, struct str *users, size_t *n, const struct si
     return true;
 }
 
+/* "joe/phone" */
+static bool is_app(struct str name)
+{
+    struct str app = name, user = str_cut(&app, '/');
+    return user.n < name.n && value_user_error(user) == NULL && value_app_error(app) == NULL;
+}
+
 static size_t count_lines(struct str text)
 {
     size_t n = 0;
@@ -72,6 +79,8 @@ void value_read_users(lua_State *L, struct value *v)
             continue;
         if (v->is_passwd)
             line = str_trim(str_cut(&line, ':'));
+        if (v->is_passwd && is_app(line)) /* another password of a user, and no mailbox */
+            continue;
         v->is_bad = !add_user(L, users, &v->n_users, &site, line) || v->is_bad;
     }
     v->n_users = loader_sort_users(users, v->n_users);

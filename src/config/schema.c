@@ -268,7 +268,8 @@ static const struct schema_key keys[] = {
      "recipient, %% for a percent sign. An address that would make a word begin with \"-\" is refused."},
     {"value", "passwd", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "For users and recipients: the first field of each line, fields are parted by colons; lines that begin with # are "
-     "comments."},
+     "comments. The second field verifies the password; \"joe/phone\" is one more password of joe's, for one program. "
+     "`waxwing user` edits such files."},
     {"value", "file", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "For users and recipients: one name a line; lines that begin with # are comments. For aliases: see Aliases."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,

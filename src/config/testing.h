@@ -17,9 +17,9 @@ struct fixture_file {
 };
 /* clang-format off */
 static const struct fixture_file fixture_files[] = {
-    {"/etc/waxwing/org.users", "admin:{plain}x:1000\nJoe:x\n# a comment: no user\n\n  ann  :x\r\n"},
+    {"/etc/waxwing/org.users", "admin:{plain}x:1000\nJoe:x\n# a comment: no user\n\n  ann  :x\r\nann/Phone-1:x\n"},
     {"/etc/waxwing/net.users", "info\n# a comment\npostmaster\nabuse\nInfo\n"},
-    {"/etc/waxwing/bad.users", "# a comment\n\njoe:x:1:2\r\n ann \n:x\nbad name:x\n"},
+    {"/etc/waxwing/bad.users", "# a comment\n\njoe:x:1:2\r\n ann \n:x\nbad name:x\njoe/x y:x\n/x:x\n"},
     {"/etc/waxwing/secret.users", NULL},
     {"/etc/waxwing/aliases", "# who gets what\n\nRoot: joe\npostmaster:   root,\n  ann@elsewhere.example\n"
      "\t# more of it, as a comment\n\t\"zoe\"\nteam: :include:sub/team, ann\nowner-team: joe\n"

@@ -98,6 +98,17 @@ static bool is_user_octet(char c)
            (c != '\0' && strchr("!#$%&'*+-=?^_`{|}~.", c) != NULL);
 }
 
+const char *value_app_error(struct str s)
+{
+    if (s.n == 0 || s.n > LOGIN_APP_MAX)
+        return "must have 1 to 32 characters";
+    for (size_t i = 0; i < s.n; i++) {
+        if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_' && s.p[i] != '.')
+            return "may have letters, digits, '-', '_' and '.' only";
+    }
+    return NULL;
+}
+
 const char *value_user_error(struct str s)
 {
     if (s.n == 0)

@@ -19,6 +19,9 @@ void value_put_size(uint64_t octets, struct buf *out);
 const char *value_hostname_error(struct str s);
 /* A user of a local domain: a dot-string as RFC 5321 has it (without quotes), no '/', not over 64 octets. */
 const char *value_user_error(struct str s);
+/* The "phone" of "joe/phone", which is a password of joe's for one program. RFC 5322 3.2.3 lets the '/' stand in
+ * an address. */
+const char *value_app_error(struct str s);
 /* An absolute path with %u, %d and %% in it, at least one %u; or with %h at its front. */
 const char *value_maildir_error(struct str s);
 const char *value_path_error(struct str s);

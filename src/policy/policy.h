@@ -162,10 +162,10 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, bool is_ours, const str
 
 struct policy_login {
     struct str address;  /* "joe@example.org", lower case: how the login is called everywhere */
-    struct str user;     /* "joe" */
+    struct str user;     /* "joe": whose line in the file; "joe/phone": that of his password for one program */
     uint32_t passwords;  /* the file: see struct local_domain */
 };
-enum { POLICY_LOGIN_MAX = SMTP_LOCAL_PART_MAX + 1 + SMTP_DOMAIN_MAX };
+enum { POLICY_LOGIN_MAX = 2 * SMTP_LOCAL_PART_MAX + 1 + LOGIN_APP_MAX + 1 + SMTP_DOMAIN_MAX };
 /* Who a client means that says `name`: an address, or the user alone where one domain only has passwords. The slices
  * are put into mem: POLICY_LOGIN_MAX free octets. false: no such domain; whether there is such a user is not known
  * here. */

@@ -19,24 +19,33 @@ static const struct local_domain *only_domain(const struct policy_conf *p)
     return only;
 }
 
+static void put_lower(struct str s, struct buf *out)
+{
+    for (size_t i = 0; i < s.n; i++)
+        buf_putc(out, ascii_lower(s.p[i]));
+}
+
 bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem, struct policy_login *out)
 {
     size_t at = str_chr(name, '@');
     const struct local_domain *d = at == STR_NPOS ? only_domain(p) : policy_domain(p, str_skip(name, at + 1));
-    struct str user = at == STR_NPOS ? name : str_slice(name, 0, at);
+    struct str who = at == STR_NPOS ? name : str_slice(name, 0, at), app = who;
+    struct str user = str_cut(&app, '/');
+    bool has_app = user.n < who.n;
     if (d != NULL && d->same_as.n > 0)
         d = policy_domain(p, d->same_as);
-    if (d == NULL || d->passwords == 0 || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX)
+    if (d == NULL || d->passwords == 0 || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX ||
+        (has_app && (app.n == 0 || app.n > LOGIN_APP_MAX)))
         return false;
-    size_t start = mem->n;
-    for (size_t i = 0; i < user.n; i++)
-        buf_putc(mem, ascii_lower(user.p[i]));
+    size_t start = mem->n, n_who = has_app ? who.n : 0;
+    put_lower(str_slice(who, 0, n_who), mem);
+    put_lower(user, mem);
     buf_putc(mem, '@');
     buf_put(mem, d->name);
     if (mem->failed)
         return false;
-    out->address = str_skip(buf_str(mem), start);
-    out->user = str_slice(out->address, 0, user.n);
+    out->address = str_skip(buf_str(mem), start + n_who);
+    out->user = str_slice(str_skip(buf_str(mem), start), 0, who.n);
     out->passwords = d->passwords;
     return true;
 }

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "policy/policy.h"
 
+#include <string.h>
+
 #include <stdio.h>
 
 #define NAME(s)                                                                                              \
@@ -164,6 +166,21 @@ static void test_login(void **state)
     buf_init_fixed(&text, mem, sizeof mem);
     assert_true(policy_login(&one, STR("JOE"), &text, &login));
     assert_true(str_eq(login.address, STR("joe@example.org")) && str_eq(login.user, STR("joe")));
+    char app[LOGIN_APP_MAX + 8] = "joe/";
+    memset(app + 4, 'a', LOGIN_APP_MAX);
+    for (int i = 0; i < 2; i++) { /* a password for one program: the same address */
+        struct str name = i == 0 ? STR("Joe/Phone@same.example") : str_from_c(app);
+        buf_init_fixed(&text, mem, sizeof mem);
+        assert_true(policy_login(&one, name, &text, &login));
+        assert_true(str_eq(login.address, STR("joe@example.org")));
+        assert_true(str_eq(login.user, i == 0 ? STR("joe/phone") : str_from_c(app)));
+    }
+    app[4 + LOGIN_APP_MAX] = 'a';
+    const struct str bad[] = {STR("joe/"), STR("/phone"), STR("joe/@example.org"), str_from_c(app)};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        buf_init_fixed(&text, mem, sizeof mem);
+        assert_false(policy_login(&one, bad[i], &text, &login));
+    }
     buf_init_fixed(&text, mem, 5); /* no room is no login and no overrun */
     assert_false(policy_login(&one, STR("joe"), &text, &login));
 }
