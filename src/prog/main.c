@@ -11,6 +11,7 @@ const struct command commands[] = {
     {"send", "send a message through a server", cmd_send},
     {"queue", "list, show, retry, hold, suspend, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
+    {"user", "add, list and remove users, and their passwords", cmd_user},
     {"status", "what each process has counted", cmd_status},
     {"dev", "catch all mail of an application under development, and show it", cmd_dev},
     {"sendmail", "take a message as sendmail(8) does", cmd_sendmail},

@@ -17,6 +17,7 @@ int cmd_check(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_user(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_sendmail(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
