@@ -122,6 +122,10 @@ enum limits {
     CONFIG_SOURCES_MAX = 64,
     CONFIG_SOURCE_ADDRESSES_MAX = 64, /* of one source */
 
+    /* Secrets (docs/privsep.md) */
+    PASSWORD_FILE_MAX = 16 * 1024 * 1024, /* octets: users of one file with their verifiers */
+    AUTH_MESSAGE_MAX = 8192,              /* octets of SCRAM's AuthMessage: three of its messages */
+
     /* Programs that get mail */
     PIPE_TIME_LIMIT_S = 1000, /* Postfix command_time_limit */
 
