@@ -333,3 +333,6 @@ enum err sim_program(struct world *w, const struct program_plan *plan,
                      void (*on_end)(void *arg, const struct program_end *end), void *arg,
                      struct conn **out_input, struct conn **out_output, struct program **out);
 void sim_program_kill(struct program *p, bool hard);
+enum err sim_workers(struct world *w, unsigned n, struct workers **out);
+void sim_workers_submit(struct workers *p, struct compute *k);
+void sim_workers_close(struct workers *p);

@@ -59,6 +59,9 @@ const struct world_ops sim_world_ops = {
     .child_kill = sim_child_kill,
     .program = sim_program,
     .program_kill = sim_program_kill,
+    .workers = sim_workers,
+    .workers_submit = sim_workers_submit,
+    .workers_close = sim_workers_close,
 };
 
 /* clang-format off */

@@ -260,3 +260,19 @@ void program_kill(struct program *p, bool hard)
 {
     ops_of(p)->program_kill(p, hard);
 }
+
+enum err world_workers(struct world *w, unsigned n, struct workers **out)
+{
+    must(n > 0);
+    return w->ops->workers(w, n, out);
+}
+
+void workers_submit(struct workers *p, struct compute *k)
+{
+    ops_of(p)->workers_submit(p, k);
+}
+
+void workers_close(struct workers *p)
+{
+    ops_of(p)->workers_close(p);
+}

@@ -25,6 +25,7 @@ struct disk;
 struct disk_file;
 struct child;
 struct program;
+struct workers;
 struct handle; /* a channel, connection, listener or blob on its way from one role to another */
 
 /* ---- clock and random ---------------- */
@@ -252,6 +253,22 @@ MUST_USE enum err world_program(struct world *w, const struct program_plan *plan
 /* SIGTERM, or SIGKILL when hard, to its whole process group; on_end still comes. */
 void program_kill(struct program *p, bool hard);
 
+/* ---- work beside the loop ---------------- */
+
+/* Long computations, which the loop must not wait for. */
+struct compute { /* embedded in the user's object; untouched by the user from submit to done */
+    /* On another thread: it may use nothing but what the work holds, and nothing of the world. */
+    void (*run)(struct compute *k);
+    void (*done)(struct compute *k); /* on the loop's thread */
+    struct list link;             /* the implementation's */
+};
+/* n threads (at least 1) that take works in order. Make it before the sandbox closes. */
+MUST_USE enum err world_workers(struct world *w, unsigned n, struct workers **out);
+/* The user bounds how many wait. */
+void workers_submit(struct workers *p, struct compute *k);
+/* Waits for what is being run. No done() is called any more: what was submitted is the user's again. */
+void workers_close(struct workers *p);
+
 /* ---- what an implementation provides ---------------- */
 
 /* Each opaque object begins with its struct ..._base so that the functions above can reach the table. */
@@ -314,14 +331,18 @@ struct world_ops {
                         void (*)(void *, const struct program_end *), void *, struct conn **, struct conn **,
                         struct program **);
     void (*program_kill)(struct program *, bool);
+
+    enum err (*workers)(struct world *, unsigned, struct workers **);
+    void (*workers_submit)(struct workers *, struct compute *);
+    void (*workers_close)(struct workers *);
 };
 /* First member of every implementation's world. */
 struct world {
     const struct world_ops *ops;
     const struct log *log;
 };
-/* First member of every implementation's channel, conn, listener, disk, child, program, connecting, handle.
- */
+/* First member of every implementation's channel, conn, listener, disk, child, program, connecting, workers,
+ * handle. */
 struct world_object {
     const struct world_ops *ops;
 };

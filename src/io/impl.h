@@ -242,3 +242,7 @@ enum err io_program(struct world *w, const struct program_plan *plan,
                     void (*on_end)(void *arg, const struct program_end *end), void *arg,
                     struct conn **out_input, struct conn **out_output, struct program **out);
 void io_program_kill(struct program *p, bool hard);
+
+enum err io_workers(struct world *w, unsigned n, struct workers **out);
+void io_workers_submit(struct workers *p, struct compute *k);
+void io_workers_close(struct workers *p);

@@ -373,6 +373,9 @@ const struct world_ops io_world_ops = {
     .child_kill = io_child_kill,
     .program = io_program,
     .program_kill = io_program_kill,
+    .workers = io_workers,
+    .workers_submit = io_workers_submit,
+    .workers_close = io_workers_close,
 };
 
 /* Descriptors 0 to 2 must be something harmless, or a socket would get such a number and receive our log. */
