@@ -155,6 +155,7 @@ static const struct role_ops *ops_of(enum role r)
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:
+    case ROLE_KEYS:
         break;
     }
     must_not_reach();

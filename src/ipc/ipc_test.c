@@ -179,7 +179,8 @@ static void test_edges(void **state)
         {ROLE_QUEUE, ROLE_LOCAL},  {ROLE_QUEUE, ROLE_ADMIN},  {ROLE_RELAY, ROLE_LOOKUP},
         {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
         {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
-        {ROLE_LOCAL, ROLE_PIPE},
+        {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},   {ROLE_RELAY, ROLE_KEYS},
+        {ROLE_KEYS, ROLE_ADMIN},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -207,8 +208,19 @@ static void test_rights(void **state)
     assert_false(ipc_may_send(ROLE_QUEUE, ROLE_LOCAL, IPC_PIPE_JOB)); /* local alone says which program */
     assert_false(ipc_may_send(ROLE_PIPE, ROLE_SUPER, IPC_SUP_READY));
     assert_false(ipc_may_send(ROLE_SUPER, ROLE_PIPE, IPC_SUP_START));
-    for (unsigned from = 0; from < ROLE_N; from++) {
+    assert_true(ipc_may_send(ROLE_SMTPD, ROLE_KEYS, IPC_AUTH_ASK));
+    assert_true(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_SIGN_ASK));
+    assert_false(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_AUTH_ASK)); /* it has no users */
+    assert_true(ipc_may_send(ROLE_KEYS, ROLE_SUPER, IPC_KEY_STATE));
+    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_KEY_STATE));
+    for (unsigned from = 0; from < ROLE_N; from++) { /* secrets have one way, chains another */
         for (unsigned to = 0; to < ROLE_N; to++) {
+            bool is_to_keys = from == ROLE_SUPER && to == ROLE_KEYS;
+            bool is_to_tls = from == ROLE_SUPER && (to == ROLE_SMTPD || to == ROLE_RELAY);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_KEY), is_to_keys);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_USERS), is_to_keys);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_FORGET), is_to_keys);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_CERT), is_to_tls);
             assert_false(ipc_may_send((enum role)from, (enum role)to, IPC_NONE));
             assert_false(ipc_may_send((enum role)from, (enum role)to, UINT16_MAX));
         }

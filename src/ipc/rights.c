@@ -1,9 +1,9 @@
 #include "ipc/rights.h"
 
 static const char *const names[ROLE_N] = {
-    [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",
-    [ROLE_QUEUE] = "queue",      [ROLE_RELAY] = "relay", [ROLE_LOCAL] = "local",
-    [ROLE_DELIVER] = "deliver",  [ROLE_PIPE] = "pipe",   [ROLE_ADMIN] = "admin",
+    [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
+    [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
+    [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",
 };
 
 const char *role_name(enum role r)
@@ -29,6 +29,7 @@ bool role_parse(struct str name, enum role *out)
     (BIT(IPC_SUP_CONFIG) | BIT(IPC_SUP_PEER) | BIT(IPC_SUP_LISTENER) | BIT(IPC_SUP_START) |                  \
      BIT(IPC_SUP_DRAIN))
 #define TO_SUPER (BIT(IPC_SUP_READY) | BIT(IPC_SUP_FAILED))
+#define SECRETS (BIT(IPC_SUP_KEY) | BIT(IPC_SUP_USERS) | BIT(IPC_SUP_FORGET))
 
 /* clang-format off */
 static const struct {
@@ -60,6 +61,11 @@ static const struct {
     {ROLE_LOOKUP,  ROLE_ADMIN,   EVENTS},
     {ROLE_RELAY,   ROLE_ADMIN,   EVENTS},
     {ROLE_LOCAL,   ROLE_ADMIN,   EVENTS},
+    {ROLE_SMTPD,   ROLE_KEYS,    BIT(IPC_SIGN_ASK) | BIT(IPC_AUTH_ASK)},
+    {ROLE_KEYS,    ROLE_SMTPD,   BIT(IPC_SIGN_ANSWER) | BIT(IPC_AUTH_ANSWER)},
+    {ROLE_RELAY,   ROLE_KEYS,    BIT(IPC_SIGN_ASK)},
+    {ROLE_KEYS,    ROLE_RELAY,   BIT(IPC_SIGN_ANSWER)},
+    {ROLE_KEYS,    ROLE_ADMIN,   EVENTS},
 };
 /* clang-format on */
 
@@ -69,14 +75,22 @@ static bool is_child_of_local(enum role r)
     return r == ROLE_DELIVER || r == ROLE_PIPE;
 }
 
+/* Secrets go to one role, certificates to those that show them. */
+static uint64_t super_says_also(enum role to)
+{
+    if (to == ROLE_KEYS)
+        return SECRETS;
+    return to == ROLE_SMTPD || to == ROLE_RELAY ? BIT(IPC_SUP_CERT) : 0;
+}
+
 bool ipc_may_send(enum role from, enum role to, uint16_t type)
 {
     if (type == IPC_NONE || type >= 64)
         return false;
     if (from == ROLE_SUPER && !is_child_of_local(to))
-        return (FROM_SUPER & BIT(type)) != 0;
+        return ((FROM_SUPER | super_says_also(to)) & BIT(type)) != 0;
     if (to == ROLE_SUPER && !is_child_of_local(from))
-        return (TO_SUPER & BIT(type)) != 0;
+        return ((TO_SUPER | (from == ROLE_KEYS ? BIT(IPC_KEY_STATE) : 0)) & BIT(type)) != 0;
     for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
         if (rights[i].from == from && rights[i].to == to)
             return (rights[i].types & BIT(type)) != 0;

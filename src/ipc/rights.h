@@ -14,8 +14,9 @@ enum role {
     ROLE_DELIVER, /* child of local: has become the user */
     ROLE_PIPE,    /* likewise, and runs programs */
     ROLE_ADMIN,
+    ROLE_KEYS, /* private keys and password verifiers */
 };
-enum { ROLE_N = 9 };
+enum { ROLE_N = 10 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

@@ -26,6 +26,22 @@
 /* role -> supervisor: can't start */
 #define IPC_FIELDS_sup_failed(F) F(str, reason)
 
+/* supervisor -> keys: secrets. Each is answered by one key_state, also when it is refused.
+ * key: a number that stands for this one key and chain for ever (a renewed certificate gets a new number);
+ * uses: KEY_USE_*; name: the certificate's file, for people; chain: PEM. +blob: the private key, PEM */
+#define IPC_FIELDS_sup_key(F) F(u32, key) F(u8, uses) F(str, name) F(str, chain)
+/* name: the file's path as the configuration has it, by which askers name it. +blob: its octets. What there
+ * was of this name is replaced, or stays when the new one is refused. seed: a
+ * secret of this machine, for the salts of users that aren't there */
+#define IPC_FIELDS_sup_users(F) F(u32, file) F(str, name) F(str, seed)
+/* Nobody needs it any more. kind: enum secret_kind */
+#define IPC_FIELDS_sup_forget(F) F(u8, kind) F(u32, number)
+/* keys -> supervisor. err ERR_OK: in force; then `why` may hold a warning. n: users of the file */
+#define IPC_FIELDS_key_state(F) F(u8, kind) F(u32, number) F(u8, err) F(u32, n) F(str, why)
+/* supervisor -> smtpd, relay: the certificate of that place in the configuration has this chain and key now.
+ * +blob: the chain, PEM */
+#define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
+
 /* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
  * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
  * one put_done. */
@@ -58,6 +74,21 @@
 #define IPC_FIELDS_host_answer(F)                                                                            \
     F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, addresses) F(str, why)
 
+/* smtpd, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
+ * base/world_tls.h; octets: the digest's value, or what is to be signed where the scheme has no digest of
+ * its own. signature is empty where err is not ERR_OK. */
+#define IPC_FIELDS_sign_ask(F) F(u64, token) F(u32, key) F(u8, scheme) F(u8, digest) F(str, octets)
+#define IPC_FIELDS_sign_answer(F) F(u64, token) F(u8, err) F(str, signature)
+/* smtpd -> keys: is this user who he says? kind: enum auth_kind; hash: enum scram_hash (SCRAM only); file: a
+ * path of the configuration; client: the address that asks, for the limit of guesses. secret: the password,
+ * or the client's proof; message: SCRAM's AuthMessage (RFC 5802 3).
+ * salt, iterations: for scram_first; signature: the server's, for scram_final that is right. */
+#define IPC_FIELDS_auth_ask(F)                                                                               \
+    F(u64, token)                                                                                            \
+    F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)
+#define IPC_FIELDS_auth_answer(F)                                                                            \
+    F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature)
+
 /* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one
  * job_done with a result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe,
  * whole or the attempt fails. params: mail_params_put() octets; rcpts: rcpt_put() records (wire/params.h).
@@ -68,14 +99,16 @@
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
-    F(u8, is_lmtp) F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) \
-        F(str, rcpts) F(u64, size) F(u8, is_piped) F(str, body)
+    F(u8, is_lmtp)                                                                                           \
+    F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts)  \
+        F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
-    F(str, maildir) F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender) F(str, rcpts)      \
-        F(u64, size) F(u8, is_piped) F(str, body)
+    F(str, maildir)                                                                                          \
+    F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender) F(str, rcpts) F(u64, size)         \
+        F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
 /* local -> deliver, to the one that is rooted at the user's home: what does .forward say? uid: who may own it
@@ -88,8 +121,9 @@
 #define IPC_FIELDS_pipe_job(F)                                                                               \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
-    F(u32, flags) F(str, words) F(str, login) F(str, home) F(str, extension) F(str, domain) F(str, sender)   \
-        F(str, rcpt) F(u32, time_limit_s) F(u64, size) F(u8, is_piped) F(str, body)
+    F(u32, flags)                                                                                            \
+    F(str, words) F(str, login) F(str, home) F(str, extension) F(str, domain) F(str, sender) F(str, rcpt)    \
+        F(u32, time_limit_s) F(u64, size) F(u8, is_piped) F(str, body)
 
 /* everyone -> admin: what happened, for the journal. Never waited for: dropped and counted when the channel
  * is full. */
@@ -115,6 +149,11 @@
     M(SUP_READY, sup_ready)                                                                                  \
     M(SUP_DRAIN, sup_drain)                                                                                  \
     M(SUP_FAILED, sup_failed)                                                                                \
+    M(SUP_KEY, sup_key)                                                                                      \
+    M(SUP_USERS, sup_users)                                                                                  \
+    M(SUP_FORGET, sup_forget)                                                                                \
+    M(KEY_STATE, key_state)                                                                                  \
+    M(SUP_CERT, sup_cert)                                                                                    \
     M(ID_WANT, id_want)                                                                                      \
     M(ID_GRANT, id_grant)                                                                                    \
     M(PUT_RCPTS, put_rcpts)                                                                                  \
@@ -130,6 +169,10 @@
     M(MX_ANSWER, mx_answer)                                                                                  \
     M(HOST_ASK, host_ask)                                                                                    \
     M(HOST_ANSWER, host_answer)                                                                              \
+    M(SIGN_ASK, sign_ask)                                                                                    \
+    M(SIGN_ANSWER, sign_answer)                                                                              \
+    M(AUTH_ASK, auth_ask)                                                                                    \
+    M(AUTH_ANSWER, auth_answer)                                                                              \
     M(RELAY_JOB, relay_job)                                                                                  \
     M(LOCAL_JOB, local_job)                                                                                  \
     M(JOB_DONE, job_done)                                                                                    \
@@ -192,6 +235,18 @@ enum home_says {
     HOME_SAYS_NOTHING,   /* no .forward, or one that names nobody else */
     HOME_SAYS_RESULT,    /* others (RESULT_EXPANDED), or what is wrong (RESULT_TEMPORARY) */
     HOME_SAYS_N,
+};
+enum secret_kind { SECRET_KEY = 0, SECRET_USERS };
+enum {                          /* sup_key, sup_cert: uses */
+       KEY_USE_SERVER = 1 << 0, /* smtpd shows this certificate */
+       KEY_USE_CLIENT = 1 << 1, /* relay does */
+};
+enum auth_kind { AUTH_PASSWORD = 0, AUTH_SCRAM_FIRST, AUTH_SCRAM_FINAL };
+enum auth_verdict {
+    AUTH_OK = 0,
+    AUTH_BAD,       /* no such user, or not his secret: nobody is told which */
+    AUTH_TEMPORARY, /* could not be looked at */
+    AUTH_TOO_MANY,  /* guesses of this user or from this client: was not looked at */
 };
 enum dns_status {
     DNS_STATUS_OK = 0,

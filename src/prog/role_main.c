@@ -70,6 +70,8 @@ static const struct role_ops *ops_of(enum role r)
         return &local_role;
     case ROLE_ADMIN:
         return &admin_role;
+    case ROLE_KEYS:
+        return &keys_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:

@@ -13,6 +13,8 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     [ROLE_PIPE]    = {.name = "pipe",    .spawn = true, .net_tcp = true, .net_udp = true},
     [ROLE_DELIVER] = {.name = "deliver", .files_read = true, .files_write = true},
     [ROLE_ADMIN]   = {.name = "admin",   .accept = true, .files_read = true, .files_write = true},
+    /* computes on octets that it is handed; its threads are there before the sandbox closes */
+    [ROLE_KEYS]    = {.name = "keys"},
 };
 /* clang-format on */
 
@@ -35,6 +37,8 @@ const char *role_user(enum role r)
         return "_wwrelay";
     case ROLE_ADMIN:
         return "_wwadmin";
+    case ROLE_KEYS:
+        return "_wwkeys";
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */

@@ -332,12 +332,12 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 8 };
-static const enum role columns[COLUMNS] = {ROLE_SMTPD, ROLE_LOOKUP,  ROLE_QUEUE, ROLE_RELAY,
-                                           ROLE_LOCAL, ROLE_DELIVER, ROLE_ADMIN, ROLE_PIPE};
+enum { COLUMNS = 9 };
+static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
+                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local is root and
  * starts programs, so it has the rights of both there. */
 static const struct {
@@ -345,46 +345,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLo"},
-    {"read in its folder",            read_own,            "ddodoooo"},
-    {"make a file in its folder",     make_own,            "ddodoooo"},
-    {"rename in its folder",          rename_own,          "ddodoooo"},
-    {"read in another folder",        read_other,          "ddLdoLLo"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLo"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLo"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLo"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLo"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLo"},
-    {"change a mode by path",         change_mode,         "dddd-ddo"},
-    {"TCP socket",                    socket_tcp,          "dodooddo"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddo"},
-    {"UDP socket",                    socket_udp,          "doddoddo"},
-    {"unix socket",                   socket_unix,         "dddo-ddo"},
-    {"netlink socket",                socket_netlink,      "dddddddd"},
-    {"raw socket",                    socket_raw,          "dddddddd"},
-    {"connect out",                   connect_out,         "dodooddo"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddo"},
-    {"bind and listen",               bind_and_listen,     "ddddoddo"},
-    {"accept on a given listener",    accept_given,        "oddd-doo"},
-    {"read a given connection",       read_given,          "oooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddo"},
-    {"fork",                          make_process,        "ddddoddo"},
-    {"kill another",                  kill_other,          "dddd-ddo"},
-    {"kill everybody",                kill_all,            "dddd-dd-"},
-    {"ptrace another",                trace_other,         "dddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkd"},
-    {"take another's descriptor",     take_descriptor,     "dddddddd"},
-    {"become root",                   become_root,         "dddd-ddd"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkd"},
-    {"new namespace",                 new_namespace,       "kkkkdkkd"},
-    {"io_uring",                      make_ring,           "kkkkdkkd"},
-    {"bpf",                           load_bpf,            "kkkkdkkd"},
-    {"executable memory",             map_code,            "dddd-ddo"},
-    {"make memory executable",        turn_into_code,      "dddd-ddo"},
-    {"raise a limit",                 raise_limit,         "dddd-ddd"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-"},
-    {"use memory",                    use_memory,          "oooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLod"},
+    {"read in its folder",            read_own,            "ddodooood"},
+    {"make a file in its folder",     make_own,            "ddodooood"},
+    {"rename in its folder",          rename_own,          "ddodooood"},
+    {"read in another folder",        read_other,          "ddLdoLLod"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLod"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLod"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLod"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLod"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLod"},
+    {"change a mode by path",         change_mode,         "dddd-ddod"},
+    {"TCP socket",                    socket_tcp,          "dodooddod"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddod"},
+    {"UDP socket",                    socket_udp,          "doddoddod"},
+    {"unix socket",                   socket_unix,         "dddo-ddod"},
+    {"netlink socket",                socket_netlink,      "ddddddddd"},
+    {"raw socket",                    socket_raw,          "ddddddddd"},
+    {"connect out",                   connect_out,         "dodooddod"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddod"},
+    {"bind and listen",               bind_and_listen,     "ddddoddod"},
+    {"accept on a given listener",    accept_given,        "oddd-dood"},
+    {"read a given connection",       read_given,          "ooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddod"},
+    {"fork",                          make_process,        "ddddoddod"},
+    {"kill another",                  kill_other,          "dddd-ddod"},
+    {"kill everybody",                kill_all,            "dddd-dd-d"},
+    {"ptrace another",                trace_other,         "ddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-d"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdk"},
+    {"take another's descriptor",     take_descriptor,     "ddddddddd"},
+    {"become root",                   become_root,         "dddd-dddd"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdk"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdk"},
+    {"io_uring",                      make_ring,           "kkkkdkkdk"},
+    {"bpf",                           load_bpf,            "kkkkdkkdk"},
+    {"executable memory",             map_code,            "dddd-ddod"},
+    {"make memory executable",        turn_into_code,      "dddd-ddod"},
+    {"raise a limit",                 raise_limit,         "dddd-dddd"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-d"},
+    {"use memory",                    use_memory,          "ooooooooo"},
 };
 /* clang-format on */
 

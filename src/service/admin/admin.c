@@ -262,4 +262,5 @@ static void del(void *self)
     mem_free(a);
 }
 
-const struct role_ops admin_role = {create, on_peer, reload, drain, del};
+const struct role_ops admin_role = {
+    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};

@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#include <string.h>
+
 enum boot_state { BOOT_WAITING = 0, BOOT_STARTED, BOOT_READY, BOOT_DRAINING };
 
 struct generation { /* one configuration, decoded from its blob */
@@ -239,6 +241,58 @@ static void on_listener(struct boot *b, struct str payload, struct handle *given
         b->env.n_listeners = (size_t)m.listener + 1;
 }
 
+/* ---- certificates ---------------- */
+
+static bool certificates_reserve(struct boot *b, size_t n)
+{
+    if (n <= b->env.n_certificates)
+        return true;
+    struct role_certificate *more = mem_grow(b->env.certificates, n * sizeof *more);
+    if (more == NULL)
+        return false;
+    for (size_t i = b->env.n_certificates; i < n; i++)
+        more[i] = (struct role_certificate){.is_there = false};
+    b->env.certificates = more;
+    b->env.n_certificates = n;
+    return true;
+}
+
+/* One block holds both texts, the name first. */
+static bool certificate_take(struct role_certificate *c, const struct ipc_sup_cert *m, struct str chain)
+{
+    char *texts = mem_alloc(m->name.n + chain.n + 1);
+    if (texts == NULL)
+        return false;
+    if (m->name.n > 0)
+        memcpy(texts, m->name.p, m->name.n);
+    if (chain.n > 0)
+        memcpy(texts + m->name.n, chain.p, chain.n);
+    mem_free(c->mem);
+    *c = (struct role_certificate){.is_there = true,
+                                   .key = m->key,
+                                   .uses = m->uses,
+                                   .mem = texts,
+                                   .name = str_of(texts, m->name.n),
+                                   .chain = str_of(texts + m->name.n, chain.n)};
+    return true;
+}
+
+static void on_certificate(struct boot *b, struct str payload, struct handle *given)
+{
+    struct ipc_sup_cert m;
+    struct blob chain = {STR_NIL, NULL};
+    if (!ipc_decode_sup_cert(payload, &m) || m.certificate >= CONFIG_CERTIFICATES_MAX ||
+        !handle_take_blob(b->env.world, given, &chain))
+        return;
+    bool ok = certificates_reserve(b, (size_t)m.certificate + 1) &&
+              certificate_take(&b->env.certificates[m.certificate], &m, chain.bytes);
+    blob_free(&chain);
+    if (!ok)
+        log_error(b->env.world->log, "certificate.lost", LS("file", m.name), LERR(ERR_NOMEM));
+    else if (b->state != BOOT_WAITING && b->ops->certificate != NULL)
+        b->ops->certificate(b->self, m.certificate);
+}
+
 static void on_drain(struct boot *b, struct str payload)
 {
     struct ipc_sup_drain m;
@@ -270,6 +324,10 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
         on_start(b);
     else if (type == IPC_SUP_DRAIN)
         on_drain(b, payload);
+    else if (type == IPC_SUP_CERT)
+        on_certificate(b, payload, given);
+    else if (b->state != BOOT_WAITING && b->ops->from_super != NULL)
+        b->ops->from_super(b->self, type, payload, given);
 }
 
 static void on_room(void *arg, struct channel *c)
@@ -317,6 +375,11 @@ void role_fail(struct role_env *env, struct str reason)
     if (ipc_send_sup_failed(b->super, &m, NULL) != ERR_OK)
         log_error(env->world->log, "role.unheard", LS("reason", reason));
     leave(b, 1);
+}
+
+enum err role_tell_super(struct role_env *env, const struct ipc_key_state *m)
+{
+    return ipc_send_key_state(env->boot->super, m, NULL);
 }
 
 void role_drained(struct role_env *env)
@@ -373,6 +436,9 @@ void boot_del(struct boot **bp)
         if (b->env.listeners[i] != NULL)
             listener_close(b->env.listeners[i]);
     }
+    for (size_t i = 0; i < b->env.n_certificates; i++)
+        mem_free(b->env.certificates[i].mem);
+    mem_free(b->env.certificates);
     list_each (l, &b->generations)
         generation_del(list_entry(l, struct generation, link));
     channel_close(b->super);

@@ -12,6 +12,14 @@
 #include "ipc/rights.h"
 
 struct boot;
+struct role_certificate { /* what smtpd or relay shows; its key is in the keys role */
+    bool is_there;
+    uint32_t key;     /* for sign_ask */
+    uint8_t uses;     /* KEY_USE_* */
+    struct str name;  /* its file, as the configuration has it */
+    struct str chain; /* PEM, its own first */
+    char *mem;        /* of both; boot's */
+};
 struct role_env { /* belongs to boot; a role may keep the pointer */
     struct world *world;
     enum role role;
@@ -20,6 +28,10 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
     struct channel *peers[ROLE_N][ROLE_SMTPD_MAX]; /* NULL: no such peer, or gone and not yet replaced */
     struct listener *listeners[CONFIG_LISTENERS_MAX];
     size_t n_listeners;
+    /* By their place in the configuration; after a reload one may still be that of the old configuration
+     * until the new one is in force: then its name differs. */
+    struct role_certificate *certificates; /* n_certificates of them */
+    size_t n_certificates;
     const char *root; /* --root: the role's own folder (queue: spool, admin: journal), or NULL */
     void *ext; /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal *
                 */
@@ -38,6 +50,10 @@ struct role_ops {
     /* Finish what is under way, then role_drained(). */
     void (*drain)(void *self, uint64_t deadline_ms);
     void (*del)(void *self);
+    /* Or NULL: env->certificates[i] is new or has changed (those that came before create() are not told). */
+    void (*certificate)(void *self, size_t i);
+    /* Or NULL: what the supervisor says to this role alone (ipc/rights.c). */
+    void (*from_super)(void *self, uint16_t type, struct str payload, struct handle *given);
 };
 /* For the roles to call. */
 void role_ready(struct role_env *env);
@@ -52,11 +68,14 @@ void role_peer_closed(struct role_env *env, struct channel *c);
 MUST_USE bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
 /* A decode of an allowed message failed: logs it and closes the channel. */
 void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
+/* To the supervisor; as channel_send(). */
+MUST_USE enum err role_tell_super(struct role_env *env, const struct ipc_key_state *m);
 /* An event for the journal; never waited for. */
 void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
-extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role;
+extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
+    keys_role;
 
 struct boot_hooks {
     void *arg;

@@ -747,4 +747,5 @@ static void del(void *self)
     mem_free(l);
 }
 
-const struct role_ops local_role = {create, on_peer, reload, drain, del};
+const struct role_ops local_role = {
+    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};

@@ -683,4 +683,5 @@ static void lookup_del(void *self)
     mem_free(u);
 }
 
-const struct role_ops lookup_role = {lookup_create, lookup_peer, lookup_reload, lookup_drain, lookup_del};
+const struct role_ops lookup_role = {
+    .create = lookup_create, .peer = lookup_peer, .reload = lookup_reload, .drain = lookup_drain, .del = lookup_del};

@@ -406,6 +406,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_QUEUE:
     case ROLE_DELIVER:
     case ROLE_PIPE:
+    case ROLE_KEYS:
         break;
     }
 }
@@ -468,4 +469,5 @@ static void del(void *self)
     mem_free(q);
 }
 
-const struct role_ops queue_role = {create, set_peer, reload, drain, del};
+const struct role_ops queue_role = {
+    .create = create, .peer = set_peer, .reload = reload, .drain = drain, .del = del};

@@ -304,4 +304,5 @@ static void del(void *self)
     mem_free(r);
 }
 
-const struct role_ops relay_role = {create, on_peer, reload, drain, del};
+const struct role_ops relay_role = {
+    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};

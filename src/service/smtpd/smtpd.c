@@ -358,4 +358,5 @@ static void del(void *self)
     mem_free(d);
 }
 
-const struct role_ops smtpd_role = {create, on_peer, reload, drain, del};
+const struct role_ops smtpd_role = {
+    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};
