@@ -4,6 +4,7 @@
 #include "prog/folder.h"
 #include "prog/load.h"
 #include "prog/prog.h"
+#include "prog/secret_files.h"
 #include "prog/serve.h"
 #include "service/roles.h"
 #include "service/super/super.h"
@@ -222,6 +223,9 @@ static int run(struct serve *s)
         io_on_signal(s->io, SIGTERM, on_term, s) != ERR_OK ||
         io_on_signal(s->io, SIGINT, on_term, s) != ERR_OK)
         return EXIT_OS;
+    if (!secret_files_of(s->io, &conf.files))
+        return EXIT_OS;
+    secret_seed(conf.seed);
     s->super = super_new(io_world_base(s->io), c, buf_str(&s->loaded[0].bytes), &conf);
     if (s->super == NULL)
         return EXIT_OS;

@@ -4,21 +4,28 @@
  * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
- * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; admin.
+ * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; keys; admin.
+ * There is a keys process where the configuration has secrets; smtpd is not started before all of them were
+ * looked at (secrets.c).
  */
 #include "service/super/super.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { EX_NO_START = 69 }; /* EX_UNAVAILABLE of sysexits(3): the configuration is good, the machine is not */
+#include <string.h>
+
+enum {
+    EX_NO_START = 69, /* EX_UNAVAILABLE of sysexits(3): the configuration is good, the machine is not */
+    EX_BAD_CONFIG = 78,
+};
 enum slot_state { SLOT_DOWN = 0, SLOT_STARTING, SLOT_UP, SLOT_DRAINING, SLOT_GONE };
 enum {
     RESTART_CALM_MS = 10000,
     RESTART_FIRST_MS = 100,
     RESTART_MAX_MS = 10000,
     START_TRIES = 4,
-    DRAIN_FLOORS = 4,
+    DRAIN_FLOORS = 5,
     DRAIN_GRACE_MS = 1000
 };
 
@@ -35,12 +42,15 @@ struct slot {
     uint64_t pause_ms;
     unsigned n_starts; /* until it was ready for the first time */
     bool was_ready;
+    bool was_told_start;
+    uint64_t certificates_told; /* see secrets_tell() */
 };
 struct super {
     struct world *world;
     const struct config *config;
     struct buf config_bytes;
     struct super_conf conf;
+    struct secrets *secrets;
     struct list slots;
     struct listener *listeners[CONFIG_LISTENERS_MAX];
     struct listener *control; /* the admin's socket for commands */
@@ -52,7 +62,7 @@ struct super {
 
 static const unsigned floor_of[ROLE_N] = {
     [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1, [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
-    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,  [ROLE_ADMIN] = 3,
+    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,  [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -139,6 +149,20 @@ static bool send_listeners(struct super *s, struct channel *c)
     return true;
 }
 
+/* Certificates as far as there is room, and behind the last of them the start. false: the channel is broken.
+ */
+static bool tell(struct slot *slot)
+{
+    struct super *s = slot->super;
+    if (!secrets_tell(s->secrets, slot->channel, slot->role, &slot->certificates_told) ||
+        slot->was_told_start)
+        return true;
+    struct ipc_sup_start m = {.generation = s->config->generation};
+    enum err e = ipc_send_sup_start(slot->channel, &m, NULL);
+    slot->was_told_start = e == ERR_OK;
+    return e == ERR_OK || e == ERR_AGAIN; /* on_room goes on */
+}
+
 static bool introduce(struct slot *slot)
 {
     struct super *s = slot->super;
@@ -154,8 +178,9 @@ static bool introduce(struct slot *slot)
         return false;
     if (slot->role == ROLE_ADMIN && s->control != NULL && !send_listener(slot->channel, s->control, 0))
         return false;
-    struct ipc_sup_start m = {.generation = s->config->generation};
-    return ipc_send_sup_start(slot->channel, &m, NULL) == ERR_OK;
+    slot->was_told_start = false;
+    slot->certificates_told = 0;
+    return tell(slot);
 }
 
 static void on_exit_child(void *arg, bool clean, struct str how);
@@ -203,6 +228,28 @@ static void on_restart(struct timer *t)
         slot_start(slot);
 }
 
+/* A new chain is in force. */
+static void on_certificate(void *arg)
+{
+    struct super *s = arg;
+    list_each (l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (is_alive(slot) && !tell(slot))
+            child_kill(slot->child, true);
+    }
+}
+
+static void start_down_slots(struct super *s);
+
+static void on_settled(void *arg, struct str why)
+{
+    struct super *s = arg;
+    if (why.n > 0)
+        end(s, EX_BAD_CONFIG, why);
+    else if (!s->is_draining)
+        start_down_slots(s);
+}
+
 /* ---- what roles say and how they end ---------------- */
 
 static void check_all_ready(struct super *s)
@@ -233,17 +280,25 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     if (type == IPC_SUP_READY && slot->state == SLOT_STARTING) {
         slot_set_state(slot, SLOT_UP);
         slot->was_ready = true;
+        if (slot->role == ROLE_KEYS)
+            secrets_keys_up(s->secrets, slot->channel);
         check_all_ready(s);
     } else if (type == IPC_SUP_FAILED && ipc_decode_sup_failed(payload, &failed) && !slot->was_ready) {
         /* Never worked: it will not by trying again. After a first success it is restarted like any crash. */
         end(s, EX_NO_START, failed.reason);
+    } else if (type == IPC_KEY_STATE && !secrets_on_state(s->secrets, payload)) {
+        log_error(s->world->log, "ipc.malformed", LC("from", role_name(slot->role)),
+                  LC("type", ipc_type_name(type)));
+        child_kill(slot->child, true);
     }
 }
 
 static void on_room(void *arg, struct channel *c)
 {
-    UNUSED(arg);
+    struct slot *slot = arg;
     UNUSED(c);
+    if (!tell(slot))
+        child_kill(slot->child, true);
 }
 
 static void on_closed(void *arg, struct channel *c)
@@ -251,6 +306,8 @@ static void on_closed(void *arg, struct channel *c)
     struct slot *slot = arg;
     channel_close(c);
     slot->channel = NULL;
+    if (slot->role == ROLE_KEYS)
+        secrets_keys_down(slot->super->secrets);
 }
 
 static const struct channel_user slot_user = {on_message, on_room, on_closed};
@@ -261,7 +318,8 @@ static void drain_next(struct super *s);
 static bool is_surplus(const struct slot *slot)
 {
     const struct config *c = slot->super->config;
-    return (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
+    return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
+           (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
 }
 
@@ -285,10 +343,8 @@ static void on_exit_child(void *arg, bool clean, struct str how)
     struct slot *slot = arg;
     struct super *s = slot->super;
     slot->child = NULL;
-    if (slot->channel != NULL) {
-        channel_close(slot->channel);
-        slot->channel = NULL;
-    }
+    if (slot->channel != NULL)
+        on_closed(slot, slot->channel);
     if (s->is_draining || is_surplus(slot)) {
         slot_set_state(slot, SLOT_GONE);
         if (s->is_draining)
@@ -405,7 +461,8 @@ static bool add_many(struct super *s, enum role role, unsigned n)
 
 static bool add_slots(struct super *s)
 {
-    return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_LOOKUP, 1) && add_many(s, ROLE_QUEUE, 1) &&
+    return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
+           add_many(s, ROLE_LOOKUP, 1) && add_many(s, ROLE_QUEUE, 1) &&
            add_many(s, ROLE_RELAY, s->config->n_relay) && add_many(s, ROLE_LOCAL, 1) &&
            add_many(s, ROLE_SMTPD, s->config->n_smtpd);
 }
@@ -480,9 +537,25 @@ static void start_down_slots(struct super *s)
 {
     list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->role == ROLE_SMTPD && !secrets_is_settled(s->secrets))
+            continue;
         if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
             slot_start(slot);
     }
+}
+
+static bool set_secrets(struct super *s, const struct config *c)
+{
+    struct secret_certificate *list = mem_alloc_array(c->n_certificates + 1, sizeof *list);
+    if (list == NULL)
+        return false;
+    for (size_t i = 0; i < c->n_certificates; i++)
+        list[i] =
+            (struct secret_certificate){c->certificates[i].cert, c->certificates[i].key, KEY_USE_SERVER};
+    struct secret_list all = {list, c->n_certificates, c->password_files, c->n_password_files};
+    bool ok = secrets_set(s->secrets, &all);
+    mem_free(list);
+    return ok;
 }
 
 struct super *super_new(struct world *w, const struct config *config, struct str config_bytes,
@@ -499,7 +572,12 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
-    if (!buf_put(&s->config_bytes, config_bytes) || !add_slots(s)) {
+    struct secrets_conf secrets = {
+        .files = conf->files, .arg = s, .on_certificate = on_certificate, .on_settled = on_settled};
+    memcpy(secrets.seed, conf->seed, sizeof secrets.seed);
+    s->secrets = secrets_new(w, &secrets);
+    if (s->secrets == NULL || !set_secrets(s, config) || !buf_put(&s->config_bytes, config_bytes) ||
+        !add_slots(s)) {
         super_del(&s);
         return NULL;
     }
@@ -541,6 +619,8 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
     must(buf_put(&s->config_bytes, config_bytes)); /* its maximum is above every encodable configuration */
     s->config = config;
     s->drain_deadline_ms = world_now_ms(s->world) + 60000; /* for processes that are no longer wanted */
+    if (!set_secrets(s, config))
+        log_error(s->world->log, "reload.memory", LC("what", "not every new secret could be added"));
     drain_surplus(s);
     if (!add_slots(s))
         log_error(s->world->log, "reload.memory", LC("what", "not every new process could be added"));
@@ -576,6 +656,7 @@ void super_del(struct super **sp)
     }
     if (s->control != NULL)
         listener_close(s->control);
+    secrets_del(&s->secrets);
     buf_fini(&s->config_bytes);
     mem_free(s);
     *sp = NULL;

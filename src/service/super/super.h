@@ -4,10 +4,13 @@
 #pragma once
 #include "config/config.h"
 #include "ipc/rights.h"
+#include "service/super/secrets.h"
 
 struct super;
 struct super_conf {
     uint32_t uid[ROLE_N], gid[ROLE_N]; /* UINT32_MAX: stay */
+    struct secret_files files;         /* may be left out where no configuration names secrets */
+    uint8_t seed[SECRETS_SEED];        /* see struct secrets_conf */
     void *arg;
     void (*on_ready)(void *arg); /* every role is ready (once) */
     void (*on_end)(void *arg, int status,
