@@ -48,18 +48,19 @@ static size_t take_group(const char *p, bool is_last, uint32_t *bits)
 bool base64_take(struct str text, struct buf *out)
 {
     size_t start = out->n;
-    if (text.n % 4 != 0)
+    size_t n_pad = str_ends(text, STR("==")) ? 2 : str_ends(text, STR("=")) ? 1 : 0;
+    /* all room at once: a secret is not left behind in memory that the buffer grew out of */
+    if (text.n % 4 != 0 || (text.n > 0 && !buf_reserve(out, BASE64_OCTETS(text.n) - n_pad)))
         return false;
     for (size_t i = 0; i < text.n; i += 4) {
         uint32_t bits;
         size_t n = take_group(text.p + i, i + 4 == text.n, &bits);
-        bool fits = n > 0;
-        for (size_t k = 0; k < n; k++)
-            fits = fits && buf_putc(out, (char)(bits >> (16 - 8 * k) & 0xff));
-        if (!fits) {
+        if (n == 0) {
             out->n = start;
             return false;
         }
+        for (size_t k = 0; k < n; k++)
+            buf_putc(out, (char)(bits >> (16 - 8 * k) & 0xff));
     }
     return true;
 }

@@ -19,5 +19,5 @@ int base64_value(char c);
 bool base64_put(struct buf *out, struct str in);
 /* Appends the octets of a whole text. false, and nothing appended: the length is no multiple of four, an
  * octet is outside the alphabet, padding is wrong or bits under it are not zero, or there is no room (then
- * out->failed too). */
+ * out->failed too). A buffer grows once, to what is needed. */
 MUST_USE bool base64_take(struct str text, struct buf *out);

@@ -101,6 +101,25 @@ static void no_room_is_told(void **state)
     assert_int_equal(d.n, 0);
 }
 
+static void grows_once(void **state)
+{
+    UNUSED(state);
+    char plain[1000], mem[BASE64_SIZE(sizeof plain)];
+    struct buf text = fixed(mem, sizeof mem), out;
+    for (size_t i = 0; i < sizeof plain; i++)
+        plain[i] = (char)i;
+    assert_true(base64_put(&text, str_of(plain, sizeof plain)));
+    buf_init(&out, sizeof plain);
+    assert_true(base64_take(buf_str(&text), &out));
+    assert_int_equal(out.cap, sizeof plain); /* exactly, so there was no smaller one before */
+    assert_memory_equal(out.p, plain, sizeof plain);
+    buf_fini(&out);
+    buf_init(&out, sizeof plain - 1);
+    assert_false(base64_take(buf_str(&text), &out));
+    assert_true(out.failed && out.n == 0 && out.p == NULL);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +128,7 @@ int main(void)
         cmocka_unit_test(only_what_an_encoder_writes),
         cmocka_unit_test(no_two_texts_mean_the_same),
         cmocka_unit_test(no_room_is_told),
+        cmocka_unit_test(grows_once),
     };
     return cmocka_run_group_tests_name("base64", tests, NULL, NULL);
 }
