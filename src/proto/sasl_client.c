@@ -37,7 +37,7 @@ static bool is_usable(const struct sasl_client_conf *conf, enum sasl_mechanism m
 {
     bool has_user = sasl_is_text_up_to(conf->user, SASL_NAME_MAX);
     bool has_password = has_user && sasl_is_text_up_to(conf->password, SASL_PASSWORD_MAX);
-    bool has_token = conf->token.n > 0 && conf->token.n <= SASL_TOKEN_MAX;
+    bool has_token = sasl_is_text_up_to(conf->token, SASL_TOKEN_MAX) && sasl_is_text(conf->host);
     if (conf->allowed != 0 && (conf->allowed & SASL_BIT(m)) == 0)
         return false;
     if ((SASL_CLEAR & SASL_BIT(m)) != 0 && !conf->is_encrypted)

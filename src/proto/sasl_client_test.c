@@ -59,6 +59,12 @@ static void chooses_the_strongest_that_it_can(void **state)
     conf = conf_of(state);
     conf.password = STR("pen\0cil");
     assert_int_equal(sasl_client_choose(&conf, SASL_ALL), SASL_NONE);
+    conf.token = STR("t\1host=x"); /* would be a pair of its own */
+    assert_int_equal(sasl_client_choose(&conf, SASL_ALL), SASL_NONE);
+    conf.token = STR("t");
+    assert_int_equal(sasl_client_choose(&conf, SASL_ALL), SASL_OAUTHBEARER);
+    conf.host = STR("x\1y");
+    assert_int_equal(sasl_client_choose(&conf, SASL_ALL), SASL_NONE);
 }
 
 static struct str octets(const char *text, char *mem, size_t cap)
