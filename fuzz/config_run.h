@@ -34,7 +34,6 @@ static inline const struct config *config_run_load(struct config_run *r, struct 
                              .read_file = config_run_read,
                              .find_user = config_run_find_user,
                              .is_root = is_root,
-                             .takes_unready = true,
                              .home = STR("/h")};
     chunk_pool_init(&r->pool, 65536, 4096);
     arena_init(&r->arena, &r->pool, (size_t)65536 * 4096);

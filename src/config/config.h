@@ -109,7 +109,6 @@ struct config_env {
     /* All accounts of this machine, memory in the arena. NULL: there are none to be had. */
     enum err (*list_accounts)(void *arg, struct arena *a, const struct account **out, size_t *out_n);
     bool is_root;
-    bool takes_unready; /* what no role of this version does is taken too: for tests of the language */
     struct str home; /* folder that relative paths are relative to */
 };
 /* Errors as text for people, one a line, at most 20 of them; warnings likewise. */

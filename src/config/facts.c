@@ -144,11 +144,6 @@ struct site facts_key(lua_State *L, int t, struct place at, const char *section,
     return (struct site){at, section, key, 0};
 }
 
-bool facts_is_refused(const struct loader *ld, const char *section, struct str name)
-{
-    return !ld->env->takes_unready && schema_is_unready(str_from_c(section), name);
-}
-
 struct unknown_key {
     struct str key;
     struct place at;
@@ -157,8 +152,7 @@ struct unknown_key {
 static void put_known_keys(const char *section, struct buf *out)
 {
     for (size_t i = 0; schema_at(i) != NULL; i++) {
-        if (str_eq(str_from_c(schema_at(i)->section), str_from_c(section)) &&
-            !schema_is_unready(str_from_c(section), str_from_c(schema_at(i)->name)))
+        if (str_eq(str_from_c(schema_at(i)->section), str_from_c(section)))
             buf_printf(out, "%s%s", out->n > 0 ? ", " : "", schema_at(i)->name);
     }
     if (out->n == 0)
@@ -174,7 +168,7 @@ static void report_unknown_key(lua_State *L, const struct unknown_key *u, const 
     struct buf known;
     buf_init_fixed(&known, mem, sizeof mem);
     put_known_keys(section, &known);
-    if (schema_is_future(str_from_c(section), u->key) || facts_is_refused(loader_of(L), section, u->key))
+    if (schema_is_future(str_from_c(section), u->key))
         report_error(report, u->at, "'%.*s' in %s is not in this version of Waxwing", STR_FMT(brief),
                      section);
     else if (near != NULL)
@@ -205,8 +199,7 @@ bool facts_check_keys(lua_State *L, int t, struct place at, const char *section,
         const char *p = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : NULL;
         if (p == NULL)
             has_other = has_other || !(has_list && lua_isinteger(L, -2));
-        else if (n < ARRAY_LEN(unknown) && (schema_find(str_from_c(section), str_of(p, len)) == NULL ||
-                                            facts_is_refused(ld, section, str_of(p, len))))
+        else if (n < ARRAY_LEN(unknown) && schema_find(str_from_c(section), str_of(p, len)) == NULL)
             unknown[n++].key = str_of(p, len); /* lives in the table */
     }
     if (n > 0)
@@ -233,10 +226,6 @@ bool facts_begin(lua_State *L, const char *name, bool may_repeat, struct place *
     struct loader *ld = loader_of(L);
     luaenv_charge(L, LOADER_FACT_STEPS);
     *out = loader_place(L);
-    if (facts_is_refused(ld, "", str_from_c(name))) {
-        report_error(ld->report, *out, "'%s' is not in this version of Waxwing", name);
-        return false;
-    }
     for (size_t i = 0; i < LOADER_FACTS_MAX && schema_at(i) != NULL; i++) {
         if (!str_eq(str_from_c(schema_at(i)->section), STR("")) ||
             !str_eq(str_from_c(schema_at(i)->name), str_from_c(name)))

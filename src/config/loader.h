@@ -195,8 +195,6 @@ struct site facts_key(lua_State *L, int t, struct place at, const char *section,
 /* Every key of the table at t is one of the section (and, with has_list, a place in its list): else errors.
  */
 bool facts_check_keys(lua_State *L, int t, struct place at, const char *section, bool has_list);
-/* A key or a value's word that this version knows and does not do. */
-bool facts_is_refused(const struct loader *ld, const char *section, struct str name);
 struct schema_key;
 enum got facts_number(lua_State *L, int i, const struct schema_key *k, const struct site *site,
                       uint64_t *out);

@@ -282,10 +282,6 @@ static const struct schema_key keys[] = {
 struct future {
     const char *section, *name;
 };
-/* Rows of above that no role does yet: what they mean is settled, who gives them is told so. */
-static const struct future unready[] = {
-    {"", "tls"}, {"", "senders"}, {"listen", "tls"}, {"listen", "auth"},
-};
 static const struct future futures[] = {
     {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
@@ -325,11 +321,6 @@ static bool is_among(const struct future *list, size_t n, struct str section, st
 bool schema_is_future(struct str section, struct str name)
 {
     return is_among(futures, ARRAY_LEN(futures), section, name);
-}
-
-bool schema_is_unready(struct str section, struct str name)
-{
-    return is_among(unready, ARRAY_LEN(unready), section, name);
 }
 
 static unsigned least(unsigned a, unsigned b)

@@ -79,8 +79,6 @@ static void put_key(struct buf *out, const struct schema_key *k)
     }
     buf_putc(out, '\n');
     put_doc(out, str_from_c(k->doc));
-    if (schema_is_unready(str_from_c(k->section), str_from_c(k->name)))
-        buf_puts(out, "Not in this version of Waxwing: it is refused.\n");
     if (k->required)
         buf_puts(out, "It must be given.\n");
     bool is_number = k->type == SCHEMA_COUNT || k->type == SCHEMA_PORT || k->type == SCHEMA_SIZE ||

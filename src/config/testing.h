@@ -102,7 +102,6 @@ static inline void fixture_init(struct fixture *f, bool is_root)
                                   .find_user = fixture_find_user,
                                   .list_accounts = fixture_accounts,
                                   .is_root = is_root,
-                                  .takes_unready = true,
                                   .home = STR("/etc/waxwing")}};
     chunk_pool_init(&f->pool, 65536, 4096);
     arena_init(&f->arena, &f->pool, (size_t)65536 * 4096);
@@ -141,12 +140,11 @@ struct bad_row { /* a configuration, and all that is said about it, word by word
     const char *errors;
 };
 
-static inline void check_rows_in(const struct bad_row *rows, size_t n, bool is_root, bool takes_unready)
+static inline void check_rows_in(const struct bad_row *rows, size_t n, bool is_root)
 {
     for (size_t i = 0; i < n; i++) {
         struct fixture f;
         fixture_init(&f, is_root);
-        f.env.takes_unready = takes_unready;
         if (fixture_load(&f, str_from_c(rows[i].lua)) != NULL)
             fail_msg("this was taken:\n%s", rows[i].lua);
         if (!str_eq(buf_str(&f.report.errors), str_from_c(rows[i].errors)))

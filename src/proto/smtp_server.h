@@ -151,6 +151,8 @@ void smtp_server_greet(struct smtp_server *s, enum smtp_reply_id id);
  * 3207 4.2). */
 void smtp_server_secured(struct smtp_server *s, unsigned mechanisms);
 bool smtp_server_is_secure(const struct smtp_server *s);
+/* R_TLS_GO was the answer: the handshake is due. */
+bool smtp_server_awaits_tls(const struct smtp_server *s);
 /* The owner's word on SMTP_EV_AUTH. conf must live until SMTP_EV_LOGIN, the next question without ev.sasl, or
  * the end. Ignored when the question is no longer open. */
 void smtp_server_auth_begin(struct smtp_server *s, uint32_t question, const struct sasl_server_conf *conf);

@@ -87,6 +87,11 @@ void smtp_server_secured(struct smtp_server *s, unsigned mechanisms)
     smtp_server_set_phase(s, SMTP_SERVER_HELLO);
 }
 
+bool smtp_server_awaits_tls(const struct smtp_server *s)
+{
+    return s->awaits_tls;
+}
+
 bool smtp_server_is_secure(const struct smtp_server *s)
 {
     return s->is_secure;

@@ -1,5 +1,5 @@
-/* service/smtpd/ask.c: what a session can't know itself and asks lookup or queue for, and what it answers
- * alone beside mail: EXPN.
+/* service/smtpd/ask.c: what a session can't know itself and asks lookup, queue or keys for, and what it
+ * answers alone beside mail: EXPN.
  *
  * Owns:     the open question of each session (struct ask), found by its token.
  * Limits:   one question a session, SMTPD_ASKS_MAX a process, each for SMTPD_ASK_MS or SMTPD_CALLOUT_MS.
@@ -36,18 +36,34 @@ static void finish_without(struct session *s)
 {
     static const enum smtp_reply_id replies[] = {
         [ASK_SENDER] = R_MAIL_OK, [ASK_CALLOUT] = R_CALLOUT_LATER, [ASK_ETRN] = R_ETRN_UNABLE};
-    finish(s, replies[s->ask.kind], s->ask.text);
+    if (s->ask.kind == ASK_AUTH)
+        login_without(s);
+    else
+        finish(s, replies[s->ask.kind], s->ask.text);
 }
 
-static bool begin(struct session *s, enum ask_kind kind, const struct smtp_event *ev)
+static enum role role_of(enum ask_kind kind)
+{
+    return kind == ASK_SENDER ? ROLE_LOOKUP : kind == ASK_AUTH ? ROLE_KEYS : ROLE_QUEUE;
+}
+
+static struct channel *channel_of(const struct smtpd *d, enum ask_kind kind)
+{
+    enum role r = role_of(kind);
+    return r == ROLE_LOOKUP ? d->lookup : r == ROLE_KEYS ? d->keys : d->queue;
+}
+
+bool ask_begin(struct session *s, enum ask_kind kind, const struct smtp_event *ev)
 {
     struct smtpd *d = s->d;
     must(s->ask.kind == ASK_NONE);
-    if (d->n_asks >= SMTPD_ASKS_MAX || (kind == ASK_SENDER ? d->lookup : d->queue) == NULL)
+    if (d->n_asks >= SMTPD_ASKS_MAX || channel_of(d, kind) == NULL)
         return false;
     uint64_t now = world_now_ms(d->world);
     s->ask = (struct ask){.kind = kind, .question = ev->question, .rcpt = ev->rcpt, .text = ev->text};
-    s->ask.due_ms = now + (kind == ASK_CALLOUT ? (uint64_t)SMTPD_CALLOUT_MS : (uint64_t)SMTPD_ASK_MS);
+    s->ask.due_ms = now + (kind == ASK_CALLOUT ? SMTPD_CALLOUT_MS
+                           : kind == ASK_AUTH  ? SMTPD_AUTH_MS
+                                               : SMTPD_ASK_MS);
     s->ask.by_token.id = d->next_token++;
     idmap_insert(&d->asks, &s->ask.by_token, s->ask.by_token.id);
     d->n_asks++;
@@ -68,6 +84,14 @@ static bool sender_domain(const struct session *s, struct buf *out)
     return p->to_ascii != NULL && p->to_ascii(from->domain, out);
 }
 
+/* Who has logged in writes as himself. */
+static bool may_send(struct session *s)
+{
+    struct str login = login_address(s);
+    return login.n == 0 || policy_may_send(&s->conf->config->policy, &s->d->pool, login,
+                                           &smtp_server_transaction(&s->server)->from);
+}
+
 void ask_sender(struct session *s, const struct smtp_event *ev)
 {
     char mem[DNS_NAME_MAX];
@@ -77,7 +101,11 @@ void ask_sender(struct session *s, const struct smtp_event *ev)
         session_answer_mail(s, ev->question, R_SENDER_REFUSED);
         return;
     }
-    if (!sender_domain(s, &name) || name.failed || !begin(s, ASK_SENDER, ev)) {
+    if (!may_send(s)) {
+        session_answer_mail(s, ev->question, R_SENDER_NOT_YOURS);
+        return;
+    }
+    if (!sender_domain(s, &name) || name.failed || !ask_begin(s, ASK_SENDER, ev)) {
         session_answer_mail(s, ev->question, R_MAIL_OK);
         return;
     }
@@ -88,7 +116,7 @@ void ask_sender(struct session *s, const struct smtp_event *ev)
 
 void ask_callout(struct session *s, const struct smtp_event *ev)
 {
-    if (!begin(s, ASK_CALLOUT, ev)) {
+    if (!ask_begin(s, ASK_CALLOUT, ev)) {
         session_answer_rcpt(s, ev->question, ev->rcpt, R_CALLOUT_LATER);
         return;
     }
@@ -104,7 +132,7 @@ void ask_etrn(struct session *s, const struct smtp_event *ev)
         smtp_server_answer(&s->server, ev->question, R_ETRN_DENIED, ev->text);
         return;
     }
-    if (!begin(s, ASK_ETRN, ev)) {
+    if (!ask_begin(s, ASK_ETRN, ev)) {
         smtp_server_answer(&s->server, ev->question, R_ETRN_UNABLE, ev->text);
         return;
     }
@@ -164,17 +192,26 @@ void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
     session_pump(s);
 }
 
+void ask_on_auth(struct smtpd *d, const struct ipc_auth_answer *m)
+{
+    struct session *s = asker(d, m->token, ASK_AUTH);
+    if (s == NULL)
+        return;
+    login_on_answer(s, m);
+    session_pump(s);
+}
+
 void ask_on_timer(struct session *s)
 {
     s->d->count.trouble++;
     finish_without(s);
 }
 
-void ask_on_lost(struct smtpd *d, bool is_lookup)
+void ask_on_lost(struct smtpd *d, enum role who)
 {
     list_each (l, &d->sessions) {
         struct session *s = list_entry(l, struct session, link);
-        if (s->ask.kind == ASK_NONE || (s->ask.kind == ASK_SENDER) != is_lookup)
+        if (s->ask.kind == ASK_NONE || role_of(s->ask.kind) != who)
             continue;
         finish_without(s);
         session_pump(s);

@@ -92,7 +92,7 @@ void session_answer_rcpt(struct session *s, uint32_t question, const struct addr
 {
     if (id != R_RCPT_OK) {
         s->d->count.refused_rcpt++;
-        tell(s, EVENT_REFUSED, 0, rcpt->text, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+        session_tell_refused(s, rcpt->text, id);
     }
     smtp_server_answer_rcpt(&s->server, question, id, rcpt->text, 0);
 }
@@ -101,8 +101,7 @@ void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_i
 {
     if (id != R_MAIL_OK) {
         s->d->count.refused_message++;
-        tell(s, EVENT_REFUSED, 0, smtp_server_transaction(&s->server)->from.text,
-             str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+        session_tell_refused(s, smtp_server_transaction(&s->server)->from.text, id);
     }
     smtp_server_answer(&s->server, question, id, STR_NIL);
 }
@@ -177,6 +176,11 @@ static enum smtp_reply_id reply_for(enum err e)
     return R_STORE_DOWN; /* trouble of ours is 4xx, whatever it is */
 }
 
+void session_tell_refused(struct session *s, struct str whom, enum smtp_reply_id id)
+{
+    tell(s, EVENT_REFUSED, 0, whom, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
+}
+
 static void tell_refused(struct session *s, enum smtp_reply_id id)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
@@ -230,10 +234,11 @@ static void drop_put(struct session *s)
     put_abort(p);
 }
 
-/* What this client is offered; again when XCLIENT says that it is another one. */
-static void offer(struct session *s)
+/* What this client is offered; again when XCLIENT says that it is another one, or it logs in. */
+void session_offer(struct session *s)
 {
-    s->is_ours = s->at->is_submit || s->has_login || policy_may_relay(&s->conf->config->policy, &s->peer);
+    bool is_known = s->at->auth != LISTEN_MUST_AUTH && policy_may_relay(&s->conf->config->policy, &s->peer);
+    s->is_ours = s->at->is_submit || s->has_login || is_known;
     s->offered = smtpd_offer(s->conf, s->at, s->is_ours, s->may_xclient);
     smtp_server_set_conf(&s->server, s->offered);
 }
@@ -262,7 +267,7 @@ static void answer_xclient(struct session *s, const struct smtp_event *ev)
     }
     if ((x->has & XCLIENT_LOGIN) != 0)
         s->has_login = x->login.n > 0;
-    offer(s);
+    session_offer(s);
     enum smtp_reply_id id = greeting_for(s->d, s);
     if (id == R_GREETING) {
         smtp_server_answer(&s->server, ev->question, R_GREETING, STR_NIL);
@@ -313,11 +318,13 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         answer_xclient(s, ev);
         break;
     case SMTP_EV_STARTTLS:
-        smtp_server_answer(&s->server, ev->question, R_TLS_LATER, STR_NIL);
+        smtp_server_answer(&s->server, ev->question, s->d->tls != NULL ? R_TLS_GO : R_TLS_LATER, STR_NIL);
         break;
     case SMTP_EV_AUTH:
+        login_question(s, ev);
+        break;
     case SMTP_EV_LOGIN:
-        smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
+        login_done(s, ev);
         break;
     case SMTP_EV_CLOSE:
         s->is_closing = true;
@@ -342,6 +349,12 @@ static bool may_feed(const struct session *s)
 {
     return !s->is_closing && s->question == 0 && s->data_question == 0 && s->ask.kind == ASK_NONE &&
            (s->put == NULL || !put_is_full(s->put)) && smtp_server_output(&s->server).n < SMTPD_OUTPUT_HIGH;
+}
+
+/* What comes behind STARTTLS is for TLS. */
+static bool may_read(const struct session *s)
+{
+    return may_feed(s) && !s->peer_eof && !s->is_dead && !smtp_server_awaits_tls(&s->server);
 }
 
 static void take_events(struct session *s)
@@ -482,7 +495,7 @@ static void pump_lingering(struct session *s)
 
 void session_pump(struct session *s)
 {
-    if (s->in_pump) /* an answer came within feed(): the loop that called it goes on */
+    if (s->in_pump || s->is_shaking) /* an answer came within feed(): the loop that called it goes on */
         return;
     if (s->is_lingering) {
         pump_lingering(s);
@@ -493,7 +506,7 @@ void session_pump(struct session *s)
         smtp_server_set_wall(&s->server, world_now_ms(s->d->world), world_wall_ms(s->d->world));
     bool was_closing = s->is_closing;
     feed_kept(s);
-    for (int i = 0; i < SMTPD_READS_PER_WAKE && may_feed(s) && !s->peer_eof && !s->is_dead; i++) {
+    for (int i = 0; i < SMTPD_READS_PER_WAKE && may_read(s); i++) {
         bool more = read_some(s);
         if (s->in.n > 0 && s->in.n > SMTP_COMMAND_LINE_MAX)
             feed_kept(s);
@@ -514,6 +527,10 @@ void session_pump(struct session *s)
     flush(s);
     s->in_pump = false;
     bool has_output = smtp_server_output(&s->server).n > 0;
+    if (smtp_server_awaits_tls(&s->server) && !has_output && !s->is_dead) {
+        secure_start(s);
+        return;
+    }
     if (s->is_dead || (s->is_closing && !has_output)) {
         if (!linger(s))
             session_del(s);
@@ -569,6 +586,7 @@ static void on_timer(struct timer *t)
         proxy_failed(s);
         return;
     }
+    must(!s->is_shaking);
     if (s->is_closing) { /* a last reply that the client does not read, or its last octets, don't hold us */
         session_del(s);
         return;
@@ -626,14 +644,8 @@ static void begin(struct session *s)
 {
     struct smtpd *d = s->d;
     const struct config *c = s->conf->config;
-    s->client = client_take(d, s);
-    if (s->client == NULL) { /* no memory even to say so */
-        d->count.overload++;
-        session_del(s);
-        return;
-    }
     s->may_xclient = session_is_in(c->xclient_from, c->n_xclient_from, &s->peer);
-    offer(s);
+    session_offer(s);
     uint64_t now = world_now_ms(d->world);
     enum smtp_reply_id id = greeting_for(d, s);
     smtp_server_set_wall(&s->server, now, world_wall_ms(d->world));
@@ -645,6 +657,35 @@ static void begin(struct session *s)
     world_timer_set(d->world, &s->timer,
                     s->is_ungreeted ? now + (uint64_t)s->at->greet_delay_s * 1000
                                     : smtp_server_deadline(&s->server));
+    session_pump(s);
+}
+
+/* The first octet is the client's TLS, or our greeting. One session too many is not worth a handshake. */
+static void open_session(struct session *s)
+{
+    bool is_implicit = s->at->tls == LISTEN_IMPLICIT;
+    s->client = client_take(s->d, s);
+    if (s->client == NULL || (is_implicit && greeting_for(s->d, s) != R_GREETING)) {
+        s->d->count.overload++;
+        session_del(s);
+    } else if (is_implicit) {
+        secure_start(s);
+    } else {
+        begin(s);
+    }
+}
+
+void session_secured(struct session *s)
+{
+    unsigned mechanisms = s->at->auth != LISTEN_NO_AUTH ? login_mechanisms(s) : 0;
+    bool is_implicit = smtp_server_phase(&s->server) == SMTP_SERVER_GREETING;
+    smtp_server_secured(&s->server, mechanisms);
+    conn_want(s->conn, s->want);
+    if (is_implicit) {
+        begin(s);
+        return;
+    }
+    world_timer_set(s->d->world, &s->timer, smtp_server_deadline(&s->server));
     session_pump(s);
 }
 
@@ -671,14 +712,19 @@ static void pump_proxy(struct session *s)
     struct smtpd *d = s->d;
     struct proxy_header h;
     size_t n, used;
-    enum err e = conn_read(s->conn, d->scratch, sizeof d->scratch, &n);
-    if (e == ERR_AGAIN)
-        return;
-    if (e != ERR_OK || !hold(s, str_of(d->scratch, n))) {
-        proxy_failed(s);
-        return;
-    }
-    enum proxy_status status = proxy_parse(buf_str(&s->in), &h, &used);
+    /* what follows at once is for TLS, and must be left to it */
+    size_t cap = s->at->tls == LISTEN_IMPLICIT ? 1 : sizeof d->scratch;
+    enum proxy_status status = PROXY_MORE;
+    do {
+        enum err e = conn_read(s->conn, d->scratch, cap, &n);
+        if (e == ERR_AGAIN)
+            return;
+        if (e != ERR_OK || !hold(s, str_of(d->scratch, n))) {
+            proxy_failed(s);
+            return;
+        }
+        status = proxy_parse(buf_str(&s->in), &h, &used);
+    } while (status == PROXY_MORE && cap == 1);
     if (status == PROXY_MORE)
         return;
     if (status != PROXY_OK) {
@@ -690,7 +736,7 @@ static void pump_proxy(struct session *s)
     s->is_awaiting_proxy = false;
     if (!h.is_local && h.source.kind != NETADDR_NONE)
         s->peer = h.source;
-    begin(s);
+    open_session(s);
 }
 
 void session_start(struct smtpd *d, struct listener *l, struct conn *c)
@@ -722,7 +768,7 @@ void session_start(struct smtpd *d, struct listener *l, struct conn *c)
     conn_set_user(c, &conn_user, s);
     /* one too many hears it at once: those whose header is awaited must not pile up */
     if (!s->at->has_proxy || d->n_sessions > s->conf->config->sessions_max) {
-        begin(s);
+        open_session(s);
     } else if (s->at->n_proxy_from > 0 &&
                !session_is_in(s->at->proxy_from, s->at->n_proxy_from, conn_peer(c))) {
         proxy_failed(s);
@@ -735,7 +781,7 @@ void session_start(struct smtpd *d, struct listener *l, struct conn *c)
 
 void session_shutdown(struct session *s)
 {
-    if (s->is_lingering || s->is_awaiting_proxy)
+    if (s->is_lingering || s->is_awaiting_proxy || s->is_shaking)
         session_del(s);
     else
         session_pump(s); /* sees that we are draining */
@@ -749,6 +795,7 @@ void session_del(struct session *s)
     ask_forget(s);
     world_timer_cancel(d->world, &s->timer);
     smtp_server_fini(&s->server);
+    login_forget(s);
     d->n_lingering -= s->is_lingering;
     d->memory_used -= s->in.cap;
     buf_fini(&s->in);

@@ -26,7 +26,7 @@ const struct smtp_server_conf *smtpd_offer(const struct smtpd_conf *conf, const 
 static struct smtp_server_conf offer_of(const struct config *c, const struct listener_conf *at, bool is_ours,
                                         bool may_xclient)
 {
-    /* REQUIRETLS waits for TLS */
+    bool must_auth = at->auth == LISTEN_MUST_AUTH;
     return (struct smtp_server_conf){
         .hostname = c->policy.hostname,
         .size_max = c->size_max,
@@ -39,6 +39,10 @@ static struct smtp_server_conf offer_of(const struct config *c, const struct lis
         .mt_priority = c->mt_priority,
         .lowers_priority = !is_ours,
         .hold_max_s = is_ours || at->submission ? c->future_release_s : 0,
+        .starttls = at->tls == LISTEN_STARTTLS,
+        .needs_tls = must_auth,
+        .auth = at->auth != LISTEN_NO_AUTH,
+        .needs_auth = must_auth && !is_ours,
         .prdr = !at->lmtp,
         .limits = true,
         .xclient = may_xclient,
@@ -115,7 +119,7 @@ static void queue_lost(struct smtpd *d)
 {
     d->queue = NULL;
     put_on_queue_lost(d);
-    ask_on_lost(d, false);
+    ask_on_lost(d, ROLE_QUEUE);
 }
 
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
@@ -201,7 +205,7 @@ static void on_lookup(void *arg, struct channel *c, uint16_t type, struct str pa
     if (is_allowed)
         role_message_malformed(d->env, ROLE_LOOKUP, c, type);
     d->lookup = NULL;
-    ask_on_lost(d, true);
+    ask_on_lost(d, ROLE_LOOKUP);
 }
 
 static void lookup_closed(void *arg, struct channel *c)
@@ -209,10 +213,45 @@ static void lookup_closed(void *arg, struct channel *c)
     struct smtpd *d = arg;
     d->lookup = NULL;
     role_peer_closed(d->env, c);
-    ask_on_lost(d, true);
+    ask_on_lost(d, ROLE_LOOKUP);
 }
 
 static const struct channel_user lookup_user = {on_lookup, ignore_room, lookup_closed};
+
+/* ---- keys ---------------- */
+
+static void keys_lost(struct smtpd *d)
+{
+    secure_keys_lost(d);
+    ask_on_lost(d, ROLE_KEYS);
+}
+
+static void on_keys(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct smtpd *d = arg;
+    struct ipc_sign_answer signature;
+    struct ipc_auth_answer login;
+    UNUSED(given);
+    bool is_allowed = role_message_allowed(d->env, ROLE_KEYS, c, type);
+    if (is_allowed && type == IPC_SIGN_ANSWER && ipc_decode_sign_answer(payload, &signature)) {
+        secure_on_sign(d, &signature);
+    } else if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
+        ask_on_auth(d, &login);
+    } else {
+        if (is_allowed)
+            role_message_malformed(d->env, ROLE_KEYS, c, type);
+        keys_lost(d);
+    }
+}
+
+static void keys_closed(void *arg, struct channel *c)
+{
+    struct smtpd *d = arg;
+    role_peer_closed(d->env, c);
+    keys_lost(d);
+}
+
+static const struct channel_user keys_user = {on_keys, ignore_room, keys_closed};
 
 static const struct channel_user admin_user = {ignore_message, ignore_room, admin_closed};
 
@@ -227,6 +266,9 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     } else if (who == ROLE_LOOKUP) {
         d->lookup = c;
         channel_set_user(c, &lookup_user, d);
+    } else if (who == ROLE_KEYS) {
+        d->keys = c;
+        channel_set_user(c, &keys_user, d);
     } else if (who == ROLE_ADMIN) {
         channel_set_user(c, &admin_user, d);
     }
@@ -254,6 +296,10 @@ static void on_count(struct timer *t)
     count(&b, "smtpd_overload", d->count.overload);
     count(&b, "smtpd_trouble", d->count.trouble);
     count(&b, "smtpd_bad_proxy_headers", d->count.proxy_bad);
+    count(&b, "smtpd_tls_handshakes", d->count.tls);
+    count(&b, "smtpd_tls_failed", d->count.tls_failed);
+    count(&b, "smtpd_logins", d->count.logins);
+    count(&b, "smtpd_logins_failed", d->count.logins_failed);
     count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = d->env->peers[ROLE_ADMIN][0];
@@ -299,6 +345,10 @@ static void *create(struct role_env *env)
         on_peer(d, ROLE_LOOKUP, 0, env->peers[ROLE_LOOKUP][0]);
     if (env->peers[ROLE_ADMIN][0] != NULL)
         on_peer(d, ROLE_ADMIN, 0, env->peers[ROLE_ADMIN][0]);
+    if (env->peers[ROLE_KEYS][0] != NULL)
+        on_peer(d, ROLE_KEYS, 0, env->peers[ROLE_KEYS][0]);
+    d->mechanisms = SASL_ALL & ~(SASL_BIT(SASL_OAUTHBEARER) | SASL_BIT(SASL_XOAUTH2));
+    secure_init(d);
     set_listeners(d, true);
     role_ready(env);
     return d;
@@ -316,6 +366,7 @@ static void reload(void *self, const struct config *old)
     struct smtpd_conf *before = d->conf;
     d->conf = conf; /* sessions under way keep theirs */
     smtpd_conf_unref(d, before);
+    secure_renew(d);
     set_listeners(d, !d->is_draining);
 }
 
@@ -345,6 +396,7 @@ static void del(void *self)
     while (!list_is_empty(&d->sessions))
         session_del(list_entry(d->sessions.next, struct session, link));
     put_fini_all(d);
+    secure_fini(d);
     idmap_fini(&d->asks);
     world_timer_cancel(d->world, &d->drain_timer);
     world_timer_cancel(d->world, &d->count_timer);
@@ -358,5 +410,15 @@ static void del(void *self)
     mem_free(d);
 }
 
-const struct role_ops smtpd_role = {
-    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};
+static void on_certificate(void *self, size_t i)
+{
+    UNUSED(i);
+    secure_renew(self);
+}
+
+const struct role_ops smtpd_role = {.create = create,
+                                    .peer = on_peer,
+                                    .reload = reload,
+                                    .drain = drain,
+                                    .del = del,
+                                    .certificate = on_certificate};

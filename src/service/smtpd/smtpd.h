@@ -3,12 +3,15 @@
  *
  * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
  * session.c one connection: bytes between conn and smtp_server, answers to its questions
- * ask.c    questions to lookup and queue; EXPN
+ * secure.c TLS: certificates, signatures, handshakes
+ * login.c  logins: what SASL asks goes to the keys role
+ * ask.c    questions to lookup, queue and keys; EXPN
  * put.c    one message on its way to the queue: trace field, header checks, inline or by pipe
  */
 #pragma once
 #include "base/idmap.h"
 #include "base/limits.h"
+#include "base/world_tls.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
 #include "wire/feedback.h"
@@ -34,11 +37,15 @@ enum {
     SMTPD_ASKS_MAX = 200, /* open questions to lookup and queue: fewer than lookup takes of one asker */
     SMTPD_ASK_MS = 10 * 1000,
     SMTPD_EXPN_MEMORY = 4 * 1024 * 1024,
-    SMTPD_CALLOUT_MS = 60 * 1000, /* a connection and three commands at another host */
-    SMTPD_PROXY_MS = 5 * 1000,    /* for a PROXY header to be whole */
+    SMTPD_CALLOUT_MS = 60 * 1000,   /* a connection and three commands at another host */
+    SMTPD_AUTH_MS = 30 * 1000,      /* slow hashes, and others before it */
+    SMTPD_TLS_MS = 60 * 1000,       /* for a handshake */
+    SMTPD_TLS_LOG_MS = 10 * 1000,   /* between two lines about failed ones */
+    SMTPD_SIGNS_MAX = 1000,         /* open signatures */
+    SMTPD_PROXY_MS = 5 * 1000,      /* for a PROXY header to be whole */
     SMTPD_PROXY_LOG_MS = 10 * 1000, /* between two lines about bad ones: anybody can make them */
-    SMTPD_LINGER_MAX = 256,       /* sessions that linger at a time */
-    SMTPD_OFFERS = 4,             /* kinds of clients of one listener */
+    SMTPD_LINGER_MAX = 256,         /* sessions that linger at a time */
+    SMTPD_OFFERS = 4,               /* kinds of clients of one listener */
 };
 
 enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
@@ -95,14 +102,21 @@ struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs 
     struct smtp_server_conf offers[]; /* SMTPD_OFFERS for each listener, see smtpd_offer() */
 };
 
-enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN };
-struct ask { /* a question of a session to lookup or queue */
+enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN, ASK_AUTH };
+struct ask { /* a question of a session to lookup, queue or keys */
     struct idmap_node by_token;
     enum ask_kind kind;
     uint32_t question;
     uint64_t due_ms;            /* answered without an answer then */
     const struct address *rcpt; /* of CALLOUT: the server's, while the question is open */
-    struct str text;            /* of ETRN, likewise */
+    struct str text;            /* of ETRN, and the user of AUTH, likewise */
+};
+
+struct login { /* of a session that was asked for one */
+    struct sasl_server_conf conf;
+    unsigned char nonce[SASL_SERVER_NONCE], exporter[32], end_point[64];
+    uint16_t n_address;
+    char address[POLICY_LOGIN_MAX]; /* who has logged in */
 };
 
 struct smtpd {
@@ -110,7 +124,13 @@ struct smtpd {
     struct world *world;
     struct smtpd_conf *conf;
     struct list confs;
-    struct channel *queue, *lookup;
+    struct channel *queue, *lookup, *keys;
+    struct tls_context *tls; /* NULL: no certificate is in force */
+    struct tls_ticket_key ticket_key;
+    bool has_signer;
+    struct idmap signs;  /* signatures that keys makes, by token */
+    unsigned mechanisms; /* SASL_BIT() of what every user can do */
+    uint64_t tls_log_ms; /* no line about a failed handshake before this */
     struct idmap asks;
     uint32_t n_asks;
     struct chunk_pool pool;
@@ -133,6 +153,7 @@ struct smtpd {
     uint64_t hash_seed;
     struct {
         uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble, proxy_bad;
+        uint64_t tls, tls_failed, logins, logins_failed;
     } count;
     struct timer count_timer, room_timer;
     bool is_trouble_told;
@@ -150,8 +171,9 @@ struct session {
     struct netaddr peer; /* whom policy, limits and trace mean: of the connection, of PROXY or of XCLIENT */
     uint32_t uid;        /* of the local socket's peer */
     bool has_uid, has_login, is_ours, may_xclient;
-    bool is_awaiting_proxy, is_ungreeted;
-    struct buf client_name; /* what XCLIENT said, or empty */
+    bool is_awaiting_proxy, is_ungreeted, is_shaking; /* a handshake is under way */
+    struct buf client_name;                           /* what XCLIENT said, or empty */
+    struct login *login;                              /* NULL before the first AUTH */
     struct ask ask;
     struct put *put;         /* the message being taken, or waiting for its put_done */
     uint32_t question;       /* of SMTP_EV_MESSAGE while waiting */
@@ -182,13 +204,41 @@ void session_ids_came(struct smtpd *d);
 void session_shutdown(struct session *s); /* 421 now, unless a message is being made durable */
 void session_del(struct session *s);
 
+/* What this client is offered, once more: it has become somebody. */
+void session_offer(struct session *s);
+/* The handshake is done. */
+void session_secured(struct session *s);
+/* A refusal in the journal: of whom, with this row's text. */
+void session_tell_refused(struct session *s, struct str whom, enum smtp_reply_id id);
 /* Answers with the journal told of a refusal. The caller pumps. */
 void session_answer_rcpt(struct session *s, uint32_t question, const struct address *rcpt,
                          enum smtp_reply_id id);
 void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_id id);
 bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a);
 
+/* secure.c */
+void secure_init(struct smtpd *d);
+void secure_fini(struct smtpd *d);
+/* Certificates or configuration changed: new handshakes use what is in force now. */
+void secure_renew(struct smtpd *d);
+void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m);
+void secure_keys_lost(struct smtpd *d);
+/* Starts the handshake; session_secured() when it is done. The session may be gone afterwards. */
+void secure_start(struct session *s);
+
+/* login.c */
+/* What sasl_server_offered() says for this connection, which has TLS. */
+unsigned login_mechanisms(struct session *s);
+void login_question(struct session *s, const struct smtp_event *ev);
+void login_on_answer(struct session *s, const struct ipc_auth_answer *m);
+void login_without(struct session *s); /* no answer will come; the caller pumps */
+void login_done(struct session *s, const struct smtp_event *ev);
+struct str login_address(const struct session *s); /* empty: nobody has logged in */
+void login_forget(struct session *s);
+
 /* ask.c: each answers its event, at once or later */
+/* Opens the question of ev; false: too many are open, or the role that knows is gone. */
+bool ask_begin(struct session *s, enum ask_kind kind, const struct smtp_event *ev);
 void ask_sender(struct session *s, const struct smtp_event *ev);
 void ask_callout(struct session *s, const struct smtp_event *ev);
 void ask_etrn(struct session *s, const struct smtp_event *ev);
@@ -196,9 +246,10 @@ void answer_expn(struct session *s, const struct smtp_event *ev);
 void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m);
 void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m);
 void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m);
-void ask_on_timer(struct session *s);              /* no answer came; the caller pumps */
-void ask_on_lost(struct smtpd *d, bool is_lookup); /* lookup or the queue went away */
-void ask_forget(struct session *s);                /* harmless without a question */
+void ask_on_timer(struct session *s); /* no answer came; the caller pumps */
+void ask_on_auth(struct smtpd *d, const struct ipc_auth_answer *m);
+void ask_on_lost(struct smtpd *d, enum role who); /* lookup, the queue or keys went away */
+void ask_forget(struct session *s);               /* harmless without a question */
 
 /* put.c */
 /* NULL: no memory, no queue: *out_reply says which 4xx; R_NONE: ids are on their way. */

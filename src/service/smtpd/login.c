@@ -1,0 +1,234 @@
+/* service/smtpd/login.c: logins (RFC 4954): what the SASL exchange wants to know is asked of the keys role,
+ * by the names that policy gives to users and files.
+ *
+ * Owns:     struct login of a session with TLS that was asked for one: channel bindings, a nonce for each
+ *           exchange, and who has logged in.
+ * Limits:   one open question a session (ask.c), SMTPD_AUTH_MS for its answer.
+ * Errors:   trouble of ours is a 454; who guesses too often hears it, and is not looked at.
+ * Security: a name of no user of ours is asked of the keys role all the same, so that it costs the same work.
+ */
+#include "base/mem.h"
+#include "crypto/secret.h"
+#include "service/smtpd/smtpd.h"
+
+#include <string.h>
+
+/* ---- what the connection can do ---------------- */
+
+/* The common name of a certificate's subject (RFC 4514), where it is plain text; empty: none. */
+static struct str common_name(struct str subject)
+{
+    while (subject.n > 0) {
+        struct str part = str_cut(&subject, ',');
+        if (str_istarts(part, STR("CN=")))
+            return str_chr(part, '\\') == STR_NPOS ? str_skip(part, 3) : STR_NIL;
+    }
+    return STR_NIL;
+}
+
+/* A certificate of client_ca whose common name is an address of a user. */
+static struct str identity_of(const struct session *s)
+{
+    const struct tls_facts *f = conn_tls(s->conn);
+    bool is_good = s->conf->config->client_ca.n > 0 && f->has_peer_certificate && f->is_trusted;
+    return is_good ? common_name(f->peer_subject) : STR_NIL;
+}
+
+unsigned login_mechanisms(struct session *s)
+{
+    struct sasl_server_conf c = {.mechanisms = s->d->mechanisms, .client_identity = identity_of(s)};
+    unsigned char exporter[32], end_point[64];
+    size_t n;
+    if (conn_tls_exporter(s->conn, exporter))
+        c.tls_exporter = str_of(exporter, sizeof exporter);
+    if (conn_tls_server_end_point(s->conn, end_point, &n))
+        c.tls_server_end_point = str_of(end_point, n);
+    return sasl_server_offered(&c);
+}
+
+/* Makes s->login ready for an exchange. false: no memory. */
+static bool prepare(struct session *s)
+{
+    struct login *l = s->login != NULL ? s->login : mem_new(struct login);
+    size_t n;
+    if (l == NULL)
+        return false;
+    s->login = l;
+    world_random(s->d->world, l->nonce, sizeof l->nonce);
+    l->conf = (struct sasl_server_conf){.mechanisms = s->d->mechanisms,
+                                        .client_identity = identity_of(s),
+                                        .nonce = str_of(l->nonce, sizeof l->nonce)};
+    if (conn_tls_exporter(s->conn, l->exporter))
+        l->conf.tls_exporter = str_of(l->exporter, sizeof l->exporter);
+    if (conn_tls_server_end_point(s->conn, l->end_point, &n))
+        l->conf.tls_server_end_point = str_of(l->end_point, n);
+    return true;
+}
+
+void login_forget(struct session *s)
+{
+    if (s->login == NULL)
+        return;
+    secret_wipe(s->login, sizeof *s->login);
+    mem_free(s->login);
+    s->login = NULL;
+}
+
+struct str login_address(const struct session *s)
+{
+    return s->login == NULL ? STR_NIL : str_of(s->login->address, s->login->n_address);
+}
+
+/* ---- journal ---------------- */
+
+static void tell(struct session *s, struct str user, enum smtp_reply_id id)
+{
+    s->d->count.logins_failed++;
+    session_tell_refused(s, user, id);
+}
+
+/* ---- questions ---------------- */
+
+/* Whom the keys role is asked about. A name that nobody can have stands for one that policy does not know. */
+static struct policy_login whom(const struct session *s, struct str user, struct buf *mem)
+{
+    struct policy_login who;
+    if (policy_login(&s->conf->config->policy, user, mem, &who))
+        return who;
+    return (struct policy_login){.address = STR_NIL, .user = STR("@"), .passwords = 1};
+}
+
+/* The address that guesses are counted by: of IPv6 a /64, which is what a host has. */
+static void put_client(const struct session *s, struct buf *out)
+{
+    struct netaddr a = s->peer;
+    for (size_t i = 8; i < sizeof a.ip && a.kind == NETADDR_IP6; i++)
+        a.ip[i] = 0;
+    if (a.kind == NETADDR_IP4 || a.kind == NETADDR_IP6)
+        netaddr_format_ip(&a, out);
+}
+
+static void refuse(struct session *s, uint32_t question, enum sasl_verdict verdict)
+{
+    smtp_server_auth_answer(&s->server, question, &(struct sasl_answer){.verdict = verdict});
+}
+
+static void ask_keys(struct session *s, const struct smtp_event *ev)
+{
+    const struct config *c = s->conf->config;
+    const struct sasl_question *q = ev->sasl;
+    char mem[POLICY_LOGIN_MAX], client_mem[NETADDR_TEXT_MAX];
+    struct buf text, client;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_init_fixed(&client, client_mem, sizeof client_mem);
+    put_client(s, &client);
+    struct policy_login who = whom(s, q->user, &text);
+    struct smtp_event asked = *ev;
+    asked.text = q->user;
+    bool is_password = q->kind == SASL_ASK_PASSWORD, is_first = q->kind == SASL_ASK_SCRAM_FIRST;
+    if (who.passwords > c->n_password_files || !ask_begin(s, ASK_AUTH, &asked)) {
+        refuse(s, ev->question, SASL_TEMPORARY);
+        return;
+    }
+    struct ipc_auth_ask m = {.token = s->ask.by_token.id,
+                             .kind = is_password ? AUTH_PASSWORD
+                                     : is_first  ? AUTH_SCRAM_FIRST
+                                                 : AUTH_SCRAM_FINAL,
+                             .hash = (uint8_t)q->hash,
+                             .file = c->password_files[who.passwords - 1],
+                             .user = who.user,
+                             .client = buf_str(&client),
+                             .secret = is_password ? q->password : q->proof,
+                             .message = q->auth_message};
+    if (ipc_send_auth_ask(s->d->keys, &m, NULL) != ERR_OK)
+        login_without(s);
+}
+
+/* The certificate says who it is; whether there is such a user the configuration knows. */
+static void answer_external(struct session *s, const struct smtp_event *ev)
+{
+    const struct policy_conf *p = &s->conf->config->policy;
+    char mem[2 * POLICY_LOGIN_MAX];
+    struct buf text;
+    struct policy_login who, wanted;
+    buf_init_fixed(&text, mem, sizeof mem);
+    bool ok = policy_login(p, ev->sasl->identity, &text, &who);
+    struct str domain = ok ? str_skip(who.address, str_chr(who.address, '@') + 1) : STR_NIL;
+    ok = ok && policy_has_user(policy_domain(p, domain), who.user);
+    if (ok && ev->sasl->user.n > 0)
+        ok = policy_login(p, ev->sasl->user, &text, &wanted) && str_eq(wanted.address, who.address);
+    struct sasl_answer a = {.verdict = ok ? SASL_OK : SASL_BAD, .login = ok ? who.address : STR_NIL};
+    if (!ok)
+        tell(s, ev->sasl->identity, R_AUTH_BAD);
+    smtp_server_auth_answer(&s->server, ev->question, &a);
+}
+
+void login_question(struct session *s, const struct smtp_event *ev)
+{
+    if (ev->sasl == NULL) {
+        if (prepare(s))
+            smtp_server_auth_begin(&s->server, ev->question, &s->login->conf);
+        else
+            smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
+        return;
+    }
+    switch (ev->sasl->kind) {
+    case SASL_ASK_PASSWORD:
+    case SASL_ASK_SCRAM_FIRST:
+    case SASL_ASK_SCRAM_FINAL:
+        ask_keys(s, ev);
+        break;
+    case SASL_ASK_EXTERNAL:
+        answer_external(s, ev);
+        break;
+    case SASL_ASK_TOKEN: /* not offered */
+        refuse(s, ev->question, SASL_BAD);
+        break;
+    }
+}
+
+void login_without(struct session *s)
+{
+    uint32_t question = s->ask.question;
+    ask_forget(s);
+    refuse(s, question, SASL_TEMPORARY);
+}
+
+void login_on_answer(struct session *s, const struct ipc_auth_answer *m)
+{
+    uint32_t question = s->ask.question;
+    struct str user = s->ask.text;
+    struct sasl_answer a = {
+        .verdict = SASL_BAD, .salt = m->salt, .iterations = m->iterations, .signature = m->signature};
+    bool is_too_many = m->verdict == AUTH_TOO_MANY;
+    if (m->verdict == AUTH_OK)
+        a.verdict = SASL_OK;
+    else if (m->verdict != AUTH_BAD)
+        a.verdict = SASL_TEMPORARY;
+    if (m->verdict == AUTH_BAD || is_too_many)
+        tell(s, user, is_too_many ? R_AUTH_TOO_MANY : R_AUTH_BAD);
+    ask_forget(s);
+    if (is_too_many)
+        smtp_server_answer(&s->server, question, R_AUTH_TOO_MANY, STR_NIL);
+    else
+        smtp_server_auth_answer(&s->server, question, &a);
+}
+
+/* Who it is, as all else calls him: rights, limits and trace. */
+void login_done(struct session *s, const struct smtp_event *ev)
+{
+    struct login *l = s->login;
+    struct policy_login who;
+    struct buf text;
+    buf_init_fixed(&text, l->address, sizeof l->address);
+    if (!policy_login(&s->conf->config->policy, ev->text, &text, &who)) {
+        smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
+        return;
+    }
+    memmove(l->address, who.address.p, who.address.n);
+    l->n_address = (uint16_t)who.address.n;
+    s->d->count.logins++;
+    s->has_login = true;
+    session_offer(s);
+    smtp_server_answer(&s->server, ev->question, R_AUTH_OK, STR_NIL);
+}

@@ -1,0 +1,195 @@
+/* service/smtpd/secure.c: TLS of smtpd: the certificates it shows, and signatures, which the keys role makes.
+ *
+ * Owns:     the context of new handshakes (older connections keep theirs), and which signatures are open.
+ * Limits:   SMTPD_SIGNS_MAX open signatures; SMTPD_TLS_MS for a handshake.
+ * Errors:   without a certificate that can be used STARTTLS is a 454, and a connection that must begin with
+ *           TLS is closed. A bad new certificate leaves the old ones in force.
+ */
+#include "base/mem.h"
+#include "service/smtpd/smtpd.h"
+
+#include <string.h>
+
+/* ---- certificates ---------------- */
+
+/* What is in force of the configuration's certificates; returns how many. */
+static size_t list_certificates(const struct smtpd *d, struct tls_certificate *list)
+{
+    const struct config *c = d->conf->config;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_certificates && i < d->env->n_certificates; i++) {
+        const struct role_certificate *have = &d->env->certificates[i];
+        bool is_ours = have->is_there && (have->uses & KEY_USE_SERVER) != 0 &&
+                       str_eq(have->name, c->certificates[i].cert);
+        if (is_ours)
+            list[n++] = (struct tls_certificate){.chain = have->chain, .key = have->key};
+    }
+    return n;
+}
+
+static struct tls_context *make_context(struct smtpd *d, const struct tls_certificate *list, size_t n,
+                                        struct buf *why)
+{
+    const struct config *c = d->conf->config;
+    struct tls_server_conf conf = {
+        .certificates = list,
+        .n_certificates = n,
+        .legacy = c->tls_legacy,
+        .ask_certificate = c->client_ca.n > 0,
+        .client_ca = c->client_ca,
+        .tickets = &d->ticket_key,
+        .n_tickets = c->tls_tickets ? 1 : 0,
+        .alpn = STR("smtp"),
+    };
+    return world_tls_server(d->world, &conf, why);
+}
+
+/* ---- signatures ---------------- */
+
+struct open_sign {
+    struct idmap_node by_token;
+};
+
+static void sign(void *arg, const struct tls_sign *s)
+{
+    struct smtpd *d = arg;
+    struct open_sign *o = d->keys != NULL && d->signs.n < SMTPD_SIGNS_MAX ? mem_new(struct open_sign) : NULL;
+    struct ipc_sign_ask m = {.token = s->token,
+                             .key = s->key,
+                             .scheme = (uint8_t)s->scheme,
+                             .digest = (uint8_t)s->digest,
+                             .octets = s->octets};
+    if (o == NULL || ipc_send_sign_ask(d->keys, &m, NULL) != ERR_OK) {
+        mem_free(o);
+        world_tls_signed(d->world, s->token, ERR_AGAIN, STR_NIL);
+        return;
+    }
+    idmap_insert(&d->signs, &o->by_token, s->token);
+}
+
+void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m)
+{
+    struct idmap_node *n = idmap_remove(&d->signs, m->token);
+    if (n == NULL)
+        return;
+    mem_free(container_of(n, struct open_sign, by_token));
+    enum err e = m->err <= ERR_TLS ? (enum err)m->err : ERR_INVALID;
+    if (e == ERR_OK && m->signature.n == 0)
+        e = ERR_INVALID;
+    world_tls_signed(d->world, m->token, e, m->signature);
+}
+
+static void fail_sign(struct idmap_node *n, void *arg)
+{
+    struct smtpd *d = arg;
+    uint64_t token = n->id;
+    mem_free(container_of(n, struct open_sign, by_token));
+    world_tls_signed(d->world, token, ERR_CLOSED, STR_NIL);
+}
+
+/* Without the keys role each handshake under way fails, and its client comes again. */
+static void fail_signs(struct smtpd *d)
+{
+    struct idmap open = d->signs;
+    must(idmap_init(&d->signs));
+    idmap_each(&open, fail_sign, d);
+    idmap_fini(&open);
+}
+
+void secure_keys_lost(struct smtpd *d)
+{
+    d->keys = NULL;
+    fail_signs(d);
+}
+
+void secure_renew(struct smtpd *d)
+{
+    char mem[512];
+    struct buf why;
+    buf_init_fixed(&why, mem, sizeof mem);
+    size_t n_max = d->conf->config->n_certificates;
+    struct tls_certificate *list = n_max == 0 ? NULL : mem_alloc(n_max * sizeof *list);
+    size_t n = list == NULL ? 0 : list_certificates(d, list);
+    if (n > 0 && !d->has_signer)
+        world_tls_set_signer(d->world, &(struct tls_signer){.arg = d, .sign = sign});
+    d->has_signer = d->has_signer || n > 0;
+    struct tls_context *fresh = n == 0 ? NULL : make_context(d, list, n, &why);
+    mem_free(list);
+    if (n > 0 && fresh == NULL) {
+        log_error(d->world->log, "smtpd.bad-certificate", LS("why", buf_str(&why)));
+        return;
+    }
+    if (d->tls != NULL)
+        tls_context_release(&d->tls);
+    d->tls = fresh;
+}
+
+void secure_init(struct smtpd *d)
+{
+    must(idmap_init(&d->signs));
+    world_random(d->world, &d->ticket_key, sizeof d->ticket_key);
+    secure_renew(d);
+}
+
+void secure_fini(struct smtpd *d)
+{
+    if (d->has_signer)
+        world_tls_set_signer(d->world, NULL);
+    fail_signs(d);
+    idmap_fini(&d->signs);
+    if (d->tls != NULL)
+        tls_context_release(&d->tls);
+    memset(&d->ticket_key, 0, sizeof d->ticket_key);
+}
+
+/* ---- handshakes ---------------- */
+
+/* One line in a while: anybody can make them. */
+static void tell_failed(struct session *s, enum err err, struct str why)
+{
+    struct smtpd *d = s->d;
+    uint64_t now_ms = world_now_ms(d->world);
+    d->count.tls_failed++;
+    if (now_ms < d->tls_log_ms)
+        return;
+    char mem[NETADDR_TEXT_MAX];
+    struct buf who;
+    buf_init_fixed(&who, mem, sizeof mem);
+    netaddr_format(&s->peer, &who);
+    log_info(d->world->log, "smtpd.tls-failed", LS("peer", buf_str(&who)), LS("why", why), LERR(err),
+             LU("since_start", d->count.tls_failed));
+    d->tls_log_ms = now_ms + SMTPD_TLS_LOG_MS;
+}
+
+static void on_tls(void *arg, struct conn *c, enum err err, struct str why)
+{
+    struct session *s = arg;
+    UNUSED(c);
+    s->is_shaking = false;
+    if (err != ERR_OK) {
+        tell_failed(s, err, why);
+        session_del(s);
+        return;
+    }
+    s->d->count.tls++;
+    session_secured(s);
+}
+
+void secure_start(struct session *s)
+{
+    struct smtpd *d = s->d;
+    struct tls_start start = {.context = d->tls, .deadline_ms = world_now_ms(d->world) + SMTPD_TLS_MS};
+    world_timer_cancel(d->world, &s->timer);
+    if (d->tls == NULL) {
+        tell_failed(s, ERR_NOTFOUND, STR("no certificate is in force"));
+        session_del(s);
+        return;
+    }
+    s->is_shaking = true;
+    enum err e = conn_tls_start(s->conn, true, &start, on_tls, s);
+    if (e == ERR_OK)
+        return;
+    s->is_shaking = false;
+    tell_failed(s, e, STR("the handshake could not be begun"));
+    session_del(s);
+}
