@@ -544,6 +544,16 @@ static void start_down_slots(struct super *s)
     }
 }
 
+/* Where nobody can log in nobody needs verifiers: the file may as well be a list of names. */
+static bool has_logins(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        if (c->listeners[i].auth != LISTEN_NO_AUTH)
+            return true;
+    }
+    return false;
+}
+
 static bool set_secrets(struct super *s, const struct config *c)
 {
     struct secret_certificate *list = mem_alloc_array(c->n_certificates + 1, sizeof *list);
@@ -552,7 +562,8 @@ static bool set_secrets(struct super *s, const struct config *c)
     for (size_t i = 0; i < c->n_certificates; i++)
         list[i] =
             (struct secret_certificate){c->certificates[i].cert, c->certificates[i].key, KEY_USE_SERVER};
-    struct secret_list all = {list, c->n_certificates, c->password_files, c->n_password_files};
+    struct secret_list all = {list, c->n_certificates, c->password_files,
+                              has_logins(c) ? c->n_password_files : 0};
     bool ok = secrets_set(s->secrets, &all);
     mem_free(list);
     return ok;
