@@ -8,6 +8,7 @@
 #include "prog/load.h"
 
 #include "base/limits.h"
+#include "crypto/secret.h"
 #include "io/sandbox.h"
 #include "prog/folder.h"
 #include "prog/prog.h"
@@ -104,6 +105,9 @@ enum err load_file(const char *path, size_t max, struct buf *out)
         e = err_from_errno(errno);
     else if (!S_ISREG(st.st_mode))
         e = ERR_INVALID;
+    else if (st.st_size > 0 &&
+             (uint64_t)st.st_size <= max) /* at once: a block that grows leaves octets behind */
+        (void)buf_reserve(out, (size_t)st.st_size + 65536);
     while (e == ERR_OK) {
         if (out->n > max || !buf_reserve(out, 65536)) {
             e = ERR_TOO_BIG;
@@ -268,7 +272,9 @@ static bool serve_file(int fd, struct str path, struct buf *scratch)
     if (e == ERR_OK)
         e = load_file(cpath, CONFIG_FILE_MAX, scratch);
     char code = (char)e;
-    return frame_write(fd, 'f', str_of(&code, 1), e == ERR_OK ? buf_str(scratch) : STR_NIL);
+    bool ok = frame_write(fd, 'f', str_of(&code, 1), e == ERR_OK ? buf_str(scratch) : STR_NIL);
+    secret_wipe_buf(scratch); /* a passwd-like file, perhaps */
+    return ok;
 }
 
 static bool serve_user(int fd, struct str name)
