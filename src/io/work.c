@@ -18,9 +18,10 @@ enum { STACK_SIZE = 256 * 1024, NICENESS = 10 };
 struct workers {
     struct world_object object; /* first */
     struct io_wake *wake;
-    pthread_mutex_t lock; /* of the lists and of stop */
-    pthread_cond_t some;
+    pthread_mutex_t lock; /* of what stands before the loop's */
+    pthread_cond_t some, started;
     struct list waiting, done;
+    size_t n_started;
     bool stop;
     /* the loop's thread only */
     pthread_t *threads;
@@ -44,6 +45,10 @@ static void *work(void *arg)
 {
     struct workers *p = arg;
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS); /* of this thread; harmless where it fails */
+    (void)pthread_mutex_lock(&p->lock);
+    p->n_started++;
+    (void)pthread_cond_signal(&p->started);
+    (void)pthread_mutex_unlock(&p->lock);
     for (struct compute *k = take(p); k != NULL; k = take(p)) {
         k->run(k);
         (void)pthread_mutex_lock(&p->lock);
@@ -60,6 +65,7 @@ static void workers_free(struct workers *p)
 {
     (void)pthread_mutex_destroy(&p->lock);
     (void)pthread_cond_destroy(&p->some);
+    (void)pthread_cond_destroy(&p->started);
     mem_free(p->threads);
     mem_free(p);
 }
@@ -100,6 +106,10 @@ static enum err start_threads(struct workers *p, size_t n)
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attr);
+    (void)pthread_mutex_lock(&p->lock); /* a sandbox that closes now must find them nice already */
+    while (p->n_started < p->n_threads)
+        (void)pthread_cond_wait(&p->started, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
     return failed == 0 ? ERR_OK : ERR_NOMEM;
 }
 
@@ -114,6 +124,7 @@ enum err io_workers(struct world *base, unsigned n, struct workers **out)
     list_init(&p->done);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->some, NULL);
+    (void)pthread_cond_init(&p->started, NULL);
     p->threads = mem_alloc_array(n, sizeof *p->threads);
     p->wake = io_wake_new(io_of(base), on_done, p);
     enum err err = p->threads == NULL || p->wake == NULL ? ERR_NOMEM : start_threads(p, n);
