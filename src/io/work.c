@@ -44,7 +44,8 @@ static struct compute *take(struct workers *p)
 static void *work(void *arg)
 {
     struct workers *p = arg;
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS); /* of this thread; harmless where it fails */
+    /* of this thread, beside what the process has; harmless where it fails */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICENESS);
     (void)pthread_mutex_lock(&p->lock);
     p->n_started++;
     (void)pthread_cond_signal(&p->started);

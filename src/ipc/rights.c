@@ -62,7 +62,7 @@ static const struct {
     {ROLE_RELAY,   ROLE_ADMIN,   EVENTS},
     {ROLE_LOCAL,   ROLE_ADMIN,   EVENTS},
     {ROLE_SMTPD,   ROLE_KEYS,    BIT(IPC_SIGN_ASK) | BIT(IPC_AUTH_ASK)},
-    {ROLE_KEYS,    ROLE_SMTPD,   BIT(IPC_SIGN_ANSWER) | BIT(IPC_AUTH_ANSWER)},
+    {ROLE_KEYS,    ROLE_SMTPD,   BIT(IPC_SIGN_ANSWER) | BIT(IPC_AUTH_ANSWER) | BIT(IPC_AUTH_OFFER)},
     {ROLE_RELAY,   ROLE_KEYS,    BIT(IPC_SIGN_ASK)},
     {ROLE_KEYS,    ROLE_RELAY,   BIT(IPC_SIGN_ANSWER)},
     {ROLE_KEYS,    ROLE_ADMIN,   EVENTS},
@@ -80,7 +80,9 @@ static uint64_t super_says_also(enum role to)
 {
     if (to == ROLE_KEYS)
         return SECRETS;
-    return to == ROLE_SMTPD || to == ROLE_RELAY ? BIT(IPC_SUP_CERT) : 0;
+    if (to == ROLE_SMTPD)
+        return BIT(IPC_SUP_CERT) | BIT(IPC_SUP_TICKETS);
+    return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) : 0;
 }
 
 bool ipc_may_send(enum role from, enum role to, uint16_t type)

@@ -42,6 +42,10 @@
  * +blob: the chain, PEM */
 #define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
 
+/* supervisor -> smtpd, once it is ready and at each change: struct tls_ticket_key one after another, the first
+ * seals */
+#define IPC_FIELDS_sup_tickets(F) F(str, keys)
+
 /* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
  * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
  * one put_done. */
@@ -88,6 +92,8 @@
     F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)
 #define IPC_FIELDS_auth_answer(F)                                                                            \
     F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature)
+/* keys -> smtpd, first of all and at each change. scram: bits 1 << enum scram_hash that each user can do */
+#define IPC_FIELDS_auth_offer(F) F(u8, scram)
 
 /* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one
  * job_done with a result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe,
@@ -100,15 +106,17 @@
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
     F(u8, is_lmtp)                                                                                           \
-    F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts)  \
-        F(u64, size) F(u8, is_piped) F(str, body)
+    F(u8, is_callout)                                                                                        \
+    F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts) F(u64, size)       \
+        F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
     F(str, maildir)                                                                                          \
-    F(str, home) F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender) F(str, rcpts) F(u64, size)         \
-        F(u8, is_piped) F(str, body)
+    F(str, home)                                                                                             \
+    F(str, user_name) F(u32, uid) F(u32, gid) F(str, sender) F(str, rcpts) F(u64, size) F(u8, is_piped)      \
+        F(str, body)
 #define IPC_FIELDS_job_done(F) F(u64, token) F(str, results)
 /* local <-> deliver: the same job for the one user that the child is; plus nothing else. */
 /* local -> deliver, to the one that is rooted at the user's home: what does .forward say? uid: who may own it
@@ -122,7 +130,8 @@
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
-    F(str, words) F(str, login) F(str, home) F(str, extension) F(str, domain) F(str, sender) F(str, rcpt)    \
+    F(str, words)                                                                                            \
+    F(str, login) F(str, home) F(str, extension) F(str, domain) F(str, sender) F(str, rcpt)                  \
         F(u32, time_limit_s) F(u64, size) F(u8, is_piped) F(str, body)
 
 /* everyone -> admin: what happened, for the journal. Never waited for: dropped and counted when the channel
@@ -154,6 +163,7 @@
     M(SUP_FORGET, sup_forget)                                                                                \
     M(KEY_STATE, key_state)                                                                                  \
     M(SUP_CERT, sup_cert)                                                                                    \
+    M(SUP_TICKETS, sup_tickets)                                                                              \
     M(ID_WANT, id_want)                                                                                      \
     M(ID_GRANT, id_grant)                                                                                    \
     M(PUT_RCPTS, put_rcpts)                                                                                  \
@@ -173,6 +183,7 @@
     M(SIGN_ANSWER, sign_answer)                                                                              \
     M(AUTH_ASK, auth_ask)                                                                                    \
     M(AUTH_ANSWER, auth_answer)                                                                              \
+    M(AUTH_OFFER, auth_offer)                                                                                \
     M(RELAY_JOB, relay_job)                                                                                  \
     M(LOCAL_JOB, local_job)                                                                                  \
     M(JOB_DONE, job_done)                                                                                    \

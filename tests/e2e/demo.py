@@ -76,8 +76,8 @@ def checks(where):
     done = lib.run("check", lib.file_of(where + "/deep.lua", "local t = " + "{" * 300 + "}" * 300))
     tap.ok(done.returncode == 78 and "within each other" in done.stderr, "check: much too deep", str(done))
     done = lib.run("check", lib.file_of(where + "/unready.lua", 'hostname "mx.example.org"\nlisten { port = 2525,\n'
-                                        '  tls = true }\n'))
-    tap.ok(done.returncode == 78 and done.stderr.endswith("unready.lua:3: 'tls' in listen is not in this version of Waxwing\n"),
+                                        '  greylist = true }\n'))
+    tap.ok(done.returncode == 78 and done.stderr.endswith("unready.lua:3: 'greylist' in listen is not in this version of Waxwing\n"),
            "check: a key that is not in this version", str(done))
     done = lib.run("serve", "--config", bad)
     tap.ok(done.returncode == 78 and "bad.lua:2" in done.stderr, "serve refuses a bad file with 78", str(done))

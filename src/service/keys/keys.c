@@ -69,6 +69,39 @@ static void on_room(void *arg, struct channel *c)
     keys_look_drained(k->keys);
 }
 
+/* ---- what can be offered ----------------------------------------------------------------------- */
+
+/* A client takes the strongest mechanism that it knows: what a user lacks the verifier for would shut him
+ * out, so it is offered only when nobody lacks it. */
+static unsigned scram_of_all(struct keys *k)
+{
+    unsigned all = (1u << SCRAM_HASHES) - 1;
+    list_each (l, &k->files)
+        all &= users_scram(list_entry(l, struct held_users, link)->users);
+    return list_is_empty(&k->files) ? 0 : all;
+}
+
+static void tell_offer(struct asker *a, unsigned scram)
+{
+    char mem[8];
+    struct buf out;
+    struct ipc_auth_offer m = {(uint8_t)scram};
+    buf_init_fixed(&out, mem, sizeof mem);
+    must(ipc_encode_auth_offer(&m, &out));
+    if (a->role == ROLE_SMTPD)
+        asker_send(a, IPC_AUTH_OFFER, buf_str(&out));
+}
+
+static void look_at_offer(struct keys *k)
+{
+    unsigned scram = scram_of_all(k);
+    if (scram == k->scram)
+        return;
+    k->scram = scram;
+    list_each (l, &k->askers)
+        tell_offer(list_entry(l, struct asker, link), scram);
+}
+
 /* ---- signatures ------------------------------------------------------------------------------ */
 
 static struct held_key *key_find(struct keys *k, uint32_t number)
@@ -201,6 +234,7 @@ static void keys_peer(void *self, enum role who, unsigned index, struct channel 
     list_init(&a->link);
     list_push_back(&k->askers, &a->link);
     channel_set_user(c, &asker_user, a);
+    tell_offer(a, k->scram);
 }
 
 /* ---- secrets --------------------------------------------------------------------------------- */
@@ -319,6 +353,7 @@ static void on_users(struct keys *k, const struct ipc_sup_users *m, struct str t
     if (e != ERR_OK && why.n == 0)
         buf_puts(&why, err_str(e));
     tell_state(k, SECRET_USERS, m->file, e, n, buf_str(&why));
+    look_at_offer(k);
 }
 
 static void on_forget(struct keys *k, const struct ipc_sup_forget *m)
@@ -331,6 +366,7 @@ static void on_forget(struct keys *k, const struct ipc_sup_forget *m)
         if (m->kind == SECRET_USERS && h->file == m->number)
             users_del(h);
     }
+    look_at_offer(k);
 }
 
 static void keys_from_super(void *self, uint16_t type, struct str payload, struct handle *given)

@@ -46,6 +46,7 @@ struct keys {
     struct list askers, keys, files;
     struct list logins; /* with the workers */
     size_t n_logins;
+    unsigned scram; /* bits 1 << enum scram_hash: no user lacks the verifier; smtpd knows */
     struct timer count_timer, drain_timer;
     bool is_draining, is_drained;
     struct {

@@ -15,6 +15,7 @@ struct channel { /* the far end is the test */
     const struct channel_user *user;
     void *arg;
     bool is_paused, is_closed, is_full;
+    unsigned n_offers, scram; /* AUTH_OFFER; not among sent */
     size_t n_sent, n_seen;
     struct sent {
         uint16_t type;
@@ -161,6 +162,13 @@ static enum err send_to_test(struct channel *c, uint16_t type, struct str payloa
     assert_false(c->is_closed);
     if (c->is_full)
         return ERR_AGAIN;
+    if (type == IPC_AUTH_OFFER) {
+        struct ipc_auth_offer m;
+        assert_true(ipc_decode_auth_offer(payload, &m));
+        c->scram = m.scram;
+        c->n_offers++;
+        return ERR_OK;
+    }
     assert_true(c->n_sent < SENT_MAX && payload.n <= sizeof c->sent[0].bytes);
     struct sent *s = &c->sent[c->n_sent++];
     *s = (struct sent){.type = type, .n = payload.n};
@@ -693,6 +701,28 @@ static void test_scram_nobody(void **state)
 
 /* ---- channels -------------------------------------------------------------------------------- */
 
+/* SCRAM is on offer while nobody lacks it, in all files together; smtpd hears of it, relay does not. */
+static void test_offer(void **state)
+{
+    struct fixture *f = *state;
+    enum { BOTH = 1u << SCRAM_SHA1 | 1u << SCRAM_SHA256 };
+    assert_int_equal(f->smtpd.scram, BOTH);
+    unsigned n = f->smtpd.n_offers;
+    give_users(f, 2, "net.users",
+               "old:$5$rounds=1000$saltsalt$z3t6rrtFn3lMdv6AmvXeEFzPOKLJ2JypZJIYx/pmpp/\n");
+    assert_int_equal(f->state.err, ERR_OK);
+    assert_int_equal(f->smtpd.scram, 0);
+    assert_int_equal(f->smtpd.n_offers, n + 1);
+    give_users(f, 2, "net.users", "locked:!\n# nobody else\n");
+    assert_int_equal(f->smtpd.scram, BOTH);
+    give_users(f, 2, "net.users", "locked:!\nbad:{PLAIN}x\n"); /* refused: the old one holds */
+    assert_int_equal(f->smtpd.n_offers, n + 2);
+    forget(f, SECRET_USERS, 2);
+    forget(f, SECRET_USERS, 1);
+    assert_int_equal(f->smtpd.scram, 0);
+    assert_int_equal(f->relay.n_offers, 0);
+}
+
 static void test_malformed(void **state)
 {
     struct fixture *f = *state;
@@ -824,6 +854,7 @@ int main(void)
         T(test_waiting_max),
         T(test_scram),
         T(test_scram_nobody),
+        T(test_offer),
         T(test_malformed),
         T(test_asker_gone),
         T(test_full_channel),

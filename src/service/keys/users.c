@@ -18,6 +18,7 @@ struct users {
     size_t n;
     bool has_like;
     struct verifier like;
+    unsigned scram; /* 1 << enum scram_hash: nobody lacks it */
 };
 
 static bool is_locked(struct str field)
@@ -64,6 +65,8 @@ static const char *take_line(struct users *u, struct str line, size_t number)
         u->like = v;
         u->has_like = true;
     }
+    for (unsigned h = 0; h < SCRAM_HASHES; h++)
+        u->scram &= v.has_scram[h] ? ~0u : ~(1u << h);
     secret_wipe(&v, sizeof v);
     return problem;
 }
@@ -101,6 +104,7 @@ enum err users_parse(struct str text, struct users **out, struct buf *why)
     struct users *u = mem_new(struct users);
     enum err e = ERR_NOMEM;
     if (u != NULL && secret_copy(text, &u->text)) {
+        u->scram = (1u << SCRAM_HASHES) - 1;
         u->list = mem_alloc_array(count_lines(text), sizeof *u->list);
         e = u->list == NULL ? ERR_NOMEM : take_lines(u, why);
     }
@@ -133,6 +137,11 @@ bool users_find(const struct users *u, struct str name, struct verifier *out)
             to = middle;
     }
     return false;
+}
+
+unsigned users_scram(const struct users *u)
+{
+    return u->scram;
 }
 
 const struct verifier *users_like(const struct users *u)

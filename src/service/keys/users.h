@@ -19,6 +19,8 @@ MUST_USE enum err users_parse(struct str text, struct users **out, struct buf *w
 size_t users_count(const struct users *u);
 /* false: there is no such user, or his account is locked. */
 MUST_USE bool users_find(const struct users *u, struct str name, struct verifier *out);
+/* Bits 1 << enum scram_hash: the hashes for which each user who can log in has a verifier. */
+unsigned users_scram(const struct users *u);
 /* What false verifiers of this place should look like: that of the first user who has one; NULL: none has. */
 const struct verifier *users_like(const struct users *u);
 void users_free(struct users **u);

@@ -73,6 +73,7 @@ static void test_find(void **state)
             assert_true(ok);
         }
     }
+    assert_int_equal(users_scram(u), 1u << SCRAM_SHA1 | 1u << SCRAM_SHA256);
     assert_non_null(users_like(u));
     assert_true(users_like(u)->has_scram[SCRAM_SHA256]);
     assert_int_equal(users_like(u)->scram[SCRAM_SHA256].iterations, SCRAM_ITERATIONS_MIN);

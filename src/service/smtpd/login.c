@@ -15,6 +15,15 @@
 
 /* ---- what the connection can do ---------------- */
 
+void login_on_offer(struct smtpd *d, unsigned scram)
+{
+    d->mechanisms = SASL_BIT(SASL_EXTERNAL) | SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_LOGIN);
+    if ((scram & 1u << SCRAM_SHA256) != 0)
+        d->mechanisms |= SASL_BIT(SASL_SCRAM_SHA256) | SASL_BIT(SASL_SCRAM_SHA256_PLUS);
+    if ((scram & 1u << SCRAM_SHA1) != 0)
+        d->mechanisms |= SASL_BIT(SASL_SCRAM_SHA1) | SASL_BIT(SASL_SCRAM_SHA1_PLUS);
+}
+
 /* The common name of a certificate's subject (RFC 4514), where it is plain text; empty: none. */
 static struct str common_name(struct str subject)
 {

@@ -7,6 +7,7 @@
  */
 #include "base/mem.h"
 #include "service/smtpd/smtpd.h"
+#include "service/super/tickets.h"
 
 #include <string.h>
 
@@ -37,8 +38,8 @@ static struct tls_context *make_context(struct smtpd *d, const struct tls_certif
         .legacy = c->tls_legacy,
         .ask_certificate = c->client_ca.n > 0,
         .client_ca = c->client_ca,
-        .tickets = &d->ticket_key,
-        .n_tickets = c->tls_tickets ? 1 : 0,
+        .tickets = d->tickets,
+        .n_tickets = c->tls_tickets ? d->n_tickets : 0,
         .alpn = STR("smtp"),
     };
     return world_tls_server(d->world, &conf, why);
@@ -119,15 +120,25 @@ void secure_renew(struct smtpd *d)
         log_error(d->world->log, "smtpd.bad-certificate", LS("why", buf_str(&why)));
         return;
     }
-    if (d->tls != NULL)
-        tls_context_release(&d->tls);
+    tls_context_release(&d->tls);
     d->tls = fresh;
+}
+
+void secure_on_tickets(struct smtpd *d, const struct ipc_sup_tickets *m)
+{
+    size_t n = tickets_count(m->keys);
+    if (n == 0)
+        return;
+    memcpy(d->tickets, m->keys.p, m->keys.n);
+    d->n_tickets = n;
+    secure_renew(d);
 }
 
 void secure_init(struct smtpd *d)
 {
     must(idmap_init(&d->signs));
-    world_random(d->world, &d->ticket_key, sizeof d->ticket_key);
+    world_random(d->world, &d->tickets[0], sizeof d->tickets[0]);
+    d->n_tickets = 1;
     secure_renew(d);
 }
 
@@ -137,9 +148,8 @@ void secure_fini(struct smtpd *d)
         world_tls_set_signer(d->world, NULL);
     fail_signs(d);
     idmap_fini(&d->signs);
-    if (d->tls != NULL)
-        tls_context_release(&d->tls);
-    memset(&d->ticket_key, 0, sizeof d->ticket_key);
+    tls_context_release(&d->tls);
+    explicit_bzero(d->tickets, sizeof d->tickets);
 }
 
 /* ---- handshakes ---------------- */

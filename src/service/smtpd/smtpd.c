@@ -231,10 +231,13 @@ static void on_keys(void *arg, struct channel *c, uint16_t type, struct str payl
     struct smtpd *d = arg;
     struct ipc_sign_answer signature;
     struct ipc_auth_answer login;
+    struct ipc_auth_offer offer;
     UNUSED(given);
     bool is_allowed = role_message_allowed(d->env, ROLE_KEYS, c, type);
     if (is_allowed && type == IPC_SIGN_ANSWER && ipc_decode_sign_answer(payload, &signature)) {
         secure_on_sign(d, &signature);
+    } else if (is_allowed && type == IPC_AUTH_OFFER && ipc_decode_auth_offer(payload, &offer)) {
+        login_on_offer(d, offer.scram);
     } else if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
         ask_on_auth(d, &login);
     } else {
@@ -347,7 +350,7 @@ static void *create(struct role_env *env)
         on_peer(d, ROLE_ADMIN, 0, env->peers[ROLE_ADMIN][0]);
     if (env->peers[ROLE_KEYS][0] != NULL)
         on_peer(d, ROLE_KEYS, 0, env->peers[ROLE_KEYS][0]);
-    d->mechanisms = SASL_ALL & ~(SASL_BIT(SASL_OAUTHBEARER) | SASL_BIT(SASL_XOAUTH2));
+    login_on_offer(d, 0);
     secure_init(d);
     set_listeners(d, true);
     role_ready(env);
@@ -416,9 +419,18 @@ static void on_certificate(void *self, size_t i)
     secure_renew(self);
 }
 
+static void from_super(void *self, uint16_t type, struct str payload, struct handle *given)
+{
+    struct ipc_sup_tickets tickets;
+    UNUSED(given);
+    if (type == IPC_SUP_TICKETS && ipc_decode_sup_tickets(payload, &tickets))
+        secure_on_tickets(self, &tickets);
+}
+
 const struct role_ops smtpd_role = {.create = create,
                                     .peer = on_peer,
                                     .reload = reload,
                                     .drain = drain,
                                     .del = del,
-                                    .certificate = on_certificate};
+                                    .certificate = on_certificate,
+                                    .from_super = from_super};

@@ -126,7 +126,9 @@ struct smtpd {
     struct list confs;
     struct channel *queue, *lookup, *keys;
     struct tls_context *tls; /* NULL: no certificate is in force */
-    struct tls_ticket_key ticket_key;
+    struct tls_ticket_key
+        tickets[TLS_TICKET_KEYS_MAX]; /* ours alone until the supervisor gives common ones */
+    size_t n_tickets;
     bool has_signer;
     struct idmap signs;  /* signatures that keys makes, by token */
     unsigned mechanisms; /* SASL_BIT() of what every user can do */
@@ -221,12 +223,15 @@ void secure_init(struct smtpd *d);
 void secure_fini(struct smtpd *d);
 /* Certificates or configuration changed: new handshakes use what is in force now. */
 void secure_renew(struct smtpd *d);
+void secure_on_tickets(struct smtpd *d, const struct ipc_sup_tickets *m);
 void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m);
 void secure_keys_lost(struct smtpd *d);
 /* Starts the handshake; session_secured() when it is done. The session may be gone afterwards. */
 void secure_start(struct session *s);
 
 /* login.c */
+/* Which hashes of SCRAM every user can do: bits 1 << enum scram_hash. */
+void login_on_offer(struct smtpd *d, unsigned scram);
 /* What sasl_server_offered() says for this connection, which has TLS. */
 unsigned login_mechanisms(struct session *s);
 void login_question(struct session *s, const struct smtp_event *ev);

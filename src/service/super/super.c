@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "service/super/tickets.h"
 
 #include <string.h>
 
@@ -51,6 +52,7 @@ struct super {
     struct buf config_bytes;
     struct super_conf conf;
     struct secrets *secrets;
+    struct tickets tickets;
     struct list slots;
     struct listener *listeners[CONFIG_LISTENERS_MAX];
     struct listener *control; /* the admin's socket for commands */
@@ -161,6 +163,26 @@ static bool tell(struct slot *slot)
     enum err e = ipc_send_sup_start(slot->channel, &m, NULL);
     slot->was_told_start = e == ERR_OK;
     return e == ERR_OK || e == ERR_AGAIN; /* on_room goes on */
+}
+
+/* Without room for it the process goes on with keys of its own: a session is then not resumed elsewhere. */
+static void tell_tickets(struct slot *slot)
+{
+    struct super *s = slot->super;
+    struct ipc_sup_tickets m = {.keys = tickets_bytes(&s->tickets)};
+    if (slot->role == ROLE_SMTPD && s->config->n_certificates > 0 && s->config->tls_tickets &&
+        ipc_send_sup_tickets(slot->channel, &m, NULL) != ERR_OK)
+        log_warn(s->world->log, "tickets.untold", LU("smtpd", slot->index));
+}
+
+static void on_tickets(void *arg)
+{
+    struct super *s = arg;
+    list_each (l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->state == SLOT_UP)
+            tell_tickets(slot);
+    }
 }
 
 static bool introduce(struct slot *slot)
@@ -282,6 +304,7 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
         slot->was_ready = true;
         if (slot->role == ROLE_KEYS)
             secrets_keys_up(s->secrets, slot->channel);
+        tell_tickets(slot);
         check_all_ready(s);
     } else if (type == IPC_SUP_FAILED && ipc_decode_sup_failed(payload, &failed) && !slot->was_ready) {
         /* Never worked: it will not by trying again. After a first success it is restarted like any crash. */
@@ -578,6 +601,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     *s = (struct super){
         .world = w, .config = config, .conf = *conf, .drain_timer = {.fire = on_drain_deadline}};
     list_init(&s->slots);
+    tickets_init(&s->tickets, w, s, on_tickets);
     buf_init(&s->config_bytes, (size_t)CONFIG_FILE_MAX * 8);
     struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
     char mem[512];
@@ -643,6 +667,8 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
             (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) && send_config(s, slot->channel);
         if (!ok)
             child_kill(slot->child, true); /* it starts anew with the new configuration */
+        else if (slot->state == SLOT_UP)
+            tell_tickets(slot);
     }
     start_down_slots(s);
     return true;
@@ -661,6 +687,7 @@ void super_del(struct super **sp)
         mem_free(slot);
     }
     world_timer_cancel(s->world, &s->drain_timer);
+    tickets_fini(&s->tickets);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
         if (s->listeners[i] != NULL)
             listener_close(s->listeners[i]);
