@@ -155,8 +155,8 @@ const struct tls_facts *conn_tls(const struct conn *c);
  * tls-server-end-point (RFC 5929 4): *n_out octets. false: has none. */
 MUST_USE bool conn_tls_exporter(const struct conn *c, unsigned char out[32]);
 MUST_USE bool conn_tls_server_end_point(const struct conn *c, unsigned char out[64], size_t *n_out);
-/* To resume with later, the caller frees it; NULL when the server gave none so far (in TLS 1.3 it comes with
- * the first octets that are read), or with DANE. */
+/* To resume with later, once (RFC 8446 C.4); the caller frees it; NULL when the server gave none so far (in
+ * TLS 1.3 it comes with the first octets that are read), or with DANE. */
 struct tls_session *conn_tls_session(struct conn *c);
 void tls_session_free(struct tls_session **s); /* NULL is harmless */
 

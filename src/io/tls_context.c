@@ -78,7 +78,9 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     if (EVP_DecryptInit_ex2(cipher, t->ticket_cipher, t->tickets[i].aes, iv, NULL) != 1 ||
         !mac_with(mac, &t->tickets[i]))
         return -1;
-    return i == 0 ? 1 : 2;
+    return i == 0 && SSL_version(ssl) < TLS1_3_VERSION
+               ? 1
+               : 2; /* in TLS 1.3 each serves once, so another comes */
 }
 
 static bool take_tickets(struct tls_context *t, const struct tls_server_conf *conf)
@@ -187,11 +189,11 @@ static int on_client_certificate(int is_good, X509_STORE_CTX *c)
     return 1;
 }
 
-/* The session that a server gave is kept with the connection. */
+/* The session that a server gave, in TLS 1.3, is kept with the connection. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     struct tls_conn *tc = SSL_get_app_data(ssl);
-    if (tc->is_dane || SSL_SESSION_is_resumable(session) != 1)
+    if (tc->is_dane || SSL_version(ssl) < TLS1_3_VERSION || SSL_SESSION_is_resumable(session) != 1)
         return 0;
     SSL_SESSION_free(tc->session);
     tc->session = session;

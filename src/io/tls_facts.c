@@ -227,15 +227,25 @@ bool io_tls_server_end_point(const struct conn *c, unsigned char *out, size_t *n
 
 /* ---- sessions ---- */
 
+/* In TLS 1.2 the ticket is the session's of now, in 1.3 it came later and by itself. */
+static SSL_SESSION *resumable(const struct tls_conn *tc)
+{
+    SSL_SESSION *now = SSL_get0_session(tc->ssl);
+    if (SSL_version(tc->ssl) >= TLS1_3_VERSION)
+        return tc->session;
+    return now != NULL && SSL_SESSION_has_ticket(now) == 1 && SSL_SESSION_is_resumable(now) == 1 ? now : NULL;
+}
+
 struct tls_session *io_tls_session(struct conn *c)
 {
     struct tls_conn *tc = c->tls;
-    if (tc == NULL || tc->session == NULL)
+    SSL_SESSION *session = ssl_of(c) == NULL || tc->is_dane ? NULL : resumable(tc);
+    if (session == NULL)
         return NULL;
     struct tls_session *s = mem_new(struct tls_session);
     if (s == NULL)
         return NULL;
-    *s = (struct tls_session){{&io_world_ops}, tc->session, io_tls_context_keep(tc->context)};
+    *s = (struct tls_session){{&io_world_ops}, session, io_tls_context_keep(tc->context)};
     (void)SSL_SESSION_up_ref(s->session);
     return s;
 }
