@@ -7,8 +7,10 @@
 
 #include "io/tls_testing.h"
 
+#include <malloc.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* ---- what works ---- */
 
@@ -87,10 +89,96 @@ static void all_keys_and_versions(void **state)
     }
 }
 
+/* ---- what an idle session costs ---- */
+
+enum { IDLE = 100, IDLE_MAX = 20 * 1024 };
+
+struct idle {
+    struct tt_rig r;
+    struct conn *servers[IDLE], *clients[IDLE];
+    size_t n_done;
+};
+
+static void on_idle(void *arg, struct conn *c, enum err err, struct str why)
+{
+    struct idle *m = arg;
+    UNUSED(c);
+    UNUSED(why);
+    assert_int_equal(err, ERR_OK);
+    if (++m->n_done % 2 == 0)
+        io_stop(m->r.io);
+}
+
+static void idle_pair(struct idle *m, size_t i)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    m->servers[i] = io_adopt_conn(m->r.io, fds[0]);
+    m->clients[i] = io_adopt_conn(m->r.io, fds[1]);
+    struct tls_start s = {.deadline_ms = world_now_ms(m->r.w) + 600000, .context = m->r.server_context};
+    assert_int_equal(conn_tls_start(m->servers[i], true, &s, on_idle, m), ERR_OK);
+    s.context = m->r.client_context;
+    s.server_name = STR("mx.example.org");
+    assert_int_equal(conn_tls_start(m->clients[i], false, &s, on_idle, m), ERR_OK);
+    io_run(m->r.io);
+    tt_say(&m->r, m->servers[i], m->clients[i], "220 mx.example.org\r\n");
+    tt_say(&m->r, m->clients[i], m->servers[i], "EHLO client.example.com\r\n");
+}
+
+static size_t in_use(void)
+{
+#ifdef WAXWING_SANITIZED
+    return 0;
+#else
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+#endif
+}
+
+/* Octets of the heap, counted with the allocator's own overhead, that one more idle session keeps. */
+static void idle_memory(void **state)
+{
+    UNUSED(state);
+    static struct idle m;
+#ifdef WAXWING_SANITIZED
+    print_message("# a sanitizer's heap has no statistics\n");
+    skip();
+#endif
+    struct tt_cert c = tt_make(&(struct tt_spec){.names = "DNS:mx.example.org"});
+    const struct tls_ticket_key key = {{1}, {2}, {3}};
+    for (int is_13 = 0; is_13 < 2; is_13++) {
+        m.n_done = 0;
+        tt_setup(&m.r);
+        tt_server(&m.r, &c, NULL, &(struct tls_server_conf){.tickets = &key, .n_tickets = 1});
+        tt_client(&m.r, &c, NULL);
+        only_version(m.r.server_context, is_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+        idle_pair(&m, 0); /* what is made once */
+        size_t before = in_use();
+        for (size_t i = 1; i < IDLE; i++)
+            idle_pair(&m, i);
+        size_t both = in_use();
+        for (size_t i = 1; i < IDLE; i++)
+            conn_close(m.clients[i]);
+        tt_turns(&m.r, 2);
+        size_t servers = in_use();
+        size_t a_server = (servers - before) / (IDLE - 1), a_client = (both - servers) / (IDLE - 1);
+        print_message("# %s: an idle session is %zu octets of a server, %zu of a client\n", versions[is_13],
+                      a_server, a_client);
+        assert_true(a_server > sizeof(struct tls_conn) && a_server <= IDLE_MAX);
+        assert_true(a_client > sizeof(struct tls_conn) && a_client <= IDLE_MAX);
+        for (size_t i = 0; i < IDLE; i++)
+            conn_close(m.servers[i]);
+        conn_close(m.clients[0]);
+        tt_teardown(&m.r);
+    }
+    tt_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_keys_and_versions),
+        cmocka_unit_test(idle_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
