@@ -336,6 +336,7 @@ struct handle *sim_handle_of_channel(struct channel *c)
 
 struct handle *sim_handle_of_conn(struct conn *c)
 {
+    must(c->tls == NULL);
     struct handle *h = handle_new(c->source.proc, HANDLE_CONN);
     h->source = &c->source;
     c->user = NULL;

@@ -173,6 +173,7 @@ void conn_free(struct source *s)
     struct conn *c = conn_of(s);
     drop_segs(&c->in);
     mem_free(c->in.ring);
+    mem_free(c->tls);
     mem_free(c);
 }
 
@@ -203,6 +204,7 @@ static void say_goodbye(struct conn *c)
 void conn_abandon(struct source *s)
 {
     struct conn *c = conn_of(s);
+    sim_tls_abandon(c);
     say_goodbye(c);
     sim_event_cancel(s->sim, &c->in.event);
     sim_event_cancel(s->sim, &c->broken);
@@ -243,15 +245,21 @@ static size_t room(const struct conn *c)
 bool conn_is_ready(const struct source *s)
 {
     const struct conn *c = (const struct conn *)(const void *)s;
+    bool writable = c->err != ERR_OK || room(c) > 0;
+    if (!s->closed && sim_tls_is_shaking(c))
+        return sim_tls_is_ready(c, is_readable(c), writable);
     if (c->user == NULL || s->closed)
         return false;
-    bool writable = c->err != ERR_OK || room(c) > 0;
     return ((c->want & CONN_READABLE) != 0 && is_readable(c)) || ((c->want & CONN_WRITABLE) != 0 && writable);
 }
 
 void conn_dispatch(struct source *s)
 {
     struct conn *c = conn_of(s);
+    if (sim_tls_is_shaking(c)) {
+        sim_tls_step(c);
+        return;
+    }
     unsigned ready = is_readable(c) ? CONN_READABLE : 0;
     if (c->err != ERR_OK || room(c) > 0)
         ready |= CONN_WRITABLE;
@@ -303,7 +311,7 @@ static size_t shorten(struct sim *s, size_t n)
     return n > 1 && sim_chance(s, s->plan.split_ppm) ? 1 + (size_t)sim_below(s, n - 1) : n;
 }
 
-enum err sim_conn_read(struct conn *c, char *out, size_t cap, size_t *out_n)
+enum err sim_raw_read(struct conn *c, char *out, size_t cap, size_t *out_n)
 {
     struct sim *s = c->source.sim;
     *out_n = 0;
@@ -331,7 +339,7 @@ static enum err write_to_nobody(struct conn *c, size_t total, size_t *out_n)
     return ERR_OK;
 }
 
-enum err sim_conn_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
+enum err sim_raw_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
 {
     struct sim *s = c->source.sim;
     size_t total = 0, done = 0;
@@ -360,6 +368,20 @@ enum err sim_conn_write(struct conn *c, const struct str *pieces, size_t n_piece
         send_seg(c, c->peer, (struct seg){.n = n - first});
     *out_n = n;
     return ERR_OK;
+}
+
+enum err sim_conn_read(struct conn *c, char *out, size_t cap, size_t *out_n)
+{
+    enum err end = sim_tls_end(c);
+    *out_n = 0;
+    return end == ERR_OK ? sim_raw_read(c, out, cap, out_n) : end;
+}
+
+enum err sim_conn_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
+{
+    enum err end = sim_tls_end(c);
+    *out_n = 0;
+    return end == ERR_OK ? sim_raw_write(c, pieces, n_pieces, out_n) : end == ERR_AGAIN ? end : ERR_RESET;
 }
 
 void sim_conn_shutdown_write(struct conn *c)

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/heap.h"
+#include "base/world_tls.h"
 #include "sim/sim_mem.h"
 #include "sim/sim_world.h"
 
@@ -48,6 +49,7 @@ struct source {
 };
 
 struct sim_program_args;
+struct sim_tls;
 
 struct sim_proc {
     struct world world; /* first */
@@ -72,6 +74,9 @@ struct sim_proc {
     void *arg;
     struct child *child; /* the parent's view, NULL without a parent */
     struct sim_program_args *spawned;
+    struct tls_signer signer;
+    struct list tls_signing; /* struct sim_tls, whose signatures are open */
+    uint64_t tls_token;
 };
 
 struct sim_host {
@@ -136,6 +141,7 @@ struct conn {
     struct list backlog;
     enum err err;
     bool is_pipe, is_shut;
+    struct sim_tls *tls; /* NULL: in the clear */
 };
 
 struct frame {
@@ -282,6 +288,16 @@ uint64_t sim_latency_us(struct sim *s, const struct sim_host *a, const struct si
 bool sim_is_blocked(const struct sim *s, const struct sim_host *a, const struct sim_host *b);
 struct conn *conn_new(struct sim *sim, struct sim_proc *p, struct sim_host *here, struct sim_host *there);
 void conn_join(struct conn *a, struct conn *b);
+/* Below TLS. */
+enum err sim_raw_read(struct conn *c, char *out, size_t cap, size_t *out_n);
+enum err sim_raw_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n);
+
+/* sim_tls.c, of connections whose `tls` is set */
+void sim_tls_step(struct conn *c);
+bool sim_tls_is_shaking(const struct conn *c); /* of any connection */
+bool sim_tls_is_ready(const struct conn *c, bool is_readable, bool is_writable);
+enum err sim_tls_end(const struct conn *c); /* ERR_OK: octets pass as they are */
+void sim_tls_abandon(struct conn *c);
 
 /* The functions of the table, see base/world.h. */
 enum err sim_channel_pair(struct world *w, struct channel **out_a, struct channel **out_b);

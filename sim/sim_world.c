@@ -1,5 +1,6 @@
 /* sim/sim_world.c: the queue of events, hosts, processes and their turns. See sim/sim_world.h. */
 #include "sim/sim_impl.h"
+#include "sim/sim_tls.h"
 
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -14,6 +15,7 @@ static void sim_timer_cancel(struct world *w, struct timer *t);
 static void sim_turn_end(struct world *w, struct turn_hook *h);
 
 const struct world_ops sim_world_ops = {
+    .tls = &sim_tls_ops,
     .now_ms = sim_now_ms_of,
     .wall_ms = sim_wall_ms_of,
     .random = sim_random,
@@ -631,6 +633,7 @@ struct sim_proc *sim_spawn_proc(struct sim_host *h, const char *what)
     list_init(&p->sources);
     list_init(&p->handles);
     list_init(&p->blobs);
+    list_init(&p->tls_signing);
     p->turn.fire = on_turn;
     p->kill_event.fire = on_kill;
     list_push_back(&h->procs, &p->link);
