@@ -36,6 +36,7 @@ struct tls_world { /* made with the first context */
     struct list waiting;       /* struct tls_shake: those that must not start a signature yet */
     struct list lingering;     /* struct tls_conn: closed by their users, with octets to send */
     size_t n_contexts;
+    char gathered[TLS_RECORD_MAX]; /* small pieces become one record here */
 };
 /* NULL without memory. */
 struct tls_world *tls_world_get(struct io_world *w);

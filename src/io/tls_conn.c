@@ -107,6 +107,7 @@ static void on_drained(struct tls_conn *tc)
     if (tc->is_held) {
         tc->is_held = false;
         tc->is_ready = true;
+        source_touch(&tc->conn->source);
     }
 }
 
@@ -249,7 +250,6 @@ static struct str next_record(const struct str *pieces, size_t n_pieces, size_t 
 enum err tls_write(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
 {
     struct tls_conn *tc = c->tls;
-    char gathered[TLS_RECORD_MAX];
     *out_n = 0;
     if (tc->shake != NULL)
         return ERR_AGAIN;
@@ -257,7 +257,7 @@ enum err tls_write(struct conn *c, const struct str *pieces, size_t n_pieces, si
         return ERR_RESET;
     tls_flush(tc);
     while (tc->out.n == 0 && tc->write_err == ERR_OK) {
-        struct str record = next_record(pieces, n_pieces, *out_n, gathered);
+        struct str record = next_record(pieces, n_pieces, *out_n, tc->context->w->gathered);
         size_t n = 0;
         must(record.n > 0 || *out_n > 0);
         if (record.n == 0)
@@ -394,6 +394,10 @@ void tls_on_event(struct conn *c, unsigned events)
             tls_shake_step(tc->shake);
         else
             (void)source_arm(&c->source, tls_events(c));
+        return;
+    }
+    if (tc->facts == NULL) { /* it has failed, its user knows */
+        (void)source_arm(&c->source, tls_events(c));
         return;
     }
     if ((events & EPOLLIN) != 0 || tc->is_ready)

@@ -210,6 +210,85 @@ static void level_triggered(void **state)
     tt_teardown(&r);
 }
 
+/* What a client says right behind its last word of the handshake is there with it, and epoll knows nothing.
+ */
+static void words_behind_the_handshake(void **state)
+{
+    for (int is_12 = 0; is_12 < 2; is_12++) {
+        static const struct conn_user sipper = {on_sip};
+        struct tt_rig r;
+        struct sips s = {.r = &r, .stop_at = 8};
+        struct str hello = STR("EHLO a\r\n");
+        size_t n;
+        setup(&r, state);
+        assert_int_equal(SSL_CTX_set_max_proto_version(r.client_context->sites[0].ctx,
+                                                       is_12 ? TLS1_2_VERSION : TLS1_3_VERSION),
+                         1);
+        tt_connect(&r);
+        tt_start_server(&r);
+        tt_start_client(&r);
+        conn_set_user(r.server.c, &sipper, &s); /* may be set at any time */
+        conn_want(r.server.c, CONN_READABLE);
+        tt_run(&r, 1);
+        if (!r.client.is_done)
+            tt_run(&r, 2);
+        assert_true(r.client.is_done);
+        assert_int_equal(conn_write(r.client.c, &hello, 1, &n), ERR_OK);
+        tt_run(&r, 2);
+        if (s.n < 8)
+            io_run(r.io);
+        tt_assert_ok(&r);
+        assert_int_equal(s.n, 8);
+        assert_int_equal(s.n_calls, 1);
+        tt_teardown(&r);
+    }
+}
+
+/* RFC 8446 4.6.3: keys change while octets pass. */
+static void keys_change(void **state)
+{
+    struct tt_rig r;
+    established(&r, state);
+    for (int i = 0; i < 20; i++) {
+        SSL *ssl = i % 2 == 0 ? r.client.c->tls->ssl : r.server.c->tls->ssl;
+        assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        tt_say(&r, r.client.c, r.server.c, "one way");
+        tt_say(&r, r.server.c, r.client.c, "the other");
+    }
+    tt_teardown(&r);
+}
+
+static void on_server_words(void *arg, struct conn *c, unsigned ready)
+{
+    char in[100];
+    size_t n;
+    UNUSED(arg);
+    UNUSED(ready);
+    enum err err = conn_read(c, in, sizeof in, &n);
+    if (err != ERR_OK && err != ERR_AGAIN)
+        conn_want(c, 0);
+}
+
+/* TLS 1.2: who asks for new keys is refused. */
+static void no_renegotiation(void **state)
+{
+    static const struct conn_user listens = {on_server_words};
+    struct tt_rig r;
+    setup(&r, state);
+    assert_int_equal(SSL_CTX_set_max_proto_version(r.client_context->sites[0].ctx, TLS1_2_VERSION), 1);
+    tt_shake(&r);
+    tt_assert_ok(&r);
+    SSL *ssl = r.client.c->tls->ssl;
+    (void)SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    assert_int_equal(SSL_renegotiate(ssl), 1);
+    assert_int_equal(SSL_do_handshake(ssl), -1); /* its hello is on its way */
+    conn_set_user(r.server.c, &listens, NULL);
+    conn_want(r.server.c, CONN_READABLE);
+    assert_int_equal(tt_read_end(&r, r.client.c), ERR_TLS);
+    assert_int_equal(r.n_asked, 1);
+    tt_teardown(&r);
+}
+
 /* ---- ends ---- */
 
 static void ends_in_order(void **state)
@@ -358,10 +437,17 @@ static void nobody_hears_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways),        cmocka_unit_test(level_triggered),
-        cmocka_unit_test(ends_in_order),    cmocka_unit_test(cut_off),
-        cmocka_unit_test(damaged),          cmocka_unit_test(reset),
-        cmocka_unit_test(last_words_leave), cmocka_unit_test(nobody_hears_them),
+        cmocka_unit_test(both_ways),
+        cmocka_unit_test(level_triggered),
+        cmocka_unit_test(words_behind_the_handshake),
+        cmocka_unit_test(keys_change),
+        cmocka_unit_test(no_renegotiation),
+        cmocka_unit_test(ends_in_order),
+        cmocka_unit_test(cut_off),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(reset),
+        cmocka_unit_test(last_words_leave),
+        cmocka_unit_test(nobody_hears_them),
     };
     return cmocka_run_group_tests(tests, make_cert, free_cert);
 }

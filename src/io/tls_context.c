@@ -20,6 +20,9 @@
 #define SUITES "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP"
 /* For peers of long ago the order is ours, or they would choose the worst. */
 #define SUITES_LEGACY "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP:!AESCCM"
+/* Some servers of long ago have no elliptic curves. */
+#define SUITES_LEGACY_CLIENT                                                                                 \
+    "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AESGCM:DHE+AES:!aNULL:!eNULL:!PSK:!SRP:!AESCCM"
 #define GROUPS "X25519:P-256:P-384"
 #define GROUPS_LEGACY "X25519:P-256:P-384:P-521"
 
@@ -205,17 +208,20 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 static SSL_CTX *make_ctx(struct tls_context *t, bool legacy)
 {
     SSL_CTX *ctx = SSL_CTX_new_ex(t->w->lib, NULL, t->is_server ? TLS_server_method() : TLS_client_method());
+    const char *suites = !legacy ? SUITES : t->is_server ? SUITES_LEGACY : SUITES_LEGACY_CLIENT;
     if (ctx == NULL)
         return NULL;
     SSL_CTX_set_security_level(ctx, legacy ? 0 : 2);
     (void)SSL_CTX_set_app_data(ctx, t);
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    if (legacy && !t->is_server) /* those without RFC 5746; we never renegotiate */
+        (void)SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(ctx, 1);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     if (SSL_CTX_set_min_proto_version(ctx, legacy ? TLS1_VERSION : TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(ctx, legacy ? SUITES_LEGACY : SUITES) != 1 ||
+        SSL_CTX_set_cipher_list(ctx, suites) != 1 ||
         SSL_CTX_set1_groups_list(ctx, legacy ? GROUPS_LEGACY : GROUPS) != 1) {
         SSL_CTX_free(ctx);
         return NULL;

@@ -73,8 +73,8 @@ void tls_world_del(struct io_world *w)
 static void io_tls_set_signer(struct world *base, const struct tls_signer *s)
 {
     struct tls_world *t = tls_world_get(io_of(base));
-    if (t != NULL)
-        t->signer = *s;
+    must(t != NULL); /* roles do this when they start */
+    t->signer = *s;
 }
 
 const struct world_tls_ops io_tls_ops = {
