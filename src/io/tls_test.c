@@ -89,6 +89,44 @@ static void all_keys_and_versions(void **state)
     }
 }
 
+/* Contexts for peers of long ago, TLS 1.0 and 1.1: digests are SHA-1, and for RSA it with MD5. */
+static void long_ago(void **state)
+{
+    static const struct {
+        enum tt_kind kind;
+        const char *signature;
+        enum tls_digest digest;
+        size_t n;
+    } rows[] = {{TT_EC, "ecdsa_sha1", TLS_DIGEST_SHA1, 20},
+                {TT_RSA, "rsa_pkcs1_md5_sha1", TLS_DIGEST_MD5_SHA1, 36},
+                {TT_RSA1024, "rsa_pkcs1_md5_sha1", TLS_DIGEST_MD5_SHA1, 36}};
+    UNUSED(state);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        struct tt_rig r;
+        struct tt_cert c =
+            tt_make(&(struct tt_spec){.kind = rows[i / 2].kind, .names = "DNS:mx.example.org"});
+        tt_setup(&r);
+        tt_server(&r, &c, NULL, &(struct tls_server_conf){.legacy = true});
+        tt_client(&r, NULL, &(struct tls_client_conf){.legacy = true});
+        only_version(r.server_context, i % 2 == 0 ? TLS1_VERSION : TLS1_1_VERSION);
+        tt_shake(&r);
+        tt_assert_ok(&r);
+        const struct tls_facts *f = conn_tls(r.client.c);
+        assert_true(str_eq(f->version, i % 2 == 0 ? STR("TLSv1") : STR("TLSv1.1")));
+        assert_true(str_eq(f->signature, str_from_c(rows[i / 2].signature)));
+        assert_int_equal(r.asked.digest, rows[i / 2].digest);
+        assert_int_equal(r.asked.octets.n, rows[i / 2].n);
+        tt_say(&r, r.client.c, r.server.c, "EHLO client.example\r\n");
+        tt_say(&r, r.server.c, r.client.c, "250 server\r\n");
+        tt_client(&r, NULL, NULL); /* others don't talk to it */
+        tt_shake(&r);
+        assert_non_null(strstr(r.server.why, "no version of TLS that both sides take"));
+        assert_non_null(strstr(r.client.why, "refused the TLS handshake: protocol version"));
+        tt_teardown(&r);
+        tt_free(&c);
+    }
+}
+
 /* ---- what an idle session costs ---- */
 
 enum { IDLE = 100, IDLE_MAX = 20 * 1024 };
@@ -178,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_keys_and_versions),
+        cmocka_unit_test(long_ago),
         cmocka_unit_test(idle_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
