@@ -1,11 +1,11 @@
 /* io/tls_conn.c: a connection with TLS: octets in and out of the library and of the socket.
  *
- * Out: what the library writes goes to the socket at once; what that does not take waits in `out`, and
- * nothing more is written before it is gone. So the library never has half a record of its own to send, and
- * each call of conn_write() may bring other octets than the one before. After conn_close() what waits still
- * leaves, for TLS_LINGER_MS, as it would from a socket's buffer. In: the library may hold octets when the
- * socket has none, and epoll does not see them: is_ready says so, and a task calls the user again
- * (level-triggered as without TLS).
+ * - Out: what the library writes goes to the socket at once; what that does not take waits in `out`, and
+ *   nothing more is written before it is gone. So the library never has half a record of its own to send, and
+ *   each call of conn_write() may bring other octets than the one before. After conn_close() what waits still
+ *   leaves, for TLS_LINGER_MS, as it would from a socket's buffer.
+ * - In: the library may hold octets when the socket has none, and epoll does not see them: is_ready says so,
+ *   and a task calls the user again (level-triggered as without TLS).
  */
 #include "io/tls.h"
 
@@ -296,10 +296,9 @@ void tls_shutdown_write(struct conn *c)
     if (tc->shake != NULL || tc->is_shut)
         return;
     say_goodbye(tc);
-    tls_flush(tc);
     if (tc->out.n == 0)
         (void)shutdown(c->source.fd, SHUT_WR);
-    source_touch(&c->source);
+    source_touch(&c->source); /* else it follows when that has left */
 }
 
 /* ---- the end ---- */
