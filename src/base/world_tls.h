@@ -112,7 +112,7 @@ struct tls_start {
     struct tls_context *context; /* of a server or of a client, as conn_tls_start() says */
     uint64_t deadline_ms;        /* on the clock of world_now_ms() */
     /* The rest is of clients. */
-    struct str server_name; /* SNI, A-labels; empty: none is sent */
+    struct str server_name; /* SNI, A-labels; empty: none is sent (with DANE: the first of names) */
     struct str alpn;        /* the one protocol offered; empty: none */
     enum tls_check check;
     const struct str
@@ -145,7 +145,8 @@ struct tls_facts {                     /* texts live as long as the connection *
  * Until the end the conn_user gets no call and nothing can be read or written. fn is called once, never
  * within the call: ERR_OK; ERR_TLS with why (for people, valid during the call); ERR_TIMEOUT and ERR_CLOSED
  * likewise with why. Only conn_close() is left after a failure; it may also be called before, then fn is not.
- * ERR_NOMEM, ERR_INVALID (a name that can't be one): nothing was started. */
+ * ERR_NOMEM, ERR_TOO_BIG, ERR_INVALID (a name that can't be one, or a check without a name): nothing was
+ * started. */
 MUST_USE enum err conn_tls_start(struct conn *c, bool is_server, const struct tls_start *start,
                                  void (*fn)(void *arg, struct conn *c, enum err err, struct str why),
                                  void *arg);

@@ -312,6 +312,8 @@ static bool add_tlsa(struct tls_shake *k, const struct tls_start *s)
     ERR_clear_error();
     if (k->n_usable > 0)
         (void)SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+    else
+        (void)SSL_set1_host(ssl, NULL); /* the facts are of PKIX then, where names are a fact of their own */
     return true;
 }
 
@@ -319,6 +321,8 @@ static enum err set_up_check(struct tls_shake *k, const struct tls_start *s)
 {
     struct tls_conn *tc = k->tc;
     k->check = s->check;
+    if (s->check != TLS_CHECK_NONE && k->n_names == 0)
+        return ERR_INVALID; /* any name would do then */
     if (s->check == TLS_CHECK_DANE) {
         tc->is_dane = true;
         (void)SSL_set_options(tc->ssl, SSL_OP_NO_TICKET); /* what is resumed is not checked again */
@@ -329,8 +333,6 @@ static enum err set_up_check(struct tls_shake *k, const struct tls_start *s)
         else if (!add_hosts(tc->ssl, k, 0)) /* RFC 7672 3.2.3: the CN counts where there is no DNS name */
             return ERR_NOMEM;
     } else if (s->check == TLS_CHECK_PKIX) {
-        if (k->n_names == 0)
-            return ERR_INVALID;
         if (!add_hosts(tc->ssl, k, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)) /* RFC 9525 2 */
             return ERR_NOMEM;
     }

@@ -17,9 +17,11 @@ struct world_of_ca { /* a root, an issuer below it, and what they signed */
     struct tt_cert root, issuer, good, direct, other_name, expired, early, self, cn_only, wild;
 };
 
+static struct world_of_ca all;
+
 static int make_all(void **state)
 {
-    static struct world_of_ca a;
+    struct world_of_ca a;
     const char *names = "DNS:" NAME ",DNS:www.example.org";
     a.root = tt_make(&(struct tt_spec){.cn = "root", .is_ca = true});
     a.issuer = tt_make(&(struct tt_spec){.cn = "issuer", .is_ca = true, .issuer = &a.root});
@@ -33,7 +35,8 @@ static int make_all(void **state)
     a.self = tt_make(&(struct tt_spec){.names = names});
     a.cn_only = tt_make(&(struct tt_spec){.cn = NAME, .issuer = &a.root});
     a.wild = tt_make(&(struct tt_spec){.names = "DNS:*.example.org", .issuer = &a.root});
-    *state = &a;
+    all = a;
+    *state = &all;
     return 0;
 }
 
@@ -168,48 +171,73 @@ static struct tls_tlsa tlsa_of(const struct record *q, unsigned char **mem)
                              str_of(der, (size_t)(q->is_cut ? n - 1 : n))};
 }
 
+static const struct {
+    const struct tt_cert *c, *extra;
+    struct record records[2];
+    const char *why; /* NULL: fine */
+    unsigned n_usable;
+    bool is_dane, is_pkix;
+} dane_rows[] = {
+    {&all.good, NULL, {{3, 1, 1, &all.good, false}}, NULL, 1, true, false},
+    {&all.good, NULL, {{3, 0, 1, &all.good, false}}, NULL, 1, true, false},
+    {&all.good, NULL, {{3, 1, 2, &all.good, false}}, NULL, 1, true, false},
+    {&all.good, NULL, {{3, 1, 0, &all.good, false}}, NULL, 1, true, false},
+    {&all.good, NULL, {{3, 0, 0, &all.good, false}}, NULL, 1, true, false},
+    {&all.self, NULL, {{3, 1, 1, &all.self, false}}, NULL, 1, true, false},
+    {&all.other_name, NULL, {{3, 1, 1, &all.other_name, false}}, NULL, 1, true, false}, /* no look at names
+                                                                                         */
+    {&all.expired, NULL, {{3, 1, 1, &all.expired, false}}, NULL, 1, true, false},       /* and dates */
+    {&all.good, &all.issuer, {{2, 0, 1, &all.issuer, false}}, NULL, 1, true, false},
+    {&all.good, &all.issuer, {{2, 1, 2, &all.issuer, false}}, NULL, 1, true, false},
+    {&all.cn_only, &all.root, {{2, 0, 1, &all.root, false}}, NULL, 1, true, false}, /* RFC 7672 3.2.3 */
+    {&all.good, NULL, {{2, 1, 0, &all.issuer, false}}, NULL, 1, true, false}, /* a bare key that signed it
+                                                                               */
+    {&all.good, NULL, {{2, 0, 1, &all.issuer, false}}, "no matching DANE TLSA records", 1, false, false},
+    {&all.other_name, &all.root, {{2, 0, 1, &all.root, false}}, "hostname mismatch", 1, false, false},
+    {&all.expired, &all.root, {{2, 0, 1, &all.root, false}}, "certificate has expired", 1, false, false},
+    {&all.good, NULL, {{3, 1, 1, &all.self, false}}, "no matching DANE TLSA records", 1, false, false},
+    {&all.good,
+     &all.issuer,
+     {{3, 1, 1, &all.self, false}, {2, 0, 1, &all.issuer, false}},
+     NULL,
+     2,
+     true,
+     false},
+    {&all.good, NULL, {{3, 1, 1, &all.self, false}, {3, 1, 1, &all.good, false}}, NULL, 2, true, false},
+    {&all.good, NULL, {{0, 0, 1, &all.root, false}, {1, 1, 1, &all.good, false}}, NULL, 0, false, false},
+    {&all.good, NULL, {{3, 1, 1, &all.good, true}}, NULL, 0, false, false},
+    {&all.good, &all.issuer, {{3, 1, 1, &all.good, true}}, NULL, 0, false, true},
+    {&all.other_name, NULL, {{3, 1, 0, &all.good, true}}, NULL, 0, false, true},
+    {&all.other_name,
+     NULL,
+     {{4, 0, 1, &all.good, false}, {255, 255, 255, &all.good, false}},
+     NULL,
+     0,
+     false,
+     true},
+    {&all.other_name, NULL, {{3, 2, 1, &all.good, false}, {3, 1, 3, &all.good, false}}, NULL, 0, false, true},
+    {&all.good,
+     NULL,
+     {{3, 1, 1, &all.good, true}, {3, 1, 1, &all.self, false}},
+     "no matching",
+     1,
+     false,
+     false},
+    {&all.good, NULL, {{1, 1, 1, &all.good, false}, {3, 1, 1, &all.good, false}}, NULL, 1, true, false},
+};
+
 static void dane(void **state)
 {
-    const struct world_of_ca *a = *state;
-    const struct {
-        const struct tt_cert *c, *extra;
-        struct record records[2];
-        const char *why; /* NULL: fine */
-        unsigned n_usable;
-        bool is_dane;
-    } rows[] = {
-        {&a->good, NULL, {{3, 1, 1, &a->good, false}}, NULL, 1, true},
-        {&a->good, NULL, {{3, 0, 1, &a->good, false}}, NULL, 1, true},
-        {&a->good, NULL, {{3, 1, 2, &a->good, false}}, NULL, 1, true},
-        {&a->good, NULL, {{3, 1, 0, &a->good, false}}, NULL, 1, true},
-        {&a->good, NULL, {{3, 0, 0, &a->good, false}}, NULL, 1, true},
-        {&a->self, NULL, {{3, 1, 1, &a->self, false}}, NULL, 1, true},
-        {&a->other_name, NULL, {{3, 1, 1, &a->other_name, false}}, NULL, 1, true}, /* no look at names */
-        {&a->expired, NULL, {{3, 1, 1, &a->expired, false}}, NULL, 1, true},       /* and dates */
-        {&a->good, &a->issuer, {{2, 0, 1, &a->issuer, false}}, NULL, 1, true},
-        {&a->good, &a->issuer, {{2, 1, 2, &a->issuer, false}}, NULL, 1, true},
-        {&a->cn_only, &a->root, {{2, 0, 1, &a->root, false}}, NULL, 1, true}, /* RFC 7672 3.2.3 */
-        {&a->good, NULL, {{2, 1, 0, &a->issuer, false}}, NULL, 1, true},      /* a bare key that signed it */
-        {&a->good, NULL, {{2, 0, 1, &a->issuer, false}}, "no matching DANE TLSA records", 1, false},
-        {&a->other_name, &a->root, {{2, 0, 1, &a->root, false}}, "hostname mismatch", 1, false},
-        {&a->expired, &a->root, {{2, 0, 1, &a->root, false}}, "certificate has expired", 1, false},
-        {&a->good, NULL, {{3, 1, 1, &a->self, false}}, "no matching DANE TLSA records", 1, false},
-        {&a->good, &a->issuer, {{3, 1, 1, &a->self, false}, {2, 0, 1, &a->issuer, false}}, NULL, 2, true},
-        {&a->good, NULL, {{3, 1, 1, &a->self, false}, {3, 1, 1, &a->good, false}}, NULL, 2, true},
-        {&a->good, NULL, {{0, 0, 1, &a->root, false}, {1, 1, 1, &a->good, false}}, NULL, 0, false},
-        {&a->good, NULL, {{3, 1, 1, &a->good, true}}, NULL, 0, false},
-        {&a->good, NULL, {{3, 1, 1, &a->good, true}, {3, 1, 1, &a->self, false}}, "no matching", 1, false},
-        {&a->good, NULL, {{1, 1, 1, &a->good, false}, {3, 1, 1, &a->good, false}}, NULL, 1, true},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(dane_rows); i++) {
         struct tt_rig r;
         struct str names[] = {STR(NAME)};
         struct tls_tlsa records[2];
         unsigned char *mem[2] = {0};
-        size_t n = rows[i].records[1].of == NULL ? 1 : 2;
-        meet(&r, rows[i].c, rows[i].extra, NULL);
+        size_t n = dane_rows[i].records[1].of == NULL ? 1 : 2;
+        meet(&r, dane_rows[i].c, dane_rows[i].extra, &all.root);
         for (size_t k = 0; k < n; k++)
-            records[k] = tlsa_of(&rows[i].records[k], &mem[k]);
+            records[k] = tlsa_of(&dane_rows[i].records[k], &mem[k]);
         r.start = (struct tls_start){.server_name = STR(NAME),
                                      .check = TLS_CHECK_DANE,
                                      .names = names,
@@ -217,17 +245,18 @@ static void dane(void **state)
                                      .tlsa = records,
                                      .n_tlsa = n};
         tt_shake(&r);
-        if (rows[i].why != NULL) {
-            assert_refused(&r, rows[i].why);
+        if (dane_rows[i].why != NULL) {
+            assert_refused(&r, dane_rows[i].why);
         } else {
             if (r.client.err != ERR_OK)
                 fail_msg("row %zu: %s", i, r.client.why);
             tt_assert_ok(&r);
             const struct tls_facts *f = conn_tls(r.client.c);
-            const struct record *q = &rows[i].records[n - 1]; /* the one that fits is the last of each row */
-            assert_int_equal(f->n_tlsa_usable, rows[i].n_usable);
-            assert_int_equal(f->is_dane, rows[i].is_dane);
-            assert_false(f->is_trusted); /* PKIX was not asked */
+            const struct record *q =
+                &dane_rows[i].records[n - 1]; /* the one that fits is the last of each row */
+            assert_int_equal(f->n_tlsa_usable, dane_rows[i].n_usable);
+            assert_int_equal(f->is_dane, dane_rows[i].is_dane);
+            assert_int_equal(f->is_trusted, dane_rows[i].is_pkix); /* PKIX is asked when DANE is not */
             if (f->is_dane) {
                 assert_int_equal(f->dane_usage, q->usage);
                 assert_int_equal(f->dane_selector, q->selector);
@@ -357,8 +386,10 @@ static void bad_names_start_nothing(void **state)
         assert_int_equal(conn_tls_start(r.client.c, false, &s, never_called, NULL), ERR_INVALID);
     }
     s.n_names = 0;
-    s.check = TLS_CHECK_PKIX; /* for whom? */
-    assert_int_equal(conn_tls_start(r.client.c, false, &s, never_called, NULL), ERR_INVALID);
+    for (int check = TLS_CHECK_PKIX; check <= TLS_CHECK_DANE; check++) { /* for whom? */
+        s.check = (enum tls_check)check;
+        assert_int_equal(conn_tls_start(r.client.c, false, &s, never_called, NULL), ERR_INVALID);
+    }
     assert_null(conn_tls(r.client.c));
     r.start = (struct tls_start){0};
     tt_start_server(&r); /* the connection is as it was */
