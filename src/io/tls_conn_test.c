@@ -258,6 +258,27 @@ static void keys_change(void **state)
     tt_teardown(&r);
 }
 
+struct drain {
+    int alert; /* the last that came */
+    struct tt_rig *r;
+    size_t n;
+    enum err err;
+};
+
+static void on_drain(void *arg, struct conn *c, unsigned ready)
+{
+    struct drain *d = arg;
+    char in[3000];
+    size_t n;
+    UNUSED(ready);
+    d->err = conn_read(c, in, sizeof in, &n);
+    d->n += n;
+    if (d->err != ERR_OK && d->err != ERR_AGAIN)
+        io_stop(d->r->io);
+}
+
+static const struct conn_user drainer = {on_drain};
+
 static void on_server_words(void *arg, struct conn *c, unsigned ready)
 {
     char in[100];
@@ -269,11 +290,19 @@ static void on_server_words(void *arg, struct conn *c, unsigned ready)
         conn_want(c, 0);
 }
 
+static void on_alert(const SSL *ssl, int where, int value)
+{
+    struct tls_conn *tc = SSL_get_app_data(ssl);
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
+        ((struct drain *)tc->conn->arg)->alert = value;
+}
+
 /* TLS 1.2: who asks for new keys is refused. */
 static void no_renegotiation(void **state)
 {
     static const struct conn_user listens = {on_server_words};
     struct tt_rig r;
+    struct drain d = {.r = &r};
     setup(&r, state);
     assert_int_equal(SSL_CTX_set_max_proto_version(r.client_context->sites[0].ctx, TLS1_2_VERSION), 1);
     tt_shake(&r);
@@ -284,7 +313,12 @@ static void no_renegotiation(void **state)
     assert_int_equal(SSL_do_handshake(ssl), -1); /* its hello is on its way */
     conn_set_user(r.server.c, &listens, NULL);
     conn_want(r.server.c, CONN_READABLE);
-    assert_int_equal(tt_read_end(&r, r.client.c), ERR_TLS);
+    SSL_set_info_callback(ssl, on_alert);
+    conn_set_user(r.client.c, &drainer, &d);
+    conn_want(r.client.c, CONN_READABLE);
+    io_run(r.io);
+    assert_int_equal(d.err, ERR_TLS);
+    assert_int_equal(d.alert, 1 << 8 | 100); /* warning, no_renegotiation */
     assert_int_equal(r.n_asked, 1);
     tt_teardown(&r);
 }
@@ -361,26 +395,6 @@ static size_t fill_up(struct tt_rig *r)
     assert_true(total > 0 && r->server.c->tls->out.n > 0);
     return total;
 }
-
-struct drain {
-    struct tt_rig *r;
-    size_t n;
-    enum err err;
-};
-
-static void on_drain(void *arg, struct conn *c, unsigned ready)
-{
-    struct drain *d = arg;
-    char in[3000];
-    size_t n;
-    UNUSED(ready);
-    d->err = conn_read(c, in, sizeof in, &n);
-    d->n += n;
-    if (d->err != ERR_OK && d->err != ERR_AGAIN)
-        io_stop(d->r->io);
-}
-
-static const struct conn_user drainer = {on_drain};
 
 /* What conn_write() took leaves, also after conn_close() or with the end of writing behind it. */
 static void last_words_leave(void **state)

@@ -292,6 +292,15 @@ static void closed_while_paused(void **state)
 
 /* ---- many ---- */
 
+static void never_done(void *arg, struct conn *c, enum err err, struct str why)
+{
+    UNUSED(arg);
+    UNUSED(c);
+    UNUSED(err);
+    UNUSED(why);
+    fail();
+}
+
 enum { MANY = TLS_SIGNATURES_OPEN_MAX + 30 };
 
 struct crowd {
@@ -374,6 +383,37 @@ static void crowd(void **state)
     tt_teardown(&m.r);
 }
 
+/* Whoever has his turn and then waits for his peer holds up nobody. */
+static void silent_ones_in_the_queue(void **state)
+{
+    struct tt_rig r;
+    int fds[8][2];
+    struct conn *silent[ARRAY_LEN(fds)];
+    setup(&r, state);
+    tt_connect(&r);
+    r.io->tls->n_paused = TLS_SIGNATURES_OPEN_MAX; /* as if */
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        struct tls_start s = {.context = r.server_context, .deadline_ms = world_now_ms(r.w) + 600000};
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds[i]), 0);
+        silent[i] = io_adopt_conn(r.io, fds[i][0]);
+        assert_int_equal(conn_tls_start(silent[i], true, &s, never_done, NULL), ERR_OK);
+    }
+    tt_start_server(&r); /* the last */
+    tt_start_client(&r);
+    tt_turns(&r, 3);
+    assert_int_equal(r.n_done, 0);
+    r.io->tls->n_paused = 0;
+    conn_close(silent[0]); /* the only event that tells them */
+    tt_run(&r, 2);
+    tt_assert_ok(&r);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        if (i > 0)
+            conn_close(silent[i]);
+        assert_int_equal(close(fds[i][1]), 0);
+    }
+    tt_teardown(&r);
+}
+
 /* ---- in the sandbox ---- */
 
 /* All of TLS inside of smtpd's profile: contexts made before it or in it. */
@@ -439,6 +479,7 @@ int main(void)
         cmocka_unit_test(peer_while_paused),
         cmocka_unit_test(closed_while_paused),
         cmocka_unit_test(crowd),
+        cmocka_unit_test(silent_ones_in_the_queue),
         cmocka_unit_test(sandboxed),
         cmocka_unit_test(small),
     };
