@@ -119,6 +119,8 @@ enum limits {
     CONFIG_PASSWORD_FILES_MAX = 1000,
     CONFIG_SENDERS_MAX = 10000,
     CONFIG_SENDER_PATTERNS_MAX = 1000, /* of one login */
+    ROUTE_USER_MAX = 255,      /* octets of a login name at a next hop */
+    SECRET_FILE_MAX = 4 * 1024, /* octets of a file with a password */
     CONFIG_SOURCES_MAX = 64,
     CONFIG_SOURCE_ADDRESSES_MAX = 64, /* of one source */
 

@@ -41,6 +41,7 @@ void codec_put_addr(struct buf *b, const struct netaddr *a)
 void codec_put_hop(struct buf *b, const struct next_hop *h)
 {
     buf_put_u8(b, h->lmtp);
+    buf_put_u8(b, h->is_smtps);
     buf_put_lstr(b, h->host);
     codec_put_addr(b, &h->addr);
 }
@@ -82,6 +83,9 @@ static void put_policy(struct buf *b, const struct policy_conf *p)
         put_pattern(b, &r->to);
         buf_put_lstr(b, r->tag);
         buf_put_lstr(b, r->source != NULL ? r->source->name : STR_NIL);
+        buf_put_u8(b, (uint8_t)r->tls);
+        buf_put_lstr(b, r->auth.user);
+        buf_put_lstr(b, r->auth.secret);
         buf_put_u8(b, r->is_mx);
         if (!r->is_mx)
             codec_put_hop(b, &r->via);
@@ -298,6 +302,8 @@ static struct netblock get_block(struct decoder *d)
 struct next_hop codec_get_hop(struct decoder *d)
 {
     struct next_hop h = {.lmtp = codec_get_bool(d)};
+    h.is_smtps = codec_get_bool(d);
+    codec_want(d, !h.is_smtps || !h.lmtp);
     h.host = read_lstr(&d->in);
     h.addr = codec_get_addr(d);
     if (h.host.n > 0)
@@ -335,6 +341,16 @@ static void get_sources(struct decoder *d, struct policy_conf *p)
     p->sources = list;
 }
 
+static const char *login_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_login_error(s);
+}
+
+static const char *secret_or_nothing_error(struct str s)
+{
+    return s.n == 0 || (s.p[0] == '/' && value_path_error(s) == NULL) ? NULL : "";
+}
+
 static struct pattern get_pattern(struct decoder *d, bool may_be_null)
 {
     struct pattern p = {.kind = PATTERN_ANY};
@@ -355,16 +371,22 @@ static struct pattern get_pattern(struct decoder *d, bool may_be_null)
 
 static void get_routes(struct decoder *d, struct policy_conf *p)
 {
-    struct route_rule *list = codec_get_list(d, CONFIG_ROUTES_MAX, 27, sizeof *list, &p->n_routes);
+    struct route_rule *list = codec_get_list(d, CONFIG_ROUTES_MAX, 36, sizeof *list, &p->n_routes);
     for (size_t i = 0; i < p->n_routes && d->ok; i++) {
         struct route_rule *r = &list[i];
         r->from = get_pattern(d, true);
         r->to = get_pattern(d, false);
         r->tag = codec_get_str(d, tag_or_nothing_error);
         struct str source = codec_get_str(d, tag_or_nothing_error);
+        uint8_t tls = read_u8(&d->in);
+        codec_want(d, tls <= HOP_TLS_VERIFY);
+        r->tls = d->ok ? (enum hop_tls)tls : HOP_TLS_MAY;
+        r->auth.user = codec_get_str(d, login_or_nothing_error);
+        r->auth.secret = codec_get_str(d, secret_or_nothing_error);
         r->is_mx = codec_get_bool(d);
         if (d->ok && !r->is_mx)
             r->via = codec_get_hop(d);
+        codec_want(d, value_route_error(r) == NULL);
         r->source = d->ok && source.n > 0 ? policy_source(p, source) : NULL;
         codec_want(d, source.n == 0 || (r->source != NULL && str_eq(r->source->name, source)));
     }

@@ -19,7 +19,7 @@ static const char rich[] = TEST_HEAD
     "domain \"i.example\" { users = any, user = \"vmail\", deliver = pipe { \"/bin/y\", \"%s\" } }\n"
     "source \"bulk\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"bulk.example\" }\n"
     "route { from = \"ann@b.example\", to = \"*.x.example\", tag = \"t\", source = \"bulk\" }\n"
-    "route { to = \"*\", via = \"smtp://hub.example:587\" }\n"
+    "route { to = \"*\", via = \"smtp://hub.example:587\", user = \"me\", password = secret \"hub.pass\" }\n"
     "listen { port = 27, address = \"192.0.2.1\", proxy = { \"10.0.0.0/8\" }, tag = \"t\", tag_header = "
     "\"X-T\", greet_delay = 3 }\n"
     "xclient_from { \"::1\" } commands { etrn = { \"10.0.0.0/8\" } } reports { verp = \"b\", arf = "
@@ -335,6 +335,40 @@ static void via_port_0(struct setup *s)
 {
     s->routes[1].via.addr.port = 0;
 }
+static void route_login_in_the_clear(struct setup *s)
+{
+    s->routes[1].auth = (struct hop_login){STR("me"), STR("/x")};
+    s->routes[1].tls = HOP_TLS_MAY;
+}
+static void route_password_of_nobody(struct setup *s)
+{
+    s->routes[1].auth = (struct hop_login){.secret = STR("/x")};
+}
+static void route_password_somewhere(struct setup *s)
+{
+    s->routes[1].auth = (struct hop_login){STR("me"), STR("x")};
+    s->routes[1].tls = HOP_TLS_VERIFY;
+}
+static void route_user_control(struct setup *s)
+{
+    s->routes[1].auth = (struct hop_login){STR("m\ne"), STR("/x")};
+    s->routes[1].tls = HOP_TLS_VERIFY;
+}
+static void route_tls_unknown(struct setup *s)
+{
+    s->routes[1].tls = (enum hop_tls)4;
+}
+static void smtps_in_the_clear(struct setup *s)
+{
+    s->routes[1].via.is_smtps = true;
+    s->routes[1].auth = (struct hop_login){.user = STR_NIL};
+    s->routes[1].tls = HOP_TLS_MAY;
+}
+static void smtps_and_lmtp(struct setup *s)
+{
+    s->routes[1].via.is_smtps = s->routes[1].via.lmtp = true;
+    s->routes[1].tls = HOP_TLS_VERIFY;
+}
 static void via_nowhere(struct setup *s)
 {
     s->routes[1].via.host = STR_NIL;
@@ -641,6 +675,13 @@ static const struct {
     ROW(too_many_bits),
     ROW(block_of_nothing),
     ROW(via_port_0),
+    ROW(route_login_in_the_clear),
+    ROW(route_password_of_nobody),
+    ROW(route_password_somewhere),
+    ROW(route_user_control),
+    ROW(route_tls_unknown),
+    ROW(smtps_in_the_clear),
+    ROW(smtps_and_lmtp),
     ROW(via_nowhere),
     ROW(source_unknown),
     ROW(source_of_nothing),

@@ -108,6 +108,9 @@ struct config_env {
     bool (*find_user)(void *arg, struct str name, uint32_t *out_uid, uint32_t *out_gid);
     /* All accounts of this machine, memory in the arena. NULL: there are none to be had. */
     enum err (*list_accounts)(void *arg, struct arena *a, const struct account **out, size_t *out_n);
+    /* Is there a file that can hold a secret (ordinary, 1 to SECRET_FILE_MAX octets: else ERR_TOO_BIG)? is_open: others
+     * than its owner and group may read or change it. NULL: nobody looks. */
+    enum err (*find_secret)(void *arg, struct str path, bool *is_open);
     bool is_root;
     struct str home; /* folder that relative paths are relative to */
 };

@@ -116,9 +116,6 @@ static const struct bad_row words_rows[] = {
      "waxwing.lua:3: 'dkim' is not in this version of Waxwing\n"
      "waxwing.lua:4: 'dkim' is not in this version of Waxwing\n"
      "waxwing.lua:5: 'on' is not in this version of Waxwing\n"},
-    {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\", password = secret \"hub.pass\" }",
-     "waxwing.lua:3: 'secret' is not in this version of Waxwing\n"
-     "waxwing.lua:3: 'password' in route is not in this version of Waxwing\n"},
     {TEST_HEAD "listen { port = 465, auth = true }",
      "waxwing.lua:3: 'auth' in listen must be one of off | may | must, in quotes\n"},
     {TEST_HEAD "domain \"b.example\" { quota = \"1G\", srs = true }",
@@ -401,7 +398,7 @@ static const struct bad_row network_rows[] = {
     {TEST_HEAD "route { via = \"smtp://hub.example\" }",
      "waxwing.lua:3: route does not say which mail it is for: to, from or tag (to = \"*\" for all)\n"},
     {TEST_HEAD "route { to = \"*\" }",
-     "waxwing.lua:3: route does not say where mail goes: via, source or both\n"},
+     "waxwing.lua:3: route says nothing of how mail goes: via, source or tls\n"},
     {TEST_HEAD "route {\n"
      "  to = \"<>\",\n"
      "  from = \"a@b@c\",\n"
@@ -496,10 +493,11 @@ static const struct bad_row network_rows[] = {
      "waxwing.lua:3: 'future_release' in limits must be a time from 0 to 366d, such as \"0\"\n"
      "waxwing.lua:3: 'deliver_by' in limits must be true or false and not a number\n"},
     {TEST_HEAD "route { to = \"*\", via = \"hub.example\" }",
-     "waxwing.lua:3: via: \"hub.example\" must be \"smtp://HOST:PORT\" or \"lmtp://HOST:PORT\"\n"},
+     "waxwing.lua:3: via: \"hub.example\" must be \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" or "
+     "\"lmtp://HOST:PORT\"\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://me:pw@hub.example\" }",
-     "waxwing.lua:3: via: \"smtp://me:pw@hub.example\" names a user: logging in is not in this version of "
-     "Waxwing\n"},
+     "waxwing.lua:3: via: \"smtp://me:pw@hub.example\" holds a password, or a user with a ':' in it: the one is given by "
+     "password = secret \"FILE\", the other by user = \"NAME\"\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://hub.example:0\" }",
      "waxwing.lua:3: via: \"smtp://hub.example:0\" has no port from 1 to 65535 behind the ':'\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://hub_example/path\" }",
@@ -750,7 +748,7 @@ static const struct bad_row aliases_rows[] = {
     {TEST_HEAD "domain \"a.example\" { relay = \"hub.example\", recipients = \"ask\" }",
      "waxwing.lua:3: 'recipients' in domain must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\", \"callout\" or "
      "any\n"
-     "waxwing.lua:3: relay: \"hub.example\" must be \"smtp://HOST:PORT\" or \"lmtp://HOST:PORT\"\n"},
+     "waxwing.lua:3: relay: \"hub.example\" must be \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" or \"lmtp://HOST:PORT\"\n"},
     {TEST_HEAD "domain \"*\" {\n"
      "  relay = \"mx\", recipients = any }",
      "waxwing.lua:4: domain \"*\" goes to the MX hosts of any domain, for anybody: this would be an open relay\n"},

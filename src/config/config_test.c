@@ -14,7 +14,7 @@ static void dump_addr(const struct netaddr *a, struct buf *out)
 
 static void dump_hop(const struct next_hop *h, struct buf *out)
 {
-    buf_puts(out, h->lmtp ? "lmtp://" : "smtp://");
+    buf_puts(out, h->lmtp ? "lmtp://" : h->is_smtps ? "smtps://" : "smtp://");
     buf_put(out, h->host);
     dump_addr(&h->addr, out);
 }
@@ -167,6 +167,10 @@ static void dump_routes(const struct policy_conf *p, struct buf *out)
         buf_puts(out, r->is_mx ? " mx" : " via ");
         if (!r->is_mx)
             dump_hop(&r->via, out);
+        if (r->tls != (r->is_mx || !policy_is_near(&r->via) ? HOP_TLS_MAY : HOP_TLS_NONE) && !r->via.lmtp)
+            buf_printf(out, " tls %s", hop_tls_word(r->tls));
+        if (r->auth.user.n > 0)
+            buf_printf(out, " as %.*s by %.*s", STR_FMT(r->auth.user), STR_FMT(r->auth.secret));
         if (r->source != NULL)
             buf_printf(out, " source %.*s", STR_FMT(r->source->name));
         buf_putc(out, '\n');
@@ -307,7 +311,7 @@ static const struct good_row rows[] = {
     {TEST_HEAD "route { to = \"*\", via = \"smtp://192.0.2.25:2525/\" }",
      HOST LISTEN25 LOOPBACK "route via smtp://192.0.2.25:2525\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://localhost:2525\" }",
-     HOST LISTEN25 LOOPBACK "route via smtp://localhost:2525\n" RECURSIVE FOLDERS, ""},
+     HOST LISTEN25 LOOPBACK "route via smtp://localhost:2525 tls may\n" RECURSIVE FOLDERS, ""},
     /* resolvers */
     {TEST_HEAD "resolver \"system\"", HOST LISTEN25 LOOPBACK "resolver 1 192.0.2.53:53 [2001:db8::53]:53\n"
      "" FOLDERS, ""},
@@ -409,8 +413,28 @@ static const struct good_row rows[] = {
      "route to direct.example mx\nroute to *.below.example via lmtp://inner.example:24\n"
      "route from shop.example mx source news\n"
      "route from joe@shop.example to ann@b.example tag t via smtp://hub.example:25 source news\n"
-     "route from <> via lmtp://unix:/run/x\nroute tag bulk via smtp://[::1]:26\nroute mx source a\n"
+     "route from <> via lmtp://unix:/run/x\nroute tag bulk via smtp://[::1]:26 tls may\nroute mx source a\n"
      "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "route { to = \"a.example\", via = \"smtps://me@Hub.example\", password = secret \"hub.pass\" }\n"
+     "route { to = \"b.example\", via = \"smtp://hub.example:587\", user = \"joe@isp.example\", password = secret "
+     "\"/etc/waxwing/hub.pass\", tls = \"encrypt\" }\n"
+     "route { to = \"c.example\", via = \"smtp://a@hub.example\", password = secret \"hub.pass\" }\n"
+     "route { to = \"d.example\", tls = \"verify\" }\nroute { to = \"e.example\", via = \"mx\", tls = \"none\" }\n"
+     "route { to = \"f.example\", via = \"smtps://192.0.2.1\", tls = \"encrypt\" }\n"
+     "route { to = \"g.example\", via = \"smtp://a@localhost\", password = secret \"hub.pass\", tls = \"none\" }\n"
+     "route { to = \"h.example\", via = \"smtp://a@[::1]:587\", password = secret \"hub.pass\" }\n"
+     "route { to = \"i.example\", via = \"smtps://127.0.0.1\" }\nroute { to = \"j.example\", via = \"smtp:///run/x\" }\n"
+     "route { to = \"*\", via = \"smtps://hub.example\" }",
+     HOST LISTEN25 LOOPBACK
+     "route to a.example via smtps://hub.example:465 tls verify as me by /etc/waxwing/hub.pass\n"
+     "route to b.example via smtp://hub.example:587 tls encrypt as joe@isp.example by /etc/waxwing/hub.pass\n"
+     "route to c.example via smtp://hub.example:25 tls verify as a by /etc/waxwing/hub.pass\n"
+     "route to d.example mx tls verify\nroute to e.example mx tls none\n"
+     "route to f.example via smtps://192.0.2.1:465 tls encrypt\n"
+     "route to g.example via smtp://localhost:25 as a by /etc/waxwing/hub.pass\n"
+     "route to h.example via smtp://[::1]:587 tls may as a by /etc/waxwing/hub.pass\n"
+     "route to i.example via smtps://127.0.0.1:465 tls encrypt\nroute to j.example via smtp://unix:/run/x\n"
+     "route via smtps://hub.example:465 tls verify\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "route { to = \"*\", via = \"smtp://a.example\" }\nroute { to = \"b.example\", via = \"mx\" }",
      HOST LISTEN25 LOOPBACK "route via smtp://a.example:25\nroute to b.example mx\n" RECURSIVE FOLDERS,
      "waxwing.lua:4: this route is never used: the one in waxwing.lua, line 3, takes all mail\n"},

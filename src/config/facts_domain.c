@@ -169,7 +169,10 @@ static void set_relay(lua_State *L, struct domain_fact *f)
     if (relay.n == 0)
         return;
     f->d.relay = str_eq(relay, STR("mx")) ? DOMAIN_RELAY_MX : DOMAIN_RELAY_HOST;
-    const char *error = f->d.relay == DOMAIN_RELAY_MX ? NULL : value_via(relay, &f->d.via);
+    struct str user = STR_NIL;
+    const char *error = f->d.relay == DOMAIN_RELAY_MX ? NULL : value_via(relay, &f->d.via, &user);
+    if (error == NULL && user.n > 0)
+        error = "names a user: only a route has a login";
     if (error != NULL)
         facts_bad_text(L, &site, relay, error);
     f->d.via.host = loader_lower(loader_of(L), f->d.via.host);

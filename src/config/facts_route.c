@@ -73,11 +73,73 @@ static bool get_via(lua_State *L, struct place at, struct route_rule *rule)
     unsigned errors = loader_of(L)->report->n_errors;
     struct site site = facts_text_key(L, at, "route", "via", &via);
     rule->is_mx = via.n == 0 || str_eq(via, STR("mx"));
-    const char *error = rule->is_mx ? NULL : value_via(via, &rule->via);
+    const char *error = rule->is_mx ? NULL : value_via(via, &rule->via, &rule->auth.user);
     if (error != NULL)
         facts_bad_text(L, &site, via, error);
     rule->via.host = loader_lower(loader_of(L), rule->via.host);
     return loader_of(L)->report->n_errors == errors;
+}
+
+/* The user of via, or the key. */
+static bool get_user(lua_State *L, struct place at, struct route_rule *rule)
+{
+    struct str user = STR_NIL;
+    struct site site = facts_text_key(L, at, "route", "user", &user);
+    if (user.n == 0)
+        return true;
+    const char *error = value_login_error(user);
+    if (error == NULL && rule->auth.user.n > 0)
+        error = "is the second one: via names a user too";
+    if (error != NULL)
+        facts_bad_text(L, &site, user, error);
+    rule->auth.user = user;
+    return error == NULL;
+}
+
+static bool get_password(lua_State *L, struct place at, struct route_rule *rule)
+{
+    struct site site = facts_key(L, 1, at, "route", "password");
+    const struct value *v = value_at(L, -1);
+    bool is_given = !lua_isnil(L, -1) && !luaenv_is_unknown(L, -1);
+    lua_pop(L, 1);
+    if (!is_given)
+        return true;
+    if (v == NULL || v->kind != VALUE_SECRET) {
+        facts_error(L, &site, "must be secret \"FILE\": a configuration is no place for a password");
+        return false;
+    }
+    rule->auth.secret = v->path;
+    return !v->is_bad;
+}
+
+static bool get_tls(lua_State *L, struct place at, struct route_rule *rule)
+{
+    static const enum hop_tls levels[] = {HOP_TLS_MAY, HOP_TLS_NONE, HOP_TLS_ENCRYPT, HOP_TLS_VERIFY};
+    struct str word = STR_NIL;
+    unsigned errors = loader_of(L)->report->n_errors;
+    struct site site = facts_text_key(L, at, "route", "tls", &word);
+    rule->tls = rule->is_mx ? HOP_TLS_MAY : policy_usual_tls(&rule->via, rule->auth.user.n > 0);
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        if (str_eq(word, str_from_c(hop_tls_word(levels[i])))) {
+            rule->tls = levels[i];
+            return true;
+        }
+    }
+    if (word.n > 0)
+        facts_bad_text(L, &site, word, "is none of \"none\", \"may\", \"encrypt\" and \"verify\"");
+    return loader_of(L)->report->n_errors == errors;
+}
+
+/* The parts that need each other. */
+static bool get_security(lua_State *L, struct place at, struct route_rule *rule)
+{
+    bool ok = get_user(L, at, rule);
+    ok = get_password(L, at, rule) && ok;
+    ok = get_tls(L, at, rule) && ok;
+    const char *error = ok ? value_route_error(rule) : NULL;
+    if (error != NULL)
+        report_error(loader_of(L)->report, at, "route %s", error);
+    return ok && error == NULL;
 }
 
 int fact_route(lua_State *L)
@@ -95,6 +157,7 @@ int fact_route(lua_State *L)
     if (error != NULL)
         facts_bad_text(L, &site, fact.rule.tag, error);
     ok = get_via(L, fact.at, &fact.rule) && ok && error == NULL;
+    ok = ok && get_security(L, fact.at, &fact.rule);
     (void)facts_text_key(L, fact.at, "route", "source", &fact.source);
     lua_getfield(L, 1, "via");
     bool has_via = !lua_isnil(L, -1);
@@ -102,8 +165,8 @@ int fact_route(lua_State *L)
         report_error(ld->report, fact.at,
                      "route does not say which mail it is for: to, from or tag (to = \"*\" "
                      "for all)");
-    else if (ok && !has_via && fact.source.n == 0)
-        report_error(ld->report, fact.at, "route does not say where mail goes: via, source or both");
+    else if (ok && !has_via && fact.source.n == 0 && fact.rule.tls == HOP_TLS_MAY)
+        report_error(ld->report, fact.at, "route says nothing of how mail goes: via, source or tls");
     if (ld->n_rules == CONFIG_ROUTES_MAX)
         (void)luaL_error(L, "more than %d routes", (int)CONFIG_ROUTES_MAX);
     struct rule_fact *r = loader_alloc(ld, 1, sizeof *r);

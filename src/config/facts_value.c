@@ -1,4 +1,5 @@
-/* config/facts_value.c: the words that make values: maildir, lmtp, pipe, passwd, file, any, system. */
+/* config/facts_value.c: the words that make values: maildir, lmtp, pipe, passwd, file, secret, any, system.
+ */
 #include "config/loader.h"
 
 #include "base/limits.h"
@@ -127,6 +128,24 @@ static int value_passwd(lua_State *L)
 static int value_file(lua_State *L)
 {
     return file_value(L, "file", false);
+}
+
+/* A file whose octets stay where they are: the supervisor gives them to the one process that needs them. */
+static int value_secret(lua_State *L)
+{
+    struct loader *ld = loader_of(L);
+    struct site site = {loader_place(L), "", "secret", 0};
+    struct value *v = push_value(L, VALUE_SECRET);
+    struct str path = STR_NIL;
+    v->is_bad = facts_text(L, 1, &site, &path) != GOT_IT;
+    if (v->is_bad)
+        return 1;
+    const char *error = value_path_error(path);
+    v->path = loader_path(ld, path);
+    if (error != NULL)
+        facts_bad_text(L, &site, path, error);
+    v->is_bad = error != NULL || !loader_find_secret(ld, site.at, v->path);
+    return 1;
 }
 
 static void set_maildir(lua_State *L, struct value *v, const struct site *site, struct str path)
@@ -262,6 +281,8 @@ void values_push(lua_State *L)
     lua_setfield(L, -2, "file");
     lua_pushcfunction(L, value_pipe);
     lua_setfield(L, -2, "pipe");
+    lua_pushcfunction(L, value_secret);
+    lua_setfield(L, -2, "secret");
     (void)push_value(L, VALUE_ANY);
     lua_setfield(L, -2, "any");
     (void)push_value(L, VALUE_SYSTEM);

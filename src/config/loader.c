@@ -149,6 +149,24 @@ bool loader_read(struct loader *ld, struct place at, struct str path, struct str
     return err == ERR_OK;
 }
 
+bool loader_find_secret(struct loader *ld, struct place at, struct str full)
+{
+    struct str brief = report_brief(full);
+    bool is_open = false;
+    enum err err = ld->env->find_secret == NULL ? ERR_OK : ld->env->find_secret(ld->env->arg, full, &is_open);
+    if (err != ERR_OK)
+        report_error(ld->report, at, "can't use the file %.*s: %s", STR_FMT(brief),
+                     err == ERR_TOO_BIG ? "it is empty, or larger than a password may be (4K)"
+                                        : config_file_problem(err));
+    else if (is_open)
+        report_error(
+            ld->report, at,
+            "every user of this machine may read the file %.*s, which holds a secret: chmod o-rwx it",
+            STR_FMT(brief));
+    luaenv_charge(ld->lua, LOADER_FACT_STEPS);
+    return err == ERR_OK && !is_open;
+}
+
 static int compare_users(const void *pa, const void *pb)
 {
     const struct str *a = pa, *b = pb;

@@ -28,12 +28,12 @@ struct source { /* a file of Lua that was read */
     struct str name, text;
 };
 
-enum value_kind { VALUE_ANY = 0, VALUE_SYSTEM, VALUE_FILE, VALUE_MAILDIR, VALUE_LMTP, VALUE_PIPE };
+enum value_kind { VALUE_ANY = 0, VALUE_SYSTEM, VALUE_FILE, VALUE_MAILDIR, VALUE_LMTP, VALUE_PIPE, VALUE_SECRET };
 struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata, memory in the arena */
     enum value_kind kind;
     bool is_bad;     /* an error was reported */
     struct str text; /* maildir: template; file, passwd: its octets */
-    struct str path; /* file, passwd */
+    struct str path; /* file, passwd; secret: absolute */
     struct str user; /* maildir{user=}, pipe{user=}: login, or empty */
     bool is_passwd;
     bool was_read;           /* as users: a list that several domains share is read once */
@@ -156,6 +156,9 @@ struct str loader_path(struct loader *ld, struct str path);
 MUST_USE bool loader_read(struct loader *ld, struct place at, struct str path, struct str *out);
 /* Sorts, drops doubles, returns what is left. */
 size_t loader_sort_users(struct str *users, size_t n);
+/* Is there a file that can hold a secret? Its octets are none of the loader's business. Errors were reported when
+ * false. */
+MUST_USE bool loader_find_secret(struct loader *ld, struct place at, struct str full);
 int loader_include(lua_State *L); /* include "file" */
 
 /* ---- luaenv.c ---------------------------------------------------------------------------------- */

@@ -138,8 +138,8 @@ static const struct schema_key keys[] = {
     {"domain", "forward", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Before mail goes into a user's Maildir the file .forward in his home says where else it is to go. Needs "
      "users = system and deliver = maildir. See Forwarding by users."},
-    {"domain", "relay", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"lmtp://HOST:PORT\"", NULL, 0, 0,
-     NOWHERE,
+    {"domain", "relay", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"smtps://HOST:PORT\" | "
+     "\"lmtp://HOST:PORT\"", NULL, 0, 0, NOWHERE,
      "Mail does not end here: it goes on to the MX hosts before us (we are a backup MX), or to a host. In place of "
      "users and deliver."},
     {"domain", "recipients", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | "
@@ -154,10 +154,19 @@ static const struct schema_key keys[] = {
      "Which envelope senders, likewise; \"<>\" is the sender of reports."},
     {"route", "tag", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
      "Which mail: that of a listener with this tag, or with this value in its tag_header."},
-    {"route", "via", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"lmtp://HOST:PORT\"", "\"mx\"", 0, 0,
-     NOWHERE,
-     "The host that takes the mail (the port is 25, of LMTP 24, when none is given), or \"mx\": the MX hosts of "
-     "the recipient's domain."},
+    {"route", "via", SCHEMA_TEXT, false, "\"mx\" | \"smtp://USER@HOST:PORT\" | \"smtps://USER@HOST:PORT\" | "
+     "\"lmtp://HOST:PORT\"", "\"mx\"", 0, 0, NOWHERE,
+     "The host that takes the mail (the port is 25, of smtps 465, of LMTP 24, when none is given), or \"mx\": the MX "
+     "hosts of the recipient's domain. On smtps TLS comes before the greeting."},
+    {"route", "user", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "Who we are for that host, in place of USER in via."},
+    {"route", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE,
+     "Log in to that host, by the best way that it offers. Where it refuses the login the mail waits."},
+    {"route", "tls", SCHEMA_TEXT, false, "\"none\" | \"may\" | \"encrypt\" | \"verify\"", NULL, 0, 0, NOWHERE,
+     "How the way to the host is protected. none: not at all. may: TLS where it is offered; when it fails, and has "
+     "never worked with that host, in the clear. encrypt: TLS, with whoever answers. verify: TLS with the host that is "
+     "meant, as its certificate says; else the mail waits. Without this key: verify for smtps and with a password, none "
+     "for LMTP, may for all others."},
     {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
      "from."},
 
@@ -272,6 +281,9 @@ static const struct schema_key keys[] = {
      "`waxwing user` edits such files."},
     {"value", "file", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "For users and recipients: one name a line; lines that begin with # are comments. For aliases: see Aliases."},
+    {"value", "secret", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "For password: the first line of the file. Nobody but its owner and group may have rights to it. Only the "
+     "processes that log in get to know it."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
      "For users and recipients: every well-formed name is a user."},
     {"value", "system", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
@@ -283,14 +295,14 @@ struct future {
     const char *section, *name;
 };
 static const struct future futures[] = {
-    {"", "dkim"}, {"", "on"}, {"", "secret"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
+    {"", "dkim"}, {"", "on"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
     {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
     {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},
     {"", "geoip"},
     {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
     {"domain", "dkim"}, {"domain", "tls"}, {"domain", "srs"}, {"domain", "dmarc"}, {"domain", "quota"},
-    {"route", "password"}, {"route", "tls"}, {"route", "user"}, {"route", "dane"},
+    {"route", "dane"},
     {"limits", "rate"}, {"limits", "messages_per_hour"},
 };
 /* clang-format on */

@@ -37,6 +37,9 @@ static const struct fixture_file fixture_files[] = {
     {"/etc/waxwing/typo.lua", "\nlisten {\n  port = 2525,\n  adress = \"127.0.0.1\",\n}\n"},
     {"/etc/waxwing/loop.lua", "include \"loop.lua\"\n"},
     {"/etc/waxwing/raise.lua", "\n\nerror \"from within\"\n"},
+    {"/etc/waxwing/hub.pass", "secret\n"},
+    {"/etc/waxwing/open.pass", "secret\n"},
+    {"/etc/waxwing/empty.pass", ""},
     {"/etc/waxwing/lab.key", ". IN DNSKEY lab"},
     {"/etc/waxwing/lab.hints", ". NS lab"},
     {"/usr/share/dns/root.key", ". IN DNSKEY 257"},
@@ -57,6 +60,20 @@ static enum err fixture_read_file(void *arg, struct str path, struct arena *a, s
         if (has_no_system_files != NULL && !str_starts(path, STR("/etc/waxwing/")))
             break;
         return arena_str(a, str_from_c(fixture_files[i].text), out) ? ERR_OK : ERR_NOMEM;
+    }
+    return ERR_NOTFOUND;
+}
+
+static enum err fixture_find_secret(void *arg, struct str path, bool *is_open)
+{
+    UNUSED(arg);
+    for (size_t i = 0; i < ARRAY_LEN(fixture_files); i++) {
+        if (!str_eq(path, str_from_c(fixture_files[i].path)))
+            continue;
+        *is_open = str_ends(path, STR("open.pass"));
+        return fixture_files[i].text == NULL      ? ERR_DENIED
+               : fixture_files[i].text[0] == '\0' ? ERR_TOO_BIG
+                                                  : ERR_OK;
     }
     return ERR_NOTFOUND;
 }
@@ -100,6 +117,7 @@ static inline void fixture_init(struct fixture *f, bool is_root)
 {
     *f = (struct fixture){.env = {.read_file = fixture_read_file,
                                   .find_user = fixture_find_user,
+                                  .find_secret = fixture_find_secret,
                                   .list_accounts = fixture_accounts,
                                   .is_root = is_root,
                                   .home = STR("/etc/waxwing")}};

@@ -13,6 +13,7 @@ enum {
     DNS_PORT = 53,
     SMTP_PORT = 25,
     LMTP_PORT = 24,
+    SMTPS_PORT = 465, /* RFC 8314 7.3 */
 };
 
 struct unit {
@@ -235,22 +236,60 @@ const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, st
     return NULL;
 }
 
-const char *value_via(struct str s, struct next_hop *out)
+const char *value_login_error(struct str s)
+{
+    if (s.n == 0 || s.n > ROUTE_USER_MAX)
+        return "has not 1 to 255 octets";
+    return str_has_ctl(s) ? "holds a control character" : NULL;
+}
+
+const char *value_via(struct str s, struct next_hop *out, struct str *out_user)
 {
     struct value_host host;
-    bool lmtp = str_istarts(s, STR("lmtp://"));
-    if (str_istarts(s, STR("smtps://")))
-        return "has a scheme that is not in this version of Waxwing: it must be \"smtp://HOST:PORT\"";
-    if (!lmtp && !str_istarts(s, STR("smtp://")))
-        return "must be \"smtp://HOST:PORT\" or \"lmtp://HOST:PORT\"";
-    s = str_skip(s, 7);
+    bool lmtp = str_istarts(s, STR("lmtp://")), smtps = str_istarts(s, STR("smtps://"));
+    *out_user = STR_NIL;
+    if (!lmtp && !smtps && !str_istarts(s, STR("smtp://")))
+        return "must be \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" or \"lmtp://HOST:PORT\"";
+    s = str_skip(s, smtps ? 8 : 7);
     if (str_ends(s, STR("/")))
         s.n--;
-    if (str_chr(s, '@') != STR_NPOS)
-        return "names a user: logging in is not in this version of Waxwing";
-    const char *error = value_host(s, lmtp ? LMTP_PORT : SMTP_PORT, true, &host);
-    *out = (struct next_hop){.host = host.name, .addr = host.addr, .lmtp = lmtp};
+    size_t at = str_rchr(s, '@');
+    if (at != STR_NPOS && !str_starts(s, STR("/")) && !str_starts(s, STR("unix:"))) {
+        *out_user = str_slice(s, 0, at);
+        s = str_skip(s, at + 1);
+        if (str_chr(*out_user, ':') != STR_NPOS)
+            return "holds a password, or a user with a ':' in it: the one is given by password = secret "
+                   "\"FILE\", the "
+                   "other by user = \"NAME\"";
+        if (value_login_error(*out_user) != NULL)
+            return "names a user that has not 1 to 255 octets without control characters";
+    }
+    const char *error = value_host(s, lmtp ? LMTP_PORT : smtps ? SMTPS_PORT : SMTP_PORT, !smtps, &host);
+    *out = (struct next_hop){.host = host.name, .addr = host.addr, .lmtp = lmtp, .is_smtps = smtps};
     return error;
+}
+
+const char *value_route_error(const struct route_rule *r)
+{
+    bool has_login = r->auth.user.n > 0, is_weak = r->tls == HOP_TLS_NONE || r->tls == HOP_TLS_MAY;
+    if (has_login && r->auth.secret.n == 0)
+        return "has a user and no password";
+    if (!has_login && r->auth.secret.n > 0)
+        return "has a password and no user";
+    if (has_login && r->is_mx)
+        return "has a login and no host to log in to: via";
+    if (!r->is_mx && r->via.addr.kind == NETADDR_UNIX && r->tls != HOP_TLS_NONE)
+        return "asks for TLS on a unix socket, where there is none";
+    if (!r->is_mx && r->via.is_smtps && is_weak)
+        return "has no use for this tls: on smtps:// it is \"encrypt\" or \"verify\"";
+    if (!r->is_mx && r->via.host.n == 0 && r->tls == HOP_TLS_VERIFY)
+        return "names the host by its address, and certificates are for names: give the name, or tls = "
+               "\"encrypt\"";
+    if (has_login && is_weak && !policy_is_near(&r->via))
+        return "would let the password go in the clear: with a login tls is \"verify\" (without saying it) "
+               "or "
+               "\"encrypt\"";
+    return NULL;
 }
 
 static bool is_visible(struct str s)

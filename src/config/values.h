@@ -36,8 +36,12 @@ struct value_host {      /* a host by address, or by name and port */
 };
 /* "192.0.2.1", "[2001:db8::1]:24", "mail.example.org:24"; "unix:/path" when may_be_unix. */
 const char *value_host(struct str s, uint16_t default_port, bool may_be_unix, struct value_host *out);
-/* "smtp://HOST:PORT", "lmtp://HOST:PORT". */
-const char *value_via(struct str s, struct next_hop *out);
+/* "smtp://USER@HOST:PORT", "smtps://USER@HOST:PORT", "lmtp://HOST:PORT"; a user may hold an '@' of its own. */
+const char *value_via(struct str s, struct next_hop *out, struct str *out_user);
+/* Do the parts of a route go together: TLS, login and next hop? For the loader and for what decodes its work. */
+const char *value_route_error(const struct route_rule *r);
+/* A login name, RFC 4954's by way of SASL: no control characters, at most ROUTE_USER_MAX octets. */
+const char *value_login_error(struct str s);
 /* What a listener or a route calls mail: printable, without spaces, at most MAIL_TAG_MAX octets. */
 const char *value_tag_error(struct str s);
 /* The name of a header field, RFC 5322 2.2. */

@@ -207,72 +207,85 @@ static void test_addresses_and_paths(void **state)
     assert_non_null(value_path_error(str_of(wide, 4096)));
 }
 
+static const struct {
+    const char *text;
+    const char *wanted; /* NULL: must be refused */
+    bool is_via;
+} hosts[] = {
+    {"192.0.2.1", "192.0.2.1:24", false},
+    {"192.0.2.1:25", "192.0.2.1:25", false},
+    {"2001:db8::1", "[2001:db8::1]:24", false},
+    {"[2001:db8::1]:26", "[2001:db8::1]:26", false},
+    {"unix:/run/x", "unix:/run/x", false},
+    {"/run/x", "unix:/run/x", false},
+    {"Dovecot", "Dovecot 24", false},
+    {"mail.example.org:65535", "mail.example.org 65535", false},
+    {"", NULL, false},
+    {":24", NULL, false},
+    {"h:", NULL, false},
+    {"h:0", NULL, false},
+    {"h:65536", NULL, false},
+    {"h:24:25", NULL, false},
+    {"192.0.2.1:0", NULL, false},
+    {"192.0.2.256", NULL, false}, /* not a name either: its last label is a number */
+    {"10", NULL, false},
+    {"unix:x", NULL, false},
+    {"unix:", NULL, false},
+    {"a b", NULL, false},
+    {"smtp://hub.example", "hub.example 25", true},
+    {"smtp://hub.example:587", "hub.example 587", true},
+    {"SMTP://192.0.2.1:26/", "192.0.2.1:26", true},
+    {"smtp://[2001:db8::1]", "[2001:db8::1]:25", true},
+    {"smtp://", NULL, true},
+    {"smtp:///x", "unix:/x", true},
+    {"smtp://unix:/x", "unix:/x", true},
+    {"lmtp://dovecot", "lmtp dovecot 24", true},
+    {"LMTP://[::1]:25", "lmtp [::1]:25", true},
+    {"lmtp:///run/dovecot/lmtp", "lmtp unix:/run/dovecot/lmtp", true},
+    {"lmtp://", NULL, true},
+    {"smtp://hub.example/x", NULL, true},
+    {"smtp://a@hub.example", "hub.example 25 as a", true},
+    {"smtps://hub.example", "smtps hub.example 465", true},
+    {"SMTPS://joe@isp.example@hub.example:587/", "smtps hub.example 587 as joe@isp.example", true},
+    {"smtps://192.0.2.1", "smtps 192.0.2.1:465", true},
+    {"smtp://a:b@hub.example", NULL, true},
+    {"smtp://@hub.example", NULL, true},
+    {"smtp://a\x01@hub.example", NULL, true},
+    {"smtp://a@", NULL, true},
+    {"smtps:///run/x", NULL, true},
+    {"smtps://unix:/run/x", NULL, true},
+    {"smtp:///run/a@b", "unix:/run/a@b", true},
+    {"hub.example:25", NULL, true},
+    {"", NULL, true},
+};
+
 static void test_hosts(void **state)
 {
     UNUSED(state);
-    static const struct {
-        const char *text;
-        const char *wanted; /* NULL: must be refused */
-        bool is_via;
-    } rows[] = {
-        {"192.0.2.1", "192.0.2.1:24", false},
-        {"192.0.2.1:25", "192.0.2.1:25", false},
-        {"2001:db8::1", "[2001:db8::1]:24", false},
-        {"[2001:db8::1]:26", "[2001:db8::1]:26", false},
-        {"unix:/run/x", "unix:/run/x", false},
-        {"/run/x", "unix:/run/x", false},
-        {"Dovecot", "Dovecot 24", false},
-        {"mail.example.org:65535", "mail.example.org 65535", false},
-        {"", NULL, false},
-        {":24", NULL, false},
-        {"h:", NULL, false},
-        {"h:0", NULL, false},
-        {"h:65536", NULL, false},
-        {"h:24:25", NULL, false},
-        {"192.0.2.1:0", NULL, false},
-        {"192.0.2.256", NULL, false}, /* not a name either: its last label is a number */
-        {"10", NULL, false},
-        {"unix:x", NULL, false},
-        {"unix:", NULL, false},
-        {"a b", NULL, false},
-        {"smtp://hub.example", "hub.example 25", true},
-        {"smtp://hub.example:587", "hub.example 587", true},
-        {"SMTP://192.0.2.1:26/", "192.0.2.1:26", true},
-        {"smtp://[2001:db8::1]", "[2001:db8::1]:25", true},
-        {"smtp://", NULL, true},
-        {"smtp:///x", "unix:/x", true},
-        {"smtp://unix:/x", "unix:/x", true},
-        {"lmtp://dovecot", "lmtp dovecot 24", true},
-        {"LMTP://[::1]:25", "lmtp [::1]:25", true},
-        {"lmtp:///run/dovecot/lmtp", "lmtp unix:/run/dovecot/lmtp", true},
-        {"lmtp://", NULL, true},
-        {"smtp://hub.example/x", NULL, true},
-        {"smtp://a@hub.example", NULL, true},
-        {"smtps://hub.example", NULL, true},
-        {"hub.example:25", NULL, true},
-        {"", NULL, true},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         struct value_host h;
         char mem[256];
         struct buf out;
-        struct str s = str_from_c(rows[i].text);
+        struct str s = str_from_c(hosts[i].text);
         buf_init_fixed(&out, mem, sizeof mem);
         struct next_hop hop = {.lmtp = false};
-        const char *error = rows[i].is_via ? value_via(s, &hop) : value_host(s, 24, true, &h);
-        if (rows[i].is_via)
+        struct str user = STR_NIL;
+        const char *error = hosts[i].is_via ? value_via(s, &hop, &user) : value_host(s, 24, true, &h);
+        if (hosts[i].is_via)
             h = (struct value_host){hop.host, hop.addr};
-        if ((error == NULL) != (rows[i].wanted != NULL))
-            fail_msg("\"%s\": %s", rows[i].text, error == NULL ? "taken" : error);
+        if ((error == NULL) != (hosts[i].wanted != NULL))
+            fail_msg("\"%s\": %s", hosts[i].text, error == NULL ? "taken" : error);
         if (error != NULL)
             continue;
-        buf_puts(&out, hop.lmtp ? "lmtp " : "");
+        buf_puts(&out, hop.lmtp ? "lmtp " : hop.is_smtps ? "smtps " : "");
         if (h.name.n > 0)
             buf_printf(&out, "%.*s %u", STR_FMT(h.name), (unsigned)h.addr.port);
         else
             netaddr_format(&h.addr, &out);
-        if (!str_eq(buf_str(&out), str_from_c(rows[i].wanted)))
-            fail_msg("\"%s\" gives %.*s", rows[i].text, STR_FMT(buf_str(&out)));
+        if (user.n > 0)
+            buf_printf(&out, " as %.*s", STR_FMT(user));
+        if (!str_eq(buf_str(&out), str_from_c(hosts[i].wanted)))
+            fail_msg("\"%s\" gives %.*s", hosts[i].text, STR_FMT(buf_str(&out)));
     }
 }
 

@@ -98,16 +98,18 @@
 /* queue -> relay, queue -> local: one attempt for recipients of one envelope at one site. Answered by one
  * job_done with a result for each recipient, in order. A body over IPC_BODY_INLINE_MAX comes by the pipe,
  * whole or the attempt fails. params: mail_params_put() octets; rcpts: rcpt_put() records (wire/params.h).
- * source: a pool of the configuration, or empty. is_callout: no body, the answer to RCPT is all that is
- * wanted. maildir is empty where the recipient's target is a pipe: local finds what to run in its own
- * configuration. home: whose .forward is to be read first, or empty. */
+ * source: a pool of the configuration, or empty. tls: enum hop_tls of policy/policy.h; is_smtps: TLS before the
+ * greeting; names: list_put_str(), what a certificate may be for, ".example.org" for any one name below it;
+ * trusts_hops: the names of hosts count too; user, secret: a login, or empty (policy's struct hop_login).
+ * is_callout: no body, the answer to RCPT is all that is wanted. maildir is empty where the recipient's target
+ * is a pipe: local finds what to run in its own configuration. home: whose .forward is to be read first, or empty. */
 #define IPC_FIELDS_relay_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \
     F(u32, flags)                                                                                            \
     F(u8, is_lmtp)                                                                                           \
-    F(u8, is_callout)                                                                                        \
-    F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts) F(u64, size)       \
+    F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts)  \
+        F(u8, tls) F(u8, is_smtps) F(u8, trusts_hops) F(str, names) F(str, user) F(str, secret) F(u64, size) \
         F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \

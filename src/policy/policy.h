@@ -29,6 +29,18 @@ struct next_hop { /* a host by name, or by address; the port stands in addr eith
     struct str host;     /* empty when addr is an address */
     struct netaddr addr; /* by name: kind NETADDR_NONE */
     bool lmtp;
+    bool is_smtps; /* TLS before the greeting (RFC 8314 3.3) */
+};
+enum hop_tls {       /* what a connection to the next hop is, at least */
+    HOP_TLS_MAY = 0, /* TLS where it is offered, with anybody */
+    HOP_TLS_NONE,    /* in the clear, whatever is offered */
+    HOP_TLS_ENCRYPT, /* TLS, with anybody */
+    HOP_TLS_VERIFY,  /* TLS, with the host that is meant: its certificate says so (PKIX) */
+};
+const char *hop_tls_word(enum hop_tls t); /* "may", "none", "encrypt", "verify" */
+struct hop_login {                        /* for a next hop that asks who we are (RFC 4954); no user: we have none */
+    struct str user;
+    struct str secret; /* the path of the file that holds the password: a name, what is in it is relay's alone */
 };
 struct source_pool { /* addresses that mail leaves from */
     struct str name;
@@ -111,6 +123,8 @@ struct route_rule { /* for domains that are not ours; the first that matches dec
     struct str tag;  /* empty: any */
     bool is_mx;      /* by MX, else to via */
     struct next_hop via;
+    enum hop_tls tls;
+    struct hop_login auth;            /* for via only */
     const struct source_pool *source; /* or NULL */
 };
 struct sender_right { /* addresses that a login may send from beside its own */
@@ -254,6 +268,8 @@ struct route {
     struct str login, home;        /* MAILDIR, PIPE: who the process becomes; home of a system user, or empty */
     uint32_t uid, gid;             /* likewise; UINT32_MAX: stays who it is */
     struct next_hop via;           /* HOST */
+    enum hop_tls tls;              /* HOST, MX */
+    struct hop_login auth;         /* HOST */
     const struct source_pool *source; /* HOST, MX: where to leave from, or NULL */
 };
 /* Where an accepted recipient goes after its expansion: aliases are not looked at. Text is put into `text` (the
@@ -262,8 +278,17 @@ struct route {
 void policy_route(const struct policy_conf *p, const struct route_ask *ask, struct buf *text, struct route *out);
 /* The key of a destination site, what concurrency and back-off are counted by: "maildir:LOGIN" is one site per
  * deliver user, "pipe:PROGRAM", "lmtp:ADDR", "host:NAME:PORT", "lmtp:NAME:PORT", "mx:DOMAIN" (rolled up to its MX set
- * later); " from POOL" behind the last three when a source pool is chosen. */
+ * later). Behind the last three: " tls LEVEL" where that is not what goes without saying, " as USER" with a login and
+ * " from POOL" when a source pool is chosen: each has a fate of its own. "smtps:NAME:PORT" is "host:" with TLS from the
+ * start. */
 void policy_site(const struct policy_conf *p, const struct route *r, struct buf *out);
+
+/* What tls is when the route does not say it. */
+enum hop_tls policy_usual_tls(const struct next_hop *via, bool has_login);
+/* On this machine: a unix socket, a loopback address, "localhost". What is said there travels nowhere. */
+bool policy_is_near(const struct next_hop *via);
+/* The end of a site's name, for mx sites too. */
+void policy_site_end(const struct route *r, struct buf *out);
 
 /* ---- names that become paths and words ---- */
 

@@ -37,6 +37,7 @@ static void pass_on(const struct ours *o, struct str rcpt, struct route *out)
     out->domain = o->name;
     out->kind = o->home->relay == DOMAIN_RELAY_MX ? ROUTE_MX : ROUTE_HOST;
     out->via = o->home->via;
+    out->tls = out->kind == ROUTE_HOST ? policy_usual_tls(&out->via, false) : HOP_TLS_MAY;
 }
 
 /* The user's mailbox has the name of its home domain: an address in a same_as domain is written anew. */
@@ -150,9 +151,11 @@ static void route_abroad(struct routing *r, const struct address *to)
     const struct route_rule *rule = find_rule(r, to->text);
     out->rcpt = to->text;
     out->source = rule != NULL ? rule->source : NULL;
+    out->tls = rule != NULL ? rule->tls : HOP_TLS_MAY;
     if (rule != NULL && !rule->is_mx) { /* a smart host takes literals too, as Postfix's relayhost does */
         out->kind = ROUTE_HOST;
         out->via = rule->via;
+        out->auth = rule->auth;
         return;
     }
     size_t at = r->text->n;
@@ -245,12 +248,46 @@ static void put_host(struct str host, const struct netaddr *addr, struct buf *ou
     buf_printf(out, ":%u", (unsigned)addr->port);
 }
 
-static void put_source(const struct route *r, struct buf *out)
+const char *hop_tls_word(enum hop_tls t)
 {
-    if (r->source == NULL)
+    static const char *const words[] = {[HOP_TLS_MAY] = "may",
+                                        [HOP_TLS_NONE] = "none",
+                                        [HOP_TLS_ENCRYPT] = "encrypt",
+                                        [HOP_TLS_VERIFY] = "verify"};
+    must((size_t)t < ARRAY_LEN(words));
+    return words[t];
+}
+
+bool policy_is_near(const struct next_hop *via)
+{
+    return via->host.n > 0 ? str_ieq(via->host, STR("localhost"))
+                           : via->addr.kind == NETADDR_UNIX || netaddr_is_loopback(&via->addr);
+}
+
+enum hop_tls policy_usual_tls(const struct next_hop *via, bool has_login)
+{
+    if (via->addr.kind == NETADDR_UNIX || (via->lmtp && !has_login))
+        return HOP_TLS_NONE;
+    if (policy_is_near(via))
+        return via->is_smtps ? HOP_TLS_ENCRYPT : HOP_TLS_MAY;
+    return via->is_smtps || has_login ? HOP_TLS_VERIFY : HOP_TLS_MAY;
+}
+
+void policy_site_end(const struct route *r, struct buf *out)
+{
+    enum hop_tls usual = r->kind == ROUTE_HOST ? policy_usual_tls(&r->via, r->auth.user.n > 0) : HOP_TLS_MAY;
+    if (r->kind != ROUTE_HOST && r->kind != ROUTE_MX)
         return;
-    buf_puts(out, " from ");
-    buf_put(out, r->source->name);
+    if (r->tls != usual)
+        buf_printf(out, " tls %s", hop_tls_word(r->tls));
+    if (r->auth.user.n > 0) {
+        buf_puts(out, " as ");
+        buf_put(out, r->auth.user);
+    }
+    if (r->source != NULL) {
+        buf_puts(out, " from ");
+        buf_put(out, r->source->name);
+    }
 }
 
 void policy_site(const struct policy_conf *p, const struct route *r, struct buf *out)
@@ -266,14 +303,14 @@ void policy_site(const struct policy_conf *p, const struct route *r, struct buf 
         put_host(r->deliver->lmtp_host, &r->deliver->lmtp, out);
         break;
     case ROUTE_HOST:
-        buf_puts(out, r->via.lmtp ? "lmtp:" : "host:");
+        buf_puts(out, r->via.lmtp ? "lmtp:" : r->via.is_smtps ? "smtps:" : "host:");
         put_host(r->via.host, &r->via.addr, out);
-        put_source(r, out);
+        policy_site_end(r, out);
         break;
     case ROUTE_MX:
         buf_puts(out, "mx:");
         buf_put(out, r->domain);
-        put_source(r, out);
+        policy_site_end(r, out);
         break;
     case ROUTE_PIPE:
         buf_puts(out, "pipe:");

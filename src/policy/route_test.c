@@ -84,9 +84,19 @@ static const struct route_rule rules[] = {
      .via = HOP("shop-out.example", 587),
      .source = &sources[0]},
     {.tag = NAME("bulk"),
-     .via = {.addr = {.kind = NETADDR_IP4, .ip = {192, 0, 2, 9}, .port = 24}, .lmtp = true}},
+     .via = {.addr = {.kind = NETADDR_IP4, .ip = {192, 0, 2, 9}, .port = 24}, .lmtp = true},
+     .tls = HOP_TLS_NONE},
     {.to = {.kind = PATTERN_ADDRESS, .domain = NAME("one.example"), .local = NAME("joe")},
      .via = HOP("joe.example", 25)},
+    {.to = {.kind = PATTERN_DOMAIN, .domain = NAME("hub.example")},
+     .via = {.host = NAME("hub.example"), .addr = {.port = 465}, .is_smtps = true},
+     .tls = HOP_TLS_VERIFY,
+     .auth = {.user = NAME("me"), .secret = NAME("/etc/hub.pass")},
+     .source = &sources[0]},
+    {.to = {.kind = PATTERN_DOMAIN, .domain = NAME("any.example")},
+     .via = {.host = NAME("hub.example"), .addr = {.port = 465}, .is_smtps = true},
+     .tls = HOP_TLS_ENCRYPT},
+    {.to = {.kind = PATTERN_DOMAIN, .domain = NAME("strict.example")}, .is_mx = true, .tls = HOP_TLS_VERIFY},
     {.to = {.kind = PATTERN_DOMAIN, .domain = NAME("xn--bcher-2.example")}, .via = HOP("idn.example", 25)},
 };
 
@@ -146,6 +156,9 @@ static const struct route_row route_rows[] = {
     {"a@b.example", "Joe@one.example", "", "host:joe.example:25"},
     {"a@b.example", "ann@one.example", "", "mx:one.example"},
     {"a@b.example", "x@b\xc3\xbc""cher2.example", "", "host:idn.example:25"},
+    {"a@b.example", "x@hub.example", "", "smtps:hub.example:465 as me from bulk"},
+    {"a@b.example", "x@any.example", "", "smtps:hub.example:465 tls encrypt"},
+    {"a@b.example", "x@strict.example", "", "mx:strict.example tls verify"},
     {"a@b.example", "x@m\xc3\xbc.example", "", "nowhere"}, /* no domain of the DNS */
     {"no address", "x@elsewhere.example", "", "mx:elsewhere.example"},
     /* rules are for foreign domains */
@@ -195,6 +208,35 @@ static void test_rules(void **state)
         if (!str_eq(buf_str(&site), str_from_c(row->site)))
             fail_msg("from %s to %s: %.*s, not %s", row->sender, row->rcpt, STR_FMT(buf_str(&site)),
                      row->site);
+    }
+}
+
+/* What TLS a next hop gets when nobody says it. */
+static void test_usual_tls(void **state)
+{
+    static const struct {
+        struct next_hop via;
+        bool has_login, is_near;
+        enum hop_tls tls;
+    } rows[] = {
+        {{.host = NAME("a.example"), .addr = {.port = 25}}, false, false, HOP_TLS_MAY},
+        {{.host = NAME("a.example"), .addr = {.port = 25}}, true, false, HOP_TLS_VERIFY},
+        {{.host = NAME("a.example"), .addr = {.port = 465}, .is_smtps = true}, false, false, HOP_TLS_VERIFY},
+        {{.host = NAME("a.example"), .addr = {.port = 24}, .lmtp = true}, false, false, HOP_TLS_NONE},
+        {{.host = NAME("a.example"), .addr = {.port = 24}, .lmtp = true}, true, false, HOP_TLS_VERIFY},
+        {{.host = NAME("LocalHost"), .addr = {.port = 25}}, true, true, HOP_TLS_MAY},
+        {{.addr = {.kind = NETADDR_IP4, .ip = {127, 0, 0, 9}, .port = 25}}, true, true, HOP_TLS_MAY},
+        {{.addr = {.kind = NETADDR_IP4, .ip = {127, 0, 0, 1}}, .is_smtps = true},
+         true,
+         true,
+         HOP_TLS_ENCRYPT},
+        {{.addr = {.kind = NETADDR_IP4, .ip = {192, 0, 2, 1}}}, false, false, HOP_TLS_MAY},
+        {{.addr = {.kind = NETADDR_UNIX, .path = "/x"}}, true, true, HOP_TLS_NONE},
+    };
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(policy_usual_tls(&rows[i].via, rows[i].has_login), rows[i].tls);
+        assert_int_equal(policy_is_near(&rows[i].via), rows[i].is_near);
     }
 }
 
@@ -385,9 +427,13 @@ static void test_pipe_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),        cmocka_unit_test(test_what_a_route_says),
-        cmocka_unit_test(test_home),         cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_every_domain), cmocka_unit_test(test_pipe_words),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_usual_tls),
+        cmocka_unit_test(test_what_a_route_says),
+        cmocka_unit_test(test_home),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_every_domain),
+        cmocka_unit_test(test_pipe_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,11 @@
 /* prog/load.c: the configuration's own process.
  *
- * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path), 'U' (a user's name) or
- * 'L' (all accounts: each three lstr, name, home, shell, then u32 uid, gid; nothing behind the last) and ends
- * with 'W' (warnings) and 'C' (encoded configuration) or 'E' (errors). The parent answers 'f' (u8 enum err,
- * octets), 'u' (u8 found, u32 uid, u32 gid), 'l' (the accounts) or 'x' (they can't be read).
+ * Frames on a socket pair: kind, u32 length, octets. Child asks 'F' (a file's path), 'S' (the path of a
+ * file that holds a secret, which is not read), 'U' (a user's name) or 'L' (all accounts: each three lstr,
+ * name, home, shell, then u32 uid, gid; nothing behind the last) and ends with 'W' (warnings) and 'C'
+ * (encoded configuration) or 'E' (errors). The parent answers 'f' (u8 enum err, octets), 's' (u8 enum err, u8
+ * whether others have rights to it), 'u' (u8 found, u32 uid, u32 gid), 'l' (the accounts) or 'x' (they can't
+ * be read).
  */
 #include "prog/load.h"
 
@@ -156,6 +158,17 @@ static enum err ask_file(void *arg, struct str path, struct arena *a, struct str
     return e;
 }
 
+static enum err ask_secret(void *arg, struct str path, bool *is_open)
+{
+    struct child_env *c = arg;
+    char kind;
+    if (!frame_write(c->fd, 'S', path, STR_NIL) ||
+        !frame_read(c->fd, &kind, &c->in, prog_clock_ms() + LOAD_DEADLINE_MS) || kind != 's' || c->in.n != 2)
+        return ERR_IO;
+    *is_open = c->in.p[1] != 0;
+    return (enum err)(unsigned char)c->in.p[0];
+}
+
 static bool ask_user(void *arg, struct str name, uint32_t *out_uid, uint32_t *out_gid)
 {
     struct child_env *c = arg;
@@ -244,6 +257,7 @@ static _Noreturn void child_main(int fd, struct str name, struct str lua, struct
     struct config_env env = {.arg = &c,
                              .read_file = ask_file,
                              .find_user = ask_user,
+                             .find_secret = ask_secret,
                              .list_accounts = ask_accounts,
                              .is_root = is_root,
                              .home = home};
@@ -275,6 +289,22 @@ static bool serve_file(int fd, struct str path, struct buf *scratch)
     bool ok = frame_write(fd, 'f', str_of(&code, 1), e == ERR_OK ? buf_str(scratch) : STR_NIL);
     secret_wipe_buf(scratch); /* a passwd-like file, perhaps */
     return ok;
+}
+
+static bool serve_secret(int fd, struct str path)
+{
+    char cpath[4096], answer[2] = {0};
+    struct stat st;
+    enum err e = str_to_c(path, cpath, sizeof cpath) ? ERR_OK : ERR_INVALID;
+    if (e == ERR_OK && stat(cpath, &st) == -1)
+        e = err_from_errno(errno);
+    else if (e == ERR_OK && !S_ISREG(st.st_mode))
+        e = ERR_INVALID;
+    else if (e == ERR_OK && (st.st_size == 0 || st.st_size > SECRET_FILE_MAX))
+        e = ERR_TOO_BIG;
+    answer[0] = (char)e;
+    answer[1] = e == ERR_OK && (st.st_mode & (S_IROTH | S_IWOTH)) != 0;
+    return frame_write(fd, 's', str_of(answer, sizeof answer), STR_NIL);
 }
 
 static bool serve_user(int fd, struct str name)
@@ -326,6 +356,8 @@ static bool serve_child(int fd, struct loaded *out)
         ended = kind == 'C' || kind == 'E';
         if (kind == 'F')
             ok = serve_file(fd, s, &scratch);
+        else if (kind == 'S')
+            ok = serve_secret(fd, s);
         else if (kind == 'U')
             ok = serve_user(fd, s);
         else if (kind == 'L')

@@ -140,6 +140,7 @@ struct mx {
     struct list entries; /* fresh entries that wait for the answer */
     struct list works, callouts;
     enum mx_state state;
+    bool is_secure; /* DNSSEC vouches for the hosts */
     uint64_t expires_ms;
     enum result_kind verdict; /* of routing by it */
     struct esc esc;
@@ -200,7 +201,10 @@ struct work {
     uint64_t config_generation;
     enum route_kind route;
     struct str site, hops, source; /* name of the site; encoded hops for relay; pool or empty */
-    bool is_lmtp;
+    bool is_lmtp, is_smtps, trusts_hops;
+    enum hop_tls tls;
+    struct str names; /* what certificates may be for: a list for relay */
+    struct hop_login auth;
     /* jobs */
     struct worker *worker;
     uint32_t *portion;                          /* recipients */
@@ -407,8 +411,11 @@ void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rc
                 struct routed *out);
 /* Is it delivered on this machine? */
 bool route_is_local(const struct route *r);
-/* The site of an MX set by way of a source pool (or none): each pool has a fate of its own there. */
-struct str route_mx_site(const struct mx *mx, struct str source, struct buf *text);
+/* The site of an MX set by way of this route: each source pool and level of TLS has a fate of its own there. */
+struct str route_mx_site(const struct mx *mx, const struct route *r, struct buf *text);
+/* The names that a certificate of an MX host of the domain may be for, as a list. RFC 6125 B.3 (and what Postfix calls
+ * secure): the domain that the sender named; a host that the DNS named counts where DNSSEC says so (trusts_hops). */
+void route_mx_names(const struct route *r, struct buf *out);
 /* A durable message gets its entry and its place. Takes the reference. */
 void queue_admit(struct queue *q, struct fresh *f);
 /* The entry (ASIDE, in no list) waits at the site that mx leads to. */

@@ -238,8 +238,8 @@ static void send_job(struct queue *q, struct callout *c, const struct ipc_relay_
 static void prepare(struct queue *q, struct callout *c)
 {
     char mem[ROUTE_TEXT] __attribute__((uninitialized)), site_mem[ENVELOPE_SITE_MAX + 1];
-    char hop_mem[SMTP_DOMAIN_MAX + NETADDR_PATH_MAX + 64];
-    struct buf text, site, hops;
+    char hop_mem[SMTP_DOMAIN_MAX + NETADDR_PATH_MAX + 64], name_mem[2 * SMTP_DOMAIN_MAX + 16];
+    struct buf text, site, hops, names;
     struct envelope nobody = {.kind = ENVELOPE_MAIL};
     struct rcpt one = {.address = rcpt_of(c)};
     struct routed r;
@@ -247,7 +247,11 @@ static void prepare(struct queue *q, struct callout *c)
     buf_init_fixed(&site, site_mem, sizeof site_mem);
     buf_init_fixed(&hops, hop_mem, sizeof hop_mem);
     route_rcpt(q, &nobody, &one, &text, &r);
-    struct ipc_relay_job m = {.site = r.site};
+    struct ipc_relay_job m = {.site = r.site,
+                              .tls = (uint8_t)(r.route.kind == ROUTE_LMTP ? HOP_TLS_NONE : r.route.tls),
+                              .trusts_hops = 1,
+                              .user = r.route.auth.user,
+                              .secret = r.route.auth.secret};
     struct hop hop = {.port = r.route.via.addr.port, .name = r.route.via.host, .addr = r.route.via.addr};
     if (r.route.source != NULL)
         m.source = r.route.source->name;
@@ -270,6 +274,7 @@ static void prepare(struct queue *q, struct callout *c)
         break;
     case ROUTE_HOST:
         m.is_lmtp = r.route.via.lmtp;
+        m.is_smtps = r.route.via.is_smtps;
         break;
     case ROUTE_MX: {
         const struct mx *mx = mx_get_callout(q, r.route.domain, &c->wait);
@@ -280,7 +285,11 @@ static void prepare(struct queue *q, struct callout *c)
                    mx->verdict == RESULT_TEMPORARY ? 0 : CALLOUT_LATER_MS);
             return;
         }
-        m.site = route_mx_site(mx, m.source, &site);
+        buf_init_fixed(&names, name_mem, sizeof name_mem);
+        route_mx_names(&r.route, &names);
+        m.names = buf_str(&names);
+        m.trusts_hops = mx->is_secure;
+        m.site = route_mx_site(mx, &r.route, &site);
         m.hosts = mx->hops;
         send_job(q, c, &m);
         return;

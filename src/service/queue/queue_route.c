@@ -23,14 +23,31 @@ bool route_is_local(const struct route *r)
            (r->kind == ROUTE_LMTP && r->deliver->lmtp_host.n == 0 && r->deliver->lmtp.kind == NETADDR_UNIX);
 }
 
-struct str route_mx_site(const struct mx *mx, struct str source, struct buf *text)
+struct str route_mx_site(const struct mx *mx, const struct route *r, struct buf *text)
 {
-    if (source.n == 0)
+    enum { END_MAX = 96 }; /* a level and a pool */
+    char mem[END_MAX];
+    struct buf site_end;
+    buf_init_fixed(&site_end, mem, sizeof mem);
+    policy_site_end(r, &site_end);
+    if (site_end.n == 0)
         return mx->site;
-    buf_put(text, str_slice(mx->site, 0, ENVELOPE_SITE_MAX - 80));
-    buf_puts(text, " from ");
-    buf_put(text, str_slice(source, 0, 64));
+    buf_put(text, str_slice(mx->site, 0, ENVELOPE_SITE_MAX - END_MAX));
+    buf_put(text, buf_str(&site_end));
     return buf_str(text);
+}
+
+void route_mx_names(const struct route *r, struct buf *out)
+{
+    char mem[SMTP_DOMAIN_MAX + 2];
+    struct buf below;
+    if (r->tls != HOP_TLS_VERIFY)
+        return;
+    buf_init_fixed(&below, mem, sizeof mem);
+    buf_putc(&below, '.');
+    buf_put(&below, r->domain);
+    (void)list_put_str(out, r->domain);
+    (void)list_put_str(out, buf_str(&below));
 }
 
 void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rcpt, struct buf *text,

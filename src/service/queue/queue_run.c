@@ -292,21 +292,25 @@ static void run(struct work *w)
     work_next_portion(w);
 }
 
-static void prepare_mx(struct work *w, struct str domain)
+static void prepare_mx(struct work *w, const struct route *r)
 {
-    char mem[ENVELOPE_SITE_MAX + 1];
-    struct buf text;
+    char mem[ENVELOPE_SITE_MAX + 1], names_mem[2 * SMTP_DOMAIN_MAX + 16];
+    struct buf text, names;
     buf_init_fixed(&text, mem, sizeof mem);
-    const struct mx *mx = mx_get(w->q, domain, NULL, w);
+    buf_init_fixed(&names, names_mem, sizeof names_mem);
+    const struct mx *mx = mx_get(w->q, r->domain, NULL, w);
     if (mx == NULL)
         return;
-    struct str site = route_mx_site(mx, w->source, &text);
+    struct str site = route_mx_site(mx, r, &text);
+    route_mx_names(r, &names);
+    w->trusts_hops = mx->is_secure;
     if (moves(w, site, false))
         return;
     if (mx->verdict != RESULT_OK) {
         w->outcome = SCHEDULE_NEUTRAL;
         result_all(w, mx->verdict, mx->esc, mx->why);
-    } else if (!keep_hops(w, mx->hops) || !arena_str(&w->arena, site, &w->site)) {
+    } else if (!keep_hops(w, mx->hops) || !arena_str(&w->arena, site, &w->site) ||
+               !arena_str(&w->arena, buf_str(&names), &w->names)) {
         work_postpone(w, QUEUE_LOST_MS);
     } else {
         run(w);
@@ -357,12 +361,18 @@ void work_prepare(struct work *w)
     bool ok = true;
     w->route = r.route.kind;
     w->is_lmtp = r.route.kind == ROUTE_LMTP || (r.route.kind == ROUTE_HOST && via->lmtp);
-    if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source)) {
+    w->is_smtps = r.route.kind == ROUTE_HOST && via->is_smtps;
+    w->tls = w->is_lmtp && r.route.kind == ROUTE_LMTP ? HOP_TLS_NONE : r.route.tls;
+    w->trusts_hops = true; /* the configuration names the host */
+    w->names = STR_NIL;
+    if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source) ||
+        !arena_str(&w->arena, r.route.auth.user, &w->auth.user) ||
+        !arena_str(&w->arena, r.route.auth.secret, &w->auth.secret)) {
         work_postpone(w, QUEUE_LOST_MS);
         return;
     }
     if (r.route.kind == ROUTE_MX) {
-        prepare_mx(w, r.route.domain);
+        prepare_mx(w, &r.route);
         return;
     }
     if (moves(w, r.site, route_is_local(&r.route)))
@@ -529,6 +539,12 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .sender = w->envelope.sender,
         .params = w->envelope.params,
         .rcpts = buf_str(&rcpts),
+        .tls = (uint8_t)w->tls,
+        .is_smtps = w->is_smtps,
+        .trusts_hops = w->trusts_hops,
+        .names = w->names,
+        .user = w->auth.user,
+        .secret = w->auth.secret,
         .size = w->envelope.body_size,
         .is_piped = piped,
         .body = body,

@@ -310,6 +310,7 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
     struct hosts h = {0};
     struct verdict v = judge(m, &h, mx->domain, q);
     keep(mx, &v, &h, m->why);
+    mx->is_secure = m->is_secure != 0 && v.kind == RESULT_OK;
     uint64_t ttl_s = m->ttl_s;
     if (v.kind == RESULT_TEMPORARY)
         ttl_s = MX_RETRY_S;
