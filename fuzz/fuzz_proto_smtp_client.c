@@ -119,8 +119,9 @@ static void body_some(struct owner *o, unsigned choice)
     if (o->wants_tls) {
         o->wants_tls = false;
         o->is_encrypted = choice < 28;
+        struct smtp_client_secured secured = {.is_verified = choice < 14};
         if (o->is_encrypted)
-            smtp_client_tls(o->c, choice < 14, o->now_ms);
+            smtp_client_tls(o->c, &secured, o->now_ms);
         else
             smtp_client_no_tls(o->c, STR("no"), o->now_ms);
         return;
@@ -197,6 +198,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .no_pipelining = (kind & 2) != 0,
                                     .is_mx = (kind & 8) != 0,
                                     .tls = (enum smtp_client_tls)((kind >> 6) % 3)};
+    /* SCRAM has a target of its own: here a server would only buy time with iterations */
+    const struct smtp_client_login login = {
+        .user = STR("me"),
+        .password = STR("pw"),
+        .token = STR("token"),
+        .allowed = SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_LOGIN) | SASL_BIT(SASL_XOAUTH2),
+    };
+    conf.is_near = kind >> 6 == 3;
+    conf.login = conf.is_near || (kind & (16 | 128)) == (16 | 128) ? &login : NULL;
     struct owner o = {.now_ms = 1,
                       .must_encrypt = conf.tls == SMTP_CLIENT_TLS_MUST,
                       .params = {.ret = DSN_RET_FULL,

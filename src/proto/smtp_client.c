@@ -8,6 +8,7 @@ const char *smtp_client_stage_name(enum smtp_client_stage st)
         [SMTP_AT_CONNECT] = "connect", [SMTP_AT_GREETING] = "greeting", [SMTP_AT_HELLO] = "hello",
         [SMTP_AT_MAIL] = "MAIL FROM",  [SMTP_AT_RCPT] = "RCPT TO",      [SMTP_AT_DATA] = "DATA",
         [SMTP_AT_END] = "end of data", [SMTP_AT_QUIT] = "QUIT",         [SMTP_AT_TLS] = "STARTTLS",
+        [SMTP_AT_AUTH] = "AUTH",
     };
     must((size_t)st < ARRAY_LEN(names));
     return names[st];
@@ -15,7 +16,7 @@ const char *smtp_client_stage_name(enum smtp_client_stage st)
 
 bool smtp_client_stage_is_early(enum smtp_client_stage st)
 {
-    return st <= SMTP_AT_HELLO || st == SMTP_AT_TLS;
+    return st <= SMTP_AT_HELLO || st == SMTP_AT_TLS || st == SMTP_AT_AUTH;
 }
 
 static void start_window(struct smtp_client *c)
@@ -30,6 +31,7 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
         G = SMTP_CLIENT_ST_GREETING,
         H = SMTP_CLIENT_ST_HELLO,
         T = SMTP_CLIENT_ST_TLS,
+        A = SMTP_CLIENT_ST_AUTH,
         R = SMTP_CLIENT_ST_READY,
         C = SMTP_CLIENT_ST_CONVERT,
         E = SMTP_CLIENT_ST_ENVELOPE,
@@ -40,8 +42,9 @@ void smtp_client_set_state(struct smtp_client *c, enum smtp_client_state to)
     };
     static const bool allowed[D + 1][D + 1] = {
         [G] = {[H] = true, [Q] = true, [D] = true},
-        [H] = {[T] = true, [R] = true, [Q] = true, [D] = true},
+        [H] = {[T] = true, [A] = true, [R] = true, [Q] = true, [D] = true},
         [T] = {[H] = true, [D] = true},
+        [A] = {[R] = true, [Q] = true, [D] = true},
         [R] = {[C] = true, [E] = true, [Q] = true, [D] = true},
         [C] = {[R] = true, [E] = true, [D] = true},
         [E] = {[R] = true, [B] = true, [N] = true, [D] = true},
@@ -66,8 +69,10 @@ struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, struct 
     if (c == NULL)
         return NULL;
     c->conf = *conf;
-    c->is_encrypted = conf->is_encrypted;
-    c->is_verified = conf->is_encrypted && conf->is_verified;
+    c->is_encrypted = conf->secured != NULL;
+    if (c->is_encrypted)
+        c->secured = *conf->secured;
+    c->conf.secured = NULL; /* it need not live on */
     c->now_ms = c->progress_ms = now_ms;
     arena_init(&c->arena, pool, SMTP_CLIENT_TEXTS_MAX);
     buf_init(&c->out, SMTP_CLIENT_OUTPUT_MAX);
@@ -81,6 +86,7 @@ void smtp_client_del(struct smtp_client **c)
 {
     if (*c == NULL)
         return;
+    smtp_client_auth_end(*c);
     arena_reset(&(*c)->arena);
     buf_fini(&(*c)->out);
     mem_free(*c);
@@ -112,6 +118,7 @@ static void end_job(struct smtp_client *c)
 
 void smtp_client_die(struct smtp_client *c, const struct smtp_client_result *why)
 {
+    smtp_client_auth_end(c);
     if (c->job_open) {
         smtp_client_settle(c, why);
         end_job(c);
@@ -192,10 +199,14 @@ static bool is_due(const struct smtp_client *c)
     return s != NULL && s->sent_at <= c->sent_total;
 }
 
-static bool is_hello(const struct smtp_client *c)
+/* Who looks at the lines of the reply that is being read; NULL: nobody. */
+static void (*line_reader(const struct smtp_client *c))(void *arg, struct str line)
 {
     const struct smtp_step *s = smtp_plan_awaited(&c->plan);
-    return s != NULL && (s->kind == SMTP_STEP_EHLO || s->kind == SMTP_STEP_LHLO);
+    if (s != NULL && s->kind == SMTP_STEP_AUTH)
+        return smtp_client_auth_line;
+    bool is_hello = s != NULL && (s->kind == SMTP_STEP_EHLO || s->kind == SMTP_STEP_LHLO);
+    return is_hello ? smtp_client_hello_line : NULL;
 }
 
 size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
@@ -211,8 +222,7 @@ size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms)
             break;
         }
         c->is_early = c->is_early || !is_due(c);
-        enum smtp_reply_status st = smtp_reply_feed(&c->parser, str_skip(in, used), &n,
-                                                    is_hello(c) ? smtp_client_hello_line : NULL, c);
+        enum smtp_reply_status st = smtp_reply_feed(&c->parser, str_skip(in, used), &n, line_reader(c), c);
         must(n <= in.n - used && (n > 0 || st == SMTP_REPLY_BAD));
         used += n;
         if (st == SMTP_REPLY_MORE)
@@ -480,6 +490,7 @@ void smtp_client_quit(struct smtp_client *c, uint64_t now_ms)
     case SMTP_CLIENT_ST_GREETING:
     case SMTP_CLIENT_ST_HELLO:
     case SMTP_CLIENT_ST_TLS:
+    case SMTP_CLIENT_ST_AUTH:
     case SMTP_CLIENT_ST_CONVERT:
     case SMTP_CLIENT_ST_ENVELOPE:
     case SMTP_CLIENT_ST_BODY:
@@ -551,7 +562,8 @@ void smtp_client_invariants(const struct smtp_client *c)
     must((c->events & 1u << SMTP_CLIENT_READY) == 0 || c->state == SMTP_CLIENT_ST_READY);
     must((c->events & 1u << SMTP_CLIENT_WANT_TLS) == 0 || c->state == SMTP_CLIENT_ST_TLS);
     must(c->state != SMTP_CLIENT_ST_TLS || (c->out.n == 0 && smtp_plan_is_done(&c->plan)));
-    must(c->is_encrypted || !c->is_verified);
+    must((c->auth != NULL) == (c->state == SMTP_CLIENT_ST_AUTH));
+    must(c->auth == NULL || c->is_encrypted || c->conf.is_near);
     must((c->events & 1u << SMTP_CLIENT_WANT_BODY) == 0 || c->state == SMTP_CLIENT_ST_BODY);
     must((c->events & 1u << SMTP_CLIENT_WANT_CONVERSION) == 0 || c->state == SMTP_CLIENT_ST_CONVERT);
     must((c->events & 1u << SMTP_CLIENT_DEAD) == 0 || c->state == SMTP_CLIENT_ST_DEAD);

@@ -7,7 +7,7 @@
  * Errors:   never fails: everything becomes an outcome per recipient.
  * Security: the server is hostile; replies are bounded and cleaned; addresses were checked by
  *           wire/address when they came in and are checked again for CR, LF and NUL when written.
- * RFC:      5321, 1870, 2033, 2034, 2852, 2920, 3030, 3207, 3461, 6152, 6531, 6533, 6710, 8689, 9422.
+ * RFC:      5321, 1870, 2033, 2034, 2852, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 6533, 6710, 8689, 9422.
  *
  * Use: init, feed() the greeting, next() until false, output()/sent(); SMTP_CLIENT_READY: job() or quit();
  * SMTP_CLIENT_WANT_BODY: body() as output drains, then body_end(); SMTP_CLIENT_JOB_DONE: results are final.
@@ -17,6 +17,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/err.h"
+#include "proto/sasl_client.h"
 #include "wire/params.h"
 #include "wire/smtp_reply.h"
 
@@ -31,6 +32,7 @@ enum smtp_client_stage { /* where something happened; stands in the log, the jou
                          SMTP_AT_QUIT,
                          SMTP_AT_TLS, /* STARTTLS and the handshake; the numbers stand on disk: new ones go
                                          last */
+                         SMTP_AT_AUTH,
 };
 const char *smtp_client_stage_name(enum smtp_client_stage st); /* "MAIL FROM", "end of data", ... */
 /* Before any sender was spoken of: what happened there concerns the server and no message. Any number will
@@ -43,6 +45,20 @@ enum smtp_client_tls {
     SMTP_CLIENT_TLS_MAY,  /* where it is offered; a server that refuses it then gets the mail in the clear */
     SMTP_CLIENT_TLS_MUST, /* or failure() is temporary at SMTP_AT_TLS: 4.7.4 not offered, 4.7.5 refused */
 };
+struct smtp_client_secured { /* what TLS gave */
+    bool is_verified;        /* the server's certificate is good for what was asked (PKIX or DANE) */
+    /* channel bindings (RFC 9266, RFC 5929 4) for logins; n 0: not to be had */
+    unsigned char exporter[32], end_point[64];
+    size_t n_exporter, n_end_point;
+};
+struct smtp_client_login { /* RFC 4954; borrowed: lives as long as the session */
+    const struct crypto *crypto;
+    unsigned allowed;                 /* as in struct sasl_client_conf; 0: all */
+    struct str user, password, token; /* empty: not there */
+    struct str host;                  /* the server, for OAUTHBEARER; may be empty */
+    uint16_t port;
+    unsigned char nonce[SASL_CLIENT_NONCE]; /* from the kernel, for this session */
+};
 struct smtp_client_conf {
     struct str helo;
     bool lmtp;
@@ -51,9 +67,13 @@ struct smtp_client_conf {
     /* What our own servers call themselves, where helo is another name; empty: helo. */
     struct str hostname;
     enum smtp_client_tls tls;
-    bool is_encrypted; /* TLS was there before the greeting (RFC 8314 3.3): as after tls() */
-    bool is_verified;  /* and the server is the one that was meant */
-    bool is_near;      /* it is on this machine: nothing travels, and REQUIRETLS asks for nothing */
+    /* TLS was there before the greeting (RFC 8314 3.3): as tls() is given it. NULL: it was not. */
+    const struct smtp_client_secured *secured;
+    /* Logs in before READY; without it no mail goes. failure() is temporary at SMTP_AT_AUTH, whatever the
+     * server says: it is about the login, and no reason to give a message back. Postfix does so too. Nothing
+     * of a login is said without TLS, but to a server that is_near. NULL: no login. */
+    const struct smtp_client_login *login;
+    bool is_near; /* it is on this machine: nothing travels, and REQUIRETLS asks for nothing */
 };
 struct smtp_client_job {      /* texts must live until SMTP_CLIENT_JOB_DONE */
     struct str from;          /* without brackets; empty: null reverse-path */
@@ -123,9 +143,9 @@ void smtp_client_del(struct smtp_client **c);
 size_t smtp_client_feed(struct smtp_client *c, struct str in, uint64_t now_ms);
 bool smtp_client_next(struct smtp_client *c, enum smtp_client_event_kind *out);
 /* The answer to SMTP_CLIENT_WANT_TLS: the handshake is done, what goes through feed() and output() from now
- * is inside TLS. is_verified: the server's certificate is good for what was asked (PKIX or DANE); only then
- * does mail with REQUIRETLS go (RFC 8689 4.2.1). The deadline of the handshake is the owner's. */
-void smtp_client_tls(struct smtp_client *c, bool is_verified, uint64_t now_ms);
+ * is inside TLS. Mail with REQUIRETLS goes only where s->is_verified (RFC 8689 4.2.1). The deadline of the
+ * handshake is the owner's. */
+void smtp_client_tls(struct smtp_client *c, const struct smtp_client_secured *s, uint64_t now_ms);
 /* Or it failed: SMTP_CLIENT_DEAD follows, failure() is temporary, 4.7.5 at SMTP_AT_TLS with this text, which
  * need not live on. */
 void smtp_client_no_tls(struct smtp_client *c, struct str why, uint64_t now_ms);

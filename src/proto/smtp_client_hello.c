@@ -1,4 +1,5 @@
 /* proto/smtp_client_hello.c: how a session begins: greeting, hello, STARTTLS and hello once more.
+ * The login that may follow is smtp_client_auth.c.
  *
  * Nothing that was learnt in the clear is kept once TLS stands (RFC 3207 4.2), neither what the server
  * offered nor what it is called. Octets that come behind the 220 and before TLS were put there by somebody in
@@ -60,12 +61,15 @@ void smtp_client_hello_line(void *arg, struct str line)
         if (words[i].offer == SMTP_OFFERS_LIMITS)
             take_limits(c, line);
     }
+    if (str_ieq(word, STR("AUTH")))
+        c->mechanisms |= sasl_of_list(line);
+    else if (str_istarts(word, STR("AUTH="))) /* of servers older than RFC 2554 */
+        c->mechanisms |= sasl_of_list(str_skip(word, 5)) | sasl_of_list(line);
 }
 
 /* ---- greeting and hello ---------------------------------------------------------------------- */
 
-/* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
-static void leave_for(struct smtp_client *c, struct smtp_client_result why)
+void smtp_client_leave_for(struct smtp_client *c, struct smtp_client_result why)
 {
     c->failure = why;
     smtp_plan_reset(&c->plan);
@@ -75,13 +79,14 @@ static void leave_for(struct smtp_client *c, struct smtp_client_result why)
 
 static void refuse_session(struct smtp_client *c, enum smtp_client_stage stage)
 {
-    leave_for(c, smtp_client_theirs(c, stage));
+    smtp_client_leave_for(c, smtp_client_theirs(c, stage));
 }
 
 static void refuse_ourselves(struct smtp_client *c)
 {
-    leave_for(c, smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_HELLO, ESC(5, 4, 6),
-                                  STR("the mail exchanger is this server: the mail would come back")));
+    smtp_client_leave_for(
+        c, smtp_client_ours(SMTP_OUTCOME_PERMANENT, SMTP_AT_HELLO, ESC(5, 4, 6),
+                            STR("the mail exchanger is this server: the mail would come back")));
 }
 
 void smtp_client_on_greeting(struct smtp_client *c)
@@ -103,7 +108,7 @@ void smtp_client_on_greeting(struct smtp_client *c)
 /* What an EHLO has taught is gone. */
 static void forget_offers(struct smtp_client *c)
 {
-    c->offers = 0;
+    c->offers = c->mechanisms = 0;
     c->size_limit = c->by_min = c->rcpt_max = c->mail_max = c->domain_max = 0;
     c->hello_lines = 0;
     c->is_ourselves = false;
@@ -113,27 +118,36 @@ static void forget_offers(struct smtp_client *c)
  * 3463 3.8 and of Postfix: 4.7.4 where there is no TLS to be had, 4.7.5 where it came to nothing. */
 static void refuse_plain(struct smtp_client *c)
 {
-    leave_for(c, smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_TLS, ESC(4, 7, 4),
-                                  STR("TLS is required here and the server does not offer STARTTLS")));
+    smtp_client_leave_for(
+        c, smtp_client_ours(SMTP_OUTCOME_TEMPORARY, SMTP_AT_TLS, ESC(4, 7, 4),
+                            STR("TLS is required here and the server does not offer STARTTLS")));
 }
 
-/* Greeted, encrypted as far as it will be. */
-static void become_greeted(struct smtp_client *c)
+void smtp_client_become_greeted(struct smtp_client *c)
 {
     smtp_client_become_ready(c);
     c->events |= 1u << SMTP_CLIENT_READY;
 }
 
+/* Encrypted as far as it will be. */
+static void after_tls(struct smtp_client *c)
+{
+    if (c->conf.login != NULL)
+        smtp_client_auth_begin(c);
+    else
+        smtp_client_become_greeted(c);
+}
+
 static void after_hello(struct smtp_client *c)
 {
     if (c->is_encrypted || c->conf.tls == SMTP_CLIENT_TLS_NONE)
-        become_greeted(c);
+        after_tls(c);
     else if ((c->offers & SMTP_OFFERS_STARTTLS) != 0)
         smtp_plan_add(&c->plan, SMTP_STEP_STARTTLS, 0);
     else if (c->conf.tls == SMTP_CLIENT_TLS_MUST)
         refuse_plain(c);
     else
-        become_greeted(c);
+        after_tls(c);
 }
 
 void smtp_client_on_hello(struct smtp_client *c, enum smtp_step_kind kind)
@@ -177,9 +191,9 @@ void smtp_client_on_starttls(struct smtp_client *c)
         struct smtp_client_result why = smtp_client_theirs(c, SMTP_AT_TLS);
         why.outcome = SMTP_OUTCOME_TEMPORARY;
         why.esc = ESC(4, 7, 5);
-        leave_for(c, why);
+        smtp_client_leave_for(c, why);
     } else {
-        become_greeted(c);
+        after_tls(c);
     }
 }
 
@@ -192,7 +206,7 @@ void smtp_client_die_of_injection(struct smtp_client *c)
     smtp_client_die(c, &why);
 }
 
-void smtp_client_tls(struct smtp_client *c, bool is_verified, uint64_t now_ms)
+void smtp_client_tls(struct smtp_client *c, const struct smtp_client_secured *s, uint64_t now_ms)
 {
     must(c->state == SMTP_CLIENT_ST_TLS || c->state == SMTP_CLIENT_ST_DEAD);
     if (c->state == SMTP_CLIENT_ST_DEAD)
@@ -200,7 +214,7 @@ void smtp_client_tls(struct smtp_client *c, bool is_verified, uint64_t now_ms)
     must((c->events & 1u << SMTP_CLIENT_WANT_TLS) == 0 && c->out.n == 0);
     c->now_ms = now_ms;
     c->is_encrypted = true;
-    c->is_verified = is_verified;
+    c->secured = *s;
     forget_offers(c);
     smtp_plan_reset(&c->plan);
     smtp_plan_add(&c->plan, c->conf.lmtp ? SMTP_STEP_LHLO : SMTP_STEP_EHLO, 0);

@@ -1,9 +1,11 @@
 /* proto/smtp_client_impl.h: what the files of the client share; nobody else includes it.
  *
  * smtp_client.c is the session (life, jobs, body, time); smtp_client_hello.c its beginning, up to READY;
- * smtp_client_job.c plans a job and writes commands; smtp_client_reply.c says what a reply means.
+ * smtp_client_auth.c the login in it; smtp_client_job.c plans a job and writes commands; smtp_client_reply.c
+ * says what a reply means.
  */
 #pragma once
+#include "base/base64.h"
 #include "proto/smtp_client.h"
 #include "proto/smtp_plan.h"
 #include "wire/dotstuff.h"
@@ -15,12 +17,13 @@ enum {
     SMTP_CLIENT_CHUNK_MIN = 4 * 1024, /* of BDAT: for less room, what is before it must go out first */
 };
 
-/* GREETING -> HELLO (-> TLS -> HELLO) -> READY -> (CONVERT ->) ENVELOPE -> BODY -> END -> READY ..., QUIT and
- * DEAD from everywhere. */
+/* GREETING -> HELLO (-> TLS -> HELLO) (-> AUTH) -> READY -> (CONVERT ->) ENVELOPE -> BODY -> END -> READY
+ * ..., QUIT and DEAD from everywhere. */
 enum smtp_client_state {
     SMTP_CLIENT_ST_GREETING = 0, /* the server speaks first */
     SMTP_CLIENT_ST_HELLO,        /* EHLO, HELO, LHLO or STARTTLS is out */
     SMTP_CLIENT_ST_TLS,          /* the owner makes TLS: nothing may come or go here */
+    SMTP_CLIENT_ST_AUTH,         /* a login is under way */
     SMTP_CLIENT_ST_READY,        /* no job */
     SMTP_CLIENT_ST_CONVERT,      /* a job, and the owner was asked for a conversion; nothing was sent */
     SMTP_CLIENT_ST_ENVELOPE,     /* MAIL to the reply to DATA */
@@ -47,6 +50,16 @@ enum { /* what the server offers */
 
 enum { SMTP_CLIENT_DOMAINS_MAX = QUEUE_RCPTS_PER_ATTEMPT_MAX }; /* with more a connection counts as full */
 
+struct smtp_client_auth { /* a login under way; wiped when it is over */
+    struct sasl_client_conf conf;
+    struct sasl_client *sasl;
+    bool is_cancelled; /* "*" is the last that was said */
+    uint32_t n_lines;  /* of a challenge: one, or it is none */
+    struct buf challenge, line;
+    char challenge_mem[SMTP_REPLY_IN_LINE_MAX];
+    char line_mem[BASE64_SIZE(SASL_RESPONSE_MAX) + 64]; /* what is to be said next, with its CRLF */
+};
+
 struct smtp_client {
     struct smtp_client_conf conf;
     struct arena arena; /* texts of the present job, before the first one those of failure */
@@ -63,8 +76,10 @@ struct smtp_client {
     uint64_t rcpt_max, mail_max, domain_max; /* LIMITS (RFC 9422), 0: none said */
     uint32_t hello_lines; /* of the reply to EHLO so far; the first has the server's name and no keyword */
     bool is_ourselves;    /* that name is ours */
-    bool is_encrypted;    /* TLS stands */
-    bool is_verified;     /* with the server that was meant */
+    bool is_encrypted;    /* TLS stands, and this is what it gave: */
+    struct smtp_client_secured secured;
+    unsigned mechanisms; /* of AUTH: SASL_BIT()s */
+    struct smtp_client_auth *auth;
 
     uint64_t now_ms;
     uint64_t progress_ms;           /* the last time something came about; partial replies are nothing */
@@ -129,5 +144,17 @@ void smtp_client_hello_line(void *arg, struct str line);
 void smtp_client_on_greeting(struct smtp_client *c);
 void smtp_client_on_hello(struct smtp_client *c, enum smtp_step_kind kind);
 void smtp_client_on_starttls(struct smtp_client *c);
+void smtp_client_on_auth(struct smtp_client *c);
+/* The session can't begin; RFC 5321 4.1.1.10 wants QUIT all the same. */
+void smtp_client_leave_for(struct smtp_client *c, struct smtp_client_result why);
+/* Greeted, encrypted and known as far as it will be. */
+void smtp_client_become_greeted(struct smtp_client *c);
+
+/* smtp_client_auth.c: chooses a mechanism and says AUTH, or leaves. */
+void smtp_client_auth_begin(struct smtp_client *c);
+/* Wipes all there is of a login, also what stands in the output. Nothing when there is none. */
+void smtp_client_auth_end(struct smtp_client *c);
+/* A line of the reply to AUTH (arg is the client). */
+void smtp_client_auth_line(void *arg, struct str line);
 /* Something came before TLS did. */
 void smtp_client_die_of_injection(struct smtp_client *c);

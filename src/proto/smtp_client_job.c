@@ -126,7 +126,7 @@ static struct smtp_client_result check_message(const struct smtp_client *c)
     } else if (c->size_limit > 0 && job->size > c->size_limit) {
         no.esc = ESC(5, 3, 4);
         no.text = STR("the message is bigger than the server takes (SIZE)");
-    } else if (is_requiretls(c) && (!c->is_encrypted || !c->is_verified)) {
+    } else if (is_requiretls(c) && (!c->is_encrypted || !c->secured.is_verified)) {
         no.esc = ESC(5, 7, 30); /* RFC 8689 4.2.1: what is offered in the clear does not count */
         no.text = c->is_encrypted
                       ? STR("the sender requires TLS all the way (REQUIRETLS) and this server could "
@@ -365,7 +365,8 @@ static void format_step(const struct smtp_client *c, const struct smtp_step *s, 
     switch ((enum smtp_step_kind)s->kind) {
     case SMTP_STEP_GREETING:
     case SMTP_STEP_BDAT:
-    case SMTP_STEP_END: /* its octets depend on the message's last ones */
+    case SMTP_STEP_AUTH: /* smtp_client_auth.c has written it */
+    case SMTP_STEP_END:  /* its octets depend on the message's last ones */
         must_not_reach();
     case SMTP_STEP_EHLO:
         format_hello(c, "EHLO", b);
@@ -420,7 +421,10 @@ static bool put_step(struct smtp_client *c, const struct smtp_step *s)
     struct buf b;
     size_t before = c->out.n, need = DOT_MAX;
     buf_init_fixed(&b, mem, sizeof mem);
-    if (s->kind != SMTP_STEP_END) {
+    if (s->kind == SMTP_STEP_AUTH) {
+        b = c->auth->line;
+        need = b.n;
+    } else if (s->kind != SMTP_STEP_END) {
         format_step(c, s, &b);
         need = b.n;
     }

@@ -229,6 +229,9 @@ void smtp_client_take_reply(struct smtp_client *c)
     case SMTP_STEP_STARTTLS:
         smtp_client_on_starttls(c);
         break;
+    case SMTP_STEP_AUTH:
+        smtp_client_on_auth(c);
+        break;
     case SMTP_STEP_RSET:
         on_rset(c);
         break;

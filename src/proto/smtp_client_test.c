@@ -18,7 +18,7 @@
 
 static const char *const outcome_names[] = {"PENDING", "OK", "TEMPORARY", "PERMANENT"};
 static const char *const stage_names[] = {"CONNECT", "GREETING", "HELLO", "MAIL", "RCPT",
-                                          "DATA",    "END",      "QUIT",  "TLS"};
+                                          "DATA",    "END",      "QUIT",  "TLS",  "AUTH"};
 static const char *const event_names[] = {"?",    "READY",    "WANT_BODY",      "JOB_DONE",
                                           "DEAD", "WANT_TLS", "WANT_CONVERSION"};
 
@@ -169,6 +169,8 @@ static void expect_deadline(struct run *r, struct str arg)
         assert_int_equal(due - r->now_ms, number(arg));
 }
 
+static struct smtp_client_secured bound = {.is_verified = true, .n_exporter = 32};
+
 static void do_act(struct run *r, char what, struct str arg)
 {
     switch (what) {
@@ -195,7 +197,7 @@ static void do_act(struct run *r, char what, struct str arg)
         break;
     case 'P':
     case 'p':
-        smtp_client_tls(r->c, what == 'P', r->now_ms);
+        smtp_client_tls(r->c, what == 'P' ? &bound : &unverified_from_start, r->now_ms);
         break;
     case 'U':
         smtp_client_no_tls(r->c, arg, r->now_ms);
@@ -322,11 +324,19 @@ static void test_script(void **state)
     run_all_ways(s->text, &conf);
 }
 
+static struct crypto *crypto;
+
 static void test_tls_script(void **state)
 {
     const struct tls_script *s = *state;
     struct smtp_client_conf conf = s->conf;
+    struct smtp_client_login login = {.crypto = crypto, .user = STR("me"), .password = STR("pw")};
+    memset(login.nonce, 'n', sizeof login.nonce);
     conf.helo = STR("me.example");
+    if (conf.login != NULL) {
+        login.allowed = conf.login->allowed;
+        conf.login = &login;
+    }
     run_all_ways(s->text, &conf);
 }
 
@@ -538,12 +548,12 @@ static void test_events_wait(void **state)
 static void test_names(void **state)
 {
     UNUSED(state);
-    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_TLS; i++)
+    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_AUTH; i++)
         assert_true(str_from_c(smtp_client_stage_name((enum smtp_client_stage)i)).n > 0);
     assert_string_equal(smtp_client_stage_name(SMTP_AT_END), "end of data");
-    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_TLS; i++)
+    for (unsigned i = SMTP_AT_CONNECT; i <= SMTP_AT_AUTH; i++)
         assert_int_equal(smtp_client_stage_is_early((enum smtp_client_stage)i),
-                         i < SMTP_AT_MAIL || i == SMTP_AT_TLS);
+                         i < SMTP_AT_MAIL || i >= SMTP_AT_TLS);
     assert_false(smtp_client_stage_is_early((enum smtp_client_stage)255));
 }
 
@@ -573,5 +583,10 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(tls_scripts); i++)
         tests[n++] = script_as_test(tls_scripts[i].name, test_tls_script, &tls_scripts[i]);
     memcpy(tests + n, others, sizeof others);
-    return _cmocka_run_group_tests("smtp_client", tests, ARRAY_LEN(tests), NULL, NULL);
+    memset(bound.exporter, 'x', sizeof bound.exporter);
+    if (crypto_new(&crypto) != ERR_OK)
+        return 1;
+    int n_failed = _cmocka_run_group_tests("smtp_client", tests, ARRAY_LEN(tests), NULL, NULL);
+    crypto_del(&crypto);
+    return n_failed;
 }

@@ -15,6 +15,7 @@ static const struct row *row_of(enum smtp_step_kind kind)
         [SMTP_STEP_HELO] = {"HELO", SMTP_AT_HELLO, SMTP_CLIENT_HELLO_MS, true},
         [SMTP_STEP_LHLO] = {"LHLO", SMTP_AT_HELLO, SMTP_CLIENT_HELLO_MS, true},
         [SMTP_STEP_STARTTLS] = {"STARTTLS", SMTP_AT_TLS, SMTP_CLIENT_HELLO_MS, true}, /* RFC 3207 4 */
+        [SMTP_STEP_AUTH] = {"AUTH", SMTP_AT_AUTH, SMTP_CLIENT_HELLO_MS, true},
         /* RSET opens a job on a kept connection; for the reader of a bounce that is the start of MAIL */
         [SMTP_STEP_RSET] = {"RSET", SMTP_AT_MAIL, SMTP_CLIENT_MAIL_MS, false},
         [SMTP_STEP_MAIL] = {"MAIL FROM", SMTP_AT_MAIL, SMTP_CLIENT_MAIL_MS, false},

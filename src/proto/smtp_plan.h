@@ -16,6 +16,7 @@ enum smtp_step_kind {
     SMTP_STEP_HELO,
     SMTP_STEP_LHLO,
     SMTP_STEP_STARTTLS,
+    SMTP_STEP_AUTH, /* AUTH, and each answer to a challenge */
     SMTP_STEP_RSET,
     SMTP_STEP_MAIL,
     SMTP_STEP_RCPT,

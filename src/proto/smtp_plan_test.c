@@ -49,6 +49,7 @@ static void test_groups(void **state)
         {"LHLO ends one", true, 2, {SMTP_STEP_LHLO, SMTP_STEP_MAIL}, {1, 2, 2}},
         {"HELO ends one", true, 2, {SMTP_STEP_HELO, SMTP_STEP_MAIL}, {1, 2, 2}},
         {"STARTTLS ends one", true, 2, {SMTP_STEP_STARTTLS, SMTP_STEP_EHLO}, {1, 2, 2}},
+        {"AUTH ends one", true, 2, {SMTP_STEP_AUTH, SMTP_STEP_MAIL}, {1, 2, 2}},
         {"the greeting comes first", true, 2, {SMTP_STEP_GREETING, SMTP_STEP_EHLO}, {1, 2, 2}},
         {"the end ends one", true, 2, {SMTP_STEP_END, SMTP_STEP_MAIL}, {1, 2, 2}},
         {"QUIT is the last", true, 2, {SMTP_STEP_QUIT, SMTP_STEP_MAIL}, {1, 2, 2}},

@@ -9,6 +9,7 @@ struct code_verdict class_of(const struct envelope_rcpt *r)
         [SMTP_AT_HELLO] = CODE_AT_SESSION,   [SMTP_AT_MAIL] = CODE_AT_MAIL,
         [SMTP_AT_RCPT] = CODE_AT_RCPT,       [SMTP_AT_DATA] = CODE_AT_DATA,
         [SMTP_AT_END] = CODE_AT_DATA,        [SMTP_AT_TLS] = CODE_AT_SESSION,
+        [SMTP_AT_AUTH] = CODE_AT_SESSION,
     };
     const struct code_reply reply = {
         .stage = r->stage < ARRAY_LEN(stages) ? stages[r->stage] : CODE_AT_ANY,
