@@ -40,6 +40,7 @@ enum limits {
         30 * 1000, /* Postfix smtp_connect_timeout: a dead address must not hold the next one up */
     SMTP_CLIENT_GREETING_MS = 5 * 60 * 1000,
     SMTP_CLIENT_HELLO_MS = 5 * 60 * 1000,
+    SMTP_CLIENT_TLS_MS = 60 * 1000, /* a handshake; it may be followed by an attempt in the clear */
     SMTP_CLIENT_MAIL_MS = 5 * 60 * 1000,
     SMTP_CLIENT_RCPT_MS = 5 * 60 * 1000,
     SMTP_CLIENT_DATA_INIT_MS = 2 * 60 * 1000,

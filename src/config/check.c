@@ -243,6 +243,24 @@ static void check_resolver(struct loader *ld)
     }
 }
 
+static bool wants_authorities(const struct policy_conf *p)
+{
+    for (size_t i = 0; i < p->n_routes; i++) {
+        if (p->routes[i].tls == HOP_TLS_VERIFY)
+            return true;
+    }
+    return false;
+}
+
+static void check_authorities(struct loader *ld)
+{
+    struct config *c = ld->conf;
+    const char *path = "/etc/ssl/certs/ca-certificates.crt";
+    if (c->authorities.n == 0 && !read_optional(ld, path, &c->authorities) && wants_authorities(&c->policy))
+        report_warning(ld->report, (struct place){ld->name, 0},
+                       "can't read %s (package ca-certificates): no server can be verified", path);
+}
+
 static void check_retry(struct loader *ld)
 {
     const struct config *c = ld->conf;
@@ -273,6 +291,7 @@ void check(struct loader *ld)
     check_blocks(ld);
     check_sources(ld);
     check_routes(ld);
+    check_authorities(ld);
     check_domains(ld);
     check_resolver(ld);
     check_retry(ld);

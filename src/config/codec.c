@@ -147,6 +147,7 @@ bool config_encode(const struct config *c, struct buf *out)
     buf_put_u32(out, (uint32_t)c->n_resolvers);
     for (size_t i = 0; i < c->n_resolvers; i++)
         codec_put_addr(out, &c->resolvers[i]);
+    buf_put_lstr(out, c->authorities);
     buf_put_lstr(out, c->trust_anchor);
     buf_put_lstr(out, c->root_hints);
     buf_put_u32(out, (uint32_t)c->n_listeners);
@@ -428,6 +429,7 @@ static void get_resolver(struct decoder *d, struct config *c)
     }
     c->resolvers = list;
     codec_want(d, (c->resolver == RESOLVER_RECURSIVE) == (c->n_resolvers == 0));
+    c->authorities = codec_get_str(d, anything);
     c->trust_anchor = codec_get_str(d, anything);
     c->root_hints = codec_get_str(d, anything);
 }

@@ -70,6 +70,7 @@ struct config {
     enum resolver_kind resolver;
     const struct netaddr *resolvers; /* RESOLVER_ADDRESSES (with port), or what resolv.conf said for RESOLVER_SYSTEM */
     size_t n_resolvers;
+    struct str authorities;  /* PEM: who signs the certificates of servers that mail goes to; empty: nobody */
     struct str trust_anchor; /* content of the anchor file, or empty: no validation */
     struct str root_hints;   /* content, or empty: built into the resolver */
 

@@ -242,7 +242,8 @@ static void check_good(const struct good_row *row, bool is_root)
     buf_reset(&text);
     dump(decoded, &text);
     assert_str(buf_str(&text), row->dump);
-    assert_true(str_eq(decoded->trust_anchor, c->trust_anchor) && str_eq(decoded->root_hints, c->root_hints));
+    assert_true(str_eq(decoded->authorities, c->authorities) &&
+                str_eq(decoded->trust_anchor, c->trust_anchor) && str_eq(decoded->root_hints, c->root_hints));
     assert_true(config_encode(decoded, &again));
     assert_true(str_eq(buf_str(&bytes), buf_str(&again)));
     buf_fini(&text);
@@ -540,6 +541,7 @@ static void test_contents_of_files(void **state)
     assert_non_null(c);
     assert_str(c->root_hints, ". NS lab");
     assert_str(c->trust_anchor, ". IN DNSKEY 257");
+    assert_str(c->authorities, "the ca");
     fixture_fini(&f);
 }
 
@@ -552,7 +554,7 @@ static void test_missing_system_files(void **state)
     f.env.arg = &has_none;
     const struct config *c = fixture_load(&f, STR(TEST_HEAD));
     assert_non_null(c);
-    assert_int_equal(c->trust_anchor.n + c->root_hints.n, 0);
+    assert_int_equal(c->trust_anchor.n + c->root_hints.n + c->authorities.n, 0);
     assert_str(buf_str(&f.report.warnings),
                "waxwing.lua: can't read /usr/share/dns/root.key (package dns-root-data): "
                "DNS answers are not validated\n"
@@ -564,6 +566,14 @@ static void test_missing_system_files(void **state)
                "waxwing.lua:3: can't read /etc/resolv.conf: the name server is taken to be 127.0.0.1\n");
     assert_int_equal(c->n_resolvers, 1);
     assert_true(netaddr_is_loopback(&c->resolvers[0]) && c->resolvers[0].port == 53);
+    c = fixture_load(&f, STR(TEST_HEAD "resolver \"system\" route { to = \"*\", tls = \"verify\" }"));
+    assert_true(c != NULL &&
+                str_find(buf_str(&f.report.warnings),
+                         STR("ca-certificates.crt (package ca-certificates): no server")) != STR_NPOS);
+    c = fixture_load(&f, STR(TEST_HEAD "authorities \"lab-ca.pem\" route { to = \"*\", tls = \"verify\" }"));
+    assert_non_null(c);
+    assert_str(c->authorities, "lab ca");
+    assert_true(str_find(buf_str(&f.report.warnings), STR("ca-certificates")) == STR_NPOS);
     fixture_fini(&f);
 }
 

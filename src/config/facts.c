@@ -484,6 +484,7 @@ static const struct fact_function functions[] = {
     {"relay_from", fact_relay_from},
     {"route", fact_route},
     {"source", fact_source},
+    {"authorities", fact_authorities},
     {"tls", fact_tls},
     {"senders", fact_senders},
     {"submit", fact_submit},

@@ -177,6 +177,17 @@ int fact_route(lua_State *L)
     return 0;
 }
 
+int fact_authorities(lua_State *L)
+{
+    struct loader *ld = loader_of(L);
+    struct site site = {.section = "", .name = "authorities"};
+    struct str path = STR_NIL;
+    if (facts_begin(L, "authorities", false, &site.at) && facts_text(L, 1, &site, &path) == GOT_IT &&
+        !loader_read(ld, site.at, path, &ld->conf->authorities))
+        ld->conf->authorities = STR_NIL;
+    return 0;
+}
+
 /* ---- source ------------------------------------------------------------------------------------ */
 
 static void add_address(lua_State *L, const struct site *site, struct source_pool *pool, struct netaddr *list)

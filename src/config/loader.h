@@ -218,6 +218,7 @@ int fact_xclient_from(lua_State *L);
 int fact_commands(lua_State *L);
 int fact_route(lua_State *L); /* facts_route.c */
 int fact_source(lua_State *L);
+int fact_authorities(lua_State *L);
 /* The pattern that a text is; empty: any address. false: an error was reported. */
 bool facts_pattern(lua_State *L, const struct site *site, struct str text, struct pattern *out);
 int fact_tls(lua_State *L); /* facts_tls.c */

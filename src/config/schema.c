@@ -54,6 +54,8 @@ static const struct schema_key keys[] = {
      "Who answers questions to the DNS: this program itself from the root down, the servers of "
      "/etc/resolv.conf, "
      "or the servers named."},
+    {"", "authorities", SCHEMA_PATH, false, "\"FILE\"", "\"/etc/ssl/certs/ca-certificates.crt\"", 0, 0, NOWHERE,
+     "The certificates, in PEM, of those who are trusted to sign the certificates of servers that mail goes to."},
     {"", "spool", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/spool/waxwing\"", 0, 0, NOWHERE,
      "The folder of the queue."},
     {"", "control", SCHEMA_PATH, false, "\"PATH\"", "\"" CONFIG_CONTROL_PATH "\"", 0, 0, NOWHERE,

@@ -37,6 +37,8 @@ static const struct fixture_file fixture_files[] = {
     {"/etc/waxwing/typo.lua", "\nlisten {\n  port = 2525,\n  adress = \"127.0.0.1\",\n}\n"},
     {"/etc/waxwing/loop.lua", "include \"loop.lua\"\n"},
     {"/etc/waxwing/raise.lua", "\n\nerror \"from within\"\n"},
+    {"/etc/waxwing/lab-ca.pem", "lab ca"},
+    {"/etc/ssl/certs/ca-certificates.crt", "the ca"},
     {"/etc/waxwing/hub.pass", "secret\n"},
     {"/etc/waxwing/open.pass", "secret\n"},
     {"/etc/waxwing/empty.pass", ""},

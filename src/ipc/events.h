@@ -5,14 +5,15 @@
 
 /* kind, word, what the fields hold. class: a word of wire/codes.h: what a refusal is about */
 #define EVENT_KINDS(X)                                                                                       \
-    X(ACCEPTED, "accepted")     /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */          \
-    X(RCPT, "recipient")        /* smtpd: id, rcpt */                                                        \
-    X(REFUSED, "refused")       /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */               \
-    X(ROUTED, "routed")         /* queue: id, rcpt=recipient or empty for all, host=site */                  \
-    X(SPLIT, "split")           /* queue: id=parent, other_id=child, host=site */                            \
-    X(EXPANDED, "expanded")     /* queue: id, rcpt=the alias, text=how many and through what */              \
-    X(CONVERTED, "converted")   /* relay: id, host, text=which part became what, and what it breaks */       \
-    X(REPORTED, "reported")     /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */       \
+    X(ACCEPTED, "accepted")   /* smtpd: id; rcpt=sender, host=client, text=helo, number=octets */            \
+    X(RCPT, "recipient")      /* smtpd: id, rcpt */                                                          \
+    X(REFUSED, "refused")     /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */                 \
+    X(ROUTED, "routed")       /* queue: id, rcpt=recipient or empty for all, host=site */                    \
+    X(SPLIT, "split")         /* queue: id=parent, other_id=child, host=site */                              \
+    X(EXPANDED, "expanded")   /* queue: id, rcpt=the alias, text=how many and through what */                \
+    X(CONVERTED, "converted") /* relay: id, host, text=which part became what, and what it breaks */         \
+    X(TRANSPORT, "transport") /* relay: id, host, text=TLS and its proof, number=0 none 1 TLS 2 verified */  \
+    X(REPORTED, "reported")   /* queue: id, other_id=the report, rcpt, text=delayed, relayed, ... */         \
     X(SUPPRESSED, "suppressed") /* queue: id, rcpt, text=why the address gets no mail, class */              \
     X(ATTEMPT, "attempt")       /* queue: id, host=site, number=attempt */                                   \
     X(DELIVERED, "delivered")   /* queue: id, rcpt, host, text=remote reply */                               \

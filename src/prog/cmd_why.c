@@ -26,6 +26,7 @@ static void print_sentence(json_t *row)
     } forms[] = {
         {"accepted", "accepted from", "client"}, {"routed", "goes to", NULL},
         {"deferred", "not yet:", "said by"},     {"delivered", "delivered to", "by"},
+        {"transport", "protected by", NULL},
         {"failed", "failed for", "said by"},     {"expired", "given up for", "last said by"},
         {"bounced", "reported to", NULL},        {"refused", "refused", "client"},
     };

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "crypto/crypto.h"
 
 /* ---- answers ---------------- */
 
@@ -104,7 +105,8 @@ struct link *relay_find_idle(struct relay *r, const struct job *j)
 {
     list_each (l, &r->idle) {
         struct link *k = list_entry(l, struct link, link);
-        if (k->is_lmtp == j->is_lmtp && str_eq(k->site, j->site) && takes_some(k, j))
+        if (k->is_lmtp == j->is_lmtp && str_eq(k->site, j->site) && takes_some(k, j) &&
+            relay_tls_serves(k, j))
             return k;
     }
     return NULL;
@@ -260,6 +262,14 @@ static void *create(struct role_env *env)
     list_init(&r->idle);
     list_init(&r->ended);
     list_init(&r->unsent);
+    list_init(&r->seen_by_use);
+    list_init(&r->secrets);
+    world_random(r->world, &r->seed, sizeof r->seed);
+    must(idmap_init(&r->seen));
+    enum err e = crypto_new(&r->crypto);
+    if (e != ERR_OK) /* no login then */
+        log_error(r->world->log, "relay.crypto", LC("why", err_str(e)));
+    relay_tls_setup(r);
     must(idmap_init(&r->questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
@@ -278,6 +288,9 @@ static void *create(struct role_env *env)
 static void reload(void *self, const struct config *old)
 {
     struct relay *r = self;
+    if (!str_eq(old->authorities, r->env->config->authorities))
+        relay_tls_setup(r);
+    relay_secrets_prune(r, false);
     role_config_release(r->env, old);
 }
 
@@ -300,6 +313,12 @@ static void del(void *self)
     free_ended(r);
     list_remove(&r->turn.link);
     idmap_fini(&r->questions);
+    relay_seen_clear(r);
+    idmap_fini(&r->seen);
+    relay_secrets_prune(r, true);
+    if (r->tls != NULL)
+        tls_context_release(&r->tls);
+    crypto_del(&r->crypto);
     chunk_pool_fini(&r->pool);
     mem_free(r);
 }

@@ -3,17 +3,21 @@
  * relay.c          the role: peers, jobs coming and answered, idle connections
  * relay_job.c      one job's search for a server: next hops and their addresses, one after the other
  * relay_conn.c     one connection: octets between conn and smtp_client, and the body
+ * relay_tls.c      how safe a connection must be, its handshake, what is known of hosts
+ * relay_login.c    passwords of next hops
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
  */
 #pragma once
 #include "base/idmap.h"
 #include "base/limits.h"
+#include "base/world_tls.h"
 #include "ipc/events.h"
 #include "ipc/lists.h"
 #include "policy/policy.h"
 #include "proto/smtp_client.h"
 #include "service/boot/role.h"
+#include "verify/tls_level.h"
 #include "wire/downgrade.h"
 
 enum {
@@ -25,6 +29,12 @@ enum {
     RELAY_ARENA_CHUNK = 4096,
     RELAY_IDLE_MAX = 1000, /* connections kept in all */
     RELAY_HOST_TEXT = 400,
+    RELAY_PROOF_TEXT = 400,
+    RELAY_NAMES_MAX = 2 * (SMTP_DOMAIN_MAX + 8), /* octets of the list of names for a certificate */
+    RELAY_SEEN_MAX = 20000,                      /* hosts that TLS was spoken with */
+    /* how long that counts: less than mail waits in the queue, so that a host that gave TLS up gets its mail
+     */
+    RELAY_SEEN_MS = 2 * 24 * 60 * 60 * 1000,
     /* octets of messages that are in memory to be converted, in all: one of the default size with what is put
      * before it has room */
     RELAY_CONVERT_MAX = SMTP_SIZE_DEFAULT + 1024 * 1024,
@@ -49,6 +59,12 @@ struct job {
     struct mail_params params;
     struct buf text; /* everything that the job's slices point into */
     struct str site, source, sender, body;
+    enum hop_tls tls;
+    bool is_smtps, trusts_hops;
+    bool in_plain; /* TLS failed with the present address: the next connection to it goes without */
+    char tls_why[RESULT_TEXT_MAX]; /* how it failed */
+    struct str names, user, secret;
+    uint32_t n_refused; /* addresses that mail like this must never go to */
     struct rcpt *rcpts;
     uint32_t n_rcpts;
     struct hop hops[RELAY_HOPS_MAX];
@@ -83,18 +99,43 @@ struct link {         /* one connection to a server */
     enum link_state state;
     struct conn *conn;
     struct connecting *connecting;
-    struct smtp_client *client;
-    struct job *job; /* HELLO: waits for it; BUSY */
+    struct smtp_client *client; /* NULL: connecting, or TLS comes before the greeting */
+    struct job *job;            /* HELLO: waits for it; BUSY */
     struct timer timer;
     uint64_t idle_until_ms;
     unsigned want;
     bool is_lmtp, in_pump, is_dead;
+    bool is_near, has_name; /* on this machine; key is a host name */
+    struct tls_level_verdict verdict;
+    enum smtp_client_tls tls;
+    bool is_smtps, wants_tls, is_shaking, is_encrypted, is_verified;
+    bool is_fallback_due; /* TLS failed, and the mail may go without */
+    size_t names_n;
+    char names[RELAY_NAMES_MAX];
+    char key[RELAY_HOST_TEXT];    /* what is known of the host is known by this */
+    char proof[RELAY_PROOF_TEXT]; /* of TLS, or why there is none */
+    struct smtp_client_login login;
+    struct str password; /* until it was said */
+    char user[ROUTE_USER_MAX + 1];
+    uint64_t secret_hash; /* of the name of what password says */
     struct str site;
     char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
     char site_text[512];
     char from[64]; /* "192.0.2.7", or empty: the system chose */
     /* our own copies: the configuration may be replaced while we greet */
     char helo[SMTP_DOMAIN_MAX + 1], hostname[SMTP_DOMAIN_MAX + 1];
+};
+
+struct seen_host { /* TLS was spoken with it */
+    struct idmap_node by_name;
+    struct list by_use;
+    uint64_t at_ms;
+    bool is_verified;
+    char name[RELAY_HOST_TEXT];
+};
+struct relay_secret {
+    struct list link;
+    struct str name, octets; /* secret_copy()s */
 };
 
 struct unsent { /* an answer that waits for room in the queue's channel */
@@ -112,6 +153,12 @@ struct relay {
     size_t n_jobs, n_idle;
     struct idmap questions;
     uint64_t next_question;
+    struct tls_context *tls; /* NULL: this world, or this process, has no TLS */
+    struct crypto *crypto;
+    struct idmap seen; /* struct seen_host by the hash of the name */
+    struct list seen_by_use;
+    uint64_t seed;
+    struct list secrets;
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
     bool is_draining;
     struct turn_hook turn;
@@ -129,6 +176,8 @@ void job_start(struct job *j);
 void job_start_anew(struct job *j);
 /* This address did not work (text in j->fail_*): the next one, the next hop, or the end. */
 void job_next_address(struct job *j);
+/* TLS did not work with it (likewise), and the mail may go without: the same once more. */
+void job_again_in_plain(struct job *j);
 /* Does a hop before the present one exist, as far as is known? */
 bool job_has_better(const struct job *j);
 /* The present hop is this server, under whatever name or address. */
@@ -147,7 +196,34 @@ void relay_link_pump(struct link *k);
 void relay_link_end(struct link *k); /* closes; freed at the end of the turn; its job must be gone */
 void relay_link_quit(struct link *k);
 
+/* The conversation begins; s: inside TLS, else NULL. */
+void relay_link_greet(struct link *k, const struct smtp_client_secured *s);
+/* Before it could: k ends, its job goes on elsewhere. */
+void relay_link_give_up(struct link *k);
+
 void relay_want_pipe(struct job *j); /* pump again when the pipe has octets */
+
+/* relay_tls.c */
+/* Fills in how safe k must be for j. false: there is no going to this host; noted in j. */
+MUST_USE bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, struct str name);
+/* Is an idle connection as safe as this job wants it, and logged in as the same user? */
+bool relay_tls_serves(const struct link *k, const struct job *j);
+/* Starts the handshake. k goes on, or ends, later; it may end within the call. */
+void relay_tls_begin(struct link *k);
+/* Makes the context of r->tls anew, from the authorities of the configuration. */
+void relay_tls_setup(struct relay *r);
+enum tls_seen relay_seen(const struct relay *r, struct str name);
+void relay_see(struct relay *r, struct str name, bool is_verified);
+void relay_seen_clear(struct relay *r);
+
+/* relay_login.c */
+/* The password that a configuration calls by this name; replaces the one before. Only the first line counts.
+ */
+void relay_secret_set(struct relay *r, struct str name, struct str octets);
+/* Forgets those that the present configuration does not name; all: all of them. */
+void relay_secrets_prune(struct relay *r, bool all);
+/* Fills in k's login, if j wants one. false: the password is not here; noted in j. */
+MUST_USE bool relay_login_fill(struct link *k, struct job *j, struct str host, uint16_t port);
 
 /* relay_convert.c */
 /* After SMTP_CLIENT_WANT_CONVERSION; answers the client now or from relay_convert_step(). */

@@ -7,6 +7,7 @@
  */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "service/relay/relay.h"
 
 static void link_set_state(struct link *k, enum link_state to)
@@ -45,7 +46,8 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     }
     struct netaddr from;
     struct str helo;
-    if (!relay_source_pick(j, to, k->host, &from, &helo)) {
+    if (!relay_source_pick(j, to, k->host, &from, &helo) || !relay_tls_judge(k, j, to, name) ||
+        !relay_login_fill(k, j, name, to->port)) {
         mem_free(k);
         return false;
     }
@@ -63,6 +65,7 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     if (k->connecting == NULL) {
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host,
                  STR("no memory or descriptors for a connection"));
+        secret_free(&k->password);
         mem_free(k);
         return false;
     }
@@ -89,6 +92,7 @@ void relay_link_end(struct link *k)
     k->connecting = NULL;
     k->conn = NULL;
     smtp_client_del(&k->client);
+    secret_free(&k->password);
     list_remove(&k->link);
     list_push_back(&r->ended, &k->link);
 }
@@ -123,7 +127,6 @@ static void note_unconnected(const struct link *k, struct job *j, enum err err)
 static void on_connected(void *arg, enum err err, struct conn *c)
 {
     struct link *k = arg;
-    struct relay *r = k->relay;
     k->connecting = NULL;
     if (err != ERR_OK) {
         struct job *j = leave_job(k);
@@ -133,21 +136,38 @@ static void on_connected(void *arg, enum err err, struct conn *c)
         return;
     }
     k->conn = c;
-    uint64_t now = world_now_ms(r->world);
+    conn_set_user(c, &conn_user, k);
+    if (k->is_smtps)
+        relay_tls_begin(k);
+    else
+        relay_link_greet(k, NULL);
+}
+
+void relay_link_give_up(struct link *k)
+{
+    struct job *j = leave_job(k);
+    relay_link_end(k);
+    job_next_address(j);
+}
+
+void relay_link_greet(struct link *k, const struct smtp_client_secured *s)
+{
+    struct relay *r = k->relay;
     struct smtp_client_conf conf = {.helo = str_from_c(k->helo),
                                     .lmtp = k->is_lmtp,
                                     .is_mx = str_starts(k->site, STR("mx:")),
-                                    .hostname = str_from_c(k->hostname)};
-    k->client = smtp_client_new(&conf, &r->pool, now);
+                                    .hostname = str_from_c(k->hostname),
+                                    .tls = k->tls,
+                                    .secured = s,
+                                    .login = k->user[0] != '\0' ? &k->login : NULL,
+                                    .is_near = k->is_near};
+    k->client = smtp_client_new(&conf, &r->pool, world_now_ms(r->world));
     if (k->client == NULL) {
-        struct job *j = leave_job(k);
-        job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 3, 0), k->host, STR("memory budget used up"));
-        relay_link_end(k);
-        job_next_address(j);
+        job_note(k->job, SMTP_AT_CONNECT, 0, ESC(4, 3, 0), k->host, STR("memory budget used up"));
+        relay_link_give_up(k);
         return;
     }
     link_set_state(k, LINK_HELLO);
-    conn_set_user(c, &conn_user, k);
     world_timer_set(r->world, &k->timer, smtp_client_deadline(k->client));
     relay_link_pump(k);
 }
@@ -231,6 +251,30 @@ static void go_on_elsewhere(struct link *k)
         job_next_address(j);
 }
 
+/* What protected the message on its way, or that nothing did. */
+static void tell_transport(const struct link *k)
+{
+    const struct job *j = k->job;
+    char mem[RELAY_PROOF_TEXT + RESULT_TEXT_MAX];
+    struct buf b;
+    if (j->is_callout || (k->is_near && !k->is_encrypted))
+        return;
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (k->is_encrypted)
+        buf_puts(&b, k->proof);
+    else if (j->tls_why[0] != '\0')
+        buf_printf(&b, "in the clear, since TLS failed: %s", j->tls_why);
+    else
+        buf_puts(&b, k->tls == SMTP_CLIENT_TLS_NONE ? "in the clear" : "in the clear: no TLS was to be had");
+    struct ipc_event e = {.kind = EVENT_TRANSPORT,
+                          .wall_ms = (uint64_t)world_wall_ms(k->relay->world),
+                          .id = j->id,
+                          .host = str_from_c(k->host),
+                          .text = buf_str(&b),
+                          .number = k->is_encrypted + k->is_verified};
+    role_event(k->relay->env, &e);
+}
+
 static void finish_job(struct link *k)
 {
     struct job *j = k->job;
@@ -241,8 +285,13 @@ static void finish_job(struct link *k)
         go_on_elsewhere(k);
         return;
     }
-    for (uint32_t i = 0; i < n; i++)
+    bool is_taken = false;
+    for (uint32_t i = 0; i < n; i++) {
         out[i] = result_of(k, &res[i]);
+        is_taken = is_taken || out[i].kind == RESULT_OK;
+    }
+    if (is_taken)
+        tell_transport(k);
     leave_job(k);
     relay_answer(j, out, n); /* texts live in the client until its next job */
 }
@@ -411,8 +460,11 @@ static void on_dead(struct link *k)
         job_note(j, f->stage, f->code, f->esc, k->host, f->text);
     else if (j != NULL && !is_known)
         job_note(j, SMTP_AT_GREETING, 0, ESC(4, 4, 2), k->host, STR("the connection ended"));
+    bool again = k->is_fallback_due;
     relay_link_end(k);
-    if (j != NULL && is_loop)
+    if (j != NULL && again)
+        job_again_in_plain(j);
+    else if (j != NULL && is_loop)
         job_on_loop(j);
     else if (j != NULL)
         job_next_address(j);
@@ -424,14 +476,16 @@ static void take_events(struct link *k)
     while (!k->is_dead && smtp_client_next(k->client, &ev)) {
         switch (ev) {
         case SMTP_CLIENT_READY:
+            secret_free(&k->password); /* it was said, or is not needed */
             if (k->job != NULL && k->state == LINK_HELLO)
                 begin_job(k);
             break;
         case SMTP_CLIENT_WANT_BODY:
             k->job->body_begun = true;
             break;
-        case SMTP_CLIENT_WANT_TLS: /* conf.tls says never */
-            must_not_reach();
+        case SMTP_CLIENT_WANT_TLS: /* once the client has seen all that was read */
+            k->wants_tls = true;
+            break;
         case SMTP_CLIENT_WANT_CONVERSION:
             relay_convert_begin(k);
             break;
@@ -518,7 +572,7 @@ static void hurry_timer(struct link *k)
 
 void relay_link_pump(struct link *k)
 {
-    if (k->in_pump || k->is_dead || k->client == NULL)
+    if (k->in_pump || k->is_dead || k->client == NULL || k->is_shaking)
         return;
     k->in_pump = true;
     take_events(k); /* while events wait the client reads nothing */
@@ -526,8 +580,12 @@ void relay_link_pump(struct link *k)
     if (!k->is_dead)
         take_events(k);
     flush(k);
+    if (k->wants_tls && !k->is_dead)
+        relay_tls_begin(k);
+    if (!k->is_dead && !k->is_shaking)
+        take_events(k);
     k->in_pump = false;
-    if (k->is_dead)
+    if (k->is_dead || k->is_shaking)
         return;
     hurry_timer(k);
     unsigned want = CONN_READABLE | (smtp_client_output(k->client).n > 0 ? (unsigned)CONN_WRITABLE : 0u);
@@ -550,6 +608,8 @@ static void on_timer(struct timer *t)
 {
     struct link *k = container_of(t, struct link, timer);
     uint64_t now = world_now_ms(k->relay->world);
+    if (k->is_shaking) /* that has a deadline of its own */
+        return;
     if (k->state == LINK_IDLE && now >= k->idle_until_ms) {
         relay_link_quit(k);
     } else if (now >= smtp_client_deadline(k->client)) {

@@ -70,12 +70,17 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->flags = m->flags;
     j->is_lmtp = m->is_lmtp != 0;
     j->is_callout = m->is_callout != 0;
-    size_t room =
-        m->site.n + m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;
+    j->tls = m->tls <= HOP_TLS_VERIFY ? (enum hop_tls)m->tls : HOP_TLS_VERIFY;
+    j->is_smtps = m->is_smtps != 0;
+    j->trusts_hops = m->trusts_hops != 0;
+    size_t room = m->names.n + m->user.n + m->secret.n + m->site.n + m->source.n + m->sender.n + m->params.n +
+                  m->rcpts.n + m->hosts.n + m->body.n + 4096;
     buf_init(&j->text, room);
     buf_init(&j->piece, RELAY_PIECE);
     bool ok = buf_reserve(&j->text, room) && copy(j, m->site, &j->site) && copy(j, m->sender, &j->sender) &&
-              copy(j, m->source, &j->source) && take_params(j, m->params) && take_rcpts(j, m->rcpts) &&
+              copy(j, m->source, &j->source) && copy(j, m->names, &j->names) && copy(j, m->user, &j->user) &&
+              copy(j, m->secret, &j->secret) && m->names.n <= RELAY_NAMES_MAX &&
+              m->user.n <= ROUTE_USER_MAX && take_params(j, m->params) && take_rcpts(j, m->rcpts) &&
               take_hops(j, m->hosts);
     if (ok && j->is_callout) {
         j->size = 0;
@@ -127,8 +132,9 @@ void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct
 static void give_up(struct job *j)
 {
     bool is_absent = j->n_absent == j->n_hops;
+    bool is_refused = j->n_tried > 0 && j->n_refused == j->n_tried && j->hop + 1 == j->n_hops;
     struct job_result res = {
-        .kind = is_absent ? RESULT_PERMANENT : RESULT_TEMPORARY,
+        .kind = is_absent || is_refused ? RESULT_PERMANENT : RESULT_TEMPORARY,
         .stage = (uint8_t)j->fail_stage,
         .code = j->fail_code,
         .esc = is_absent ? ESC(5, 4, 4) : j->fail_esc,
@@ -136,7 +142,9 @@ static void give_up(struct job *j)
         .text = str_from_c(j->fail_text),
     };
     if (res.esc.class !=
-        (is_absent ? 5 : 4)) /* a 5xx greeting: RFC 3463 4.4.1 "no answer from host", for this attempt */
+        (res.kind == RESULT_PERMANENT
+             ? 5
+             : 4)) /* a 5xx greeting: RFC 3463 4.4.1 "no answer from host", for this attempt */
         res.esc = is_absent ? ESC(5, 4, 4) : ESC(4, 4, 1);
     relay_answer_all(j, &res);
 }
@@ -186,6 +194,15 @@ void job_next_address(struct job *j)
     }
 }
 
+void job_again_in_plain(struct job *j)
+{
+    must(j->address > 0 && !j->in_plain);
+    j->in_plain = true;
+    (void)str_to_c(str_from_c(j->fail_text), j->tls_why, sizeof j->tls_why);
+    if (!relay_link_open(j, &j->addresses[j->address - 1], j->hops[j->hop].name))
+        job_next_address(j);
+}
+
 bool job_has_better(const struct job *j)
 {
     return j->n_before > 0 || j->n_absent < j->hop;
@@ -208,7 +225,7 @@ void job_on_loop(struct job *j)
 
 void job_start_anew(struct job *j)
 {
-    j->hop = j->n_tried = j->n_absent = 0;
+    j->hop = j->n_tried = j->n_absent = j->n_refused = 0;
     try_hop(j);
 }
 

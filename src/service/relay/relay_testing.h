@@ -21,6 +21,10 @@
 enum { CONNS_MAX = 40, TIMERS_MAX = 100, IN_MAX = 8192, OUT_MAX = 1 << 20, ASKED_MAX = 64, START_MS = 1000 };
 #define BIG ((size_t)4 << 20)
 
+struct tls_context {
+    struct world_object object;
+    unsigned n_refs;
+};
 struct channel {
     struct world_object object;
     const struct channel_user *user;
@@ -42,6 +46,12 @@ struct conn {
     struct buf out;   /* what the relay wrote; the test consumes it */
     size_t room;      /* octets that may still be written */
     size_t n_written; /* ever */
+    bool is_shaking;  /* a handshake is under way: what it is to have, and who waits for it */
+    char tls_name[300], tls_names[600]; /* SNI; each name and a blank */
+    enum tls_check tls_check;
+    void (*tls_fn)(void *arg, struct conn *c, enum err err, struct str why);
+    void *tls_arg;
+    struct tls_facts facts;
 };
 struct connecting {
     struct world_object object;
@@ -81,7 +91,11 @@ struct fixture {
     struct config config;
     struct role_env env;
     void *self;
-    unsigned n_drained, n_events;
+    unsigned n_drained, n_events, n_transports;
+    char transport[900];
+    uint64_t transport_number;
+    struct tls_context tls;
+    bool has_no_tls;
     char event_text[600];
 };
 
@@ -105,6 +119,12 @@ void role_drained(struct role_env *env)
 void role_event(struct role_env *env, const struct ipc_event *e)
 {
     UNUSED(env);
+    if (e->kind == EVENT_TRANSPORT) {
+        the->n_transports++;
+        assert_true(str_to_c(e->text, the->transport, sizeof the->transport));
+        the->transport_number = e->number;
+        return;
+    }
     the->n_events++;
     assert_int_equal(e->kind, EVENT_CONVERTED);
     assert_true(str_to_c(e->text, the->event_text, sizeof the->event_text));
@@ -210,6 +230,71 @@ static void channel_user(struct channel *c, const struct channel_user *user, voi
 
 static const struct world_ops ops;
 
+/* ---- TLS: the test says what comes of a handshake ---- */
+
+static struct tls_context *new_context(struct world *w, const struct tls_client_conf *conf, struct buf *why)
+{
+    UNUSED(w);
+    UNUSED(conf);
+    if (the->has_no_tls) {
+        buf_puts(why, "no TLS in this test");
+        return NULL;
+    }
+    the->tls = (struct tls_context){{&ops}, the->tls.n_refs + 1};
+    return &the->tls;
+}
+
+static void release_context(struct tls_context *t)
+{
+    assert_true(t->n_refs-- > 0);
+}
+
+static enum err shake_hands(struct conn *c, bool is_server, const struct tls_start *s,
+                            void (*fn)(void *arg, struct conn *c, enum err err, struct str why), void *arg)
+{
+    struct buf names;
+    assert_true(!is_server && !c->is_closed && !c->is_shaking && c->n_in == 0 && c->out.n == 0);
+    assert_ptr_equal(s->context, &the->tls);
+    assert_int_equal(s->deadline_ms, the->now_ms + SMTP_CLIENT_TLS_MS);
+    assert_true(s->n_names <= TLS_NAMES_MAX && s->resume == NULL && s->n_tlsa == 0);
+    buf_init_fixed(&names, c->tls_names, sizeof c->tls_names - 1);
+    for (size_t i = 0; i < s->n_names; i++)
+        buf_printf(&names, "%.*s ", STR_FMT(s->names[i]));
+    assert_true(!names.failed && str_to_c(s->server_name, c->tls_name, sizeof c->tls_name));
+    c->tls_check = s->check;
+    c->tls_fn = fn;
+    c->tls_arg = arg;
+    c->is_shaking = true;
+    return ERR_OK;
+}
+
+static const struct tls_facts *facts_of(const struct conn *c)
+{
+    return c->facts.version.n > 0 ? &c->facts : NULL;
+}
+
+static bool no_exporter(const struct conn *c, unsigned char *out)
+{
+    UNUSED(c);
+    UNUSED(out);
+    return false;
+}
+
+static bool no_end_point(const struct conn *c, unsigned char *out, size_t *out_n)
+{
+    UNUSED(c);
+    UNUSED(out);
+    UNUSED(out_n);
+    return false;
+}
+
+static const struct world_tls_ops tls_ops = {.client = new_context,
+                                             .context_release = release_context,
+                                             .start = shake_hands,
+                                             .facts = facts_of,
+                                             .exporter = no_exporter,
+                                             .server_end_point = no_end_point};
+
 static struct conn *new_conn(void)
 {
     assert_true(the->n_conns < CONNS_MAX);
@@ -269,7 +354,7 @@ static void conn_wants(struct conn *c, unsigned mask)
 
 static enum err conn_gives(struct conn *c, char *out, size_t cap, size_t *out_n)
 {
-    assert_false(c->is_closed);
+    assert_false(c->is_closed || c->is_shaking);
     *out_n = c->n_in < cap ? c->n_in : cap;
     memcpy(out, c->in, *out_n);
     memmove(c->in, c->in + *out_n, c->n_in - *out_n);
@@ -291,7 +376,7 @@ static enum err conn_gives(struct conn *c, char *out, size_t cap, size_t *out_n)
 
 static enum err conn_takes(struct conn *c, const struct str *pieces, size_t n_pieces, size_t *out_n)
 {
-    assert_false(c->is_closed);
+    assert_false(c->is_closed || c->is_shaking);
     assert_int_equal(n_pieces, 1);
     *out_n = pieces[0].n < c->room ? pieces[0].n : c->room;
     if (*out_n == 0)
@@ -316,7 +401,8 @@ static struct conn *take_conn(struct world *w, struct handle *h)
     return h == NULL ? NULL : h->conn;
 }
 
-static const struct world_ops ops = {.now_ms = now_ms,
+static const struct world_ops ops = {.tls = &tls_ops,
+                                     .now_ms = now_ms,
                                      .wall_ms = wall_ms,
                                      .random = fill_random,
                                      .timer_set = timer_set,
@@ -347,7 +433,7 @@ static void end_turn(void)
 static void poke(struct conn *c)
 {
     unsigned ready = CONN_READABLE | (c->room > 0 ? (unsigned)CONN_WRITABLE : 0u);
-    if (!c->is_closed && c->user != NULL && (c->want & ready) != 0)
+    if (!c->is_closed && !c->is_shaking && c->user != NULL && (c->want & ready) != 0)
         c->user->on_ready(c->arg, c, c->want & ready);
     end_turn();
 }
@@ -412,6 +498,32 @@ static struct conn *dialled(void)
     return &the->conns[the->n_conns - 1];
 }
 
+/* The handshake on c ends well. */
+static void secures(struct conn *c, bool is_verified)
+{
+    assert_true(c->is_shaking && !c->is_closed);
+    c->facts = (struct tls_facts){.version = STR("TLSv1.3"),
+                                  .cipher = STR("TLS_X"),
+                                  .group = STR("x25519"),
+                                  .signature = STR("ed25519"),
+                                  .has_peer_certificate = true,
+                                  .peer_digest = {0xab},
+                                  .is_trusted = is_verified,
+                                  .is_named = is_verified,
+                                  .verify_text = is_verified ? STR_NIL : STR("self-signed certificate")};
+    c->is_shaking = false;
+    c->tls_fn(c->tls_arg, c, ERR_OK, STR_NIL);
+    end_turn();
+}
+
+static void breaks(struct conn *c, enum err err, const char *why)
+{
+    assert_true(c->is_shaking && !c->is_closed);
+    c->is_shaking = false;
+    c->tls_fn(c->tls_arg, c, err, str_from_c(why));
+    end_turn();
+}
+
 /* The server of the last connection that was dialled takes it. */
 static struct conn *answers(void)
 {
@@ -464,6 +576,9 @@ struct order {
     uint8_t notify;
     const char *orcpt;
     struct mail_params params;
+    enum hop_tls tls;
+    bool is_smtps, trusts_hops;
+    const char *names[3], *user, *secret;
 };
 
 static void put_hosts(struct buf *out, const struct order *o)
@@ -496,6 +611,11 @@ static void give(const struct order *o)
                              &rcpts));
     if (rcpts.n == 0)
         assert_true(rcpt_put(&(struct rcpt){.address = STR("r@y.test")}, &rcpts));
+    char names_mem[600];
+    struct buf names;
+    buf_init_fixed(&names, names_mem, sizeof names_mem);
+    for (size_t i = 0; i < ARRAY_LEN(o->names) && o->names[i] != NULL; i++)
+        assert_true(list_put_str(&names, str_from_c(o->names[i])));
     struct str body = str_from_c(o->body == NULL ? "x\r\n" : o->body);
     struct ipc_relay_job m = {.token = o->token,
                               .is_lmtp = o->is_lmtp,
@@ -507,6 +627,12 @@ static void give(const struct order *o)
                               .hosts = buf_str(&hosts),
                               .sender = str_from_c(o->sender == NULL ? "a@x.test" : o->sender),
                               .rcpts = buf_str(&rcpts),
+                              .tls = (uint8_t)o->tls,
+                              .is_smtps = o->is_smtps,
+                              .trusts_hops = o->trusts_hops,
+                              .names = buf_str(&names),
+                              .user = str_from_c(o->user == NULL ? "" : o->user),
+                              .secret = str_from_c(o->secret == NULL ? "" : o->secret),
                               .size = o->pipe == NULL ? body.n : o->n_piped,
                               .is_piped = o->pipe != NULL,
                               .body = o->pipe == NULL ? body : STR_NIL};

@@ -1,0 +1,313 @@
+/* service/relay/relay_tls.c: TLS of connections: how safe one must be, its handshake, what it came to, and
+ * what is known of hosts.
+ *
+ * How safe: verify/tls_level.h, from what the route asks for, what the sender asks for and what the host did
+ * before. Where nothing asks for TLS a handshake that fails is followed by one attempt in the clear, on a new
+ * connection to the same address; but a host that spoke TLS in the last RELAY_SEEN_MS is not believed that it
+ * can't any more. A kept connection is taken only for mail that asks for no more than it gives.
+ */
+#include "service/relay/relay.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+/* ---- hosts --------------------------------------------------------------------------------------- */
+
+static struct seen_host *find_host(const struct relay *r, struct str name)
+{
+    struct idmap_node *n = idmap_find(&r->seen, str_ihash(name, r->seed));
+    struct seen_host *h = n == NULL ? NULL : container_of(n, struct seen_host, by_name);
+    return h != NULL && str_ieq(str_from_c(h->name), name) ? h : NULL;
+}
+
+static void forget_host(struct relay *r, struct seen_host *h)
+{
+    (void)idmap_remove(&r->seen, h->by_name.id);
+    list_remove(&h->by_use);
+    mem_free(h);
+}
+
+enum tls_seen relay_seen(const struct relay *r, struct str name)
+{
+    const struct seen_host *h = find_host(r, name);
+    if (h == NULL || world_now_ms(r->world) - h->at_ms >= RELAY_SEEN_MS)
+        return TLS_SEEN_NOTHING;
+    return h->is_verified ? TLS_SEEN_VERIFIED : TLS_SEEN_TLS;
+}
+
+void relay_see(struct relay *r, struct str name, bool is_verified)
+{
+    uint64_t hash = str_ihash(name, r->seed);
+    struct idmap_node *other = idmap_find(&r->seen, hash);
+    struct seen_host *h = find_host(r, name);
+    if (h == NULL && other != NULL) /* two names with one hash: the later one */
+        forget_host(r, container_of(other, struct seen_host, by_name));
+    if (h == NULL && r->seen.n >= RELAY_SEEN_MAX)
+        forget_host(r, list_entry(r->seen_by_use.next, struct seen_host, by_use));
+    if (h == NULL) {
+        h = mem_new(struct seen_host);
+        if (h == NULL)
+            return; /* then it is not known: no harm to the mail */
+        (void)str_to_c(name, h->name, sizeof h->name);
+        idmap_insert(&r->seen, &h->by_name, hash);
+    } else {
+        list_remove(&h->by_use);
+    }
+    h->at_ms = world_now_ms(r->world);
+    h->is_verified = is_verified;
+    list_push_back(&r->seen_by_use, &h->by_use);
+}
+
+void relay_seen_clear(struct relay *r)
+{
+    while (!list_is_empty(&r->seen_by_use))
+        forget_host(r, list_entry(r->seen_by_use.next, struct seen_host, by_use));
+}
+
+/* ---- how safe ------------------------------------------------------------------------------------ */
+
+static bool is_near(const struct netaddr *to)
+{
+    return to->kind == NETADDR_UNIX || netaddr_is_loopback(to);
+}
+
+/* What is known of a host is known by its name, or by its address where it has none. */
+static void set_key(struct link *k, const struct netaddr *to, struct str name)
+{
+    struct buf b;
+    buf_init_fixed(&b, k->key, sizeof k->key - 1);
+    if (name.n > 0)
+        buf_put(&b, str_slice(name, 0, SMTP_DOMAIN_MAX));
+    else
+        netaddr_format(to, &b);
+    k->has_name = name.n > 0;
+}
+
+static void judge(const struct relay *r, const struct job *j, struct str key, bool near,
+                  struct tls_level_verdict *out)
+{
+    /* without a word of the administrator what the domain publishes counts, once it is asked for */
+    static const enum tls_rule rules[] = {[HOP_TLS_MAY] = TLS_RULE_DANE,
+                                          [HOP_TLS_NONE] = TLS_RULE_NONE,
+                                          [HOP_TLS_ENCRYPT] = TLS_RULE_ENCRYPT,
+                                          [HOP_TLS_VERIFY] = TLS_RULE_VERIFY};
+    struct tls_level_facts f = {
+        .rule = rules[j->tls],
+        .dane = DANE_NONE,
+        .is_found_securely = j->trusts_hops,
+        .sts = MTA_STS_NONE,
+        .requiretls = j->params.requiretls && !near,
+        .seen = relay_seen(r, key),
+    };
+    tls_level_judge(&f, out);
+}
+
+/* Why there is no connection: what decided, and that it was us. */
+static void note(struct job *j, const struct link *k, struct esc esc, const char *text)
+{
+    j->n_refused += esc.class == 5;
+    job_note(j, SMTP_AT_TLS, 0, esc, k->host, str_from_c(text));
+}
+
+bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, struct str name)
+{
+    struct tls_level_verdict *v = &k->verdict;
+    bool in_plain = j->in_plain;
+    j->in_plain = false;
+    k->is_near = is_near(to);
+    set_key(k, to, name);
+    judge(k->relay, j, str_from_c(k->key), k->is_near, v);
+    k->is_smtps = j->is_smtps;
+    k->names_n = j->names.n; /* at most RELAY_NAMES_MAX: job_new() */
+    if (j->names.n > 0)
+        memcpy(k->names, j->names.p, j->names.n);
+    switch (v->level) {
+    case TLS_LEVEL_DEFER:
+    case TLS_LEVEL_REFUSE:
+        note(j, k, v->esc, tls_why_text(v->why[0]));
+        return false;
+    case TLS_LEVEL_PLAIN:
+        k->tls = SMTP_CLIENT_TLS_NONE;
+        return true;
+    case TLS_LEVEL_OPPORTUNISTIC:
+        k->tls = !v->may_fall_back ? SMTP_CLIENT_TLS_MUST
+                 : in_plain        ? SMTP_CLIENT_TLS_NONE
+                                   : SMTP_CLIENT_TLS_MAY;
+        break;
+    case TLS_LEVEL_ENCRYPT:
+    case TLS_LEVEL_PKIX:
+        k->tls = SMTP_CLIENT_TLS_MUST;
+        break;
+    case TLS_LEVEL_DANE: /* nobody asks for records or fingerprints yet */
+    case TLS_LEVEL_FINGERPRINT:
+    case TLS_LEVELS:
+        must_not_reach();
+    }
+    if (k->relay->tls == NULL && (k->tls == SMTP_CLIENT_TLS_MUST || k->is_smtps)) {
+        note(j, k, ESC(4, 7, 5), "TLS is required here and this process has none");
+        return false;
+    }
+    if (k->relay->tls == NULL)
+        k->tls = SMTP_CLIENT_TLS_NONE;
+    return true;
+}
+
+static bool is_same_login(const struct link *k, const struct job *j)
+{
+    return str_eq(str_from_c(k->user), j->user) && k->secret_hash == str_ihash(j->secret, k->relay->seed);
+}
+
+bool relay_tls_serves(const struct link *k, const struct job *j)
+{
+    struct tls_level_verdict v;
+    judge(k->relay, j, str_from_c(k->key), k->is_near, &v);
+    if (!is_same_login(k, j) || k->is_smtps != j->is_smtps)
+        return false;
+    switch (v.level) {
+    case TLS_LEVEL_PLAIN:
+        return true;
+    case TLS_LEVEL_OPPORTUNISTIC:
+        return k->is_encrypted || v.may_fall_back;
+    case TLS_LEVEL_ENCRYPT:
+        return k->is_encrypted;
+    case TLS_LEVEL_PKIX:
+        return k->is_encrypted && k->verdict.level == TLS_LEVEL_PKIX && k->verdict.names == v.names &&
+               str_eq(str_of(k->names, k->names_n), j->names);
+    case TLS_LEVEL_DANE:
+    case TLS_LEVEL_FINGERPRINT:
+    case TLS_LEVEL_DEFER:
+    case TLS_LEVEL_REFUSE:
+    case TLS_LEVELS:
+        break;
+    }
+    return false;
+}
+
+/* ---- the handshake ------------------------------------------------------------------------------- */
+
+/* Those that the certificate must be for; where nothing must be, those that are told to be right. */
+static size_t find_names(const struct link *k, struct str *out)
+{
+    bool is_strict = k->verdict.level == TLS_LEVEL_PKIX;
+    bool takes_list = !is_strict || (k->verdict.names & TLS_NAME_NEXT_HOP) != 0;
+    bool takes_host = is_strict ? (k->verdict.names & TLS_NAME_HOST) != 0 : k->job->trusts_hops;
+    struct reader list = reader_of(str_of(k->names, k->names_n));
+    size_t n = 0;
+    if (takes_host && k->has_name)
+        out[n++] = str_from_c(k->key);
+    while (takes_list && n < TLS_NAMES_MAX && list_next_str(&list, &out[n]))
+        n++;
+    return n;
+}
+
+static void put_proof(struct link *k, const struct tls_facts *f)
+{
+    struct buf b;
+    buf_init_fixed(&b, k->proof, sizeof k->proof - 1);
+    buf_printf(&b, "%.*s %.*s", STR_FMT(f->version), STR_FMT(f->cipher));
+    if (f->group.n > 0)
+        buf_printf(&b, ", %.*s", STR_FMT(f->group));
+    if (f->signature.n > 0)
+        buf_printf(&b, ", %.*s", STR_FMT(f->signature));
+    if (f->has_peer_certificate) {
+        buf_puts(&b, ", certificate SHA-256 ");
+        for (size_t i = 0; i < sizeof f->peer_digest; i++)
+            buf_printf(&b, "%02x", f->peer_digest[i]);
+    }
+    if (k->is_verified)
+        buf_puts(&b, ", verified (PKIX)");
+    else if (f->verify_text.n > 0)
+        buf_printf(&b, ", not verified: %.*s", STR_FMT(str_slice(f->verify_text, 0, 100)));
+    else
+        buf_puts(&b, ", not verified: the certificate is for another name");
+}
+
+static void secure(struct link *k, const struct tls_facts *f)
+{
+    struct smtp_client_secured s = {.is_verified = f->is_trusted && f->is_named};
+    if (conn_tls_exporter(k->conn, s.exporter))
+        s.n_exporter = sizeof s.exporter;
+    if (!conn_tls_server_end_point(k->conn, s.end_point, &s.n_end_point))
+        s.n_end_point = 0;
+    k->is_encrypted = true;
+    k->is_verified = s.is_verified;
+    put_proof(k, f);
+    relay_see(k->relay, str_from_c(k->key), s.is_verified);
+    if (k->client == NULL)
+        relay_link_greet(k, &s);
+    else
+        smtp_client_tls(k->client, &s, world_now_ms(k->relay->world));
+}
+
+static void fail(struct link *k, enum err err, struct str why)
+{
+    char mem[RESULT_TEXT_MAX];
+    struct buf b;
+    const struct tls_level_verdict *v = &k->verdict;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_put(&b, why.n > 0 ? str_slice(why, 0, sizeof mem / 2) : str_from_c(err_str(err)));
+    k->is_fallback_due =
+        k->client != NULL && v->level == TLS_LEVEL_OPPORTUNISTIC && v->may_fall_back && k->user[0] == '\0';
+    for (size_t i = 0; i < v->n_why; i++) {
+        if (v->why[i] == TLS_WHY_SEEN)
+            buf_printf(&b, " (%s)", tls_why_text(TLS_WHY_SEEN));
+    }
+    if (k->client != NULL) {
+        smtp_client_no_tls(k->client, buf_str(&b), world_now_ms(k->relay->world));
+    } else {
+        job_note(k->job, SMTP_AT_TLS, 0, ESC(4, 7, 5), k->host, buf_str(&b));
+        relay_link_give_up(k);
+    }
+}
+
+static void on_tls(void *arg, struct conn *c, enum err err, struct str why)
+{
+    struct link *k = arg;
+    const struct tls_facts *f = err == ERR_OK ? conn_tls(c) : NULL;
+    k->is_shaking = false;
+    k->want = 0;
+    if (f != NULL)
+        secure(k, f);
+    else
+        fail(k, err, why);
+    relay_link_pump(k);
+}
+
+void relay_tls_begin(struct link *k)
+{
+    struct str names[TLS_NAMES_MAX];
+    struct tls_start s = {
+        .context = k->relay->tls,
+        .deadline_ms = world_now_ms(k->relay->world) + SMTP_CLIENT_TLS_MS,
+        .server_name = k->has_name ? str_from_c(k->key) : STR_NIL,
+        .check = k->verdict.level == TLS_LEVEL_PKIX ? TLS_CHECK_PKIX : TLS_CHECK_NONE,
+        .names = names,
+        .n_names = find_names(k, names),
+    };
+    k->wants_tls = false;
+    enum err e = ERR_INVALID; /* nobody to be authenticated as */
+    if (s.check == TLS_CHECK_NONE || s.n_names > 0)
+        e = conn_tls_start(k->conn, false, &s, on_tls, k);
+    k->is_shaking = e == ERR_OK;
+    if (e != ERR_OK)
+        fail(k, e, STR_NIL);
+}
+
+/* ---- the trust anchors --------------------------------------------------------------------------- */
+
+void relay_tls_setup(struct relay *r)
+{
+    char mem[512];
+    struct buf why;
+    struct tls_client_conf conf = {.ca = r->env->config->authorities};
+    buf_init_fixed(&why, mem, sizeof mem);
+    struct tls_context *t = r->world->ops->tls == NULL ? NULL : world_tls_client(r->world, &conf, &why);
+    if (t == NULL && r->world->ops->tls != NULL)
+        log_error(r->world->log, "relay.tls", LS("why", buf_str(&why)));
+    if (t == NULL) /* what there was goes on */
+        return;
+    if (r->tls != NULL)
+        tls_context_release(&r->tls);
+    r->tls = t;
+}
