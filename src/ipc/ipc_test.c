@@ -221,6 +221,8 @@ static void test_rights(void **state)
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_USERS), is_to_keys);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_FORGET), is_to_keys);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_CERT), is_to_tls);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_SECRET),
+                             from == ROLE_SUPER && to == ROLE_RELAY);
             assert_false(ipc_may_send((enum role)from, (enum role)to, IPC_NONE));
             assert_false(ipc_may_send((enum role)from, (enum role)to, UINT16_MAX));
         }

@@ -82,7 +82,7 @@ static uint64_t super_says_also(enum role to)
         return SECRETS;
     if (to == ROLE_SMTPD)
         return BIT(IPC_SUP_CERT) | BIT(IPC_SUP_TICKETS);
-    return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) : 0;
+    return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) | BIT(IPC_SUP_SECRET) : 0;
 }
 
 bool ipc_may_send(enum role from, enum role to, uint16_t type)

@@ -41,6 +41,9 @@
 /* supervisor -> smtpd, relay: the certificate of that place in the configuration has this chain and key now.
  * +blob: the chain, PEM */
 #define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
+/* supervisor -> relay: what a file with the password of a next hop holds. name: its path, by which jobs call it.
+ * +blob: its octets */
+#define IPC_FIELDS_sup_secret(F) F(str, name)
 
 /* supervisor -> smtpd, once it is ready and at each change: struct tls_ticket_key one after another, the first
  * seals */
@@ -166,6 +169,7 @@
     M(KEY_STATE, key_state)                                                                                  \
     M(SUP_CERT, sup_cert)                                                                                    \
     M(SUP_TICKETS, sup_tickets)                                                                              \
+    M(SUP_SECRET, sup_secret)                                                                                \
     M(ID_WANT, id_want)                                                                                      \
     M(ID_GRANT, id_grant)                                                                                    \
     M(PUT_RCPTS, put_rcpts)                                                                                  \

@@ -323,5 +323,22 @@ static void del(void *self)
     mem_free(r);
 }
 
-const struct role_ops relay_role = {
-    .create = create, .peer = on_peer, .reload = reload, .drain = drain, .del = del};
+static void from_super(void *self, uint16_t type, struct str payload, struct handle *given)
+{
+    struct relay *r = self;
+    struct ipc_sup_secret m;
+    struct blob octets = {STR_NIL, NULL};
+    if (type == IPC_SUP_SECRET && ipc_decode_sup_secret(payload, &m) &&
+        handle_take_blob(r->world, given, &octets))
+        relay_secret_set(r, m.name, octets.bytes);
+    else
+        log_error(r->world->log, "relay.not_understood", LC("type", ipc_type_name(type)));
+    blob_free(&octets);
+}
+
+const struct role_ops relay_role = {.create = create,
+                                    .peer = on_peer,
+                                    .reload = reload,
+                                    .drain = drain,
+                                    .del = del,
+                                    .from_super = from_super};

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "service/super/hop_passwords.h"
 #include "service/super/tickets.h"
 
 #include <string.h>
@@ -162,6 +163,9 @@ static bool tell(struct slot *slot)
     struct ipc_sup_start m = {.generation = s->config->generation};
     enum err e = ipc_send_sup_start(slot->channel, &m, NULL);
     slot->was_told_start = e == ERR_OK;
+    if (e == ERR_OK && slot->role == ROLE_RELAY &&
+        !hop_passwords_send(s->world, &s->conf.files, s->config, slot->channel))
+        return false;
     return e == ERR_OK || e == ERR_AGAIN; /* on_room goes on */
 }
 
@@ -663,8 +667,10 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
         struct slot *slot = list_entry(l, struct slot, link);
         if (!is_alive(slot) || slot->state == SLOT_DRAINING)
             continue;
-        bool ok =
-            (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) && send_config(s, slot->channel);
+        bool ok = (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) &&
+                  send_config(s, slot->channel) &&
+                  (slot->role != ROLE_RELAY || !slot->was_told_start ||
+                   hop_passwords_send(s->world, &s->conf.files, config, slot->channel));
         if (!ok)
             child_kill(slot->child, true); /* it starts anew with the new configuration */
         else if (slot->state == SLOT_UP)
