@@ -14,7 +14,7 @@ enum resolver_status {
 };
 struct resolver_answer {
     enum resolver_status status;
-    bool is_secure; /* validated */
+    bool is_secure; /* validated, and so was every CNAME on the way; false when it failed or is bogus */
     uint32_t ttl_s;
     const struct str *rdata; /* uncompressed; valid during the call */
     size_t n_rdata;

@@ -173,6 +173,7 @@ static void tell(struct unbound *u, struct question *q)
             a.why = str_from_c(a.status == RESOLVER_NODATA ? "no such records" : rcode_word(u->read.rcode));
         }
     }
+    a.is_secure = a.is_secure && a.status != RESOLVER_FAILED;
     q->fn(q->arg, &a);
 }
 
@@ -212,8 +213,7 @@ static void arm_deadline(struct unbound *u)
 static void on_deadline(struct timer *t)
 {
     struct unbound *u = container_of(t, struct unbound, deadline);
-    list_each(l, &u->open)
-    {
+    list_each (l, &u->open) {
         struct question *q = list_entry(l, struct question, link);
         if (q->deadline_ms > world_now_ms(u->world))
             break;
@@ -455,17 +455,14 @@ static void drop_context(struct unbound *u)
         return;
     ub_ctx_delete(u->ctx);
     u->ctx = NULL;
-    list_each(l, &u->ghosts)
-    {
+    list_each (l, &u->ghosts) {
         question_del(list_entry(l, struct question, link));
     }
     u->n_ghosts = 0;
-    list_each(l, &u->done)
-    {
+    list_each (l, &u->done) {
         list_entry(l, struct question, link)->is_held = false;
     }
-    list_each(l, &u->open)
-    {
+    list_each (l, &u->open) {
         struct question *q = list_entry(l, struct question, link);
         q->is_held = false;
         fail(q, RESOLVER_FAILED, "the resolver was configured anew");
@@ -524,8 +521,7 @@ void unbound_del(struct unbound **up)
     if (u == NULL)
         return;
     drop_context(u);
-    list_each(l, &u->done)
-    {
+    list_each (l, &u->done) {
         question_del(list_entry(l, struct question, link));
     }
     world_timer_cancel(u->world, &u->soon);

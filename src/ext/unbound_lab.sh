@@ -4,7 +4,7 @@
 #
 #   unbound_lab.sh PROGRAM [ARGUMENT...]     runs PROGRAM within; LAB names the folder with root.key and root.hints
 #
-# Names: good.test (signed), plain.test (not signed), bogus.test (signed, one record altered afterwards),
+# Names: good.test (signed), plain.test (not signed), bogus.test (signed, two records altered afterwards),
 # lame.test (its server is none for it), silent.test (its server does not answer). LAB_HOSTS=N adds h0.plain.test to h(N-1).plain.test and as many of good.test.
 # Needs root, unshare (util-linux), nsd, ldns-keygen and ldns-signzone (ldnsutils); a TAP skip when something is missing.
 set -eu
@@ -73,6 +73,9 @@ null MX 0 .
 text TXT "one" "two"
 short 1 A 192.0.2.9
 _25._tcp.mx1 TLSA 3 1 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+_25._tcp.mx1 TLSA 2 0 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+_25._tcp.alias CNAME _25._tcp.mx1
+_25._tcp.away CNAME _25._tcp.host.plain.test.
 END
     hosts
 } >"$LAB/good"
@@ -86,6 +89,7 @@ good_ds=$(cat "$LAB/$key.ds")
 ns A 127.0.0.2
 @ MX 10 host
 host A 192.0.2.20
+_25._tcp.host TLSA 3 1 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 mx2 AAAA 2001:db8::2
 loop1 CNAME loop2
 loop2 CNAME loop1
@@ -96,11 +100,12 @@ END
 
 {
     zone_head bogus.test.
-    printf '@ NS ns\nns A 127.0.0.2\nhost A 192.0.2.30\n'
+    printf '@ NS ns\nns A 127.0.0.2\nhost A 192.0.2.30\nsafe A 192.0.2.32\n_25._tcp.host TLSA 3 1 1 '
+    printf '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n'
 } >"$LAB/bogus"
 sign bogus.test. bogus
 bogus_ds=$(cat "$LAB/$key.ds")
-sed 's/192\.0\.2\.30/192.0.2.31/' "$LAB/bogus.signed" >"$LAB/bogus.altered"
+sed 's/192\.0\.2\.30/192.0.2.31/; s/\(TLSA.*\)0123/\13210/' "$LAB/bogus.signed" >"$LAB/bogus.altered"
 
 {
     zone_head test.

@@ -144,7 +144,20 @@ static const struct {
     {"away.good.test", DNS_A, RESOLVER_OK, false, 1, "host.plain.test"},
     {"null.good.test", DNS_MX, RESOLVER_OK, true, 1, "null.good.test"},
     {"text.good.test", DNS_TXT, RESOLVER_OK, true, 1, "text.good.test"},
-    {"_25._tcp.mx1.good.test", DNS_TLSA, RESOLVER_OK, true, 1, "_25._tcp.mx1.good.test"},
+    {"_25._tcp.mx1.good.test", DNS_TLSA, RESOLVER_OK, true, 2, "_25._tcp.mx1.good.test"},
+    {"alias.good.test", DNS_CNAME, RESOLVER_OK, true, 1, "alias.good.test"},
+    {"away.good.test", DNS_CNAME, RESOLVER_OK, true, 1,
+     "away.good.test"}, /* signed, what it leads to is not */
+    {"mx1.good.test", DNS_CNAME, RESOLVER_NODATA, true, 0, "mx1.good.test"},
+    {"_25._tcp.alias.good.test", DNS_TLSA, RESOLVER_OK, true, 2, "_25._tcp.mx1.good.test"},
+    {"_25._tcp.away.good.test", DNS_TLSA, RESOLVER_OK, false, 1, "_25._tcp.host.plain.test"},
+    {"_25._tcp.mx3.good.test", DNS_TLSA, RESOLVER_NXDOMAIN, true, 0, "_25._tcp.mx3.good.test"},
+    {"_tcp.mx1.good.test", DNS_TLSA, RESOLVER_NODATA, true, 0, "_tcp.mx1.good.test"},
+    {"_25._tcp.host.plain.test", DNS_TLSA, RESOLVER_OK, false, 1, "_25._tcp.host.plain.test"},
+    {"_25._tcp.nothing.plain.test", DNS_TLSA, RESOLVER_NXDOMAIN, false, 0, "_25._tcp.nothing.plain.test"},
+    {"_25._tcp.host.bogus.test", DNS_TLSA, RESOLVER_BOGUS, false, 0, ""},
+    {"safe.bogus.test", DNS_A, RESOLVER_OK, true, 1, "safe.bogus.test"}, /* the records beside it are good */
+    {"_25._tcp.host.lame.test", DNS_TLSA, RESOLVER_FAILED, false, 0, ""},
     {"nothing.good.test", DNS_MX, RESOLVER_NXDOMAIN, true, 0, "nothing.good.test"},
     {"plain.test", DNS_MX, RESOLVER_OK, false, 1, "plain.test"},
     {"many.plain.test", DNS_MX, RESOLVER_OK, false, 60, "many.plain.test"},
@@ -214,6 +227,8 @@ static void record_data_is_uncompressed(void **state)
     assert_true(str_eq(g.at[0], STR("\xc0\0\2\3")));
     ask_one(f, "text.good.test", DNS_TXT, &g);
     assert_true(str_eq(g.at[0], STR("\3one\3two")));
+    ask_one(f, "alias.good.test", DNS_CNAME, &g);
+    assert_true(str_eq(g.at[0], STR("\5chain\4good\4test\0")));
 }
 
 static void a_short_life_and_a_negative_one_are_told(void **state)

@@ -201,6 +201,9 @@ static void test_rights(void **state)
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_JOB_DONE)); /* a taken smtpd can't settle mail */
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_QUEUE, IPC_CTL_ASK));  /* nor drop it */
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_QUEUE, IPC_PUT));
+    assert_true(ipc_may_send(ROLE_RELAY, ROLE_LOOKUP, IPC_RR_ASK));
+    assert_true(ipc_may_send(ROLE_LOOKUP, ROLE_QUEUE, IPC_RR_ANSWER));
+    assert_false(ipc_may_send(ROLE_QUEUE, ROLE_RELAY, IPC_RR_ANSWER)); /* only lookup says what DNS says */
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_PEER));
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_SUP_READY));
     assert_false(ipc_may_send(ROLE_SUPER, ROLE_SMTPD, IPC_PUT));

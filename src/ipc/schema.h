@@ -73,13 +73,21 @@
 #define IPC_FIELDS_etrn_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u8, is_run) F(u32, n)
 
-/* smtpd (mx), queue, relay -> lookup and back. status: enum dns_status. */
+/* smtpd (mx), queue, relay -> lookup and back. status: enum dns_status; what DNSSEC calls bogus is
+ * DNS_STATUS_TEMPORARY, like all that has no answer. is_secure: DNSSEC validated the answer, one that says
+ * "no such" too, and every CNAME before it. canonical: the name behind the CNAMEs, or empty. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_mx_answer(F)                                                                              \
-    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, hosts) F(str, why)
+    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, hosts) F(str, canonical) F(str, why)
+/* Of two answers, A and AAAA, one is enough to be secure; canonical is then of that one. */
 #define IPC_FIELDS_host_ask(F) F(u64, token) F(str, name)
 #define IPC_FIELDS_host_answer(F)                                                                            \
-    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, addresses) F(str, why)
+    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, addresses) F(str, canonical) F(str, why)
+/* Records of one type (DNS_TLSA, DNS_CNAME, DNS_TXT) as they are. rdata: list_put_str(), uncompressed wire
+ * form. A CNAME is that of the name itself; the others are what CNAMEs lead to. */
+#define IPC_FIELDS_rr_ask(F) F(u64, token) F(u16, type) F(str, name)
+#define IPC_FIELDS_rr_answer(F)                                                                              \
+    F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, rdata) F(str, canonical) F(str, why)
 
 /* smtpd, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
  * base/world_tls.h; octets: the digest's value, or what is to be signed where the scheme has no digest of
@@ -185,6 +193,8 @@
     M(MX_ANSWER, mx_answer)                                                                                  \
     M(HOST_ASK, host_ask)                                                                                    \
     M(HOST_ANSWER, host_answer)                                                                              \
+    M(RR_ASK, rr_ask)                                                                                        \
+    M(RR_ANSWER, rr_answer)                                                                                  \
     M(SIGN_ASK, sign_ask)                                                                                    \
     M(SIGN_ANSWER, sign_answer)                                                                              \
     M(AUTH_ASK, auth_ask)                                                                                    \

@@ -1,5 +1,5 @@
-/* service/lookup/lookup.c: the lookup role: MX and address questions of smtpd, queue and relay, answered by the
- * resolver.
+/* service/lookup/lookup.c: the lookup role: questions of smtpd, queue and relay for MX hosts, addresses and
+ * records, answered by the resolver.
  *
  * Owns:     jobs (a question that one or several askers wait for) with one or two parts (a name and a type,
  * asked of the resolver), and what waits to be sent to an asker. Limits:   an asker with ASKER_OPEN_MAX
@@ -14,7 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASKER_OPEN_MAX = 256, BUCKETS = 1024, HOSTS_BYTES_MAX = DNS_MX_MAX * (DNS_NAME_MAX + 16) };
+enum {
+    ASKER_OPEN_MAX = 256,
+    BUCKETS = 1024,
+    HOSTS_BYTES_MAX = DNS_MX_MAX * (DNS_NAME_MAX + 16),
+    ANSWER_BYTES_MAX = LOOKUP_RDATA_MAX + LOOKUP_WHY_MAX + DNS_NAME_MAX + 64,
+};
 
 /* ---- answers, pure --------------------------------------------------------------------------- */
 
@@ -39,6 +44,11 @@ static enum dns_status status_of(const struct resolver_answer *a)
         break;
     }
     return DNS_STATUS_TEMPORARY;
+}
+
+static bool is_secure(const struct resolver_answer *a)
+{
+    return a->is_secure && a->status != RESOLVER_FAILED && a->status != RESOLVER_BOGUS;
 }
 
 static void say_why(struct buf *why, const char *what, struct str name, struct str reason)
@@ -139,12 +149,52 @@ enum dns_status lookup_mx(struct world *w, struct str domain, uint16_t port, con
     return DNS_STATUS_TEMPORARY;
 }
 
+static const struct {
+    enum dns_type type;
+    const char *of;
+} rr_types[] = {{DNS_TLSA, "TLSA of "}, {DNS_CNAME, "CNAME of "}, {DNS_TXT, "TXT of "}};
+
+static const char *rr_of(uint16_t type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rr_types); i++) {
+        if (rr_types[i].type == type)
+            return rr_types[i].of;
+    }
+    return NULL;
+}
+
+bool lookup_is_rr(uint16_t type)
+{
+    return rr_of(type) != NULL;
+}
+
+enum dns_status lookup_rr(struct str name, enum dns_type type, const struct resolver_answer *a,
+                          struct buf *rdata, struct buf *why)
+{
+    enum dns_status status = status_of(a);
+    size_t from = rdata->n;
+    if (status != DNS_STATUS_OK) {
+        say_why(why, rr_of(type), name, status == DNS_STATUS_NODATA ? STR("no such records") : a->why);
+        return status;
+    }
+    for (size_t i = 0; i < a->n_rdata; i++) {
+        if (list_put_str(rdata, a->rdata[i]))
+            continue;
+        rdata->n = from;
+        say_why(why, rr_of(type), name, STR("too many octets of records"));
+        return DNS_STATUS_TEMPORARY;
+    }
+    return DNS_STATUS_OK;
+}
+
 void lookup_side_take(struct world *w, struct lookup_side *s, enum dns_type type,
                       const struct resolver_answer *a)
 {
     s->is_done = true;
-    s->is_secure = a->is_secure;
+    s->is_secure = is_secure(a);
     s->status = a->status;
+    if (!str_to_c(a->canonical, s->canonical, sizeof s->canonical))
+        s->canonical[0] = 0;
     s->ttl_s = a->ttl_s;
     s->n = 0;
     for (size_t i = 0; a->status == RESOLVER_OK && i < a->n_rdata && s->n < DNS_ADDRESSES_MAX; i++) {
@@ -194,6 +244,13 @@ enum dns_status lookup_host(const struct lookup_side *ip6, const struct lookup_s
                                                                                 : DNS_STATUS_NODATA;
 }
 
+const struct lookup_side *lookup_witness(const struct lookup_side *ip6, const struct lookup_side *ip4)
+{
+    if (ip6->is_secure != ip4->is_secure)
+        return ip6->is_secure ? ip6 : ip4;
+    return ip6->canonical[0] != 0 ? ip6 : ip4;
+}
+
 /* ---- the role -------------------------------------------------------------------------------- */
 
 struct lookup;
@@ -222,10 +279,12 @@ struct part {         /* one question to the resolver */
     struct job *job;
     enum dns_type type;
 };
+enum job_kind { JOB_MX = 0, JOB_HOST, JOB_RR };
 struct job {
     struct list link; /* bucket */
     struct lookup *lookup;
-    bool is_mx;
+    enum job_kind kind;
+    uint16_t type; /* JOB_RR: of the records */
     size_t n_left; /* parts without an answer */
     struct part parts[2];
     struct list waiters;
@@ -288,8 +347,7 @@ static void look_drained(struct lookup *u)
 {
     if (!u->is_draining || u->n_jobs > 0)
         return;
-    list_each(l, &u->askers)
-    {
+    list_each (l, &u->askers) {
         if (!list_is_empty(&list_entry(l, struct asker, link)->unsent))
             return;
     }
@@ -302,8 +360,7 @@ static void on_room(void *arg, struct channel *c)
 {
     struct asker *k = arg;
     UNUSED(c);
-    list_each(l, &k->unsent)
-    {
+    list_each (l, &k->unsent) {
         struct unsent *u = list_entry(l, struct unsent, link);
         if (channel_send(k->channel, u->type, str_of(u->bytes, u->n), NULL) == ERR_AGAIN)
             return;
@@ -318,23 +375,29 @@ struct reply { /* the answer of a job; the token differs by asker */
     enum dns_status status;
     bool is_secure;
     uint32_t ttl_s;
-    struct str list; /* hops or addresses */
+    struct str list; /* hops, addresses or record data */
+    struct str canonical;
     struct str why;
 };
 
-static void send_reply(struct asker *k, bool is_mx, uint64_t token, const struct reply *r)
+static void send_reply(struct asker *k, enum job_kind kind, uint64_t token, const struct reply *r)
 {
-    char mem[HOSTS_BYTES_MAX + LOOKUP_WHY_MAX + 64];
+    char mem[ANSWER_BYTES_MAX] __attribute__((uninitialized));
     struct buf b;
+    uint8_t status = (uint8_t)r->status;
     buf_init_fixed(&b, mem, sizeof mem);
-    if (is_mx) {
-        struct ipc_mx_answer m = {token, (uint8_t)r->status, r->is_secure, r->ttl_s, r->list, r->why};
+    if (kind == JOB_MX) {
+        struct ipc_mx_answer m = {token, status, r->is_secure, r->ttl_s, r->list, r->canonical, r->why};
         must(ipc_encode_mx_answer(&m, &b));
         asker_send(k, IPC_MX_ANSWER, buf_str(&b));
-    } else {
-        struct ipc_host_answer m = {token, (uint8_t)r->status, r->is_secure, r->ttl_s, r->list, r->why};
+    } else if (kind == JOB_HOST) {
+        struct ipc_host_answer m = {token, status, r->is_secure, r->ttl_s, r->list, r->canonical, r->why};
         must(ipc_encode_host_answer(&m, &b));
         asker_send(k, IPC_HOST_ANSWER, buf_str(&b));
+    } else {
+        struct ipc_rr_answer m = {token, status, r->is_secure, r->ttl_s, r->list, r->canonical, r->why};
+        must(ipc_encode_rr_answer(&m, &b));
+        asker_send(k, IPC_RR_ANSWER, buf_str(&b));
     }
 }
 
@@ -342,8 +405,7 @@ static void send_reply(struct asker *k, bool is_mx, uint64_t token, const struct
 
 static void job_del(struct job *j)
 {
-    list_each(l, &j->waiters)
-    {
+    list_each (l, &j->waiters) {
         mem_free(list_entry(l, struct waiter, link));
     }
     for (size_t i = 0; i < ARRAY_LEN(j->parts); i++)
@@ -355,13 +417,35 @@ static void job_del(struct job *j)
 
 static void job_reply(struct job *j, const struct reply *r)
 {
-    list_each(l, &j->waiters)
-    {
+    list_each (l, &j->waiters) {
         const struct waiter *w = list_entry(l, struct waiter, link);
         if (w->asker != NULL)
-            send_reply(w->asker, j->is_mx, w->token, r);
+            send_reply(w->asker, j->kind, w->token, r);
     }
     job_del(j);
+}
+
+/* What answers of all kinds have. */
+static struct reply reply_of(const struct resolver_answer *a)
+{
+    return (struct reply){.is_secure = is_secure(a),
+                          .ttl_s = lookup_ttl(a->ttl_s),
+                          .canonical = a->canonical.n > DNS_NAME_MAX ? STR_NIL : a->canonical};
+}
+
+static void rr_done(struct job *j, const struct resolver_answer *a)
+{
+    char rdata_mem[LOOKUP_RDATA_MAX] __attribute__((uninitialized));
+    char why_mem[LOOKUP_WHY_MAX];
+    struct buf rdata, why;
+    buf_init_fixed(&rdata, rdata_mem, sizeof rdata_mem);
+    buf_init_fixed(&why, why_mem, sizeof why_mem);
+    struct reply r = reply_of(a);
+    r.status = lookup_rr(job_name(j), (enum dns_type)j->type, a, &rdata, &why);
+    r.is_secure = r.is_secure && r.status != DNS_STATUS_TEMPORARY;
+    r.list = buf_str(&rdata);
+    r.why = buf_str(&why);
+    job_reply(j, &r);
 }
 
 static void mx_done(struct job *j, const struct resolver_answer *a)
@@ -371,7 +455,7 @@ static void mx_done(struct job *j, const struct resolver_answer *a)
     struct buf hosts, why;
     buf_init_fixed(&hosts, host_mem, sizeof host_mem);
     buf_init_fixed(&why, why_mem, LOOKUP_WHY_MAX);
-    struct reply r = {.is_secure = a->is_secure, .ttl_s = lookup_ttl(a->ttl_s)};
+    struct reply r = reply_of(a);
     r.status = lookup_mx(u->env->world, job_name(j), (uint16_t)u->env->config->smtp_port, a, &hosts, &why);
     r.list = buf_str(&hosts);
     r.why = buf_str(&why);
@@ -392,7 +476,8 @@ static void host_side_done(struct job *j, enum dns_type type, const struct resol
     char mem[DNS_ADDRESSES_MAX * 32];
     struct buf addresses;
     buf_init_fixed(&addresses, mem, sizeof mem);
-    struct reply r = {.is_secure = j->ip6.is_secure && j->ip4.is_secure};
+    const struct lookup_side *witness = lookup_witness(&j->ip6, &j->ip4);
+    struct reply r = {.is_secure = witness->is_secure, .canonical = str_from_c(witness->canonical)};
     r.ttl_s = lookup_ttl(j->ip6.ttl_s < j->ip4.ttl_s ? j->ip6.ttl_s : j->ip4.ttl_s);
     r.status = lookup_host(&j->ip6, &j->ip4, &addresses);
     r.list = buf_str(&addresses);
@@ -405,8 +490,10 @@ static void on_part(struct part *p, const struct resolver_answer *a)
     struct job *j = p->job;
     struct lookup *u = j->lookup;
     j->n_left--;
-    if (j->is_mx)
+    if (j->kind == JOB_MX)
         mx_done(j, a);
+    else if (j->kind == JOB_RR)
+        rr_done(j, a);
     else
         host_side_done(j, p->type, a);
     look_drained(u);
@@ -448,24 +535,24 @@ static struct list *bucket_of(struct lookup *u, struct str name)
     return &u->buckets[str_ihash(name, u->hash_seed) % BUCKETS];
 }
 
-static struct job *job_find(struct lookup *u, bool is_mx, struct str name)
+static struct job *job_find(struct lookup *u, enum job_kind kind, uint16_t type, struct str name)
 {
-    list_each(l, bucket_of(u, name))
-    {
+    list_each (l, bucket_of(u, name)) {
         struct job *j = list_entry(l, struct job, link);
-        if (j->is_mx == is_mx && str_ieq(job_name(j), name))
+        if (j->kind == kind && j->type == type && str_ieq(job_name(j), name))
             return j;
     }
     return NULL;
 }
 
-static struct job *job_new(struct lookup *u, bool is_mx, struct str name)
+static struct job *job_new(struct lookup *u, enum job_kind kind, uint16_t type, struct str name)
 {
     struct job *j = mem_alloc(sizeof *j + name.n + 1);
     if (j == NULL)
         return NULL;
     j->lookup = u;
-    j->is_mx = is_mx;
+    j->kind = kind;
+    j->type = type;
     j->n_name = name.n;
     for (size_t i = 0; i < name.n; i++)
         j->name[i] = ascii_lower(name.p[i]);
@@ -473,9 +560,10 @@ static struct job *job_new(struct lookup *u, bool is_mx, struct str name)
     list_init(&j->link);
     list_push_back(bucket_of(u, name), &j->link);
     u->n_jobs++;
-    j->n_left = is_mx ? 1 : 2;
+    j->n_left = kind == JOB_HOST ? 2 : 1;
     for (size_t i = 0; i < ARRAY_LEN(j->parts); i++) {
-        j->parts[i] = (struct part){.job = j, .type = is_mx ? DNS_MX : i == 0 ? DNS_AAAA : DNS_A};
+        enum dns_type host = i == 0 ? DNS_AAAA : DNS_A;
+        j->parts[i] = (struct part){.job = j, .type = kind == JOB_HOST ? host : (enum dns_type)type};
         list_init(&j->parts[i].link);
         if (i < j->n_left)
             list_push_back(&u->waiting, &j->parts[i].link);
@@ -483,20 +571,21 @@ static struct job *job_new(struct lookup *u, bool is_mx, struct str name)
     return j;
 }
 
-static void ask(struct asker *k, bool is_mx, uint64_t token, struct str name)
+/* type: of the records; 0 for a host. */
+static void ask(struct asker *k, enum job_kind kind, uint16_t type, uint64_t token, struct str name)
 {
     struct lookup *u = k->lookup;
     if (str_ends(name, STR(".")))
         name.n--;
-    struct job *j = job_find(u, is_mx, name);
+    struct job *j = job_find(u, kind, type, name);
     struct waiter *w = mem_new(struct waiter);
     if (w != NULL && j == NULL)
-        j = job_new(u, is_mx, name);
+        j = job_new(u, kind, type, name);
     k->n_open++;
     if (w == NULL || j == NULL) {
         mem_free(w);
         struct reply r = {.status = DNS_STATUS_TEMPORARY, .ttl_s = LOOKUP_TTL_MIN_S, .why = STR("no memory")};
-        send_reply(k, is_mx, token, &r);
+        send_reply(k, kind, token, &r);
         return;
     }
     *w = (struct waiter){.asker = k, .token = token};
@@ -514,18 +603,15 @@ static void asker_del(struct asker *k)
 {
     struct lookup *u = k->lookup;
     for (size_t i = 0; i < BUCKETS; i++) {
-        list_each(jl, &u->buckets[i])
-        {
-            list_each(wl, &list_entry(jl, struct job, link)->waiters)
-            {
+        list_each (jl, &u->buckets[i]) {
+            list_each (wl, &list_entry(jl, struct job, link)->waiters) {
                 struct waiter *w = list_entry(wl, struct waiter, link);
                 if (w->asker == k)
                     w->asker = NULL;
             }
         }
     }
-    list_each(l, &k->unsent)
-    {
+    list_each (l, &k->unsent) {
         mem_free(list_entry(l, struct unsent, link));
     }
     list_remove(&k->link);
@@ -547,13 +633,17 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     struct lookup *u = k->lookup;
     struct ipc_mx_ask mx;
     struct ipc_host_ask host;
+    struct ipc_rr_ask rr;
     UNUSED(given);
     if (!role_message_allowed(u->env, k->role, c, type)) {
         asker_del(k);
     } else if (type == IPC_MX_ASK && ipc_decode_mx_ask(payload, &mx) && mx.domain.n <= DNS_NAME_MAX) {
-        ask(k, true, mx.token, mx.domain);
+        ask(k, JOB_MX, DNS_MX, mx.token, mx.domain);
     } else if (type == IPC_HOST_ASK && ipc_decode_host_ask(payload, &host) && host.name.n <= DNS_NAME_MAX) {
-        ask(k, false, host.token, host.name);
+        ask(k, JOB_HOST, 0, host.token, host.name);
+    } else if (type == IPC_RR_ASK && ipc_decode_rr_ask(payload, &rr) && rr.name.n <= DNS_NAME_MAX &&
+               lookup_is_rr(rr.type)) {
+        ask(k, JOB_RR, rr.type, rr.token, rr.name);
     } else {
         role_message_malformed(u->env, k->role, c, type);
         asker_del(k);
@@ -669,13 +759,11 @@ static void lookup_del(void *self)
 {
     struct lookup *u = self;
     for (size_t i = 0; i < BUCKETS; i++) {
-        list_each(l, &u->buckets[i])
-        {
+        list_each (l, &u->buckets[i]) {
             job_del(list_entry(l, struct job, link));
         }
     }
-    list_each(l, &u->askers)
-    {
+    list_each (l, &u->askers) {
         asker_del(list_entry(l, struct asker, link));
     }
     list_remove(&u->turn.link);
@@ -683,5 +771,8 @@ static void lookup_del(void *self)
     mem_free(u);
 }
 
-const struct role_ops lookup_role = {
-    .create = lookup_create, .peer = lookup_peer, .reload = lookup_reload, .drain = lookup_drain, .del = lookup_del};
+const struct role_ops lookup_role = {.create = lookup_create,
+                                     .peer = lookup_peer,
+                                     .reload = lookup_reload,
+                                     .drain = lookup_drain,
+                                     .del = lookup_del};

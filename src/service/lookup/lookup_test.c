@@ -218,8 +218,7 @@ static void answer(struct fixture *f, const struct resolver_answer *a)
 
 static void end_turn(struct fixture *f)
 {
-    list_each(l, &f->hooks)
-    {
+    list_each (l, &f->hooks) {
         struct turn_hook *h = list_entry(l, struct turn_hook, link);
         h->run(h);
     }
@@ -400,6 +399,43 @@ static void host_answers(void **state)
     }
 }
 
+/* What is known of the host besides its addresses comes from an answer that can't be forged, if there is one.
+ */
+static void a_secure_side_is_the_witness(void **state)
+{
+    static const struct {
+        bool is_secure6, is_secure4;
+        enum resolver_status status6, status4;
+        const char *name6, *name4;
+        bool is_secure;
+        const char *name;
+    } table[] = {
+        {true, true, RESOLVER_OK, RESOLVER_OK, "a", "a", true, "a"},
+        {true, false, RESOLVER_NODATA, RESOLVER_OK, "a", "forged", true, "a"},
+        {false, true, RESOLVER_OK, RESOLVER_NXDOMAIN, "forged", "a", true, "a"},
+        {false, true, RESOLVER_OK, RESOLVER_OK, "forged", "", true, ""},
+        {false, false, RESOLVER_FAILED, RESOLVER_OK, "", "b", false, "b"},
+        {false, false, RESOLVER_OK, RESOLVER_OK, "a", "b", false, "a"},
+        {true, false, RESOLVER_FAILED, RESOLVER_OK, "", "b", false, "b"}, /* no answer was validated */
+        {true, false, RESOLVER_BOGUS, RESOLVER_OK, "", "b", false, "b"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct lookup_side ip6, ip4;
+        struct resolver_answer a = {.is_secure = table[i].is_secure6,
+                                    .status = table[i].status6,
+                                    .canonical = str_from_c(table[i].name6)};
+        lookup_side_take(&f->world, &ip6, DNS_AAAA, &a);
+        a = (struct resolver_answer){.is_secure = table[i].is_secure4,
+                                     .status = table[i].status4,
+                                     .canonical = str_from_c(table[i].name4)};
+        lookup_side_take(&f->world, &ip4, DNS_A, &a);
+        const struct lookup_side *w = lookup_witness(&ip6, &ip4);
+        if (w->is_secure != table[i].is_secure || strcmp(w->canonical, table[i].name) != 0)
+            fail_msg("%zu: %d %s", i, w->is_secure, w->canonical);
+    }
+}
+
 static void no_address_is_none(void **state)
 {
     struct fixture *f = *state;
@@ -442,6 +478,25 @@ static void ask_host(struct fixture *f, uint64_t token, const char *name)
     f->relay.user->on_message(f->relay.arg, &f->relay, IPC_HOST_ASK, buf_str(&b), NULL);
 }
 
+static void ask_rr(struct fixture *f, uint64_t token, enum dns_type type, const char *name)
+{
+    char mem[512];
+    struct buf b;
+    struct ipc_rr_ask m = {token, (uint16_t)type, str_from_c(name)};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_rr_ask(&m, &b));
+    f->relay.user->on_message(f->relay.arg, &f->relay, IPC_RR_ASK, buf_str(&b), NULL);
+}
+
+static struct ipc_rr_answer rr_sent(const struct fixture *f, size_t i)
+{
+    struct ipc_rr_answer m = {0};
+    assert_true(i < f->relay.n_sent);
+    assert_int_equal(f->relay.sent[i].type, IPC_RR_ANSWER);
+    assert_true(ipc_decode_rr_answer(f->relay.sent[i].payload, &m));
+    return m;
+}
+
 static struct ipc_mx_answer mx_sent(const struct fixture *f, size_t i)
 {
     struct ipc_mx_answer m = {0};
@@ -454,7 +509,8 @@ static struct ipc_mx_answer mx_sent(const struct fixture *f, size_t i)
 static void answer_mx(struct fixture *f)
 {
     static const struct str rdata[] = {R("\0\x0a\2mx\4test\0")};
-    struct resolver_answer a = {.is_secure = true, .ttl_s = 100, .rdata = rdata, .n_rdata = 1};
+    struct resolver_answer a = {
+        .is_secure = true, .ttl_s = 100, .rdata = rdata, .n_rdata = 1, .canonical = STR("good.test")};
     answer(f, &a);
 }
 
@@ -470,6 +526,7 @@ static void a_question_is_answered(void **state)
     struct ipc_mx_answer m = mx_sent(f, 0);
     assert_true(m.token == 7 && m.status == DNS_STATUS_OK && m.is_secure == 1 && m.ttl_s == 100 &&
                 m.why.n == 0);
+    assert_true(str_eq(m.canonical, STR("good.test")));
 }
 
 static void equal_questions_are_one(void **state)
@@ -500,20 +557,107 @@ static void a_host_has_two_kinds_of_addresses(void **state)
     assert_int_equal(f->n_questions, 2);
     assert_int_equal(f->questions[0].type, DNS_AAAA);
     assert_int_equal(f->questions[1].type, DNS_A);
-    struct resolver_answer none = {.status = RESOLVER_NODATA, .is_secure = true, .ttl_s = 3};
+    struct resolver_answer none = {
+        .status = RESOLVER_NODATA, .is_secure = true, .ttl_s = 3, .canonical = STR("real.test")};
     answer(f, &none);
     assert_int_equal(f->relay.n_sent, 0);
-    struct resolver_answer a = {.rdata = ip4, .n_rdata = 1, .ttl_s = 500};
+    struct resolver_answer a = {.rdata = ip4, .n_rdata = 1, .ttl_s = 500, .canonical = STR("forged.test")};
     answer(f, &a);
     struct ipc_host_answer m = {0};
     assert_int_equal(f->relay.n_sent, 1);
     assert_true(ipc_decode_host_answer(f->relay.sent[0].payload, &m));
-    assert_true(m.token == 9 && m.status == DNS_STATUS_OK && m.is_secure == 0 && m.ttl_s == LOOKUP_TTL_MIN_S);
+    assert_true(m.token == 9 && m.status == DNS_STATUS_OK && m.is_secure == 1 && m.ttl_s == LOOKUP_TTL_MIN_S);
+    assert_true(str_eq(m.canonical, STR("real.test")));
     struct reader r = reader_of(m.addresses);
     struct netaddr addr;
     assert_true(list_next_addr(&r, &addr));
     assert_int_equal(addr.kind, NETADDR_IP4);
     assert_true(reader_done(&r));
+}
+
+static void records_come_as_they_are(void **state)
+{
+    static const struct str rdata[] = {R("\3\1\1digest"), R("\2\0\2digest")};
+    static const enum dns_type types[] = {DNS_TLSA, DNS_TXT, DNS_CNAME};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        ask_rr(f, 7 + i, types[i], "_25._TCP.mx.test");
+    ask_rr(f, 99, DNS_TLSA, "_25._tcp.mx.test."); /* one question with the first */
+    end_turn(f);
+    assert_int_equal(f->n_questions, ARRAY_LEN(types));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        assert_string_equal(f->questions[i].name, "_25._tcp.mx.test");
+        assert_int_equal(f->questions[i].type, types[i]);
+    }
+    struct resolver_answer a = {
+        .is_secure = true, .ttl_s = 100, .rdata = rdata, .n_rdata = 2, .canonical = STR("real.test")};
+    answer(f, &a);
+    for (size_t i = 0; i < 2; i++) {
+        struct ipc_rr_answer m = rr_sent(f, i);
+        struct reader r = reader_of(m.rdata);
+        struct str one, two;
+        assert_true(m.token == (i == 0 ? 7 : 99) && m.status == DNS_STATUS_OK && m.is_secure == 1);
+        assert_true(m.ttl_s == 100 && m.why.n == 0 && str_eq(m.canonical, STR("real.test")));
+        assert_true(list_next_str(&r, &one) && list_next_str(&r, &two) && reader_done(&r));
+        assert_true(str_eq(one, rdata[0]) && str_eq(two, rdata[1]));
+    }
+}
+
+/* "There are none" takes a server's word for it; what was not answered or is bogus must never look like it.
+ */
+static void no_answer_is_not_an_absence(void **state)
+{
+    static const struct {
+        enum resolver_status status;
+        bool is_secure;
+        enum dns_status expect;
+        uint8_t expect_secure;
+    } table[] = {
+        {RESOLVER_NODATA, true, DNS_STATUS_NODATA, 1},     {RESOLVER_NODATA, false, DNS_STATUS_NODATA, 0},
+        {RESOLVER_NXDOMAIN, true, DNS_STATUS_NXDOMAIN, 1}, {RESOLVER_FAILED, true, DNS_STATUS_TEMPORARY, 0},
+        {RESOLVER_FAILED, false, DNS_STATUS_TEMPORARY, 0}, {RESOLVER_BOGUS, false, DNS_STATUS_TEMPORARY, 0},
+        {RESOLVER_BOGUS, true, DNS_STATUS_TEMPORARY, 0},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        ask_rr(f, i, DNS_TLSA, "_25._tcp.mx.test");
+        end_turn(f);
+        struct resolver_answer a = {
+            .status = table[i].status, .is_secure = table[i].is_secure, .why = STR("because")};
+        answer(f, &a);
+        struct ipc_rr_answer m = rr_sent(f, i);
+        if (m.status != table[i].expect || m.is_secure != table[i].expect_secure || m.rdata.n != 0 ||
+            !str_starts(m.why, STR("TLSA of _25._tcp.mx.test: ")))
+            fail_msg("%zu: %d %d %.*s", i, m.status, m.is_secure, STR_FMT(m.why));
+    }
+}
+
+/* A resolver that hands over more than a packet holds. */
+static void records_that_are_too_many_are_none(void **state)
+{
+    static char octets[LOOKUP_RDATA_MAX / 2];
+    const struct str rdata[] = {str_of(octets, sizeof octets), str_of(octets, sizeof octets)};
+    struct fixture *f = *state;
+    ask_rr(f, 1, DNS_TXT, "big.test");
+    end_turn(f);
+    struct resolver_answer a = {.is_secure = true, .rdata = rdata, .n_rdata = 2};
+    answer(f, &a);
+    struct ipc_rr_answer m = rr_sent(f, 0);
+    assert_true(m.status == DNS_STATUS_TEMPORARY && m.is_secure == 0 && m.rdata.n == 0 && m.why.n > 0);
+    ask_rr(f, 2, DNS_TXT, "big.test");
+    end_turn(f);
+    a.n_rdata = 1;
+    answer(f, &a);
+    m = rr_sent(f, 1);
+    assert_true(m.status == DNS_STATUS_OK && m.rdata.n == sizeof octets + 4);
+}
+
+static void other_types_are_not_for_asking(void **state)
+{
+    struct fixture *f = *state;
+    ask_rr(f, 1, DNS_MX, "mx.test");
+    assert_true(f->relay.is_closed);
+    assert_true(list_is_empty(&f->hooks) || f->n_questions == 0);
 }
 
 static void who_asks_too_much_is_not_read(void **state)
@@ -663,11 +807,16 @@ int main(void)
         T(mx_answers),
         T(equal_preferences_come_in_any_order_and_bounded),
         T(host_answers),
+        T(a_secure_side_is_the_witness),
         T(no_address_is_none),
         T(life_times_are_bounded),
         T(a_question_is_answered),
         T(equal_questions_are_one),
         T(a_host_has_two_kinds_of_addresses),
+        T(records_come_as_they_are),
+        T(no_answer_is_not_an_absence),
+        T(records_that_are_too_many_are_none),
+        T(other_types_are_not_for_asking),
         T(who_asks_too_much_is_not_read),
         T(what_the_resolver_has_no_room_for_waits),
         T(a_resolver_without_memory_is_temporary),
