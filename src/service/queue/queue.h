@@ -33,6 +33,7 @@
 #include "queue/schedule.h"
 #include "queue/suppressed.h"
 #include "service/boot/role.h"
+#include "verify/dane.h"
 
 enum {
     QUEUE_ACTIVE_MAX = 1000,             /* attempts at a time */
@@ -140,11 +141,12 @@ struct mx {
     struct list entries; /* fresh entries that wait for the answer */
     struct list works, callouts;
     enum mx_state state;
-    bool is_secure; /* DNSSEC vouches for the hosts */
+    enum dane_mx found; /* whether DNSSEC vouches for the hosts */
     uint64_t expires_ms;
     enum result_kind verdict; /* of routing by it */
     struct esc esc;
     struct str domain, site, hops, why; /* in octets */
+    struct str canonical;               /* likewise; the domain after validated CNAMEs, or empty */
     char *octets;
 };
 
@@ -204,6 +206,8 @@ struct work {
     bool is_lmtp, is_smtps, trusts_hops;
     enum hop_tls tls;
     struct str names; /* what certificates may be for: a list for relay */
+    enum dane_mx mx;
+    struct str next_hop, canonical; /* MX: the domain */
     struct hop_login auth;
     /* jobs */
     struct worker *worker;

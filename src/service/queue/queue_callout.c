@@ -250,6 +250,7 @@ static void prepare(struct queue *q, struct callout *c)
     struct ipc_relay_job m = {.site = r.site,
                               .tls = (uint8_t)(r.route.kind == ROUTE_LMTP ? HOP_TLS_NONE : r.route.tls),
                               .trusts_hops = 1,
+                              .mx = DANE_MX_NONE,
                               .user = r.route.auth.user,
                               .secret = r.route.auth.secret};
     struct hop hop = {.port = r.route.via.addr.port, .name = r.route.via.host, .addr = r.route.via.addr};
@@ -288,7 +289,10 @@ static void prepare(struct queue *q, struct callout *c)
         buf_init_fixed(&names, name_mem, sizeof name_mem);
         route_mx_names(&r.route, &names);
         m.names = buf_str(&names);
-        m.trusts_hops = mx->is_secure;
+        m.trusts_hops = mx->found != DANE_MX_INSECURE;
+        m.mx = (uint8_t)mx->found;
+        m.next_hop = r.route.domain;
+        m.canonical = mx->canonical;
         m.site = route_mx_site(mx, &r.route, &site);
         m.hosts = mx->hops;
         send_job(q, c, &m);

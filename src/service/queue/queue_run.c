@@ -303,14 +303,17 @@ static void prepare_mx(struct work *w, const struct route *r)
         return;
     struct str site = route_mx_site(mx, r, &text);
     route_mx_names(r, &names);
-    w->trusts_hops = mx->is_secure;
+    w->trusts_hops = mx->found != DANE_MX_INSECURE;
+    w->mx = mx->found;
     if (moves(w, site, false))
         return;
     if (mx->verdict != RESULT_OK) {
         w->outcome = SCHEDULE_NEUTRAL;
         result_all(w, mx->verdict, mx->esc, mx->why);
     } else if (!keep_hops(w, mx->hops) || !arena_str(&w->arena, site, &w->site) ||
-               !arena_str(&w->arena, buf_str(&names), &w->names)) {
+               !arena_str(&w->arena, buf_str(&names), &w->names) ||
+               !arena_str(&w->arena, mx->domain, &w->next_hop) ||
+               !arena_str(&w->arena, mx->canonical, &w->canonical)) {
         work_postpone(w, QUEUE_LOST_MS);
     } else {
         run(w);
@@ -364,7 +367,8 @@ void work_prepare(struct work *w)
     w->is_smtps = r.route.kind == ROUTE_HOST && via->is_smtps;
     w->tls = w->is_lmtp && r.route.kind == ROUTE_LMTP ? HOP_TLS_NONE : r.route.tls;
     w->trusts_hops = true; /* the configuration names the host */
-    w->names = STR_NIL;
+    w->names = w->next_hop = w->canonical = STR_NIL;
+    w->mx = DANE_MX_NONE;
     if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source) ||
         !arena_str(&w->arena, r.route.auth.user, &w->auth.user) ||
         !arena_str(&w->arena, r.route.auth.secret, &w->auth.secret)) {
@@ -543,6 +547,9 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .is_smtps = w->is_smtps,
         .trusts_hops = w->trusts_hops,
         .names = w->names,
+        .mx = (uint8_t)w->mx,
+        .next_hop = w->next_hop,
+        .canonical = w->canonical,
         .user = w->auth.user,
         .secret = w->auth.secret,
         .size = w->envelope.body_size,

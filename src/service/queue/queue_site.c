@@ -249,8 +249,16 @@ static struct verdict judge(const struct ipc_mx_answer *m, struct hosts *h, stru
         RESULT_TEMPORARY, {4, 4, 3}, "the answer of the domain name system makes no sense"};
 }
 
-/* Texts into one block: domain, site, hops, why. */
-static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, struct str why)
+/* RFC 7672 2.2: where there are no MX records the host is the domain itself, whoever says so. */
+static enum dane_mx found_by(const struct ipc_mx_answer *m)
+{
+    if (m->status == DNS_STATUS_NODATA)
+        return DANE_MX_NONE;
+    return m->is_secure != 0 ? DANE_MX_SECURE : DANE_MX_INSECURE;
+}
+
+/* Texts into one block: domain, site, hops, why, canonical. */
+static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, const struct ipc_mx_answer *m)
 {
     struct buf b;
     buf_init(&b, MX_TEXT_MAX);
@@ -269,10 +277,14 @@ static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, 
     if (v->why != NULL)
         buf_puts(&b, v->why);
     else if (v->kind != RESULT_OK)
-        buf_put(&b, str_slice(why, 0, MX_WHY_MAX));
+        buf_put(&b, str_slice(m->why, 0, MX_WHY_MAX));
+    size_t canonical = b.n;
+    if (m->is_secure != 0 && m->canonical.n <= DNS_NAME_MAX && !str_ieq(m->canonical, mx->domain))
+        buf_put(&b, m->canonical);
+    mx->found = found_by(m);
     mx->verdict = v->kind;
     mx->esc = v->esc;
-    mx->site = mx->hops = mx->why = STR_NIL;
+    mx->site = mx->hops = mx->why = mx->canonical = STR_NIL;
     if (b.failed) { /* without memory */
         buf_fini(&b);
         mx->verdict = RESULT_TEMPORARY;
@@ -286,7 +298,8 @@ static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, 
     mx->domain = str_of(b.p, n_domain);
     mx->site = str_of(b.p + site, hops - site);
     mx->hops = str_of(b.p + hops, text - hops);
-    mx->why = str_of(b.p + text, b.n - text);
+    mx->why = str_of(b.p + text, canonical - text);
+    mx->canonical = str_of(b.p + canonical, b.n - canonical);
 }
 
 static void tell_waiters(struct queue *q, struct mx *mx)
@@ -309,8 +322,7 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
     q->n_mx_open--;
     struct hosts h = {0};
     struct verdict v = judge(m, &h, mx->domain, q);
-    keep(mx, &v, &h, m->why);
-    mx->is_secure = m->is_secure != 0 && v.kind == RESULT_OK;
+    keep(mx, &v, &h, m);
     uint64_t ttl_s = m->ttl_s;
     if (v.kind == RESULT_TEMPORARY)
         ttl_s = MX_RETRY_S;

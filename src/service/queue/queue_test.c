@@ -95,6 +95,55 @@ static void test_mx_delivery(void **state)
     test_world_fini(&w);
 }
 
+struct found { /* what relay is told of the MX records */
+    const char *domain;
+    enum dane_mx mx;
+    bool trusts_hops;
+    const char *canonical;
+};
+
+static void check_found(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    const struct found *want = w->script;
+    assert_null(given);
+    assert_int_equal(m->mx, want->mx);
+    assert_int_equal(m->trusts_hops, want->trusts_hops);
+    assert_true(str_eq(m->next_hop, str_from_c(want->domain)));
+    assert_true(str_eq(m->canonical, str_from_c(want->canonical)));
+    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, (const char *const[]){"250 ok"});
+}
+
+/* RFC 7672 2.2: relay learns how far the names of hosts can be trusted. */
+static void test_mx_security(void **state)
+{
+    static const struct {
+        const char *canonical; /* of the answer; NULL: insecure */
+        struct found want;
+    } rows[] = {
+        {NULL, {"one.two", DANE_MX_INSECURE, false, ""}},
+        {"one.two", {"one.two", DANE_MX_SECURE, true, ""}},
+        {"real.two", {"one.two", DANE_MX_SECURE, true, "real.two"}},
+        {NULL, {"none.two", DANE_MX_NONE, true, ""}},
+        {"real.two", {"none.two", DANE_MX_NONE, true, "real.two"}},
+    };
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_world w;
+        struct found want = rows[i].want;
+        script_begin(&w, 13);
+        w.on_relay_job = check_found;
+        w.mx_canonical = rows[i].canonical;
+        w.script = &want;
+        char rcpt[64];
+        assert_true(snprintf(rcpt, sizeof rcpt, "x@%s", want.domain) > 0);
+        assert_int_equal(test_put(&w, "alice@example.org", rcpt, STR(MAIL), NULL), ERR_OK);
+        test_run(&w, 1000);
+        assert_int_equal(w.n_relay_jobs, 1);
+        script_expect_empty(&w);
+        test_world_fini(&w);
+    }
+}
+
 static void test_roll_up(void **state)
 {
     UNUSED(state);
@@ -699,29 +748,18 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_local_delivery),
-        cmocka_unit_test(test_one_job_a_mailbox),
-        cmocka_unit_test(test_mx_delivery),
-        cmocka_unit_test(test_roll_up),
-        cmocka_unit_test(test_lmtp_delivery),
-        cmocka_unit_test(test_split),
-        cmocka_unit_test(test_wide_split),
-        cmocka_unit_test(test_portions),
-        cmocka_unit_test(test_few_recipients_at_a_time),
-        cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_mixed_results),
-        cmocka_unit_test(test_mx_verdicts),
-        cmocka_unit_test(test_backup_mx),
-        cmocka_unit_test(test_null_sender_never_bounces),
-        cmocka_unit_test(test_lost_relay),
-        cmocka_unit_test(test_dead_site),
-        cmocka_unit_test(test_ids_are_checked),
-        cmocka_unit_test(test_hostile_messages),
-        cmocka_unit_test(test_early_rcpts),
-        cmocka_unit_test(test_piped_bodies),
-        cmocka_unit_test(test_piped_refusals),
-        cmocka_unit_test(test_memory_budget),
+        cmocka_unit_test(test_local_delivery),  cmocka_unit_test(test_one_job_a_mailbox),
+        cmocka_unit_test(test_mx_delivery),     cmocka_unit_test(test_mx_security),
+        cmocka_unit_test(test_roll_up),         cmocka_unit_test(test_lmtp_delivery),
+        cmocka_unit_test(test_split),           cmocka_unit_test(test_wide_split),
+        cmocka_unit_test(test_portions),        cmocka_unit_test(test_few_recipients_at_a_time),
+        cmocka_unit_test(test_retries),         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_mixed_results),   cmocka_unit_test(test_mx_verdicts),
+        cmocka_unit_test(test_backup_mx),       cmocka_unit_test(test_null_sender_never_bounces),
+        cmocka_unit_test(test_lost_relay),      cmocka_unit_test(test_dead_site),
+        cmocka_unit_test(test_ids_are_checked), cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_early_rcpts),     cmocka_unit_test(test_piped_bodies),
+        cmocka_unit_test(test_piped_refusals),  cmocka_unit_test(test_memory_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -795,8 +795,10 @@ void test_mx_answer(struct test_world *w, uint64_t token, enum dns_status status
     }
     struct ipc_mx_answer m = {.token = token,
                               .status = (uint8_t)status,
+                              .is_secure = w->mx_canonical != NULL,
                               .ttl_s = 300,
                               .hosts = buf_str(&b),
+                              .canonical = w->mx_canonical == NULL ? STR_NIL : str_from_c(w->mx_canonical),
                               .why = STR("the name servers did not answer")};
     SEND(&w->lookup, IPC_MX_ANSWER, mx_answer, &m, NULL);
     buf_fini(&b);
