@@ -101,6 +101,7 @@ enum limits {
     TLS_ANCHORS_SIZE_MAX = 4 * 1024 * 1024, /* octets of PEM */
     TLS_NAMES_MAX = 16,                     /* reference names of one handshake */
     TLS_TLSA_MAX = 32,                      /* TLSA records of one handshake */
+    TLS_DANE_DATA_TOLD = 64,                /* octets of the record that matched, in the facts */
     TLS_TICKET_KEYS_MAX = 8,
     TLS_SIGN_OCTETS_MAX = 512,     /* what is asked to be signed */
     TLS_SIGNATURE_MAX = 1024,      /* RSA-8192 */

@@ -137,6 +137,7 @@ struct tls_facts {                     /* texts live as long as the connection *
     bool is_named;   /* the certificate is for one of the names */
     bool is_dane;    /* a TLSA record matched, this one: */
     uint8_t dane_usage, dane_selector, dane_matching;
+    struct str dane_data; /* of a whole certificate or key the first TLS_DANE_DATA_TOLD octets */
     unsigned n_tlsa_usable;
     /* conn_read() said ERR_CLOSED, but the peer had not said so in TLS: something may be missing. */
     bool is_truncated;

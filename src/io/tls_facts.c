@@ -108,14 +108,18 @@ static void judge(struct tls_facts *f, const SSL *ssl, const struct tls_shake *k
     f->is_trusted = f->verify_code == X509_V_OK && k->check != TLS_CHECK_DANE;
 }
 
-static void judge_dane(struct tls_facts *f, SSL *ssl, const struct tls_shake *k)
+static void judge_dane(struct tls_facts *f, SSL *ssl, const struct tls_shake *k, struct buf *texts)
 {
+    const unsigned char *data = NULL;
+    size_t n = 0, at = texts->n;
     f->n_tlsa_usable = k->n_usable;
     if (k->check != TLS_CHECK_DANE || f->verify_code != X509_V_OK)
         return;
     f->is_dane =
         SSL_get0_dane_authority(ssl, NULL, NULL) >= 0 &&
-        SSL_get0_dane_tlsa(ssl, &f->dane_usage, &f->dane_selector, &f->dane_matching, NULL, NULL) >= 0;
+        SSL_get0_dane_tlsa(ssl, &f->dane_usage, &f->dane_selector, &f->dane_matching, &data, &n) >= 0;
+    if (f->is_dane && buf_put(texts, str_slice(str_of(data, n), 0, TLS_DANE_DATA_TOLD)))
+        f->dane_data = str_of(texts->p + at, texts->n - at);
 }
 
 static void put_texts(struct tls_facts *f, struct buf *texts, struct tls_conn *tc)
@@ -154,7 +158,7 @@ struct tls_facts *tls_facts_new(struct tls_conn *tc, const struct tls_shake *k)
     buf_init_fixed(&texts, text, sizeof text);
     f.is_resumed = SSL_session_reused(tc->ssl) == 1;
     judge(&f, tc->ssl, k);
-    judge_dane(&f, tc->ssl, k);
+    judge_dane(&f, tc->ssl, k, &texts);
     put_texts(&f, &texts, tc);
     ERR_clear_error();
     struct tls_facts *out = mem_alloc(sizeof *out + texts.n);
@@ -163,6 +167,7 @@ struct tls_facts *tls_facts_new(struct tls_conn *tc, const struct tls_shake *k)
     char *place = (char *)(out + 1);
     if (texts.n > 0)
         memcpy(place, text, texts.n);
+    move_text(&f.dane_data, text, place);
     move_text(&f.group, text, place);
     move_text(&f.server_name, text, place);
     move_text(&f.alpn, text, place);

@@ -261,6 +261,7 @@ static void dane(void **state)
                 assert_int_equal(f->dane_usage, q->usage);
                 assert_int_equal(f->dane_selector, q->selector);
                 assert_int_equal(f->dane_matching, q->matching);
+                assert_true(str_eq(f->dane_data, str_slice(records[n - 1].data, 0, TLS_DANE_DATA_TOLD)));
             }
             tt_say(&r, r.server.c, r.client.c, "220 " NAME "\r\n");
             assert_null(conn_tls_session(r.client.c)); /* never to be resumed */
