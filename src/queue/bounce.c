@@ -33,7 +33,7 @@ static bool returns_whole(enum report_kind kind, const struct envelope *e)
 {
     struct mail_params p;
     must(mail_params_get(e->params, &p)); /* looked at when the envelope was decoded */
-    if (kind != REPORT_FAILED || p.ret == DSN_RET_HDRS)
+    if (kind != REPORT_FAILED || p.ret == DSN_RET_HDRS || p.requiretls)
         return false;
     return e->body_size <= (p.ret == DSN_RET_FULL ? BOUNCE_MESSAGE_MAX - BOUNCE_ROOM : BOUNCE_WHOLE_MAX);
 }
@@ -112,8 +112,10 @@ bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size,
     struct buf text;
     struct mail_params of, own;
     must(mail_params_get(b->envelope->params, &of)); /* looked at when it came in */
-    own = (struct mail_params){
-        .priority = of.priority, .has_priority = of.has_priority, .feedback = b->feedback};
+    own = (struct mail_params){.priority = of.priority,
+                               .has_priority = of.has_priority,
+                               .requiretls = of.requiretls,
+                               .feedback = b->feedback};
     buf_init_fixed(&text, params, BOUNCE_PARAMS);
     must(mail_params_put(&own, &text));
     buf_reset(rcpts);

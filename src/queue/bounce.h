@@ -49,7 +49,8 @@ size_t bounce_original_size(enum report_kind kind, const struct envelope *e);
 /* Appends the message, trace field first. false: over BOUNCE_MESSAGE_MAX or without memory; out is as before
  * then. */
 MUST_USE bool bounce_format(const struct bounce *b, struct buf *out);
-/* The envelope of the report. It has the priority of the message that it is about, after any lowering of
+/* The envelope of the report. About mail that requires TLS it requires TLS too, and holds no more of it than
+ * its header section (RFC 8689 5). It has the priority of the message that it is about, after any lowering of
  * ours: who waits for the one in a hurry waits for the other. rcpts (reset) receives its one recipient; both
  * it and params must live as long as *out. */
 bool bounce_envelope(const struct bounce *b, uint32_t flags, uint64_t body_size, char params[BOUNCE_PARAMS],

@@ -257,6 +257,34 @@ static void test_too_large(void **state)
     buf_fini(&out);
 }
 
+/* A report about mail that requires TLS requires it too, and holds the header section at most (RFC 8689 5). */
+static void test_requiretls(void **state)
+{
+    UNUSED(state);
+    struct envelope e, report;
+    struct dsn_rcpt rcpt;
+    struct bounce b = make(&e, &rcpt, STR(BODY));
+    char params[BOUNCE_PARAMS], of_mem[64];
+    struct buf of, rcpts, message;
+    struct mail_params own;
+    buf_init(&rcpts, 1024);
+    buf_init(&message, BOUNCE_MESSAGE_MAX);
+    assert_true(bounce_format(&b, &message));
+    bool was_whole = str_find(buf_str(&message), STR("Content-Type: message/rfc822")) != STR_NPOS;
+    assert_true(was_whole);
+    buf_init_fixed(&of, of_mem, sizeof of_mem);
+    assert_true(mail_params_put(&(struct mail_params){.requiretls = true, .ret = DSN_RET_FULL}, &of));
+    e.params = buf_str(&of);
+    assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
+    assert_true(mail_params_get(report.params, &own) && own.requiretls);
+    buf_reset(&message);
+    assert_true(bounce_format(&b, &message));
+    assert_int_equal(str_find(buf_str(&message), STR("Content-Type: message/rfc822\r\n")), STR_NPOS);
+    assert_true(str_find(buf_str(&message), STR("text/rfc822-headers")) != STR_NPOS);
+    buf_fini(&rcpts);
+    buf_fini(&message);
+}
+
 static void test_envelope(void **state)
 {
     UNUSED(state);
@@ -287,6 +315,7 @@ static void test_envelope(void **state)
     e.params = STR_NIL;
     assert_true(bounce_envelope(&b, 5, 999, params, &rcpts, &report));
     assert_int_equal(report.params.n, 0);
+    assert_false(own.requiretls);
     char feedback_mem[FEEDBACK_MAX];
     struct buf feedback;
     static char longest[FEEDBACK_TEXT_MAX];
@@ -317,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_notify),         cmocka_unit_test(test_message),
         cmocka_unit_test(test_large_original), cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_requiretls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@ enum mail_item {
     ITEM_REQUIRETLS,
     ITEM_TAG,
     ITEM_FEEDBACK,
+    ITEM_TLS_OPTIONAL,
     ITEM_END,
 };
 
@@ -36,6 +37,8 @@ bool mail_params_put(const struct mail_params *p, struct buf *out)
         (void)(buf_put_u8(out, ITEM_TAG) && buf_put_lstr(out, p->tag));
     if (p->feedback.n > 0)
         (void)(buf_put_u8(out, ITEM_FEEDBACK) && buf_put_lstr(out, p->feedback));
+    if (p->tls_optional)
+        buf_put_u8(out, ITEM_TLS_OPTIONAL);
     return !out->failed;
 }
 
@@ -76,6 +79,9 @@ static bool get_item(struct reader *r, uint8_t item, struct mail_params *p)
         return p->hold_until_ms > 0;
     case ITEM_REQUIRETLS:
         p->requiretls = true;
+        return true;
+    case ITEM_TLS_OPTIONAL:
+        p->tls_optional = true;
         return true;
     case ITEM_TAG:
         return get_text(r, MAIL_TAG_MAX, &p->tag);

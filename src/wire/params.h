@@ -25,6 +25,7 @@ struct mail_params {
     bool has_priority;     /* it was said */
     int64_t hold_until_ms; /* wall clock, 0: none */
     bool requiretls;
+    bool tls_optional; /* TLS-Required: No (RFC 8689 3) */
     struct str tag;      /* the listener's, or what a header field chose: routes ask for it */
     struct str feedback; /* what the message says as a report: a record of wire/feedback.h, or empty */
 };

@@ -22,6 +22,7 @@ static const struct mail_params full = {
     .requiretls = true,
     .tag = {"bulk", 4},
     .feedback = {"\1\1\1\5\1\0\1\0\2\0\0\0no", 14}, /* of a report: failed, 5.1.1, "no" */
+    .tls_optional = true,
 };
 
 static void defaults_cost_nothing(void **state)

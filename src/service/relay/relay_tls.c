@@ -98,6 +98,7 @@ static void judge(const struct relay *r, const struct job *j, struct str key, bo
         .is_found_securely = j->trusts_hops,
         .sts = MTA_STS_NONE,
         .requiretls = j->params.requiretls && !near,
+        .tls_required_no = j->params.tls_optional,
         .seen = relay_seen(r, key),
     };
     tls_level_judge(&f, out);

@@ -64,16 +64,42 @@ static void scan_name(struct header_scan *h)
     h->has_field = true;
     if (h->is_received && h->n_name == sizeof received_name - 1)
         h->n_received++;
-    h->in_tag = h->is_tag && !h->has_tag && h->n_tag_name == h->tag_name.n && h->tag_name.n > 0;
-    h->has_tag = h->has_tag || h->in_tag;
+    for (size_t i = 0; i < WATCHED_N; i++) {
+        struct watched *w = &h->watched[i];
+        w->in = w->may_be && !w->has && w->n_name == w->name.n && w->name.n > 0;
+        w->has = w->has || w->in;
+    }
 }
 
-/* Of the tag's field: what can stand in a route's rule is kept, as much as a tag may hold. */
-static void take_tag(struct header_scan *h, struct str value)
+/* Of a watched field: what can stand in a route's rule is kept, as much as a tag may hold. */
+static void take_value(struct header_scan *h, struct str value)
 {
-    for (size_t i = 0; i < value.n && h->n_tag < sizeof h->tag; i++) {
-        if (value.p[i] > ' ' && value.p[i] <= '~')
-            h->tag[h->n_tag++] = value.p[i];
+    for (size_t k = 0; k < WATCHED_N; k++) {
+        struct watched *w = &h->watched[k];
+        for (size_t i = 0; w->in && i < value.n && w->n < sizeof w->text; i++) {
+            if (value.p[i] > ' ' && value.p[i] <= '~')
+                w->text[w->n++] = value.p[i];
+        }
+    }
+}
+
+/* A line begins; one that begins with a blank goes on with the field before. */
+static void watch_line(struct header_scan *h, bool is_blank)
+{
+    for (size_t i = 0; i < WATCHED_N; i++) {
+        struct watched *w = &h->watched[i];
+        w->may_be = true;
+        w->n_name = 0;
+        w->in = w->in && is_blank;
+    }
+}
+
+static void watch_name(struct header_scan *h, char c)
+{
+    for (size_t i = 0; i < WATCHED_N; i++) {
+        struct watched *w = &h->watched[i];
+        w->may_be = w->may_be && w->n_name < w->name.n && ascii_lower(c) == ascii_lower(w->name.p[w->n_name]);
+        w->n_name += w->may_be;
     }
 }
 
@@ -85,9 +111,8 @@ static void scan_octet(struct header_scan *h, char c)
     switch (h->at) {
     case SCAN_START:
         h->n_name = 0;
-        h->is_received = h->is_tag = true;
-        h->n_tag_name = 0;
-        h->in_tag = h->in_tag && is_blank;
+        h->is_received = true;
+        watch_line(h, is_blank);
         if (c == '\r')
             h->at = SCAN_EMPTY;
         else if (is_blank && h->has_field)
@@ -118,9 +143,7 @@ static void scan_octet(struct header_scan *h, char c)
         h->is_received = h->is_received && h->n_name < sizeof received_name - 1 &&
                          ascii_lower(c) == received_name[h->n_name];
         h->n_name += h->is_received;
-        h->is_tag = h->is_tag && h->n_tag_name < h->tag_name.n &&
-                    ascii_lower(c) == ascii_lower(h->tag_name.p[h->n_tag_name]);
-        h->n_tag_name += h->is_tag;
+        watch_name(h, c);
     }
 }
 
@@ -131,8 +154,7 @@ static void scan(struct put *p, struct str octets)
         if (h->at == SCAN_REST) { /* holds nothing of interest */
             const char *nl = memchr(octets.p + i, '\n', octets.n - i);
             size_t skip = nl == NULL ? octets.n - i : (size_t)(nl - (octets.p + i));
-            if (h->in_tag)
-                take_tag(h, str_of(octets.p + i, skip));
+            take_value(h, str_of(octets.p + i, skip));
             h->n_octets += skip;
             i += skip;
             if (nl == NULL)
@@ -358,7 +380,8 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
     p->flags = (t->body == SMTP_BODY_8BITMIME ? MAIL_FLAG_8BIT : 0u) | (t->smtputf8 ? MAIL_FLAG_UTF8 : 0u) |
                (t->body == SMTP_BODY_BINARYMIME ? MAIL_FLAG_BINARY : 0u) | (s->is_ours ? MAIL_FLAG_OURS : 0u);
     if (s->is_ours) /* a stranger must not choose the route */
-        p->scan.tag_name = s->at->tag_header;
+        p->scan.watched[WATCHED_TAG].name = s->at->tag_header;
+    p->scan.watched[WATCHED_TLS_REQUIRED].name = STR("TLS-Required");
     if (!begin_report(s, p)) {
         give_id_back(d, p);
         put_free(d, p);
@@ -407,13 +430,16 @@ static bool has_queue(const struct put *p)
     return d->queue != NULL && p->queue_life == d->queue_life;
 }
 
-/* What MAIL said, with the tag: the listener's unless a header field names one. Of a piped message that field
- * must stand within the octets that came before the pipe. */
+/* What MAIL said, with the tag (the listener's unless a header field names one) and what TLS-Required says.
+ * Of a piped message these fields must stand within the octets that came before the pipe. */
 static bool put_params(const struct put *p, struct buf *out)
 {
     const struct session *s = p->session;
     struct mail_params params = smtp_server_transaction(&s->server)->params;
-    params.tag = p->scan.n_tag > 0 ? str_of(p->scan.tag, p->scan.n_tag) : s->at->tag;
+    const struct watched *tag = &p->scan.watched[WATCHED_TAG];
+    const struct watched *tls = &p->scan.watched[WATCHED_TLS_REQUIRED];
+    params.tag = tag->n > 0 ? str_of(tag->text, tag->n) : s->at->tag;
+    params.tls_optional = str_ieq(str_of(tls->text, tls->n), STR("No")); /* RFC 8689 3 */
     params.feedback = buf_str(&p->feedback); /* of a piped message it is not read yet */
     return mail_params_put(&params, out);
 }

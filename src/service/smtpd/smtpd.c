@@ -39,6 +39,7 @@ static struct smtp_server_conf offer_of(const struct config *c, const struct lis
         .mt_priority = c->mt_priority,
         .lowers_priority = !is_ours,
         .hold_max_s = is_ours || at->submission ? c->future_release_s : 0,
+        .requiretls = at->tls != LISTEN_PLAIN,
         .starttls = at->tls == LISTEN_STARTTLS,
         .needs_tls = must_auth,
         .auth = at->auth != LISTEN_NO_AUTH,

@@ -49,16 +49,19 @@ enum {
 };
 
 enum scan_at { SCAN_START = 0, SCAN_NAME, SCAN_BLANK, SCAN_REST, SCAN_EMPTY };
+enum { WATCHED_TAG = 0, WATCHED_TLS_REQUIRED, WATCHED_N };
 struct header_scan { /* watches the header section go by */
     enum scan_at at;
     bool in_body, has_field;
     bool is_received; /* this line's name may yet be "received", its octets so far in n_name */
     uint8_t n_name;
     uint32_t n_received;
-    struct str tag_name;          /* the field that names the tag, or empty */
-    bool is_tag, in_tag, has_tag; /* this line's name may yet be it; its value goes by; it was there */
-    uint8_t n_tag_name, n_tag;
-    char tag[MAIL_TAG_MAX];
+    struct watched {          /* a field whose value counts */
+        struct str name;      /* empty: none */
+        bool may_be, in, has; /* this line's name may yet be it; its value goes by; it was there */
+        uint8_t n_name, n;
+        char text[MAIL_TAG_MAX];
+    } watched[WATCHED_N];
     uint64_t n_octets;
 };
 

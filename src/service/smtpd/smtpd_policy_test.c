@@ -412,6 +412,30 @@ static void tags(void **state)
     }
 }
 
+/* RFC 8689 3: a sender may say that his mail needs no TLS; nobody else's word counts for it. */
+static void a_field_sets_tls_aside(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *message;
+        bool is_optional;
+    } rows[] = {
+        {"TLS-Required: No\r\n\r\n.\r\n", true},
+        {"Subject: x\r\ntls-required :\r\n no\r\n\r\n.\r\n", true},
+        {"TLS-Required: Yes\r\nTLS-Required: No\r\n\r\n.\r\n", false}, /* the first one counts */
+        {"TLS-Required: No way\r\n\r\n.\r\n", false},
+        {"X-TLS-Required: No\r\n\r\nTLS-Required: No\r\n.\r\n", false},
+        {"Subject: x\r\n\r\n.\r\n", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = client("198.51.100.1:5");
+        say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@here.test>\r\nDATA\r\n");
+        hears(c, "354");
+        say(c, rows[i].message);
+        assert_int_equal(the->sent_tls_optional, rows[i].is_optional);
+    }
+}
+
 static void callout_answer(enum result_kind kind)
 {
     char mem[128];
@@ -784,6 +808,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(a_sender_that_takes_no_mail),
+        T(a_field_sets_tls_aside),
         T(commands_behind_a_question),
         T(questions_have_a_limit),
         T(who_is_not_asked_about),

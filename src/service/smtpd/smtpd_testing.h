@@ -64,6 +64,7 @@ struct fixture {
     struct channel queue, lookup;
     uint64_t asked; /* token of the last question */
     char asked_for[256], sent_params[512];
+    bool sent_tls_optional;
     struct buf sent_body;
     int sent_priority;
     struct buf sent_feedback; /* of the put, or of its commit */
@@ -196,6 +197,7 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         struct mail_params params;
         assert_true(mail_params_get(put.params, &params));
         assert_true(str_to_c(params.tag, the->sent_params, sizeof the->sent_params));
+        the->sent_tls_optional = params.tls_optional;
         the->sent_flags = put.flags;
         the->sent_priority = params.priority;
         buf_reset(&the->sent_feedback);
