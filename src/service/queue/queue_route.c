@@ -41,7 +41,7 @@ void route_mx_names(const struct route *r, struct buf *out)
 {
     char mem[SMTP_DOMAIN_MAX + 2];
     struct buf below;
-    if (r->tls != HOP_TLS_VERIFY)
+    if (r->tls == HOP_TLS_NONE)
         return;
     buf_init_fixed(&below, mem, sizeof mem);
     buf_putc(&below, '.');

@@ -247,6 +247,8 @@ static void fail(struct link *k, enum err err, struct str why)
     struct buf b;
     const struct tls_level_verdict *v = &k->verdict;
     buf_init_fixed(&b, mem, sizeof mem);
+    if (k->client == NULL)
+        buf_puts(&b, "TLS could not be established: ");
     buf_put(&b, why.n > 0 ? str_slice(why, 0, sizeof mem / 2) : str_from_c(err_str(err)));
     k->is_fallback_due =
         k->client != NULL && v->level == TLS_LEVEL_OPPORTUNISTIC && v->may_fall_back && k->user[0] == '\0';
@@ -254,7 +256,7 @@ static void fail(struct link *k, enum err err, struct str why)
         if (v->why[i] == TLS_WHY_SEEN)
             buf_printf(&b, " (%s)", tls_why_text(TLS_WHY_SEEN));
     }
-    if (k->client != NULL) {
+    if (k->client != NULL) { /* which puts a few words before it */
         smtp_client_no_tls(k->client, buf_str(&b), world_now_ms(k->relay->world));
     } else {
         job_note(k->job, SMTP_AT_TLS, 0, ESC(4, 7, 5), k->host, buf_str(&b));

@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""TLS and logins on the way out: what goes where, how protected, and what waits (RFC 3207, 4954, 8314, 9525)."""
+import base64
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lib
+import peers
+
+tap = lib.Tap()
+lib.inside(["nsd", "openssl"])
+where = lib.folder()
+
+
+# ---- certificates -------------------------------------------------------------------------------------------------------
+
+def openssl(*args):
+    subprocess.run(["openssl"] + list(args), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=where)
+
+
+def make(name, names, days="30", ca="ca"):
+    """NAME.pem: a key and its certificate for these names; of the authority, or its own."""
+    san = lib.file_of(os.path.join(where, name + ".ext"), "subjectAltName=" + ",".join("DNS:" + n for n in names))
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name,
+            "-keyout", name + ".key", "-out", name + ".csr")
+    by = ["-CA", ca + ".crt", "-CAkey", ca + ".key", "-CAcreateserial"] if ca else ["-signkey", name + ".key"]
+    openssl("x509", "-req", "-in", name + ".csr", "-extfile", san, "-days", days, "-out", name + ".crt", *by)
+    with open(os.path.join(where, name + ".crt")) as crt, open(os.path.join(where, name + ".key")) as key:
+        return lib.file_of(os.path.join(where, name + ".pem"), key.read() + crt.read())
+
+
+openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=lab",
+        "-keyout", "ca.key", "-out", "ca.crt")
+
+
+# ---- next hops ----------------------------------------------------------------------------------------------------------
+
+class Hop:
+    """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, smtps, refuse, close, garbage, hang, inject;
+    auth: the mechanisms it offers inside TLS, of "me" with "secret". .taken: (TLS version or None, who logged in) of each
+    message."""
+
+    def __init__(self, address, how, cert, auth="", port=25):
+        self.how, self.auth, self.taken, self.ends = how, auth, [], threading.Event()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert)
+        self.socket = socket.create_server((address, port), backlog=64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            threading.Thread(target=self._visit, args=(self.socket.accept()[0],), daemon=True).start()
+
+    def _visit(self, conn):
+        try:
+            if self.how == "smtps":
+                conn = self.context.wrap_socket(conn, server_side=True)
+            conn.sendall(b"220 hop ESMTP\r\n")
+            while conn is not None:
+                conn = self._talk(conn)
+        except (OSError, ssl.SSLError):
+            pass
+
+    def _talk(self, conn):
+        """Until the end, or TLS begins: gives the connection inside TLS."""
+        version, user, f = conn.version() if isinstance(conn, ssl.SSLSocket) else None, None, conn.makefile("rb")
+        say = lambda *lines: conn.sendall(b"".join(line.encode() + b"\r\n" for line in lines))
+        for line in f:
+            line = line.decode().rstrip("\r\n")
+            verb = line.split(" ")[0].upper()
+            if verb == "EHLO":
+                words = ["hop"] + (["STARTTLS"] if version is None and self.how != "none" else [])
+                words += ["AUTH " + self.auth] if self.auth and version else []
+                say(*["250%s%s" % ("-" if i + 1 < len(words) else " ", w) for i, w in enumerate(words)])
+            elif verb == "STARTTLS" and self.how == "refuse":
+                say("454 4.7.0 not now")
+            elif verb == "STARTTLS":
+                say("220 go", *(["250 injected"] if self.how == "inject" else []))
+                if self.how == "garbage" and conn.recv(1):  # the handshake has begun
+                    conn.sendall(b"\x00garbage" * 100)
+                if self.how == "hang":
+                    self.ends.wait(300)
+                if self.how in ("close", "garbage", "hang"):
+                    conn.close()
+                    return None
+                return self.context.wrap_socket(conn, server_side=True)
+            elif verb == "AUTH":
+                user = self._login(line.split(" "), say, f)
+                say("235 2.7.0 welcome" if user else "535 5.7.8 who are you")
+            elif verb == "DATA":
+                say("354 go")
+                while f.readline() not in (b".\r\n", b""):
+                    pass
+                self.taken.append((version, user))
+                say("250 2.0.0 kept")
+            elif verb == "MAIL" and self.auth and not user:
+                say("530 5.7.0 log in")
+            elif verb == "QUIT":
+                say("221 bye")
+                conn.close()
+                return None
+            else:
+                say("250 ok")
+        return None
+
+    @staticmethod
+    def _login(words, say, f):
+        if words[1] == "PLAIN" and base64.b64decode(words[2]) == b"\0me\0secret":
+            return "me by PLAIN"
+        if words[1] == "LOGIN":
+            got = []
+            for question in (b"Username:", b"Password:"):
+                say("334 " + base64.b64encode(question).decode())
+                got.append(base64.b64decode(f.readline().strip()))
+            return "me by LOGIN" if got == [b"me", b"secret"] else None
+        return None
+
+
+CERTS = {"good": {}, "self": {"ca": None}, "wrong": {}, "expired": {"days": "0"}}
+# domain: what its server does, its certificate, what the route says ("": there is none), the first event that decides, and
+# what it says; "transport" is followed by the delivery
+CASES = {
+    "plain": ("none", "good", "", "transport", "in the clear: no TLS was to be had"),
+    "open": ("ok", "good", "", "transport", "TLSv1.3 TLS_"),
+    "self": ("ok", "self", "", "transport", "not verified: "),
+    "wrong": ("ok", "wrong", "", "transport", "not verified: "),
+    "expired": ("ok", "expired", "", "transport", "not verified: certificate has expired"),
+    "refuse": ("refuse", "good", "", "transport", "in the clear: no TLS was to be had"),
+    "close": ("close", "good", "", "transport", "in the clear, since TLS failed"),
+    "garbage": ("garbage", "good", "", "transport", "in the clear, since TLS failed"),
+    "hang": ("hang", "good", "", "transport", "in the clear, since TLS failed"),
+    "inject": ("inject", "good", "", "deferred", "in the clear behind the reply to STARTTLS"),
+    "unwanted": ("ok", "good", 'tls = "none"', "transport", "in the clear"),
+    "enc": ("ok", "self", 'tls = "encrypt"', "transport", "not verified: "),
+    "encnone": ("none", "good", 'tls = "encrypt"', "deferred", "does not offer STARTTLS"),
+    "encrefuse": ("refuse", "good", 'tls = "encrypt"', "deferred", "not now"),
+    "encclose": ("close", "good", 'tls = "encrypt"', "deferred", "TLS could not be established"),
+    "ver": ("ok", "good", 'tls = "verify"', "transport", "verified (PKIX)"),
+    "verself": ("ok", "self", 'tls = "verify"', "deferred", "TLS could not be established"),
+    "verwrong": ("ok", "wrong", 'tls = "verify"', "deferred", "TLS could not be established"),
+    "verexp": ("ok", "expired", 'tls = "verify"', "deferred", "expired"),
+    "vernone": ("none", "good", 'tls = "verify"', "deferred", "does not offer STARTTLS"),
+    "smtps": ("smtps", "good", 'via = "smtps://mx.smtps.test"', "transport", "verified (PKIX)"),
+    "smtpsbad": ("smtps", "wrong", 'via = "smtps://mx.smtpsbad.test"', "deferred", "TLS could not be established"),
+    "smtpsany": ("smtps", "self", 'via = "smtps://mx.smtpsany.test", tls = "encrypt"', "transport", "not verified: "),
+    "plainauth": ("ok", "good", 'via = "smtp://me@mx.plainauth.test", password = secret "right"', "transport", "verified"),
+    "loginauth": ("ok", "good", 'via = "smtp://mx.loginauth.test", user = "me", password = secret "right"', "transport",
+                  "verified"),
+    "badauth": ("ok", "good", 'via = "smtp://me@mx.badauth.test", password = secret "false"', "deferred", "who are you"),
+    "noauth": ("ok", "good", 'via = "smtp://me@mx.noauth.test", password = secret "right"', "deferred", "offers no login"),
+    "cleartext": ("none", "good", 'via = "smtp://me@mx.cleartext.test", password = secret "right"', "deferred",
+                  "does not offer STARTTLS"),
+}
+AUTH = {"plainauth": "PLAIN", "loginauth": "LOGIN", "badauth": "PLAIN LOGIN"}
+hops, records, routes = {}, [], []
+for name, text in (("right", "secret\n"), ("false", "wrong\n")):
+    os.chmod(lib.file_of(os.path.join(where, name), text), 0o600)
+for n, (domain, (how, cert, route, _, _)) in enumerate(CASES.items()):
+    at = "192.0.2.%d" % (10 + n)
+    names = ["mx.other.test"] if cert == "wrong" else ["mx.%s.test" % domain]
+    pem = make("cert-" + domain, names, **CERTS[cert])
+    hops[domain] = Hop(at, how, pem, AUTH.get(domain, ""), 465 if how == "smtps" else 25)
+    records.append("%s MX 10 mx.%s\nmx.%s A %s" % (domain, domain, domain, at))
+    if route:
+        routes.append('route { to = "%s.test", %s }' % (domain, route))
+
+
+# ---- servers of others --------------------------------------------------------------------------------------------------
+
+def dovecot_auth():
+    """Dovecot as the one that knows passwords, for Postfix: the socket."""
+    folder = os.path.join(where, "auth")
+    os.mkdir(folder)
+    conf = lib.file_of(os.path.join(folder, "conf"), """
+base_dir = {w}/run
+state_dir = {w}/state
+log_path = {w}/log
+protocols =
+ssl = no
+auth_mechanisms = plain login scram-sha-256
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {w}/users
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home=/nonexistent
+}}
+service auth {{
+  unix_listener {w}/socket {{
+    mode = 0666
+  }}
+}}
+""".format(w=folder))
+    lib.file_of(os.path.join(folder, "users"), "me:{PLAIN}secret\n")
+    out = open(os.path.join(folder, "out"), "w")
+    process = subprocess.Popen(["dovecot", "-F", "-c", conf], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    peers.atexit.register(lambda: process.poll() is None and (process.terminate(), process.wait()))
+    path = os.path.join(folder, "socket")
+    lib.wait_until(lambda: os.path.exists(path) or process.poll() is not None, "Dovecot")
+    return path
+
+
+others = {}
+lacking = peers.missing("postfix", "dovecot")
+if not lacking and os.path.exists(peers.POSTFIX_DIST):
+    pem = make("postfix", ["mx.postfix.test"])
+    folder = os.path.join(where, "pf")
+    os.mkdir(folder)
+    more = {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": pem, "smtpd_sasl_auth_enable": "yes",
+            "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": dovecot_auth(), "smtpd_tls_auth_only": "yes",
+            "smtpd_sasl_security_options": "noanonymous", "mynetworks": "127.0.0.9/32",
+            "smtpd_recipient_restrictions": "permit_sasl_authenticated, check_recipient_access inline:{postfix.test=OK}, reject",
+            "smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination"}
+    others["postfix"] = peers.Postfix(folder, "198.51.100.1", ["postfix.test", "scram.test"], more)
+    records.append("postfix MX 10 mx.postfix\nmx.postfix A 198.51.100.1")
+    routes.append('route { to = "scram.test", via = "smtp://me@mx.postfix.test", password = secret "right" }')
+
+lib.Dns(where, {"test.": "\n".join(records)})
+server = lib.start(where, """hostname "mx.wax.example"
+postmaster "ann@home.test"
+relay_from { "127.0.0.1" }
+resolver { "127.0.0.53" }
+authorities "ca.crt"
+limits { sessions_per_client = 0 }
+listen { port = 25, address = "127.0.0.1" }
+domain "home.test" %s
+%s
+""" % (lib.maildir_lua(where), "\n".join(routes)))
+
+
+# ---- what becomes of it -------------------------------------------------------------------------------------------------
+
+def send(domain):
+    return lib.id_of(lib.send_one(25, "ann@home.test", ["joe@%s.test" % domain], b"Subject: x\r\n\r\nx\r\n"))
+
+
+def text_of(id_, event):
+    return server.wait_event(id_, event, 90).get("text", "")
+
+
+sent = {domain: send(domain) for domain in CASES}
+for domain, (how, _, route, event, want) in CASES.items():
+    try:
+        got = text_of(sent[domain], event)
+    except TimeoutError as e:
+        got = str(e)
+    tap.ok(want in got, "%s, %s%s: %s" % (domain, how, ", " + route if route else "", event), got)
+    if event == "transport" and want in got:
+        server.wait_event(sent[domain], "delivered")
+    encrypted = "TLS" in got[:4]
+    taken = [(t[0] is not None) for t in hops[domain].taken]
+    tap.equal(taken, [encrypted] if event == "transport" else [], "%s: so it was at the server" % domain)
+for domain, who in (("plainauth", "me by PLAIN"), ("loginauth", "me by LOGIN")):
+    tap.equal([t[1] for t in hops[domain].taken], [who], "%s: the server knows who it was" % domain)
+hops["hang"].ends.set()
+
+hops["open"].how = "none"  # the host spoke TLS: somebody may have taken the offer away
+tap.ok("does not offer STARTTLS" in text_of(send("open"), "deferred"), "a host that spoke TLS is not believed without")
+tap.equal(len(hops["open"].taken), 1, "and gets nothing in the clear")
+
+if "postfix" in others:
+    got = text_of(send("postfix"), "transport")
+    tap.ok(got.startswith("TLSv1.3 ") and "verified (PKIX)" in got, "Postfix: TLS", got)
+    id_ = send("scram")
+    got = text_of(id_, "transport")
+    tap.ok("verified (PKIX)" in got, "Postfix with Dovecot's logins", got + others["postfix"].log())
+    server.wait_event(id_, "delivered")
+    tap.ok("sasl_method=SCRAM-SHA-256" in others["postfix"].log(), "by SCRAM", others["postfix"].log())
+else:
+    tap.skip("Postfix and Dovecot", "needs " + (lacking or "Postfix's master.cf"))
+
+done = lib.run("why", "--control", server.control, sent["ver"])
+tap.ok("protected by" in done.stdout and "certificate SHA-256 " in done.stdout, "why tells the proof", done.stdout)
+
+
+# ---- who may know the password ------------------------------------------------------------------------------------------
+
+def holds(pid, octets):
+    found = False
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if "r" not in rights or "[v" in line:
+                continue
+            start, end = (int(x, 16) for x in span.split("-"))
+            try:
+                mem.seek(start)
+                found = found or octets in mem.read(end - start)
+            except (OSError, ValueError, OverflowError):
+                pass
+    return found
+
+
+marked = "Zq7-only-relay-knows-this"
+with open(os.path.join(where, "right"), "w") as f:
+    f.write(marked + "\n")
+since = server.mark()
+os.kill(server.process.pid, lib.signal.SIGHUP)
+relays = [pid for (role, _), pid in server.pids().items() if role == "relay"]
+lib.wait_until(lambda: all(holds(pid, marked.encode()) for pid in relays), "the new password in relay")
+for (role, index), pid in sorted(server.pids().items()):
+    if role != "relay":
+        tap.ok(not holds(pid, marked.encode()), "%s %d does not know the password" % (role, index))
+os.chmod(os.path.join(where, "right"), 0o644)
+done = lib.run("check", os.path.join(where, "waxwing.lua"))
+tap.ok(done.returncode != 0 and os.path.join(where, "right") in done.stdout + done.stderr, "a password that all may read",
+       done.stdout + done.stderr)
+tap.ok(not any("role.died" in line for line in server.lines), "nobody died", server.log())
+tap.equal(server.stop(), 0, "the server ends well")
+tap.end()
