@@ -235,7 +235,7 @@ daemon_smtp_ports = 25
 domainlist ours = {d}
 {x}
 dsn_advertise_hosts = *
-tls_advertise_hosts =
+{t}
 host_lookup =
 rfc1413_query_timeout = 0s
 message_size_limit = 60M
@@ -262,7 +262,8 @@ maildir:
   escape_string =
 begin retry
 * * F,1h,1s
-""".format(w=self.where, a=address, d=" : ".join(domains), m=self.maildir, x=self.extra or "smtputf8_advertise_hosts = *"))
+""".format(w=self.where, a=address, d=" : ".join(domains), m=self.maildir, x=self.extra or "smtputf8_advertise_hosts = *",
+           t="" if "tls_" in self.extra else "tls_advertise_hosts ="))  # no option may stand twice
         # only there Exim trusts its configuration with root's rights
         return ["sh", "-c", "mkdir -p /etc/exim4 /var/spool/exim && chown Debian-exim: /var/spool/exim '%s' && "
                 "install -m 644 '%s' /etc/exim4/exim4.conf && exec exim4 -bdf" % (self.where, conf)]

@@ -221,6 +221,16 @@ if not lacking and os.path.exists(peers.POSTFIX_DIST):
     records.append("postfix MX 10 mx.postfix\nmx.postfix A 198.51.100.1")
     routes.append('route { to = "scram.test", via = "smtp://me@mx.postfix.test", password = secret "right" }')
 
+why_not = peers.Exim.missing()
+if why_not is None:
+    folder = os.path.join(where, "ex")
+    os.mkdir(folder)
+    pem = make("exim", ["mx.exim.test"])
+    os.chmod(pem, 0o644)
+    peers.Exim(folder, "192.0.2.201", ["exim.test"], "tls_advertise_hosts = *\ntls_certificate = %s\ntls_privatekey = %s\n"
+               % (pem, pem))
+    records.append("exim MX 10 mx.exim\nmx.exim A 192.0.2.201")
+
 lib.Dns(where, {"test.": "\n".join(records)})
 server = lib.start(where, """hostname "mx.wax.example"
 postmaster "ann@home.test"
@@ -274,6 +284,14 @@ if "postfix" in others:
     tap.ok("sasl_method=SCRAM-SHA-256" in others["postfix"].log(), "by SCRAM", others["postfix"].log())
 else:
     tap.skip("Postfix and Dovecot", "needs " + (lacking or "Postfix's master.cf"))
+
+if why_not is None:
+    id_ = send("exim")
+    got = text_of(id_, "transport")
+    tap.ok("verified (PKIX)" in got, "Exim: TLS", got)
+    server.wait_event(id_, "delivered")
+else:
+    tap.skip("Exim", why_not)
 
 done = lib.run("why", "--control", server.control, sent["ver"])
 tap.ok("protected by" in done.stdout and "certificate SHA-256 " in done.stdout, "why tells the proof", done.stdout)

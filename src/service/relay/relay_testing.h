@@ -62,6 +62,7 @@ struct connecting {
 struct handle {
     struct world_object object;
     struct conn *conn;
+    struct str blob;
 };
 struct result {
     uint64_t token;
@@ -401,7 +402,15 @@ static struct conn *take_conn(struct world *w, struct handle *h)
     return h == NULL ? NULL : h->conn;
 }
 
+static bool take_blob(struct world *w, struct handle *h, struct blob *out)
+{
+    UNUSED(w);
+    *out = (struct blob){h == NULL ? STR_NIL : h->blob, NULL};
+    return h != NULL;
+}
+
 static const struct world_ops ops = {.tls = &tls_ops,
+                                     .handle_take_blob = take_blob,
                                      .now_ms = now_ms,
                                      .wall_ms = wall_ms,
                                      .random = fill_random,
@@ -636,7 +645,7 @@ static void give(const struct order *o)
                               .size = o->pipe == NULL ? body.n : o->n_piped,
                               .is_piped = o->pipe != NULL,
                               .body = o->pipe == NULL ? body : STR_NIL};
-    struct handle h = {{&ops}, o->pipe};
+    struct handle h = {.object = {&ops}, .conn = o->pipe};
     assert_true(ipc_encode_relay_job(&m, &b));
     the->queue.user->on_message(the->queue.arg, &the->queue, IPC_RELAY_JOB, buf_str(&b),
                                 o->pipe == NULL ? NULL : &h);

@@ -222,6 +222,8 @@ static void put_proof(struct link *k, const struct tls_facts *f)
         buf_printf(&b, ", not verified: %.*s", STR_FMT(str_slice(f->verify_text, 0, 100)));
     else
         buf_puts(&b, ", not verified: the certificate is for another name");
+    if (k->verdict.why[0] != TLS_WHY_RULE_DANE) /* somebody asked for it */
+        buf_printf(&b, "; %s", tls_why_text(k->verdict.why[0]));
 }
 
 static void secure(struct link *k, const struct tls_facts *f)

@@ -171,6 +171,7 @@ static void test_verify(void **state)
     secures(c, true);
     greets_again(c);
     takes(c);
+    assert_non_null(strstr(the->transport, "verified (PKIX); the administrator wants the server authenticated"));
     /* and an address has no name to be verified by */
     give(&(struct order){
         .token = 3, .site = "x", .hosts = {"192.0.2.3"}, .tls = HOP_TLS_VERIFY, .trusts_hops = true});
@@ -316,6 +317,19 @@ static void test_without_tls(void **state)
 
 /* ---- logins ---- */
 
+/* As the supervisor hands it over. */
+static void hand_over(const char *name, const char *octets)
+{
+    char mem[256];
+    struct buf b;
+    struct handle blob = {{&ops}, NULL, str_from_c(octets)};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_sup_secret(&(struct ipc_sup_secret){str_from_c(name)}, &b));
+    relay_role.from_super(the->self, IPC_SUP_SECRET, buf_str(&b), &blob);
+    relay_role.from_super(the->self, IPC_SUP_SECRET, STR("x"), &blob); /* nonsense does no harm */
+    relay_role.from_super(the->self, IPC_SUP_SECRET, buf_str(&b), NULL);
+}
+
 static void test_login(void **state)
 {
     struct order o = {.token = 1,
@@ -329,8 +343,8 @@ static void test_login(void **state)
     give(&o); /* the password has not come yet */
     lookup_says("192.0.2.1", NULL);
     assert_true(last_result(1)->stage == SMTP_AT_AUTH && the->n_conns == 0);
-    relay_secret_set(the->self, STR("/etc/hub.pass"), STR("old\n"));
-    relay_secret_set(the->self, STR("/etc/hub.pass"), STR("pw\r\n# a comment\n"));
+    hand_over("/etc/hub.pass", "old\n");
+    hand_over("/etc/hub.pass", "pw\r\n# a comment\n");
     give(&o);
     lookup_says("192.0.2.1", NULL);
     struct conn *c = offers_tls();
