@@ -120,7 +120,11 @@ static void test_small_seeds(void **state)
 static void test_lying_disks(void **state)
 {
     UNUSED(state);
-    struct outcome o = run_on(11, 200, 2 * SIM_S, true, true);
+    struct outcome o;
+    uint64_t seed = 11; /* the first of these in which power fails */
+    do
+        o = run_on(seed, 200, 2 * SIM_S, true, true);
+    while (o.chaos.n[CHAOS_POWER] == 0 && ++seed < 31);
     assert_true(o.chaos.n[CHAOS_POWER] > 0);
     assert_true(o.counts.n_acknowledged > 0);
     assert_true(o.counts.n_lost > 0);
