@@ -16,8 +16,8 @@ static const struct world_tls_ops *ops_of(const void *object)
 
 void world_tls_set_signer(struct world *w, const struct tls_signer *s)
 {
-    must(s->sign != NULL);
-    tls_of(w->ops)->set_signer(w, s);
+    static const struct tls_signer none;
+    tls_of(w->ops)->set_signer(w, s != NULL ? s : &none);
 }
 
 void world_tls_signed(struct world *w, uint64_t token, enum err err, struct str signature)

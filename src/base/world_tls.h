@@ -46,7 +46,7 @@ struct tls_signer {
     /* Has s signed. Answered by world_tls_signed(), now or later. */
     void (*sign)(void *arg, const struct tls_sign *s);
 };
-/* For all contexts of w; without one each signature fails. */
+/* For all contexts of w; without one (NULL: from now on) each signature fails. */
 void world_tls_set_signer(struct world *w, const struct tls_signer *s);
 /* The answer: ERR_OK and the signature (at most TLS_SIGNATURE_MAX octets, copied), or why there is none. A
  * token that is not open any more is ignored. */

@@ -40,6 +40,15 @@ struct conn {
     bool is_eof, is_closed, is_shut, is_pipe, is_broken;
     size_t room; /* octets it takes */
     size_t n_writes;
+    void (*on_tls)(void *arg, struct conn *c, enum err err, struct str why); /* a handshake is under way */
+    void *tls_arg;
+    bool has_tls;
+};
+struct tls_context {
+    struct world_object object;
+    unsigned n_refs;
+    size_t n_certificates;
+    uint32_t keys[8];
 };
 struct handle {
     struct world_object object;
@@ -61,7 +70,17 @@ struct fixture {
     size_t n_conns, n_closed;
     struct handle handle;
     struct listener listener;
-    struct channel queue, lookup;
+    struct channel queue, lookup, keys;
+    struct tls_context contexts[32];
+    size_t n_contexts;
+    bool has_bad_certificate; /* no context is made */
+    struct tls_facts facts;
+    const struct tls_signer *signer_given;
+    struct tls_signer signer;
+    uint64_t signed_token;
+    enum err signed_err;
+    struct ipc_auth_ask auth; /* the last one; its texts: */
+    char auth_texts[4][256];
     uint64_t asked; /* token of the last question */
     char asked_for[256], sent_params[512];
     bool sent_tls_optional;
@@ -209,6 +228,19 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         the->asked = read_u64(&r);
         assert_true(str_to_c(read_lstr(&r), the->asked_for, sizeof the->asked_for));
         assert_true(reader_done(&r));
+    } else if (type == IPC_AUTH_ASK) {
+        struct ipc_auth_ask *m = &the->auth;
+        assert_true(ipc_decode_auth_ask(payload, m));
+        struct str *const texts[] = {&m->file, &m->user, &m->client, &m->secret};
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+            assert_true(str_to_c(*texts[i], the->auth_texts[i], sizeof the->auth_texts[i]));
+            *texts[i] = str_from_c(the->auth_texts[i]);
+        }
+        sent->token = m->token;
+    } else if (type == IPC_SIGN_ASK) {
+        struct ipc_sign_ask m;
+        assert_true(ipc_decode_sign_ask(payload, &m));
+        *sent = (struct sent){.type = type, .token = m.token, .id = m.key, .size = m.octets.n};
     } else if (type == IPC_PUT_COMMIT) {
         assert_true(ipc_decode_put_commit(payload, &commit));
         sent->token = commit.token;
@@ -327,7 +359,104 @@ static bool uid_of(const struct conn *c, uint32_t *out)
     return true;
 }
 
+/* ---- TLS, made by hand ---- */
+
+static void set_signer(struct world *w, const struct tls_signer *s)
+{
+    UNUSED(w);
+    the->signer = s != NULL ? *s : (struct tls_signer){0};
+    the->signer_given = s != NULL ? &the->signer : NULL;
+}
+
+static void is_signed(struct world *w, uint64_t token, enum err err, struct str signature)
+{
+    UNUSED(w);
+    assert_int_equal(err == ERR_OK, signature.n > 0);
+    the->signed_token = token;
+    the->signed_err = err;
+}
+
+static struct tls_context *server_context(struct world *w, const struct tls_server_conf *conf,
+                                          struct buf *why)
+{
+    UNUSED(w);
+    assert_true(conf->n_certificates > 0 && conf->n_certificates <= 8 && the->n_contexts < 32);
+    assert_true(str_eq(conf->alpn, STR("smtp")));
+    if (the->has_bad_certificate) {
+        buf_puts(why, "certificate 1 is no certificate");
+        return NULL;
+    }
+    struct tls_context *t = &the->contexts[the->n_contexts++];
+    *t = (struct tls_context){.object = {&ops}, .n_refs = 1, .n_certificates = conf->n_certificates};
+    for (size_t i = 0; i < conf->n_certificates; i++)
+        t->keys[i] = conf->certificates[i].key;
+    return t;
+}
+
+static struct tls_context *keep_context(struct tls_context *t)
+{
+    t->n_refs++;
+    return t;
+}
+
+static void release_context(struct tls_context *t)
+{
+    assert_true(t->n_refs-- > 0);
+}
+
+static enum err start_tls(struct conn *c, bool is_server, const struct tls_start *start,
+                          void (*fn)(void *, struct conn *, enum err, struct str), void *arg)
+{
+    assert_true(is_server && start->context->n_refs > 0 && start->deadline_ms > the->now);
+    assert_null(c->on_tls);
+    c->on_tls = fn;
+    c->tls_arg = arg;
+    return ERR_OK;
+}
+
+static const struct tls_facts *facts_of(const struct conn *c)
+{
+    return c->has_tls ? &the->facts : NULL;
+}
+
+static bool no_exporter(const struct conn *c, unsigned char *out)
+{
+    UNUSED(c);
+    UNUSED(out);
+    return false;
+}
+
+static bool no_end_point(const struct conn *c, unsigned char *out, size_t *out_n)
+{
+    UNUSED(c);
+    UNUSED(out);
+    UNUSED(out_n);
+    return false;
+}
+
+static const struct world_tls_ops tls_ops = {.set_signer = set_signer,
+                                             .tls_signed = is_signed,
+                                             .server = server_context,
+                                             .context_keep = keep_context,
+                                             .context_release = release_context,
+                                             .start = start_tls,
+                                             .facts = facts_of,
+                                             .exporter = no_exporter,
+                                             .server_end_point = no_end_point};
+
+/* The handshake of c ends so. */
+static void finish_tls(struct conn *c, enum err err)
+{
+    void (*fn)(void *, struct conn *, enum err, struct str) = c->on_tls;
+    assert_non_null(fn);
+    assert_int_equal(c->out.n, 0);
+    c->on_tls = NULL;
+    c->has_tls = err == ERR_OK;
+    fn(c->tls_arg, c, err, err == ERR_OK ? STR_NIL : STR("alert"));
+}
+
 static const struct world_ops ops = {.conn_peer_uid = uid_of,
+                                     .tls = &tls_ops,
                                      .now_ms = now_ms,
                                      .wall_ms = wall_ms,
                                      .random = fill_random,
@@ -477,7 +606,7 @@ static int setup(void **state)
     f->world = (struct world){&ops, &f->log};
     f->log.min = LOG_ERROR;
     f->now = 1000;
-    f->lookup.object.ops = f->queue.object.ops = f->listener.object.ops = &ops;
+    f->lookup.object.ops = f->queue.object.ops = f->keys.object.ops = f->listener.object.ops = &ops;
     f->domain = (struct local_domain){.name = STR("here.test"), .any_user = true};
     f->domain.deliver.kind = DELIVER_LMTP;
     f->config = (struct config){.listeners = &f->at,
