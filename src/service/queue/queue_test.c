@@ -95,6 +95,64 @@ static void test_mx_delivery(void **state)
     test_world_fini(&w);
 }
 
+struct wish { /* what relay is told of a route's TLS and login */
+    const char *to, *site;
+    enum hop_tls tls;
+    bool is_smtps;
+    const char *user, *secret, *name; /* name: the first that a certificate may be for */
+};
+
+static void check_wish(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
+{
+    const struct wish *want = w->script;
+    struct reader names = reader_of(m->names);
+    struct str name = STR_NIL;
+    assert_null(given);
+    if (!str_eq(m->site, str_from_c(want->site)))
+        fail_msg("to %s: %.*s", want->to, STR_FMT(m->site));
+    assert_int_equal(m->tls, want->tls);
+    assert_int_equal(m->is_smtps, want->is_smtps);
+    assert_true(str_eq(m->user, str_from_c(want->user)) && str_eq(m->secret, str_from_c(want->secret)));
+    assert_int_equal(list_next_str(&names, &name), want->name != NULL);
+    assert_true(want->name == NULL || str_eq(name, str_from_c(want->name)));
+    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, (const char *const[]){"250 ok"});
+}
+
+/* Each level and each login is a site of its own, and relay gets to know both. */
+static void test_routes_say_tls(void **state)
+{
+    static const struct route_rule routes[] = {
+        {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("hub.two")},
+         .via = {.host = STR_INIT("hub.test"), .addr = {.port = 465}, .is_smtps = true},
+         .tls = HOP_TLS_VERIFY,
+         .auth = {STR_INIT("me"), STR_INIT("/etc/hub.pass")}},
+        {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("strict.two")},
+         .is_mx = true,
+         .tls = HOP_TLS_VERIFY},
+        {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("clear.two")}, .is_mx = true, .tls = HOP_TLS_NONE},
+    };
+    static const struct wish rows[] = {
+        {"x@hub.two", "smtps:hub.test:465 as me", HOP_TLS_VERIFY, true, "me", "/etc/hub.pass", NULL},
+        {"x@strict.two", "mx:mx1.test,mx2.test tls verify", HOP_TLS_VERIFY, false, "", "", "strict.two"},
+        {"x@clear.two", "mx:mx1.test,mx2.test tls none", HOP_TLS_NONE, false, "", "", NULL},
+        {"x@other.two", "mx:mx1.test,mx2.test", HOP_TLS_MAY, false, "", "", "other.two"},
+    };
+    struct test_world w;
+    UNUSED(state);
+    script_begin(&w, 3);
+    w.config.policy.routes = routes;
+    w.config.policy.n_routes = ARRAY_LEN(routes);
+    w.on_relay_job = check_wish;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct wish row = rows[i];
+        w.script = &row;
+        assert_int_equal(test_put(&w, "alice@example.org", row.to, STR(MAIL), NULL), ERR_OK);
+        script_expect_empty(&w);
+        assert_int_equal(w.n_relay_jobs, i + 1);
+    }
+    test_world_fini(&w);
+}
+
 struct found { /* what relay is told of the MX records */
     const char *domain;
     enum dane_mx mx;
@@ -748,18 +806,31 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_local_delivery),  cmocka_unit_test(test_one_job_a_mailbox),
-        cmocka_unit_test(test_mx_delivery),     cmocka_unit_test(test_mx_security),
-        cmocka_unit_test(test_roll_up),         cmocka_unit_test(test_lmtp_delivery),
-        cmocka_unit_test(test_split),           cmocka_unit_test(test_wide_split),
-        cmocka_unit_test(test_portions),        cmocka_unit_test(test_few_recipients_at_a_time),
-        cmocka_unit_test(test_retries),         cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_mixed_results),   cmocka_unit_test(test_mx_verdicts),
-        cmocka_unit_test(test_backup_mx),       cmocka_unit_test(test_null_sender_never_bounces),
-        cmocka_unit_test(test_lost_relay),      cmocka_unit_test(test_dead_site),
-        cmocka_unit_test(test_ids_are_checked), cmocka_unit_test(test_hostile_messages),
-        cmocka_unit_test(test_early_rcpts),     cmocka_unit_test(test_piped_bodies),
-        cmocka_unit_test(test_piped_refusals),  cmocka_unit_test(test_memory_budget),
+        cmocka_unit_test(test_local_delivery),
+        cmocka_unit_test(test_one_job_a_mailbox),
+        cmocka_unit_test(test_mx_delivery),
+        cmocka_unit_test(test_routes_say_tls),
+        cmocka_unit_test(test_mx_security),
+        cmocka_unit_test(test_roll_up),
+        cmocka_unit_test(test_lmtp_delivery),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_wide_split),
+        cmocka_unit_test(test_portions),
+        cmocka_unit_test(test_few_recipients_at_a_time),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_mixed_results),
+        cmocka_unit_test(test_mx_verdicts),
+        cmocka_unit_test(test_backup_mx),
+        cmocka_unit_test(test_null_sender_never_bounces),
+        cmocka_unit_test(test_lost_relay),
+        cmocka_unit_test(test_dead_site),
+        cmocka_unit_test(test_ids_are_checked),
+        cmocka_unit_test(test_hostile_messages),
+        cmocka_unit_test(test_early_rcpts),
+        cmocka_unit_test(test_piped_bodies),
+        cmocka_unit_test(test_piped_refusals),
+        cmocka_unit_test(test_memory_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
