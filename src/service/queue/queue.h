@@ -415,10 +415,12 @@ void route_rcpt(struct queue *q, const struct envelope *e, const struct rcpt *rc
                 struct routed *out);
 /* Is it delivered on this machine? */
 bool route_is_local(const struct route *r);
-/* The site of an MX set by way of this route: each source pool and level of TLS has a fate of its own there. */
+/* The site of an MX set by way of this route: each source pool and level of TLS has a fate of its own there.
+ */
 struct str route_mx_site(const struct mx *mx, const struct route *r, struct buf *text);
-/* The names that a certificate of an MX host of the domain may be for, as a list. RFC 6125 B.3 (and what Postfix calls
- * secure): the domain that the sender named; a host that the DNS named counts where DNSSEC says so (trusts_hops). */
+/* The names that a certificate of an MX host of the domain may be for, as a list. RFC 6125 B.3 (and what
+ * Postfix calls secure): the domain that the sender named; a host that the DNS named counts where DNSSEC says
+ * so (trusts_hops). */
 void route_mx_names(const struct route *r, struct buf *out);
 /* A durable message gets its entry and its place. Takes the reference. */
 void queue_admit(struct queue *q, struct fresh *f);

@@ -176,16 +176,19 @@ static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struc
 {
     struct relay *r = arg;
     struct ipc_host_answer m;
+    struct ipc_rr_answer rr;
     UNUSED(given);
     if (!role_message_allowed(r->env, ROLE_LOOKUP, c, type)) {
         r->lookup = NULL;
         job_on_lookup_lost(r);
-    } else if (!ipc_decode_host_answer(payload, &m)) {
+    } else if (type == IPC_RR_ANSWER && ipc_decode_rr_answer(payload, &rr)) {
+        relay_dane_on_answer(r, &rr);
+    } else if (type == IPC_HOST_ANSWER && ipc_decode_host_answer(payload, &m)) {
+        job_on_answer(r, &m);
+    } else {
         role_message_malformed(r->env, ROLE_LOOKUP, c, type);
         r->lookup = NULL;
         job_on_lookup_lost(r);
-    } else {
-        job_on_answer(r, &m);
     }
 }
 
@@ -270,7 +273,7 @@ static void *create(struct role_env *env)
     if (e != ERR_OK) /* no login then */
         log_error(r->world->log, "relay.crypto", LC("why", err_str(e)));
     relay_tls_setup(r);
-    must(idmap_init(&r->questions));
+    must(idmap_init(&r->questions) && idmap_init(&r->dane_questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
     r->turn.run = on_turn;
@@ -313,6 +316,7 @@ static void del(void *self)
     free_ended(r);
     list_remove(&r->turn.link);
     idmap_fini(&r->questions);
+    idmap_fini(&r->dane_questions);
     relay_seen_clear(r);
     idmap_fini(&r->seen);
     relay_secrets_prune(r, true);

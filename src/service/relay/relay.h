@@ -4,6 +4,7 @@
  * relay_job.c      one job's search for a server: next hops and their addresses, one after the other
  * relay_conn.c     one connection: octets between conn and smtp_client, and the body
  * relay_tls.c      how safe a connection must be, its handshake, what is known of hosts
+ * relay_dane.c     what DNSSEC says of a host: questions and the verdict
  * relay_login.c    passwords of next hops
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
@@ -29,7 +30,9 @@ enum {
     RELAY_ARENA_CHUNK = 4096,
     RELAY_IDLE_MAX = 1000, /* connections kept in all */
     RELAY_HOST_TEXT = 400,
-    RELAY_PROOF_TEXT = 400,
+    RELAY_PROOF_TEXT = 600,
+    RELAY_REASON_TEXT = 400,
+    RELAY_DANE_TEXT = 300,
     RELAY_NAMES_MAX = 2 * (SMTP_DOMAIN_MAX + 8), /* octets of the list of names for a certificate */
     RELAY_SEEN_MAX = 20000,                      /* hosts that TLS was spoken with */
     /* how long that counts: less than mail waits in the queue, so that a host that gave TLS up gets its mail
@@ -42,6 +45,7 @@ enum {
 
 struct relay;
 struct link;
+struct relay_dane;
 
 enum convert_stage { /* of a job whose server waits for the conversion */
                      CONVERT_NOT = 0,
@@ -64,7 +68,10 @@ struct job {
     bool in_plain; /* TLS failed with the present address: the next connection to it goes without */
     char tls_why[RESULT_TEXT_MAX]; /* how it failed */
     struct str names, user, secret;
-    uint32_t n_refused; /* addresses that mail like this must never go to */
+    enum dane_mx mx;
+    struct str next_hop, canonical; /* empty: the host itself; no such */
+    struct relay_dane *dane;        /* of the present hop; NULL: not asked for */
+    uint32_t n_refused;             /* addresses that mail like this must never go to */
     struct rcpt *rcpts;
     uint32_t n_rcpts;
     struct hop hops[RELAY_HOPS_MAX];
@@ -105,15 +112,22 @@ struct link {         /* one connection to a server */
     uint64_t idle_until_ms;
     unsigned want;
     bool is_lmtp, in_pump, is_dead;
-    bool is_near, has_name; /* on this machine; key is a host name */
-    struct tls_level_verdict verdict;
+    bool is_near, has_name;           /* on this machine; key is a host name */
+    struct tls_level_verdict verdict; /* what it was made for */
+    struct tls_level_verdict wanted;  /* what the present job asks for; that is no more */
+    enum dane_result dane;            /* of the host, when the connection was made */
+    enum dane_mx mx;                  /* and of the domain that it was made for */
+    char next_hop[SMTP_DOMAIN_MAX + 1];
+    bool is_dane; /* a TLSA record matched, of this usage */
+    uint8_t dane_usage;
     enum smtp_client_tls tls;
     bool is_smtps, wants_tls, is_shaking, is_encrypted, is_verified;
     bool is_fallback_due; /* TLS failed, and the mail may go without */
     size_t names_n;
     char names[RELAY_NAMES_MAX];
-    char key[RELAY_HOST_TEXT];    /* what is known of the host is known by this */
-    char proof[RELAY_PROOF_TEXT]; /* of TLS, or why there is none */
+    char key[RELAY_HOST_TEXT];       /* what is known of the host is known by this */
+    char proof[RELAY_PROOF_TEXT];    /* of TLS, or why there is none */
+    char dane_said[RELAY_DANE_TEXT]; /* what DANE said of the host; empty: was not asked */
     struct smtp_client_login login;
     struct str password; /* until it was said */
     char user[ROUTE_USER_MAX + 1];
@@ -151,7 +165,7 @@ struct relay {
     struct chunk_pool pool;
     struct list jobs, links, idle;
     size_t n_jobs, n_idle;
-    struct idmap questions;
+    struct idmap questions, dane_questions;
     uint64_t next_question;
     struct tls_context *tls; /* NULL: this world, or this process, has no TLS */
     struct crypto *crypto;
@@ -188,6 +202,19 @@ void job_on_lookup_lost(struct relay *r);
 void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct esc esc, const char *host,
               struct str text);
 
+/* relay_dane.c */
+/* The addresses of j's hop are here: asks what DANE wants to know besides. true: job_next_address() follows
+ * when that is answered; false: now is the time for it. */
+MUST_USE bool relay_dane_begin(struct job *j, const struct ipc_host_answer *m);
+void relay_dane_on_answer(struct relay *r, const struct ipc_rr_answer *m);
+bool relay_dane_is_asking(const struct job *j);
+/* Of the present hop, not DANE_ASK once it is tried; NULL: DANE does not concern it. */
+const struct dane_verdict *relay_dane_verdict(const struct job *j);
+/* Appends what the verdict is drawn from, for people. */
+void relay_dane_why(const struct job *j, struct buf *out);
+/* Forgets the hop, and its questions. */
+void relay_dane_drop(struct job *j);
+
 /* relay_conn.c */
 /* Starts connecting for j; false: no memory or descriptors (noted in j). */
 bool relay_link_open(struct job *j, const struct netaddr *to, struct str name);
@@ -206,8 +233,14 @@ void relay_want_pipe(struct job *j); /* pump again when the pipe has octets */
 /* relay_tls.c */
 /* Fills in how safe k must be for j. false: there is no going to this host; noted in j. */
 MUST_USE bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, struct str name);
+/* An idle connection that serves j gets it: what it asks for is kept for relay_tls_tell(). */
+void relay_tls_take(struct link *k, const struct job *j);
+/* Appends what k's job wanted and why, and says whether k is proven to be the next hop's. */
+bool relay_tls_tell(const struct link *k, struct buf *out);
 /* Is an idle connection as safe as this job wants it, and logged in as the same user? */
 bool relay_tls_serves(const struct link *k, const struct job *j);
+/* The session failed at STARTTLS or before, with this result: noted in j, with what wanted TLS there. */
+void relay_tls_note(const struct link *k, struct job *j, const struct smtp_client_result *f);
 /* Starts the handshake. k goes on, or ends, later; it may end within the call. */
 void relay_tls_begin(struct link *k);
 /* Makes the context of r->tls anew, from the authorities of the configuration. */

@@ -203,6 +203,7 @@ void relay_link_take_job(struct link *k, struct job *j)
     list_push_back(&k->relay->links, &k->link);
     k->job = j;
     j->on = k;
+    relay_tls_take(k, j);
     begin_job(k);
     relay_link_pump(k);
 }
@@ -255,7 +256,7 @@ static void go_on_elsewhere(struct link *k)
 static void tell_transport(const struct link *k)
 {
     const struct job *j = k->job;
-    char mem[RELAY_PROOF_TEXT + RESULT_TEXT_MAX];
+    char mem[RELAY_PROOF_TEXT + RELAY_REASON_TEXT + RESULT_TEXT_MAX];
     struct buf b;
     if (j->is_callout || (k->is_near && !k->is_encrypted))
         return;
@@ -266,12 +267,13 @@ static void tell_transport(const struct link *k)
         buf_printf(&b, "in the clear, since TLS failed: %s", j->tls_why);
     else
         buf_puts(&b, k->tls == SMTP_CLIENT_TLS_NONE ? "in the clear" : "in the clear: no TLS was to be had");
+    bool is_proven = relay_tls_tell(k, &b);
     struct ipc_event e = {.kind = EVENT_TRANSPORT,
                           .wall_ms = (uint64_t)world_wall_ms(k->relay->world),
                           .id = j->id,
                           .host = str_from_c(k->host),
                           .text = buf_str(&b),
-                          .number = k->is_encrypted + k->is_verified};
+                          .number = k->is_encrypted + is_proven};
     role_event(k->relay->env, &e);
 }
 
@@ -456,7 +458,9 @@ static void on_dead(struct link *k)
     bool is_loop = is_ourselves(f);
     bool is_known =
         j != NULL && is_loop && job_has_better(j); /* why that one did not take it is to be told */
-    if (j != NULL && !is_known && f->outcome != SMTP_OUTCOME_PENDING)
+    if (j != NULL && !is_known && f->stage == SMTP_AT_TLS)
+        relay_tls_note(k, j, f);
+    else if (j != NULL && !is_known && f->outcome != SMTP_OUTCOME_PENDING)
         job_note(j, f->stage, f->code, f->esc, k->host, f->text);
     else if (j != NULL && !is_known)
         job_note(j, SMTP_AT_GREETING, 0, ESC(4, 4, 2), k->host, STR("the connection ended"));

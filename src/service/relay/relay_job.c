@@ -1,10 +1,11 @@
 /* service/relay/relay_job.c: one job's search for a server that takes it.
  *
- * Hops come sorted by preference from the queue. A hop with a name is asked of lookup for its addresses; each
- * address is tried once, SMTP_CLIENT_ADDRESSES_MAX in all (RFC 5321 5.1: at least two). Trouble before the
- * server has said anything of the job (no connection, a bad greeting or hello, a connection that ends, 421)
- * leads to the next address; what a server says of sender, recipients or message is final for this attempt.
- * When nothing is left the attempt has failed; it has failed for good only when no hop's name exists at all.
+ * Hops come sorted by preference from the queue. A hop with a name is asked of lookup for its addresses, and
+ * then for what DANE wants to know (relay_dane.c); each address is tried once, SMTP_CLIENT_ADDRESSES_MAX in
+ * all (RFC 5321 5.1: at least two). Trouble before the server has said anything of the job (no connection, a
+ * bad greeting or hello, a connection that ends, 421) leads to the next address; what a server says of
+ * sender, recipients or message is final for this attempt. When nothing is left the attempt has failed; it
+ * has failed for good only when no hop's name exists at all.
  */
 #include "service/relay/relay.h"
 
@@ -73,13 +74,15 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->tls = m->tls <= HOP_TLS_VERIFY ? (enum hop_tls)m->tls : HOP_TLS_VERIFY;
     j->is_smtps = m->is_smtps != 0;
     j->trusts_hops = m->trusts_hops != 0;
-    size_t room = m->names.n + m->user.n + m->secret.n + m->site.n + m->source.n + m->sender.n + m->params.n +
-                  m->rcpts.n + m->hosts.n + m->body.n + 4096;
+    j->mx = m->mx <= DANE_MX_NONE ? (enum dane_mx)m->mx : DANE_MX_INSECURE;
+    size_t room = m->next_hop.n + m->canonical.n + m->names.n + m->user.n + m->secret.n + m->site.n +
+                  m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;
     buf_init(&j->text, room);
     buf_init(&j->piece, RELAY_PIECE);
     bool ok = buf_reserve(&j->text, room) && copy(j, m->site, &j->site) && copy(j, m->sender, &j->sender) &&
               copy(j, m->source, &j->source) && copy(j, m->names, &j->names) && copy(j, m->user, &j->user) &&
-              copy(j, m->secret, &j->secret) && m->names.n <= RELAY_NAMES_MAX &&
+              copy(j, m->secret, &j->secret) && copy(j, m->next_hop, &j->next_hop) &&
+              copy(j, m->canonical, &j->canonical) && m->names.n <= RELAY_NAMES_MAX &&
               m->user.n <= ROUTE_USER_MAX && take_params(j, m->params) && take_rcpts(j, m->rcpts) &&
               take_hops(j, m->hosts);
     if (ok && j->is_callout) {
@@ -105,6 +108,7 @@ void job_del(struct job *j)
     must(j->on == NULL);
     if (j->is_asking)
         (void)idmap_remove(&r->questions, j->by_question.id);
+    relay_dane_drop(j);
     if (j->pipe != NULL)
         conn_close(j->pipe);
     list_remove(&j->link);
@@ -167,6 +171,7 @@ static void try_hop(struct job *j)
     const struct hop *h = &j->hops[j->hop];
     j->n_addresses = j->address = 0;
     j->n_before = j->n_tried;
+    relay_dane_drop(j);
     if (h->name.n > 0) {
         ask_host(j);
         return;
@@ -269,6 +274,8 @@ void job_on_answer(struct relay *r, const struct ipc_host_answer *m)
     }
     if (j->n_addresses == 0)
         note_answer(j, m);
+    else if (relay_dane_begin(j, m))
+        return;
     job_next_address(j);
 }
 
@@ -276,10 +283,12 @@ void job_on_lookup_lost(struct relay *r)
 {
     list_each (l, &r->jobs) {
         struct job *j = list_entry(l, struct job, link);
-        if (!j->is_asking)
+        if (!j->is_asking && !relay_dane_is_asking(j))
             continue;
-        (void)idmap_remove(&r->questions, j->by_question.id);
+        if (j->is_asking)
+            (void)idmap_remove(&r->questions, j->by_question.id);
         j->is_asking = false;
+        relay_dane_drop(j);
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 3, 0), "", STR("the name server process went away"));
         give_up(j);
     }

@@ -49,6 +49,7 @@ struct conn {
     bool is_shaking;  /* a handshake is under way: what it is to have, and who waits for it */
     char tls_name[300], tls_names[600]; /* SNI; each name and a blank */
     enum tls_check tls_check;
+    char tlsa[600]; /* each record as in a zone file, and a comma */
     void (*tls_fn)(void *arg, struct conn *c, enum err err, struct str why);
     void *tls_arg;
     struct tls_facts facts;
@@ -72,6 +73,11 @@ struct result {
     struct esc esc;
     char host[300], text[600];
 };
+struct rr_asked {
+    uint64_t token;
+    enum dns_type type;
+    char name[300];
+};
 struct fixture {
     struct world world; /* first */
     struct log log;
@@ -87,6 +93,10 @@ struct fixture {
     char asked[ASKED_MAX][300];
     uint64_t asked_token[ASKED_MAX];
     size_t n_asked;
+    struct rr_asked rr[ASKED_MAX];
+    size_t n_rr;
+    bool is_secure; /* answers about hosts are, and the host is called so */
+    const char *canonical;
     struct result results[300];
     size_t n_results;
     struct config config;
@@ -217,6 +227,14 @@ static enum err channel_send_to_test(struct channel *c, uint16_t type, struct st
         take_results(&done);
         return ERR_OK;
     }
+    struct ipc_rr_ask rr;
+    if (type == IPC_RR_ASK) {
+        assert_true(ipc_decode_rr_ask(payload, &rr) && the->n_rr < ASKED_MAX);
+        struct rr_asked *a = &the->rr[the->n_rr++];
+        *a = (struct rr_asked){.token = rr.token, .type = (enum dns_type)rr.type};
+        assert_true(str_to_c(rr.name, a->name, sizeof a->name));
+        return ERR_OK;
+    }
     assert_true(type == IPC_HOST_ASK && ipc_decode_host_ask(payload, &ask) && the->n_asked < ASKED_MAX);
     assert_true(str_to_c(ask.name, the->asked[the->n_asked], sizeof the->asked[0]));
     the->asked_token[the->n_asked++] = ask.token;
@@ -257,7 +275,16 @@ static enum err shake_hands(struct conn *c, bool is_server, const struct tls_sta
     assert_true(!is_server && !c->is_closed && !c->is_shaking && c->n_in == 0 && c->out.n == 0);
     assert_ptr_equal(s->context, &the->tls);
     assert_int_equal(s->deadline_ms, the->now_ms + SMTP_CLIENT_TLS_MS);
-    assert_true(s->n_names <= TLS_NAMES_MAX && s->resume == NULL && s->n_tlsa == 0);
+    assert_true(s->n_names <= TLS_NAMES_MAX && s->resume == NULL);
+    assert_true(s->n_tlsa <= TLS_TLSA_MAX && (s->n_tlsa > 0) == (s->check == TLS_CHECK_DANE));
+    struct buf tlsa;
+    buf_init_fixed(&tlsa, c->tlsa, sizeof c->tlsa - 1);
+    for (size_t i = 0; i < s->n_tlsa; i++) {
+        struct dane_record r = {s->tlsa[i].usage, s->tlsa[i].selector, s->tlsa[i].matching, s->tlsa[i].data};
+        dane_format(&r, &tlsa);
+        buf_putc(&tlsa, ',');
+    }
+    assert_false(tlsa.failed);
     buf_init_fixed(&names, c->tls_names, sizeof c->tls_names - 1);
     for (size_t i = 0; i < s->n_names; i++)
         buf_printf(&names, "%.*s ", STR_FMT(s->names[i]));
@@ -508,21 +535,27 @@ static struct conn *dialled(void)
 }
 
 /* The handshake on c ends well. */
-static void secures(struct conn *c, bool is_verified)
+static void secures_with(struct conn *c, const struct tls_facts *f)
 {
     assert_true(c->is_shaking && !c->is_closed);
-    c->facts = (struct tls_facts){.version = STR("TLSv1.3"),
-                                  .cipher = STR("TLS_X"),
-                                  .group = STR("x25519"),
-                                  .signature = STR("ed25519"),
-                                  .has_peer_certificate = true,
-                                  .peer_digest = {0xab},
-                                  .is_trusted = is_verified,
-                                  .is_named = is_verified,
-                                  .verify_text = is_verified ? STR_NIL : STR("self-signed certificate")};
+    c->facts = *f;
     c->is_shaking = false;
     c->tls_fn(c->tls_arg, c, ERR_OK, STR_NIL);
     end_turn();
+}
+
+static void secures(struct conn *c, bool is_verified)
+{
+    struct tls_facts f = {.version = STR("TLSv1.3"),
+                          .cipher = STR("TLS_X"),
+                          .group = STR("x25519"),
+                          .signature = STR("ed25519"),
+                          .has_peer_certificate = true,
+                          .peer_digest = {0xab},
+                          .is_trusted = is_verified,
+                          .is_named = is_verified,
+                          .verify_text = is_verified ? STR_NIL : STR("self-signed certificate")};
+    secures_with(c, &f);
 }
 
 static void breaks(struct conn *c, enum err err, const char *why)
@@ -571,6 +604,23 @@ static struct conn *greets(void)
     return greets_offering("250 PIPELINING\n");
 }
 
+/* What a job to one host goes through up to the handshake. */
+static struct conn *offers_tls(void)
+{
+    struct conn *c = greets_offering("250 STARTTLS\n");
+    expect(c, "STARTTLS\n");
+    say(c, "220 go\n");
+    assert_true(c->is_shaking);
+    return c;
+}
+
+/* Inside TLS. */
+static void greets_again(struct conn *c)
+{
+    expect(c, "EHLO me.test\n");
+    say(c, "250-mx.other.test\n250 PIPELINING\n");
+}
+
 struct order {
     uint64_t token;
     const char *site;
@@ -588,6 +638,8 @@ struct order {
     enum hop_tls tls;
     bool is_smtps, trusts_hops;
     const char *names[3], *user, *secret;
+    enum dane_mx mx;
+    const char *next_hop, *canonical;
 };
 
 static void put_hosts(struct buf *out, const struct order *o)
@@ -639,6 +691,9 @@ static void give(const struct order *o)
                               .tls = (uint8_t)o->tls,
                               .is_smtps = o->is_smtps,
                               .trusts_hops = o->trusts_hops,
+                              .mx = (uint8_t)o->mx,
+                              .next_hop = str_from_c(o->next_hop == NULL ? "" : o->next_hop),
+                              .canonical = str_from_c(o->canonical == NULL ? "" : o->canonical),
                               .names = buf_str(&names),
                               .user = str_from_c(o->user == NULL ? "" : o->user),
                               .secret = str_from_c(o->secret == NULL ? "" : o->secret),
@@ -664,8 +719,11 @@ static void lookup_answers(enum dns_status status, const char *first, const char
         assert_true(netaddr_parse_ip(str_from_c(all[i]), 0, &a) && list_put_addr(&list, &a));
     }
     assert_true(the->n_asked > 0);
-    struct ipc_host_answer m = {
-        .token = the->asked_token[the->n_asked - 1], .status = (uint8_t)status, .addresses = buf_str(&list)};
+    struct ipc_host_answer m = {.token = the->asked_token[the->n_asked - 1],
+                                .status = (uint8_t)status,
+                                .is_secure = the->is_secure,
+                                .canonical = str_from_c(the->canonical == NULL ? "" : the->canonical),
+                                .addresses = buf_str(&list)};
     assert_true(ipc_encode_host_answer(&m, &b));
     the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_HOST_ANSWER, buf_str(&b), NULL);
     end_turn();

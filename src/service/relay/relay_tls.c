@@ -85,7 +85,7 @@ static void set_key(struct link *k, const struct netaddr *to, struct str name)
 }
 
 static void judge(const struct relay *r, const struct job *j, struct str key, bool near,
-                  struct tls_level_verdict *out)
+                  enum dane_result dane, struct tls_level_verdict *out)
 {
     /* without a word of the administrator what the domain publishes counts, once it is asked for */
     static const enum tls_rule rules[] = {[HOP_TLS_MAY] = TLS_RULE_DANE,
@@ -94,7 +94,7 @@ static void judge(const struct relay *r, const struct job *j, struct str key, bo
                                           [HOP_TLS_VERIFY] = TLS_RULE_VERIFY};
     struct tls_level_facts f = {
         .rule = rules[j->tls],
-        .dane = DANE_NONE,
+        .dane = dane,
         .is_found_securely = j->trusts_hops,
         .sts = MTA_STS_NONE,
         .requiretls = j->params.requiretls && !near,
@@ -111,14 +111,75 @@ static void note(struct job *j, const struct link *k, struct esc esc, const char
     job_note(j, SMTP_AT_TLS, 0, esc, k->host, str_from_c(text));
 }
 
+/* There is no going to this host. What its records lack no other address of it has. */
+static void note_verdict(struct job *j, const struct link *k)
+{
+    char mem[RESULT_TEXT_MAX];
+    struct buf b;
+    enum tls_why why = k->verdict.why[0];
+    buf_init_fixed(&b, mem, sizeof mem - 1);
+    buf_puts(&b, tls_why_text(why));
+    if (why == TLS_WHY_DANE_FAILED) {
+        buf_puts(&b, ": ");
+        relay_dane_why(j, &b);
+        j->address = j->n_addresses;
+    }
+    mem[b.n] = '\0';
+    note(j, k, k->verdict.esc, mem);
+}
+
+void relay_tls_take(struct link *k, const struct job *j)
+{
+    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, &k->wanted);
+}
+
+bool relay_tls_tell(const struct link *k, struct buf *out)
+{
+    static const char *const mx[] = {[DANE_MX_SECURE] = "; the MX records are signed",
+                                     [DANE_MX_INSECURE] = "; the MX records are not signed",
+                                     [DANE_MX_NONE] = ""};
+    const struct tls_level_verdict *v = &k->wanted;
+    buf_printf(out, "; wanted: %s", tls_level_word(v->level));
+    for (size_t i = 0; i < v->n_why; i++)
+        buf_printf(out, "%s%s", i == 0 ? ", since " : "; ", tls_why_text(v->why[i]));
+    if (k->dane_said[0] != '\0')
+        buf_printf(out, "%s; DANE: %s", mx[k->job->mx], k->dane_said);
+    /* A host of MX records that anybody may have forged is who it says and no more (RFC 7672 2.2.1), unless
+     * its certificate is for the domain. */
+    return k->is_verified && (k->job->mx != DANE_MX_INSECURE || v->level == TLS_LEVEL_PKIX);
+}
+
+void relay_tls_note(const struct link *k, struct job *j, const struct smtp_client_result *f)
+{
+    char mem[RESULT_TEXT_MAX];
+    struct buf b;
+    const struct tls_level_verdict *v = &k->verdict;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_put(&b, str_slice(f->text, 0, sizeof mem / 2));
+    enum tls_why why = v->why[0];
+    for (size_t i = 0; i < v->n_why; i++)
+        why = v->why[i] == TLS_WHY_SEEN ? TLS_WHY_SEEN : why;
+    if (k->tls == SMTP_CLIENT_TLS_MUST)
+        buf_printf(&b, " (%s)", tls_why_text(why));
+    job_note(j, SMTP_AT_TLS, f->code, f->esc, k->host, buf_str(&b));
+}
+
 bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, struct str name)
 {
     struct tls_level_verdict *v = &k->verdict;
+    struct buf said;
     bool in_plain = j->in_plain;
     j->in_plain = false;
     k->is_near = is_near(to);
     set_key(k, to, name);
-    judge(k->relay, j, str_from_c(k->key), k->is_near, v);
+    const struct dane_verdict *d = relay_dane_verdict(j);
+    k->dane = d == NULL ? DANE_NONE : d->result;
+    k->mx = j->mx;
+    (void)str_to_c(j->next_hop, k->next_hop, sizeof k->next_hop);
+    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, v);
+    k->wanted = *v;
+    buf_init_fixed(&said, k->dane_said, sizeof k->dane_said - 1);
+    relay_dane_why(j, &said);
     k->is_smtps = j->is_smtps;
     k->names_n = j->names.n; /* at most RELAY_NAMES_MAX: job_new() */
     if (j->names.n > 0)
@@ -126,7 +187,7 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
     switch (v->level) {
     case TLS_LEVEL_DEFER:
     case TLS_LEVEL_REFUSE:
-        note(j, k, v->esc, tls_why_text(v->why[0]));
+        note_verdict(j, k);
         return false;
     case TLS_LEVEL_PLAIN:
         k->tls = SMTP_CLIENT_TLS_NONE;
@@ -138,10 +199,10 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
         break;
     case TLS_LEVEL_ENCRYPT:
     case TLS_LEVEL_PKIX:
+    case TLS_LEVEL_DANE:
         k->tls = SMTP_CLIENT_TLS_MUST;
         break;
-    case TLS_LEVEL_DANE: /* nobody asks for records or fingerprints yet */
-    case TLS_LEVEL_FINGERPRINT:
+    case TLS_LEVEL_FINGERPRINT: /* nobody asks for that yet */
     case TLS_LEVELS:
         must_not_reach();
     }
@@ -159,10 +220,18 @@ static bool is_same_login(const struct link *k, const struct job *j)
     return str_eq(str_from_c(k->user), j->user) && k->secret_hash == str_ihash(j->secret, k->relay->seed);
 }
 
+/* What DANE-TA(2) proves is bound to names: those of the domain that the connection was made for. */
+static bool is_same_proof(const struct link *k, const struct job *j)
+{
+    if (!k->is_dane)
+        return false;
+    return k->dane_usage == DANE_EE || (k->mx == j->mx && str_ieq(str_from_c(k->next_hop), j->next_hop));
+}
+
 bool relay_tls_serves(const struct link *k, const struct job *j)
 {
     struct tls_level_verdict v;
-    judge(k->relay, j, str_from_c(k->key), k->is_near, &v);
+    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, &v);
     if (!is_same_login(k, j) || k->is_smtps != j->is_smtps)
         return false;
     switch (v.level) {
@@ -176,6 +245,7 @@ bool relay_tls_serves(const struct link *k, const struct job *j)
         return k->is_encrypted && k->verdict.level == TLS_LEVEL_PKIX && k->verdict.names == v.names &&
                str_eq(str_of(k->names, k->names_n), j->names);
     case TLS_LEVEL_DANE:
+        return is_same_proof(k, j);
     case TLS_LEVEL_FINGERPRINT:
     case TLS_LEVEL_DEFER:
     case TLS_LEVEL_REFUSE:
@@ -202,6 +272,15 @@ static size_t find_names(const struct link *k, struct str *out)
     return n;
 }
 
+/* The record that matched; of a whole certificate or key the beginning. */
+static void put_record(struct buf *b, const struct tls_facts *f)
+{
+    struct dane_record r = {f->dane_usage, f->dane_selector, f->dane_matching, f->dane_data};
+    buf_puts(b, ", verified (DANE: ");
+    dane_format(&r, b);
+    buf_puts(b, r.matching == DANE_FULL ? "...)" : ")");
+}
+
 static void put_proof(struct link *k, const struct tls_facts *f)
 {
     struct buf b;
@@ -216,19 +295,37 @@ static void put_proof(struct link *k, const struct tls_facts *f)
         for (size_t i = 0; i < sizeof f->peer_digest; i++)
             buf_printf(&b, "%02x", f->peer_digest[i]);
     }
-    if (k->is_verified)
+    if (k->is_dane)
+        put_record(&b, f);
+    else if (k->is_verified)
         buf_puts(&b, ", verified (PKIX)");
     else if (f->verify_text.n > 0)
         buf_printf(&b, ", not verified: %.*s", STR_FMT(str_slice(f->verify_text, 0, 100)));
     else
         buf_puts(&b, ", not verified: the certificate is for another name");
-    if (k->verdict.why[0] != TLS_WHY_RULE_DANE) /* somebody asked for it */
-        buf_printf(&b, "; %s", tls_why_text(k->verdict.why[0]));
+}
+
+static void fail(struct link *k, enum err err, struct str why);
+
+/* The TLS library makes nothing of the records: as if none was usable (RFC 7672 2.2). false: then it is not
+ * enough. */
+static bool is_enough_unproven(struct link *k)
+{
+    k->dane = DANE_UNUSABLE;
+    judge(k->relay, k->job, str_from_c(k->key), k->is_near, k->dane, &k->verdict);
+    k->wanted = k->verdict;
+    return k->verdict.level == TLS_LEVEL_ENCRYPT;
 }
 
 static void secure(struct link *k, const struct tls_facts *f)
 {
-    struct smtp_client_secured s = {.is_verified = f->is_trusted && f->is_named};
+    k->is_dane = f->is_dane;
+    k->dane_usage = f->dane_usage;
+    if (k->verdict.level == TLS_LEVEL_DANE && !f->is_dane && !is_enough_unproven(k)) {
+        fail(k, ERR_TLS, STR("no TLSA record can be used"));
+        return;
+    }
+    struct smtp_client_secured s = {.is_verified = f->is_dane || (f->is_trusted && f->is_named)};
     if (conn_tls_exporter(k->conn, s.exporter))
         s.n_exporter = sizeof s.exporter;
     if (!conn_tls_server_end_point(k->conn, s.end_point, &s.n_end_point))
@@ -245,23 +342,20 @@ static void secure(struct link *k, const struct tls_facts *f)
 
 static void fail(struct link *k, enum err err, struct str why)
 {
+    const struct tls_level_verdict *v = &k->verdict;
     char mem[RESULT_TEXT_MAX];
     struct buf b;
-    const struct tls_level_verdict *v = &k->verdict;
     buf_init_fixed(&b, mem, sizeof mem);
-    if (k->client == NULL)
+    if (k->client == NULL) /* which puts these words before it */
         buf_puts(&b, "TLS could not be established: ");
     buf_put(&b, why.n > 0 ? str_slice(why, 0, sizeof mem / 2) : str_from_c(err_str(err)));
+    struct smtp_client_result f = {.stage = SMTP_AT_TLS, .esc = ESC(4, 7, 5), .text = buf_str(&b)};
     k->is_fallback_due =
         k->client != NULL && v->level == TLS_LEVEL_OPPORTUNISTIC && v->may_fall_back && k->user[0] == '\0';
-    for (size_t i = 0; i < v->n_why; i++) {
-        if (v->why[i] == TLS_WHY_SEEN)
-            buf_printf(&b, " (%s)", tls_why_text(TLS_WHY_SEEN));
-    }
-    if (k->client != NULL) { /* which puts a few words before it */
-        smtp_client_no_tls(k->client, buf_str(&b), world_now_ms(k->relay->world));
+    if (k->client != NULL) {
+        smtp_client_no_tls(k->client, f.text, world_now_ms(k->relay->world)); /* and then relay_tls_note() */
     } else {
-        job_note(k->job, SMTP_AT_TLS, 0, ESC(4, 7, 5), k->host, buf_str(&b));
+        relay_tls_note(k, k->job, &f);
         relay_link_give_up(k);
     }
 }
@@ -279,9 +373,30 @@ static void on_tls(void *arg, struct conn *c, enum err err, struct str why)
     relay_link_pump(k);
 }
 
+/* The server must be the one that the records say, and is called as they call it (RFC 7672 3.2.2, 8.1). */
+static void ask_for_dane(const struct link *k, const struct dane_verdict *d, struct tls_tlsa *tlsa,
+                         struct tls_start *s)
+{
+    if (d->result == DANE_USABLE || d->result == DANE_UNUSABLE)
+        s->server_name = d->base;
+    if (k->verdict.level != TLS_LEVEL_DANE)
+        return;
+    for (size_t i = 0; i < d->n_records; i++) {
+        const struct dane_record *r = &d->records[i];
+        tlsa[i] = (struct tls_tlsa){r->usage, r->selector, r->matching, r->data};
+    }
+    s->check = TLS_CHECK_DANE;
+    s->tlsa = tlsa;
+    s->n_tlsa = d->n_records;
+    s->names = d->names;
+    s->n_names = d->n_names;
+}
+
 void relay_tls_begin(struct link *k)
 {
     struct str names[TLS_NAMES_MAX];
+    struct tls_tlsa tlsa[DANE_RECORDS_MAX];
+    const struct dane_verdict *d = relay_dane_verdict(k->job);
     struct tls_start s = {
         .context = k->relay->tls,
         .deadline_ms = world_now_ms(k->relay->world) + SMTP_CLIENT_TLS_MS,
@@ -290,6 +405,8 @@ void relay_tls_begin(struct link *k)
         .names = names,
         .n_names = find_names(k, names),
     };
+    if (d != NULL)
+        ask_for_dane(k, d, tlsa, &s);
     k->wants_tls = false;
     enum err e = ERR_INVALID; /* nobody to be authenticated as */
     if (s.check == TLS_CHECK_NONE || s.n_names > 0)

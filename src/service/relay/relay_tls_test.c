@@ -1,21 +1,6 @@
 #include "service/relay/relay_testing.h"
 
-/* What a job to one host goes through up to the handshake. */
-static struct conn *offers_tls(void)
-{
-    struct conn *c = greets_offering("250 STARTTLS\n");
-    expect(c, "STARTTLS\n");
-    say(c, "220 go\n");
-    assert_true(c->is_shaking);
-    return c;
-}
-
-/* Inside TLS. */
-static void greets_again(struct conn *c)
-{
-    expect(c, "EHLO me.test\n");
-    say(c, "250-mx.other.test\n250 PIPELINING\n");
-}
+#define ASKS_NOTHING "; wanted: opportunistic, since the domain asks for nothing: TLS where it can be had"
 
 static void test_opportunistic(void **state)
 {
@@ -61,8 +46,9 @@ static void test_fallback(void **state)
         assert_int_equal(c->to.ip[3], 1);
         takes(c);
         assert_int_equal(the->transport_number, 0);
-        assert_string_equal(the->transport,
-                            "in the clear, since TLS failed: TLS could not be established: no shared cipher");
+        assert_string_equal(
+            the->transport,
+            "in the clear, since TLS failed: TLS could not be established: no shared cipher" ASKS_NOTHING);
         server_closes(c);
         give(&(struct order){.token = 2, .site = "mx:a.test", .hosts = {"192.0.2.1"}});
         breaks(offers_tls(), errors[i], ""); /* TLS is tried again each time */
@@ -79,13 +65,14 @@ static void test_refused_and_not_offered(void **state)
     expect(c, "STARTTLS\n");
     say(c, "454 4.7.0 no\n");
     takes(c);
-    assert_string_equal(the->transport, "in the clear: no TLS was to be had");
+    assert_string_equal(the->transport, "in the clear: no TLS was to be had" ASKS_NOTHING);
     give(&(struct order){.token = 2, .site = "mx:b.test", .hosts = {"192.0.2.2"}});
     takes(greets());
     assert_int_equal(the->n_transports, 2);
     give(&(struct order){.token = 3, .site = "mx:c.test", .hosts = {"192.0.2.3"}, .tls = HOP_TLS_NONE});
     takes(greets_offering("250-PIPELINING\n250 STARTTLS\n"));
-    assert_string_equal(the->transport, "in the clear");
+    assert_string_equal(the->transport,
+                        "in the clear; wanted: plain, since the administrator wants no TLS there");
 }
 
 /* What is on this machine travels nowhere: nothing to tell. */
@@ -171,7 +158,9 @@ static void test_verify(void **state)
     secures(c, true);
     greets_again(c);
     takes(c);
-    assert_non_null(strstr(the->transport, "verified (PKIX); the administrator wants the server authenticated"));
+    assert_non_null(
+        strstr(the->transport,
+               "verified (PKIX); wanted: pkix, since the administrator wants the server authenticated"));
     /* and an address has no name to be verified by */
     give(&(struct order){
         .token = 3, .site = "x", .hosts = {"192.0.2.3"}, .tls = HOP_TLS_VERIFY, .trusts_hops = true});
