@@ -509,9 +509,9 @@ class Hop:
 # ---- name servers -------------------------------------------------------------------------------------------------------
 
 class Dns:
-    """nsd on an address of the namespace with these zones: {name: lines of records}."""
+    """nsd on an address of the namespace with these zones: {name: lines of records}. ready: {name: file of a zone}."""
 
-    def __init__(self, where, zones, address="127.0.0.53"):
+    def __init__(self, where, zones, address="127.0.0.53", ready=()):
         self.where = os.path.join(where, "dns")
         os.makedirs(self.where, exist_ok=True)
         conf = ('server:\n ip-address: %s\n username: ""\n chroot: ""\n database: ""\n server-count: 1\n zonesdir: "%s"\n'
@@ -522,6 +522,8 @@ class Dns:
                     "$ORIGIN %s\n$TTL 60\n@ IN SOA ns.invalid. host.invalid. 1 3600 600 86400 1\n@ NS ns.invalid.\n%s\n"
                     % (name, records))
             conf += 'zone:\n name: "%s"\n zonefile: "%szone"\n' % (name, name)
+        for name, path in dict(ready).items():
+            conf += 'zone:\n name: "%s"\n zonefile: "%s"\n' % (name, path)
         self.process = subprocess.Popen(["nsd", "-d", "-c", file_of(os.path.join(self.where, "conf"), conf)],
                                         stdout=open(os.path.join(self.where, "log"), "w"), stderr=subprocess.STDOUT)
         atexit.register(self.stop)
