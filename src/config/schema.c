@@ -168,7 +168,8 @@ static const struct schema_key keys[] = {
      "How the way to the host is protected. none: not at all. may: TLS where it is offered; when it fails, and has "
      "never worked with that host, in the clear. encrypt: TLS, with whoever answers. verify: TLS with the host that is "
      "meant, as its certificate says; else the mail waits. Without this key: verify for smtps and with a password, none "
-     "for LMTP, may for all others."},
+     "for LMTP, may for all others. But for none, what the host's domain has published for it counts first (DANE, RFC "
+     "7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by TLS, or it waits."},
     {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
      "from."},
 
