@@ -115,7 +115,7 @@ static void check_wish(struct test_world *w, const struct ipc_relay_job *m, stru
     assert_true(str_eq(m->user, str_from_c(want->user)) && str_eq(m->secret, str_from_c(want->secret)));
     assert_int_equal(list_next_str(&names, &name), want->name != NULL);
     assert_true(want->name == NULL || str_eq(name, str_from_c(want->name)));
-    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, (const char *const[]){"250 ok"});
+    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, script_ok);
 }
 
 /* Each level and each login is a site of its own, and relay gets to know both. */
@@ -168,7 +168,7 @@ static void check_found(struct test_world *w, const struct ipc_relay_job *m, str
     assert_int_equal(m->trusts_hops, want->trusts_hops);
     assert_true(str_eq(m->next_hop, str_from_c(want->domain)));
     assert_true(str_eq(m->canonical, str_from_c(want->canonical)));
-    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, (const char *const[]){"250 ok"});
+    test_job_done(&w->relay, m->token, 1, SMTP_AT_END, script_ok);
 }
 
 /* RFC 7672 2.2: relay learns how far the names of hosts can be trusted. */
