@@ -347,10 +347,6 @@ static void crowd(void **state)
     static struct crowd m;
     struct rlimit lim;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &lim), 0);
-    if (lim.rlim_max < 2 * MANY + 100) {
-        print_message("# a process may not open enough files here\n");
-        skip();
-    }
     lim.rlim_cur = lim.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &lim), 0);
     setup(&m.r, state);
@@ -465,8 +461,20 @@ static void small(void **state)
     assert_true(sizeof(struct tls_conn) <= 256);
 }
 
-int main(void)
+static int a_crowd(void)
 {
+    struct rlimit lim;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(crowd)};
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_max >= 2 * MANY + 100)
+        return cmocka_run_group_tests(tests, make_cert, free_cert);
+    (void)puts("1..0 # SKIP a process may not open enough files here");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "crowd") == 0)
+        return a_crowd();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(garbage),
         cmocka_unit_test(closes_at_once),
@@ -478,7 +486,6 @@ int main(void)
         cmocka_unit_test(signer_never_answers),
         cmocka_unit_test(peer_while_paused),
         cmocka_unit_test(closed_while_paused),
-        cmocka_unit_test(crowd),
         cmocka_unit_test(silent_ones_in_the_queue),
         cmocka_unit_test(sandboxed),
         cmocka_unit_test(small),

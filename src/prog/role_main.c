@@ -1,4 +1,5 @@
 /* prog/role_main.c: `waxwing --role NAME --index N --fd 3 [--root PATH]`: one role in the kernel's world. */
+#include "crypto/crypto.h"
 #include "ext/journal_sqlite.h"
 #include "ext/unbound.h"
 #include "io/sandbox.h"
@@ -22,6 +23,7 @@ struct process {
     int status;
     enum role role;
     struct journal *journal;
+    struct crypto *crypto;
     struct sandbox_profile profile;
     struct sandbox_report report;
 };
@@ -124,6 +126,12 @@ static void *ext_for(struct process *p, const struct arguments *a)
     if (a->role == ROLE_LOOKUP) {
         struct unbound *u = unbound_new(p->io, UNBOUND_TIMEOUT_MS);
         return u == NULL ? NULL : unbound_resolver(u);
+    }
+    if (a->role == ROLE_RELAY) { /* before the sandbox: see crypto/crypto.h */
+        e = crypto_new(&p->crypto);
+        if (e != ERR_OK)
+            log_error(&p->log, "relay.crypto", LERR(e));
+        return p->crypto;
     }
     if (a->role != ROLE_ADMIN || a->root == NULL)
         return NULL;

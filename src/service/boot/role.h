@@ -33,7 +33,8 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
     struct role_certificate *certificates; /* n_certificates of them */
     size_t n_certificates;
     const char *root; /* --root: the role's own folder (queue: spool, admin: journal), or NULL */
-    void *ext; /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal *
+    void *ext; /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal
+                * *, relay's struct crypto * (NULL: no logins)
                 */
     uint64_t n_events_dropped;
     struct boot *boot;

@@ -8,7 +8,6 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "crypto/crypto.h"
 
 /* ---- answers ---------------- */
 
@@ -269,9 +268,7 @@ static void *create(struct role_env *env)
     list_init(&r->secrets);
     world_random(r->world, &r->seed, sizeof r->seed);
     must(idmap_init(&r->seen));
-    enum err e = crypto_new(&r->crypto);
-    if (e != ERR_OK) /* no login then */
-        log_error(r->world->log, "relay.crypto", LC("why", err_str(e)));
+    r->crypto = env->ext;
     relay_tls_setup(r);
     must(idmap_init(&r->questions) && idmap_init(&r->dane_questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
@@ -322,7 +319,6 @@ static void del(void *self)
     relay_secrets_prune(r, true);
     if (r->tls != NULL)
         tls_context_release(&r->tls);
-    crypto_del(&r->crypto);
     chunk_pool_fini(&r->pool);
     mem_free(r);
 }

@@ -5,6 +5,7 @@
 #include "service/relay/relay.h"
 
 #include "base/mem.h"
+#include "crypto/crypto.h"
 #include "base/rand.h"
 
 #include <setjmp.h>
@@ -775,6 +776,9 @@ static int setup(void **state)
     the->queue.object.ops = the->lookup.object.ops = &ops;
     the->env.peers[ROLE_QUEUE][0] = &the->queue;
     the->env.peers[ROLE_LOOKUP][0] = &the->lookup;
+    struct crypto *crypto;
+    assert_int_equal(crypto_new(&crypto), ERR_OK);
+    the->env.ext = crypto;
     the->self = relay_role.create(&the->env);
     assert_non_null(the->self);
     return 0;
@@ -783,7 +787,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     UNUSED(state);
+    struct crypto *crypto = the->env.ext;
     relay_role.del(the->self);
+    crypto_del(&crypto);
     for (size_t i = 0; i < the->n_conns; i++)
         buf_fini(&the->conns[i].out);
     free(the);

@@ -37,7 +37,8 @@ static struct handle *blob_of(struct world *w, struct str bytes)
     h->object.ops = w->ops;
     h->n = bytes.n;
     assert_true(bytes.n <= sizeof h->bytes);
-    memcpy(h->bytes, bytes.p, bytes.n);
+    if (bytes.n > 0)
+        memcpy(h->bytes, bytes.p, bytes.n);
     the_relay->n_handles++;
     return h;
 }
