@@ -88,6 +88,10 @@ enum limits {
     DANE_RECORDS_MAX = 32,            /* usable TLSA records kept of one name */
     DANE_DATA_MAX = 16384,            /* octets of one: a whole certificate may stand in it */
     MTA_STS_POLICY_MAX = 64 * 1024,   /* RFC 8461 3.3 suggests it */
+    MTA_STS_DOMAINS_MAX = 50000,      /* without a policy, of which that is remembered */
+    MTA_STS_POLICIES_MAX = 20000,     /* remembered, also on disk; with more the least used goes */
+    MTA_STS_FETCHES_MAX = 64,         /* domains asked about at a time */
+    MTA_STS_FETCH_MS = 60 * 1000,     /* RFC 8461 3.3: a minute */
     MTA_STS_MX_MAX = 256,             /* patterns of one policy */
     TLS_RPT_RUA_MAX = 8,              /* places that one domain wants its report sent to */
     TLS_RPT_POLICIES_MAX = 8,         /* told apart in a report of ours */

@@ -180,7 +180,8 @@ static void test_edges(void **state)
         {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
         {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
         {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},   {ROLE_RELAY, ROLE_KEYS},
-        {ROLE_KEYS, ROLE_ADMIN},
+        {ROLE_KEYS, ROLE_ADMIN},  {ROLE_QUEUE, ROLE_AGENT},  {ROLE_AGENT, ROLE_LOOKUP},
+        {ROLE_AGENT, ROLE_ADMIN},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -214,6 +215,10 @@ static void test_rights(void **state)
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_KEYS, IPC_AUTH_ASK));
     assert_true(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_SIGN_ASK));
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_AUTH_ASK)); /* it has no users */
+    assert_true(ipc_may_send(ROLE_QUEUE, ROLE_AGENT, IPC_STS_ASK));
+    assert_true(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_RR_ASK));
+    assert_false(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_MX_ASK)); /* it has no mail to send */
+    assert_false(ipc_may_send(ROLE_RELAY, ROLE_QUEUE, IPC_STS_ANSWER));
     assert_true(ipc_may_send(ROLE_KEYS, ROLE_SUPER, IPC_KEY_STATE));
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_KEY_STATE));
     for (unsigned from = 0; from < ROLE_N; from++) { /* secrets have one way, chains another */

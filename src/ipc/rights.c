@@ -3,7 +3,7 @@
 static const char *const names[ROLE_N] = {
     [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
     [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
-    [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",
+    [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",  [ROLE_AGENT] = "agent",
 };
 
 const char *role_name(enum role r)
@@ -66,6 +66,11 @@ static const struct {
     {ROLE_RELAY,   ROLE_KEYS,    BIT(IPC_SIGN_ASK)},
     {ROLE_KEYS,    ROLE_RELAY,   BIT(IPC_SIGN_ANSWER)},
     {ROLE_KEYS,    ROLE_ADMIN,   EVENTS},
+    {ROLE_QUEUE,   ROLE_AGENT,   BIT(IPC_STS_ASK)},
+    {ROLE_AGENT,   ROLE_QUEUE,   BIT(IPC_STS_ANSWER)},
+    {ROLE_AGENT,   ROLE_LOOKUP,  BIT(IPC_HOST_ASK) | BIT(IPC_RR_ASK)},
+    {ROLE_LOOKUP,  ROLE_AGENT,   BIT(IPC_HOST_ANSWER) | BIT(IPC_RR_ANSWER)},
+    {ROLE_AGENT,   ROLE_ADMIN,   EVENTS},
 };
 /* clang-format on */
 

@@ -15,8 +15,9 @@ enum role {
     ROLE_PIPE,    /* likewise, and runs programs */
     ROLE_ADMIN,
     ROLE_KEYS, /* private keys and password verifiers */
+    ROLE_AGENT, /* talks HTTPS with strangers */
 };
-enum { ROLE_N = 10 };
+enum { ROLE_N = 11 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

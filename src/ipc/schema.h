@@ -73,7 +73,7 @@
 #define IPC_FIELDS_etrn_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_etrn_answer(F) F(u64, token) F(u8, is_run) F(u32, n)
 
-/* smtpd (mx), queue, relay -> lookup and back. status: enum dns_status; what DNSSEC calls bogus is
+/* smtpd (mx), queue, relay, agent (host, rr) -> lookup and back. status: enum dns_status; what DNSSEC calls bogus is
  * DNS_STATUS_TEMPORARY, like all that has no answer. is_secure: DNSSEC validated the answer, one that says
  * "no such" too, and every CNAME before it. canonical: the name behind the CNAMEs, or empty. */
 #define IPC_FIELDS_mx_ask(F) F(u64, token) F(str, domain)
@@ -88,6 +88,12 @@
 #define IPC_FIELDS_rr_ask(F) F(u64, token) F(u16, type) F(str, name)
 #define IPC_FIELDS_rr_answer(F)                                                                              \
     F(u64, token) F(u8, status) F(u8, is_secure) F(u32, ttl_s) F(str, rdata) F(str, canonical) F(str, why)
+
+/* queue -> agent: what does MTA-STS (RFC 8461) say of the domain of recipients? mode: enum mta_sts_mode of
+ * verify/mta_sts.h, none without a policy in force; ttl_s: how long the answer is good for; id: of the policy;
+ * mx: list_put_str(), the patterns that its hosts match. why says it for people. */
+#define IPC_FIELDS_sts_ask(F) F(u64, token) F(str, domain)
+#define IPC_FIELDS_sts_answer(F) F(u64, token) F(u8, mode) F(u32, ttl_s) F(str, id) F(str, mx) F(str, why)
 
 /* smtpd, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
  * base/world_tls.h; octets: the digest's value, or what is to be signed where the scheme has no digest of
@@ -197,6 +203,8 @@
     M(HOST_ANSWER, host_answer)                                                                              \
     M(RR_ASK, rr_ask)                                                                                        \
     M(RR_ANSWER, rr_answer)                                                                                  \
+    M(STS_ASK, sts_ask)                                                                                      \
+    M(STS_ANSWER, sts_answer)                                                                                \
     M(SIGN_ASK, sign_ask)                                                                                    \
     M(SIGN_ANSWER, sign_answer)                                                                              \
     M(AUTH_ASK, auth_ask)                                                                                    \

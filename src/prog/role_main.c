@@ -74,6 +74,8 @@ static const struct role_ops *ops_of(enum role r)
         return &admin_role;
     case ROLE_KEYS:
         return &keys_role;
+    case ROLE_AGENT:
+        return &agent_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:

@@ -15,6 +15,8 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     [ROLE_ADMIN]   = {.name = "admin",   .accept = true, .files_read = true, .files_write = true},
     /* computes on octets that it is handed; its threads are there before the sandbox closes */
     [ROLE_KEYS]    = {.name = "keys"},
+    /* its files are what it remembers of policies */
+    [ROLE_AGENT]   = {.name = "agent",   .net_tcp = true, .files_read = true, .files_write = true},
 };
 /* clang-format on */
 
@@ -39,6 +41,8 @@ const char *role_user(enum role r)
         return "_wwadmin";
     case ROLE_KEYS:
         return "_wwkeys";
+    case ROLE_AGENT:
+        return "_wwagent";
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */

@@ -33,9 +33,9 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
     struct role_certificate *certificates; /* n_certificates of them */
     size_t n_certificates;
     const char *root; /* --root: the role's own folder (queue: spool, admin: journal), or NULL */
-    void *ext; /* what only this role needs from outside: lookup's struct resolver *, admin's struct journal
-                * *, relay's struct crypto * (NULL: no logins)
-                */
+    /* What only this role needs from outside: lookup's struct resolver *, admin's struct journal *, agent's struct
+     * http_client *, relay's struct crypto * (NULL: no logins). */
+    void *ext;
     uint64_t n_events_dropped;
     struct boot *boot;
 };
@@ -76,7 +76,7 @@ void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
 extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
-    keys_role;
+    keys_role, agent_role;
 
 struct boot_hooks {
     void *arg;

@@ -656,7 +656,7 @@ static void lookup_peer(void *self, enum role who, unsigned index, struct channe
 {
     struct lookup *u = self;
     UNUSED(index);
-    if (who != ROLE_SMTPD && who != ROLE_QUEUE && who != ROLE_RELAY)
+    if (who != ROLE_SMTPD && who != ROLE_QUEUE && who != ROLE_RELAY && who != ROLE_AGENT)
         return;
     struct asker *k = mem_new(struct asker);
     if (k == NULL) {

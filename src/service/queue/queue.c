@@ -407,6 +407,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_DELIVER:
     case ROLE_PIPE:
     case ROLE_KEYS:
+    case ROLE_AGENT:
         break;
     }
 }
