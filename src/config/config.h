@@ -88,6 +88,7 @@ struct config {
     uint32_t site_connections_max;
     uint32_t journal_keep_s;
     uint32_t smtp_port;        /* of MX hosts: 25; another one for tests and labs */
+    bool mta_sts;              /* policies of the domains that mail goes to are followed (RFC 8461) */
     bool expn;                 /* clients of ours may use EXPN */
     bool deliver_by;           /* RFC 2852 is offered */
     uint32_t deliver_by_min_s; /* the shortest time taken; 0: any */
@@ -115,6 +116,9 @@ struct config_env {
     bool is_root;
     struct str home; /* folder that relative paths are relative to */
 };
+/* The agent role has work. Its folder is beside the journal's. */
+bool config_wants_agent(const struct config *c);
+void config_agent_folder(const struct config *c, struct buf *out);
 /* Errors as text for people, one a line, at most 20 of them; warnings likewise. */
 struct config_report {
     struct buf errors, warnings; /* initialised by the caller */

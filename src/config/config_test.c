@@ -330,6 +330,7 @@ static const struct good_row rows[] = {
      "smtpd = 32, relay = 1 }",
      HOST LISTEN25 LOOPBACK RECURSIVE "/var/spool/waxwing /run/waxwing/control /j\n"
      ".smtp_port=2525\nprocesses.smtpd=32\nprocesses.relay=1\nlog.format=1\nlog.level=0\n", ""},
+    {TEST_HEAD "outgoing { mta_sts = false }", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS "outgoing.mta_sts=0\n", ""},
     {TEST_HEAD "smtp_port(26)", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS ".smtp_port=26\n", ""},
     {TEST_HEAD "limits { message_size = \"10MB\", recipients = 500, sessions = 7, sessions_per_client = 0, "
      "memory = 2^25, site_connections = 3 }\n"

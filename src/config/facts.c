@@ -293,6 +293,11 @@ static int fact_limits(lua_State *L)
     return number_section(L, "limits");
 }
 
+static int fact_outgoing(lua_State *L)
+{
+    return number_section(L, "outgoing");
+}
+
 static int fact_retry(lua_State *L)
 {
     return number_section(L, "retry");
@@ -496,6 +501,7 @@ static const struct fact_function functions[] = {
     {"control", fact_control},
     {"journal", fact_journal},
     {"limits", fact_limits},
+    {"outgoing", fact_outgoing},
     {"retry", fact_retry},
     {"processes", fact_processes},
     {"log", fact_log},

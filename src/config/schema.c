@@ -64,6 +64,8 @@ static const struct schema_key keys[] = {
      "The folder of the record of what happened to each message."},
     {"", "limits", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Bounds of what is taken and "
      "held."},
+    {"", "outgoing", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "How mail goes to the servers of other domains."},
     {"", "retry", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
      "When mail that could not be delivered is tried again, and when it is given up."},
     {"", "processes", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "How many processes share the "
@@ -219,6 +221,10 @@ static const struct schema_key keys[] = {
     {"limits", "mt_priority", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(mt_priority),
      "Offer MT-PRIORITY (RFC 6710): of mail that waits for one destination the urgent goes first. A client that is "
      "not ours gets 0 at most. The header field MT-Priority (RFC 6758) has no say."},
+
+    {"outgoing", "mta_sts", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(mta_sts),
+     "Follow the policies by which domains say that their mail needs TLS with a verified server (MTA-STS, RFC 8461). "
+     "They are fetched by HTTPS by a process of its own, and kept in a folder beside the journal's."},
 
     {"retry", "first", SCHEMA_DURATION, false, "TIME", "5m", 1, DAY, AT(retry_first_s),
      "The wait after the first failed attempt; each further wait is longer."},

@@ -37,6 +37,7 @@ static const char *const section_intro[][2] = {
     {"resolver", "Keys of resolver, beside its list"},
     {"journal", "Keys of journal"},
     {"limits", "Keys of limits"},
+    {"outgoing", "Keys of outgoing"},
     {"retry", "Keys of retry"},
     {"reports", "Keys of reports"},
     {"processes", "Keys of processes"},
@@ -148,7 +149,7 @@ void config_default_lua(struct str run_dir, uint16_t port, struct str user, stru
     put_path(out, "submit", run_dir, "submit");
     buf_puts(
         out,
-        "limits { sessions_per_client = 0 }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
+        "limits { sessions_per_client = 0 }\noutgoing { mta_sts = false }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
     put_lua(out, run_dir, true);
     buf_puts(out, "/mail/%u\",\n");
     if (user.n > 0) {
@@ -164,7 +165,7 @@ void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struc
     buf_puts(out, "-- `waxwing dev`: every address is a mailbox here, so nothing is ever sent on\n"
                   "hostname \"dev.localhost\"\n");
     buf_printf(out, "listen { port = %u, address = \"%.*s\" }\n", (unsigned)port, STR_FMT(address));
-    buf_puts(out, "relay_from {}\nresolver { \"127.0.0.1\" }\n");
+    buf_puts(out, "relay_from {}\nresolver { \"127.0.0.1\" }\noutgoing { mta_sts = false }\n");
     put_path(out, "spool", run_dir, "spool");
     put_path(out, "journal", run_dir, "journal");
     put_path(out, "control", run_dir, "control");

@@ -12,6 +12,17 @@ void config_share(struct local_domain *d, const struct local_domain *from)
     *d = shared;
 }
 
+bool config_wants_agent(const struct config *c)
+{
+    return c->mta_sts && c->authorities.n > 0; /* without them no policy host can be authenticated */
+}
+
+void config_agent_folder(const struct config *c, struct buf *out)
+{
+    buf_put(out, c->journal);
+    buf_puts(out, "-agent");
+}
+
 bool config_derive(struct config *c, struct arena *a)
 {
     struct netaddr *list = arena_alloc_array(a, c->n_listeners + 1, sizeof *list);

@@ -79,12 +79,22 @@ static bool role_folder(struct str path, const struct super_conf *conf, enum rol
     return false;
 }
 
+static bool agent_folder(const struct config *c, const struct super_conf *conf)
+{
+    char mem[4096];
+    struct buf path;
+    buf_init_fixed(&path, mem, sizeof mem);
+    config_agent_folder(c, &path);
+    return !config_wants_agent(c) || role_folder(buf_str(&path), conf, ROLE_AGENT);
+}
+
 static bool make_folders(const struct config *c, const struct super_conf *conf)
 {
     size_t slash = str_rchr(c->control, '/');
     if (slash != STR_NPOS && slash > 0 && !role_folder(str_slice(c->control, 0, slash), conf, ROLE_SUPER))
         return false;
-    return role_folder(c->spool, conf, ROLE_QUEUE) && role_folder(c->journal, conf, ROLE_ADMIN);
+    return role_folder(c->spool, conf, ROLE_QUEUE) && role_folder(c->journal, conf, ROLE_ADMIN) &&
+           agent_folder(c, conf);
 }
 
 static void print_texts(const struct loaded *l)
@@ -148,6 +158,11 @@ static void on_hup(void *arg, int signo)
     }
     if (!keeps_its_places(s, s->loaded[s->present].config, l->config))
         return;
+    struct super_conf conf = {.arg = NULL};
+    if (!find_users(&conf) || !agent_folder(l->config, &conf)) {
+        (void)refuse_reload(s, STR("the folder for policies can't be had"));
+        return;
+    }
     if (!super_reload(s->super, l->config, buf_str(&l->bytes), &why)) {
         (void)refuse_reload(s, buf_str(&why));
         return;

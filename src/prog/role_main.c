@@ -1,5 +1,6 @@
 /* prog/role_main.c: `waxwing --role NAME --index N --fd 3 [--root PATH]`: one role in the kernel's world. */
 #include "crypto/crypto.h"
+#include "ext/http_curl.h"
 #include "ext/journal_sqlite.h"
 #include "ext/unbound.h"
 #include "io/sandbox.h"
@@ -134,6 +135,10 @@ static void *ext_for(struct process *p, const struct arguments *a)
         if (e != ERR_OK)
             log_error(&p->log, "relay.crypto", LERR(e));
         return p->crypto;
+    }
+    if (a->role == ROLE_AGENT) {
+        struct http_curl *h = http_curl_new(p->io);
+        return h == NULL ? NULL : http_curl_client(h);
     }
     if (a->role != ROLE_ADMIN || a->root == NULL)
         return NULL;

@@ -332,12 +332,12 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 9 };
+enum { COLUMNS = 10 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
-                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS};
+                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS, ROLE_AGENT};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe keys. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local is root and
  * starts programs, so it has the rights of both there. */
 static const struct {
@@ -345,46 +345,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLod"},
-    {"read in its folder",            read_own,            "ddodooood"},
-    {"make a file in its folder",     make_own,            "ddodooood"},
-    {"rename in its folder",          rename_own,          "ddodooood"},
-    {"read in another folder",        read_other,          "ddLdoLLod"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLod"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLod"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLod"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLod"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLod"},
-    {"change a mode by path",         change_mode,         "dddd-ddod"},
-    {"TCP socket",                    socket_tcp,          "dodooddod"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddod"},
-    {"UDP socket",                    socket_udp,          "doddoddod"},
-    {"unix socket",                   socket_unix,         "dddo-ddod"},
-    {"netlink socket",                socket_netlink,      "ddddddddd"},
-    {"raw socket",                    socket_raw,          "ddddddddd"},
-    {"connect out",                   connect_out,         "dodooddod"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddod"},
-    {"bind and listen",               bind_and_listen,     "ddddoddod"},
-    {"accept on a given listener",    accept_given,        "oddd-dood"},
-    {"read a given connection",       read_given,          "ooooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddod"},
-    {"fork",                          make_process,        "ddddoddod"},
-    {"kill another",                  kill_other,          "dddd-ddod"},
-    {"kill everybody",                kill_all,            "dddd-dd-d"},
-    {"ptrace another",                trace_other,         "ddddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-d"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkdk"},
-    {"take another's descriptor",     take_descriptor,     "ddddddddd"},
-    {"become root",                   become_root,         "dddd-dddd"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkdk"},
-    {"new namespace",                 new_namespace,       "kkkkdkkdk"},
-    {"io_uring",                      make_ring,           "kkkkdkkdk"},
-    {"bpf",                           load_bpf,            "kkkkdkkdk"},
-    {"executable memory",             map_code,            "dddd-ddod"},
-    {"make memory executable",        turn_into_code,      "dddd-ddod"},
-    {"raise a limit",                 raise_limit,         "dddd-dddd"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-d"},
-    {"use memory",                    use_memory,          "ooooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLodL"},
+    {"read in its folder",            read_own,            "ddodoooodo"},
+    {"make a file in its folder",     make_own,            "ddodoooodo"},
+    {"rename in its folder",          rename_own,          "ddodoooodo"},
+    {"read in another folder",        read_other,          "ddLdoLLodL"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLodL"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodL"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLodL"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodL"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodL"},
+    {"change a mode by path",         change_mode,         "dddd-ddodd"},
+    {"TCP socket",                    socket_tcp,          "dodooddodo"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodo"},
+    {"UDP socket",                    socket_udp,          "doddoddodd"},
+    {"unix socket",                   socket_unix,         "dddo-ddodd"},
+    {"netlink socket",                socket_netlink,      "dddddddddd"},
+    {"raw socket",                    socket_raw,          "dddddddddd"},
+    {"connect out",                   connect_out,         "dodooddodo"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddodo"},
+    {"bind and listen",               bind_and_listen,     "ddddoddodd"},
+    {"accept on a given listener",    accept_given,        "oddd-doodd"},
+    {"read a given connection",       read_given,          "oooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddodd"},
+    {"fork",                          make_process,        "ddddoddodd"},
+    {"kill another",                  kill_other,          "dddd-ddodd"},
+    {"kill everybody",                kill_all,            "dddd-dd-dd"},
+    {"ptrace another",                trace_other,         "dddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-dL"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdkk"},
+    {"take another's descriptor",     take_descriptor,     "dddddddddd"},
+    {"become root",                   become_root,         "dddd-ddddd"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdkk"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdkk"},
+    {"io_uring",                      make_ring,           "kkkkdkkdkk"},
+    {"bpf",                           load_bpf,            "kkkkdkkdkk"},
+    {"executable memory",             map_code,            "dddd-ddodd"},
+    {"make memory executable",        turn_into_code,      "dddd-ddodd"},
+    {"raise a limit",                 raise_limit,         "dddd-ddddd"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-dd"},
+    {"use memory",                    use_memory,          "oooooooooo"},
 };
 /* clang-format on */
 

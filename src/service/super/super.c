@@ -64,8 +64,9 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1, [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
-    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,  [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
+    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
+    [ROLE_LOCAL] = 2, [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,
+    [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,  [ROLE_AGENT] = 2,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -212,27 +213,35 @@ static bool introduce(struct slot *slot)
 static void on_exit_child(void *arg, bool clean, struct str how);
 static const struct channel_user slot_user;
 
-static struct str role_root(const struct super *s, enum role r)
+/* Empty: it has none. false: it is too long. */
+static bool role_root(const struct super *s, enum role r, struct buf *out)
 {
-    return r == ROLE_QUEUE ? s->config->spool : r == ROLE_ADMIN ? s->config->journal : STR_NIL;
+    if (r == ROLE_QUEUE)
+        buf_put(out, s->config->spool);
+    else if (r == ROLE_ADMIN)
+        buf_put(out, s->config->journal);
+    else if (r == ROLE_AGENT)
+        config_agent_folder(s->config, out);
+    return buf_putc(out, '\0') && !out->failed;
 }
 
 static void slot_start(struct slot *slot)
 {
     struct super *s = slot->super;
-    struct str root = role_root(s, slot->role);
     char path[4096];
+    struct buf root;
+    buf_init_fixed(&root, path, sizeof path);
+    bool fits = role_root(s, slot->role, &root);
     struct spawn spec = {
         .role = role_name(slot->role),
         .index = slot->index,
         .uid = s->conf.uid[slot->role],
         .gid = s->conf.gid[slot->role],
-        .root = root.n > 0 ? path : NULL,
+        .root = fits && root.n > 1 ? path : NULL,
     };
     slot->started_ms = world_now_ms(s->world);
-    enum err e = !str_to_c(root, path, sizeof path)
-                     ? ERR_TOO_BIG
-                     : world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
+    enum err e =
+        !fits ? ERR_TOO_BIG : world_spawn(s->world, &spec, on_exit_child, slot, &slot->channel, &slot->child);
     if (e != ERR_OK) {
         log_error(s->world->log, "role.unstartable", LC("role", spec.role), LERR(e));
         slot->pause_ms = RESTART_MAX_MS;
@@ -346,6 +355,7 @@ static bool is_surplus(const struct slot *slot)
 {
     const struct config *c = slot->super->config;
     return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
+           (slot->role == ROLE_AGENT && !config_wants_agent(c)) ||
            (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
 }
@@ -489,9 +499,9 @@ static bool add_many(struct super *s, enum role role, unsigned n)
 static bool add_slots(struct super *s)
 {
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
-           add_many(s, ROLE_LOOKUP, 1) && add_many(s, ROLE_QUEUE, 1) &&
-           add_many(s, ROLE_RELAY, s->config->n_relay) && add_many(s, ROLE_LOCAL, 1) &&
-           add_many(s, ROLE_SMTPD, s->config->n_smtpd);
+           add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
+           add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
+           add_many(s, ROLE_LOCAL, 1) && add_many(s, ROLE_SMTPD, s->config->n_smtpd);
 }
 
 static struct listener *listener_for(struct super *s, const struct config *old, const struct netaddr *at)
