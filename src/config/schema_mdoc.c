@@ -149,7 +149,8 @@ void config_default_lua(struct str run_dir, uint16_t port, struct str user, stru
     put_path(out, "submit", run_dir, "submit");
     buf_puts(
         out,
-        "limits { sessions_per_client = 0 }\noutgoing { mta_sts = false }\ndomain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
+        "limits { sessions_per_client = 0 }\noutgoing { mta_sts = false }\n"
+        "domain \"localhost\" {\n  users = any,\n  deliver = maildir \"");
     put_lua(out, run_dir, true);
     buf_puts(out, "/mail/%u\",\n");
     if (user.n > 0) {

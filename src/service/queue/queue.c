@@ -234,8 +234,9 @@ static struct schedule_conf schedule_conf(const struct config *c)
 
 static void init_lists(struct queue *q)
 {
-    struct list *lists[] = {&q->puts_waiting, &q->cache,     &q->works, &q->submit_waiting, &q->feeds,
-                            &q->mx_by_use,    &q->mx_asking, &q->marks, &q->asks,           &q->namings};
+    struct list *lists[] = {&q->puts_waiting, &q->cache,     &q->works,     &q->submit_waiting,
+                            &q->feeds,        &q->mx_by_use, &q->mx_asking, &q->sts_asking,
+                            &q->marks,        &q->asks,      &q->namings};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     for (unsigned i = 0; i < ARRAY_LEN(q->smtpd); i++) {
@@ -339,6 +340,35 @@ static void on_lookup_closed(void *arg, struct channel *c)
     role_peer_closed(q->env, c);
 }
 
+static void on_agent_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
+{
+    struct queue *q = arg;
+    struct ipc_sts_answer m;
+    UNUSED(given);
+    if (!role_message_allowed(q->env, ROLE_AGENT, c, type)) {
+        q->agent = NULL;
+    } else if (!ipc_decode_sts_answer(payload, &m)) {
+        q->agent = NULL;
+        role_message_malformed(q->env, ROLE_AGENT, c, type);
+    } else {
+        mx_on_sts(q, &m);
+    }
+}
+
+static void on_agent_room(void *arg, struct channel *c)
+{
+    UNUSED(arg);
+    UNUSED(c);
+}
+
+static void on_agent_closed(void *arg, struct channel *c)
+{
+    struct queue *q = arg;
+    q->agent = NULL; /* what it was asked is asked of the next one */
+    role_peer_closed(q->env, c);
+}
+
 static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                              struct handle *given)
 {
@@ -372,6 +402,7 @@ static void on_admin_closed(void *arg, struct channel *c)
 }
 
 static const struct channel_user lookup_user = {on_lookup_message, on_lookup_room, on_lookup_closed};
+static const struct channel_user agent_user = {on_agent_message, on_agent_room, on_agent_closed};
 static const struct channel_user admin_user = {on_admin_message, on_admin_room, on_admin_closed};
 
 static void set_peer(void *self, enum role who, unsigned index, struct channel *c)
@@ -406,8 +437,14 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_QUEUE:
     case ROLE_DELIVER:
     case ROLE_PIPE:
-    case ROLE_KEYS:
     case ROLE_AGENT:
+        if (index == 0) {
+            q->agent = c;
+            channel_set_user(c, &agent_user, q);
+            mx_on_agent(q);
+        }
+        break;
+    case ROLE_KEYS:
         break;
     }
 }
@@ -421,6 +458,7 @@ static void reload(void *self, const struct config *old)
     struct schedule_conf sc = schedule_conf(q->config);
     schedule_reconfigure(&q->schedule, &sc, world_now_ms(q->world));
     callout_forget(q);
+    mx_reload(q, config_wants_agent(old));
     verp_reload(q);
     role_config_release(q->env, old); /* nothing borrows from it: see queue.h */
     queue_wake(q);

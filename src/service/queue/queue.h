@@ -34,6 +34,7 @@
 #include "queue/suppressed.h"
 #include "service/boot/role.h"
 #include "verify/dane.h"
+#include "verify/mta_sts.h"
 
 enum {
     QUEUE_ACTIVE_MAX = 1000,             /* attempts at a time */
@@ -133,7 +134,7 @@ struct worker { /* a relay, or the local role */
     bool is_full;
 };
 
-enum mx_state { MX_NEW = 0, MX_ASKED, MX_KNOWN };
+enum mx_state { MX_NEW = 0, MX_ASKED, MX_STS, MX_KNOWN }; /* MX_STS: agent is asked, or will be */
 struct mx {
     struct idmap_node by_domain, by_token;
     struct list link;    /* by use */
@@ -148,6 +149,9 @@ struct mx {
     struct str domain, site, hops, why; /* in octets */
     struct str canonical;               /* likewise; the domain after validated CNAMEs, or empty */
     char *octets;
+    enum mta_sts_mode sts; /* of the domain's policy in force */
+    uint32_t sts_hops;     /* by place in hops: the host is one of the policy's */
+    uint32_t sts_some;     /* 0: all are; else a hash of those that are */
 };
 
 enum work_phase {
@@ -208,6 +212,8 @@ struct work {
     struct str names; /* what certificates may be for: a list for relay */
     enum dane_mx mx;
     struct str next_hop, canonical; /* MX: the domain */
+    enum mta_sts_mode sts;
+    uint32_t sts_hops;
     struct hop_login auth;
     /* jobs */
     struct worker *worker;
@@ -280,7 +286,7 @@ struct queue {
     size_t cache_octets;
 
     struct worker relays[ROLE_RELAY_MAX], local;
-    struct channel *lookup, *admin;
+    struct channel *lookup, *admin, *agent;
     struct idmap jobs;
     uint64_t token;
     struct list works, submit_waiting;
@@ -288,8 +294,8 @@ struct queue {
     struct list feeds;
 
     struct idmap mx, mx_tokens;
-    struct list mx_by_use, mx_asking;
-    size_t n_mx_open;
+    struct list mx_by_use, mx_asking, sts_asking;
+    size_t n_mx_open, n_sts_open;
 
     struct list marks;
     size_t n_marks;
@@ -402,6 +408,11 @@ const struct mx *mx_get(struct queue *q, struct str domain, struct schedule_entr
 const struct mx *mx_get_callout(struct queue *q, struct str domain, struct list *node);
 void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m);
 void mx_on_lookup(struct queue *q); /* a new channel: ask again */
+/* RFC 8461: after the MX records comes the policy of the domain. */
+void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m);
+void mx_on_agent(struct queue *q); /* a new channel: ask again */
+/* The configuration may want policies now, or none any more. */
+void mx_reload(struct queue *q, bool wanted);
 void mx_clear(struct queue *q);
 
 /* ---- queue_route.c ---- */

@@ -235,6 +235,18 @@ static void send_job(struct queue *q, struct callout *c, const struct ipc_relay_
     idmap_insert(&q->callouts->by_token, &c->by_token, ++q->token);
 }
 
+/* What relay is told of the domain besides its hosts. */
+static void tell_found(struct ipc_relay_job *m, const struct mx *mx, const struct route *r)
+{
+    m->trusts_hops = mx->found != DANE_MX_INSECURE;
+    m->mx = (uint8_t)mx->found;
+    m->next_hop = r->domain;
+    m->canonical = mx->canonical;
+    m->sts = (uint8_t)mx->sts;
+    m->sts_hops = mx->sts_hops;
+    m->hosts = mx->hops;
+}
+
 static void prepare(struct queue *q, struct callout *c)
 {
     char mem[ROUTE_TEXT] __attribute__((uninitialized)), site_mem[ENVELOPE_SITE_MAX + 1];
@@ -289,12 +301,8 @@ static void prepare(struct queue *q, struct callout *c)
         buf_init_fixed(&names, name_mem, sizeof name_mem);
         route_mx_names(&r.route, &names);
         m.names = buf_str(&names);
-        m.trusts_hops = mx->found != DANE_MX_INSECURE;
-        m.mx = (uint8_t)mx->found;
-        m.next_hop = r.route.domain;
-        m.canonical = mx->canonical;
+        tell_found(&m, mx, &r.route);
         m.site = route_mx_site(mx, &r.route, &site);
-        m.hosts = mx->hops;
         send_job(q, c, &m);
         return;
     }

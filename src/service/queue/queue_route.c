@@ -25,10 +25,15 @@ bool route_is_local(const struct route *r)
 
 struct str route_mx_site(const struct mx *mx, const struct route *r, struct buf *text)
 {
-    enum { END_MAX = 96 }; /* a level and a pool */
+    enum { END_MAX = 120 }; /* a policy, a level and a pool */
     char mem[END_MAX];
     struct buf site_end;
     buf_init_fixed(&site_end, mem, sizeof mem);
+    /* what a policy forbids blocks nobody's way who has another, or none */
+    if (mx->sts == MTA_STS_ENFORCE)
+        buf_puts(&site_end, " mta-sts");
+    if (mx->sts == MTA_STS_ENFORCE && mx->sts_some != 0)
+        buf_printf(&site_end, ":%08x", (unsigned)mx->sts_some);
     policy_site_end(r, &site_end);
     if (site_end.n == 0)
         return mx->site;

@@ -304,6 +304,8 @@ static void prepare_mx(struct work *w, const struct route *r)
     struct str site = route_mx_site(mx, r, &text);
     route_mx_names(r, &names);
     w->trusts_hops = mx->found != DANE_MX_INSECURE;
+    w->sts = mx->sts;
+    w->sts_hops = mx->sts_hops;
     w->mx = mx->found;
     if (moves(w, site, false))
         return;
@@ -368,6 +370,8 @@ void work_prepare(struct work *w)
     w->tls = w->is_lmtp && r.route.kind == ROUTE_LMTP ? HOP_TLS_NONE : r.route.tls;
     w->trusts_hops = true; /* the configuration names the host */
     w->names = w->next_hop = w->canonical = STR_NIL;
+    w->sts = MTA_STS_NONE;
+    w->sts_hops = 0;
     w->mx = DANE_MX_NONE;
     if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source) ||
         !arena_str(&w->arena, r.route.auth.user, &w->auth.user) ||
@@ -550,6 +554,8 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .mx = (uint8_t)w->mx,
         .next_hop = w->next_hop,
         .canonical = w->canonical,
+        .sts = (uint8_t)w->sts,
+        .sts_hops = w->sts_hops,
         .user = w->auth.user,
         .secret = w->auth.secret,
         .size = w->envelope.body_size,

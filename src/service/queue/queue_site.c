@@ -11,13 +11,14 @@
 
 #include <string.h>
 
-enum { MX_TEXT_MAX = 32 * 1024, MX_WHY_MAX = 200, MX_RETRY_S = 60 };
+enum { MX_TEXT_MAX = 32 * 1024, MX_WHY_MAX = 200, MX_RETRY_S = 60, STS_TTL_MIN_MS = 1000 };
 
 static void mx_set_state(struct mx *mx, enum mx_state to)
 {
-    static const bool allowed[3][3] = {
+    static const bool allowed[4][4] = {
         [MX_NEW] = {[MX_ASKED] = true},
-        [MX_ASKED] = {[MX_KNOWN] = true, [MX_NEW] = true},
+        [MX_ASKED] = {[MX_STS] = true, [MX_KNOWN] = true, [MX_NEW] = true},
+        [MX_STS] = {[MX_KNOWN] = true},
         [MX_KNOWN] = {[MX_NEW] = true},
     };
     must(allowed[mx->state][to]);
@@ -302,6 +303,19 @@ static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, 
     mx->canonical = str_of(b.p + canonical, b.n - canonical);
 }
 
+static void ask_agent(struct queue *q)
+{
+    while (q->agent != NULL && q->n_sts_open < QUEUE_MX_OPEN_MAX && !list_is_empty(&q->sts_asking)) {
+        struct mx *mx = list_entry(q->sts_asking.next, struct mx, asking);
+        struct ipc_sts_ask m = {.token = ++q->token, .domain = mx->domain};
+        if (ipc_send_sts_ask(q->agent, &m, NULL) != ERR_OK)
+            return; /* with the next answer, or the next agent, there is room again */
+        list_remove(&mx->asking);
+        idmap_insert(&q->mx_tokens, &mx->by_token, m.token);
+        q->n_sts_open++;
+    }
+}
+
 static void tell_waiters(struct queue *q, struct mx *mx)
 {
     struct list *l;
@@ -319,6 +333,10 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
     if (n == NULL)
         return;
     struct mx *mx = container_of(n, struct mx, by_token);
+    if (mx->state != MX_ASKED) { /* lookup makes up tokens: this one is agent's */
+        idmap_insert(&q->mx_tokens, n, m->token);
+        return;
+    }
     q->n_mx_open--;
     struct hosts h = {0};
     struct verdict v = judge(m, &h, mx->domain, q);
@@ -331,9 +349,102 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
     if (ttl_s > QUEUE_MX_TTL_MAX_S)
         ttl_s = QUEUE_MX_TTL_MAX_S;
     mx->expires_ms = world_now_ms(q->world) + ttl_s * 1000;
+    mx->sts = MTA_STS_NONE;
+    if (v.kind == RESULT_OK && config_wants_agent(q->config)) {
+        mx_set_state(mx, MX_STS);
+        list_push_back(&q->sts_asking, &mx->asking);
+        ask_agent(q);
+    } else {
+        mx_set_state(mx, MX_KNOWN);
+        tell_waiters(q, mx);
+    }
+    ask_waiting(q);
+}
+
+/* ---- the domain's policy ---- */
+
+static void match_hops(struct mx *mx, struct str patterns)
+{
+    struct mta_sts_policy p = {.mode = mx->sts};
+    struct reader r = reader_of(patterns), hops = reader_of(mx->hops);
+    struct hop h;
+    bool is_all = true;
+    while (p.n_mx < MTA_STS_MX_MAX && list_next_str(&r, &p.mx[p.n_mx]))
+        p.n_mx++;
+    mx->sts_hops = mx->sts_some = 0;
+    for (size_t i = 0; i < DNS_MX_MAX && list_next_hop(&hops, &h); i++) {
+        bool is_one = mta_sts_matches(&p, h.name);
+        is_all = is_all && is_one;
+        if (!is_one)
+            continue;
+        mx->sts_hops |= (uint32_t)1 << i;
+        mx->sts_some ^= (uint32_t)str_ihash(h.name, 0); /* equal hosts come in any order */
+    }
+    mx->sts_some = is_all ? 0 : mx->sts_some | 1;
+}
+
+/* Its answer holds no longer than the records. */
+void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m)
+{
+    struct idmap_node *n = idmap_remove(&q->mx_tokens, m->token);
+    struct mx *mx = n == NULL ? NULL : container_of(n, struct mx, by_token);
+    if (mx == NULL)
+        return;
+    if (mx->state != MX_STS) { /* agent makes up tokens: this one is lookup's */
+        idmap_insert(&q->mx_tokens, n, m->token);
+        return;
+    }
+    q->n_sts_open--;
+    mx->sts = m->mode <= MTA_STS_ENFORCE ? (enum mta_sts_mode)m->mode : MTA_STS_NONE;
+    match_hops(mx, m->mx);
+    uint64_t now_ms = world_now_ms(q->world);
+    if (mx->expires_ms < now_ms + STS_TTL_MIN_MS) /* the fetch took its time: who waited must get by */
+        mx->expires_ms = now_ms + STS_TTL_MIN_MS;
+    uint64_t until_ms = now_ms + (m->ttl_s == 0 ? STS_TTL_MIN_MS : (uint64_t)m->ttl_s * 1000);
+    if (until_ms < mx->expires_ms)
+        mx->expires_ms = until_ms;
     mx_set_state(mx, MX_KNOWN);
     tell_waiters(q, mx);
-    ask_waiting(q);
+    ask_agent(q);
+}
+
+static void ask_policy_again(struct idmap_node *n, void *arg)
+{
+    struct queue *q = arg;
+    struct mx *mx = container_of(n, struct mx, by_domain);
+    if (mx->state != MX_STS || !list_is_empty(&mx->asking))
+        return;
+    (void)idmap_remove(&q->mx_tokens, mx->by_token.id);
+    q->n_sts_open--;
+    list_push_back(&q->sts_asking, &mx->asking);
+}
+
+void mx_on_agent(struct queue *q)
+{
+    idmap_each(&q->mx, ask_policy_again, q);
+    ask_agent(q);
+}
+
+static void expire(struct idmap_node *n, void *arg)
+{
+    UNUSED(arg);
+    container_of(n, struct mx, by_domain)->expires_ms = 0;
+}
+
+void mx_reload(struct queue *q, bool wanted)
+{
+    if (wanted == config_wants_agent(q->config))
+        return;
+    idmap_each(&q->mx, expire, NULL);
+    if (!wanted)
+        return; /* each is asked about when its turn comes */
+    idmap_each(&q->mx, ask_policy_again, q);
+    struct list *l;
+    while ((l = list_pop_front(&q->sts_asking)) != NULL) {
+        struct mx *mx = list_entry(l, struct mx, asking);
+        mx_set_state(mx, MX_KNOWN);
+        tell_waiters(q, mx);
+    }
 }
 
 static void ask_again(struct idmap_node *n, void *arg)

@@ -461,7 +461,7 @@ static void run_scripts(struct test_world *w)
 
 static bool something_now(struct test_world *w)
 {
-    struct channel *all[] = {&w->smtpd, &w->smtpd1, &w->relay, &w->local, &w->lookup, &w->admin};
+    struct channel *all[] = {&w->smtpd, &w->smtpd1, &w->relay, &w->local, &w->lookup, &w->admin, &w->agent};
     bool any = false;
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         any = deliver_one(all[i]) || any;
@@ -597,6 +597,7 @@ static void init_channels(struct test_world *w)
     chan_init(w, &w->local, ROLE_LOCAL, 0);
     chan_init(w, &w->lookup, ROLE_LOOKUP, 0);
     chan_init(w, &w->admin, ROLE_ADMIN, 0);
+    chan_init(w, &w->agent, ROLE_AGENT, 0);
 }
 
 void test_world_init(struct test_world *w, uint64_t seed)
@@ -625,6 +626,8 @@ void test_start(struct test_world *w)
     w->env.peers[ROLE_LOCAL][0] = &w->local;
     w->env.peers[ROLE_LOOKUP][0] = &w->lookup;
     w->env.peers[ROLE_ADMIN][0] = &w->admin;
+    if (config_wants_agent(&w->config))
+        w->env.peers[ROLE_AGENT][0] = &w->agent;
     unsigned n_ready = w->n_ready;
     w->q = queue_role.create(&w->env);
     assert_non_null(w->q);
@@ -635,7 +638,7 @@ void test_start(struct test_world *w)
 
 static void forget_world(struct test_world *w)
 {
-    struct channel *all[] = {&w->smtpd, &w->smtpd1, &w->relay, &w->local, &w->lookup, &w->admin};
+    struct channel *all[] = {&w->smtpd, &w->smtpd1, &w->relay, &w->local, &w->lookup, &w->admin, &w->agent};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         chan_fini(all[i]);
     struct list *l;

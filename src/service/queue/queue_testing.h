@@ -62,7 +62,7 @@ struct test_world {
     struct disk *mount;
     struct role_env env;
     struct config config, config2;
-    struct channel smtpd, smtpd1, relay, local, lookup, admin;
+    struct channel smtpd, smtpd1, relay, local, lookup, admin, agent;
     struct queue *q;
     unsigned n_ready, n_failed, n_drained, n_released, n_forbidden;
     char fail_reason[256];

@@ -69,6 +69,8 @@ struct job {
     char tls_why[RESULT_TEXT_MAX]; /* how it failed */
     struct str names, user, secret;
     enum dane_mx mx;
+    enum mta_sts_mode sts; /* of the domain's policy */
+    uint32_t sts_hops;     /* by place in hops: the host is one of the policy's */
     struct str next_hop, canonical; /* empty: the host itself; no such */
     struct relay_dane *dane;        /* of the present hop; NULL: not asked for */
     uint32_t n_refused;             /* addresses that mail like this must never go to */

@@ -74,6 +74,8 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->tls = m->tls <= HOP_TLS_VERIFY ? (enum hop_tls)m->tls : HOP_TLS_VERIFY;
     j->is_smtps = m->is_smtps != 0;
     j->trusts_hops = m->trusts_hops != 0;
+    j->sts = m->sts <= MTA_STS_ENFORCE ? (enum mta_sts_mode)m->sts : MTA_STS_ENFORCE;
+    j->sts_hops = m->sts_hops;
     j->mx = m->mx <= DANE_MX_NONE ? (enum dane_mx)m->mx : DANE_MX_INSECURE;
     size_t room = m->next_hop.n + m->canonical.n + m->names.n + m->user.n + m->secret.n + m->site.n +
                   m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;

@@ -641,6 +641,8 @@ struct order {
     const char *names[3], *user, *secret;
     enum dane_mx mx;
     const char *next_hop, *canonical;
+    enum mta_sts_mode sts;
+    uint32_t sts_hops;
 };
 
 static void put_hosts(struct buf *out, const struct order *o)
@@ -695,6 +697,8 @@ static void give(const struct order *o)
                               .mx = (uint8_t)o->mx,
                               .next_hop = str_from_c(o->next_hop == NULL ? "" : o->next_hop),
                               .canonical = str_from_c(o->canonical == NULL ? "" : o->canonical),
+                              .sts = (uint8_t)o->sts,
+                              .sts_hops = o->sts_hops,
                               .names = buf_str(&names),
                               .user = str_from_c(o->user == NULL ? "" : o->user),
                               .secret = str_from_c(o->secret == NULL ? "" : o->secret),

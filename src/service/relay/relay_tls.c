@@ -84,6 +84,16 @@ static void set_key(struct link *k, const struct netaddr *to, struct str name)
     k->has_name = name.n > 0;
 }
 
+/* RFC 8461 4.1. Not for addresses: a policy names hosts. */
+static bool is_of_policy(const struct job *j, struct str key)
+{
+    for (uint32_t i = 0; i < j->n_hops && i < 32; i++) {
+        if (j->hops[i].name.n > 0 && str_ieq(j->hops[i].name, key))
+            return (j->sts_hops >> i & 1) != 0;
+    }
+    return false;
+}
+
 static void judge(const struct relay *r, const struct job *j, struct str key, bool near,
                   enum dane_result dane, struct tls_level_verdict *out)
 {
@@ -96,7 +106,8 @@ static void judge(const struct relay *r, const struct job *j, struct str key, bo
         .rule = rules[j->tls],
         .dane = dane,
         .is_found_securely = j->trusts_hops,
-        .sts = MTA_STS_NONE,
+        .sts = j->sts,
+        .sts_matches = is_of_policy(j, key),
         .requiretls = j->params.requiretls && !near,
         .tls_required_no = j->params.tls_optional,
         .seen = relay_seen(r, key),
