@@ -90,7 +90,8 @@ enum limits {
     MTA_STS_POLICY_MAX = 64 * 1024,   /* RFC 8461 3.3 suggests it */
     MTA_STS_DOMAINS_MAX = 50000,      /* without a policy, of which that is remembered */
     MTA_STS_POLICIES_MAX = 20000,     /* remembered, also on disk; with more the least used goes */
-    MTA_STS_FETCHES_MAX = 64,         /* domains asked about at a time */
+    MTA_STS_ASKS_MAX = 128,           /* records asked for at a time */
+    MTA_STS_FETCHES_MAX = 64,         /* policies fetched at a time */
     MTA_STS_FETCH_MS = 60 * 1000,     /* RFC 8461 3.3: a minute */
     MTA_STS_MX_MAX = 256,             /* patterns of one policy */
     TLS_RPT_RUA_MAX = 8,              /* places that one domain wants its report sent to */

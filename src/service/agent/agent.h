@@ -13,8 +13,14 @@
 
 enum { AGENT_WHY_MAX = 200 };
 
-/* IDLE -> WAITING (for a place among MTA_STS_FETCHES_MAX) -> TXT -> HOST -> FETCH -> IDLE; any -> IDLE. */
-enum domain_phase { DOMAIN_IDLE = 0, DOMAIN_WAITING, DOMAIN_TXT, DOMAIN_HOST, DOMAIN_FETCH };
+enum domain_phase {
+    DOMAIN_IDLE = 0,
+    DOMAIN_WAITING, /* for a place among MTA_STS_ASKS_MAX */
+    DOMAIN_TXT,     /* lookup is asked for the record */
+    DOMAIN_TURN,    /* waits for a place among MTA_STS_FETCHES_MAX, at most MTA_STS_FETCH_MS */
+    DOMAIN_HOST,    /* lookup is asked for addresses */
+    DOMAIN_FETCH,
+};
 struct policy { /* as it was fetched */
     char *text; /* NULL: there is none */
     size_t n_text;
@@ -27,11 +33,11 @@ struct domain {
     struct agent *agent;
     struct idmap_node by_name, by_token;
     struct list by_use;  /* in agent->bare, or ->kept when it has a policy; least used first */
-    struct list waiting; /* in agent->waiting */
+    struct list waiting; /* in agent->waiting or ->to_fetch */
+    uint64_t turn_ms;    /* since when it waits in to_fetch */
     struct list to_save; /* in store->changed */
     struct list askers;  /* tokens that wait for an answer */
     enum domain_phase phase;
-    bool is_begun; /* the phases from TXT on: has a place */
     enum mta_sts_dns dns;
     uint64_t dns_until_ms; /* how long that is believed */
     char id[MTA_STS_ID_MAX + 1];
@@ -53,8 +59,8 @@ struct agent {
     struct list unsent; /* answers for which queue had no room */
     struct idmap domains, tokens;
     uint64_t seed, token;
-    struct list bare, kept, waiting;
-    size_t n_bare, n_kept, n_begun;
+    struct list bare, kept, waiting, to_fetch;
+    size_t n_bare, n_kept, n_asking, n_fetching;
     size_t bare_max, kept_max; /* MTA_STS_DOMAINS_MAX, MTA_STS_POLICIES_MAX; less in tests */
     struct turn_hook turn;
     struct timer sweep, count_timer, drain_timer;

@@ -2,10 +2,10 @@
  *
  * Owns:     a record for each domain that was asked about, with what DNS said and the policy, if it has one.
  * Limits:   MTA_STS_DOMAINS_MAX records without and MTA_STS_POLICIES_MAX with a policy, the least used go
- * first, so that strangers' domains can't push policies out; MTA_STS_FETCHES_MAX at work, the others wait.
- * Errors:   what can't be had leaves what is known (5.1), and is not tried again for MTA_STS_RETRY_S.
- * Security: a policy is true because of the certificate of its host (ext/http.h); DNS can only make us look.
- * The text is parsed here, in a process that holds no mail and no key.
+ * first, so that strangers' domains can't push policies out; MTA_STS_ASKS_MAX and MTA_STS_FETCHES_MAX at
+ * work, the others wait. Errors:   what can't be had leaves what is known (5.1), and is not tried again for
+ * MTA_STS_RETRY_S. Security: a policy is true because of the certificate of its host (ext/http.h); DNS can
+ * only make us look. The text is parsed here, in a process that holds no mail and no key.
  */
 #include "base/mem.h"
 #include "ipc/lists.h"
@@ -43,16 +43,30 @@ static int64_t now_s(const struct agent *a)
     return world_wall_ms(a->world) / 1000;
 }
 
+static bool is_fetching(enum domain_phase p)
+{
+    return p == DOMAIN_HOST || p == DOMAIN_FETCH;
+}
+
 static void set_phase(struct domain *d, enum domain_phase to)
 {
-    static const bool allowed[5][5] = {
+    static const bool allowed[6][6] = {
         [DOMAIN_IDLE] = {[DOMAIN_WAITING] = true},
         [DOMAIN_WAITING] = {[DOMAIN_TXT] = true},
-        [DOMAIN_TXT] = {[DOMAIN_HOST] = true, [DOMAIN_IDLE] = true},
+        [DOMAIN_TXT] = {[DOMAIN_TURN] = true, [DOMAIN_IDLE] = true},
+        [DOMAIN_TURN] = {[DOMAIN_HOST] = true, [DOMAIN_IDLE] = true},
         [DOMAIN_HOST] = {[DOMAIN_FETCH] = true, [DOMAIN_IDLE] = true},
         [DOMAIN_FETCH] = {[DOMAIN_IDLE] = true},
     };
+    struct agent *a = d->agent;
     must(allowed[d->phase][to]);
+    a->n_asking += (size_t)(to == DOMAIN_TXT) - (size_t)(d->phase == DOMAIN_TXT);
+    a->n_fetching += (size_t)is_fetching(to) - (size_t)is_fetching(d->phase);
+    list_remove(&d->waiting);
+    if (to == DOMAIN_WAITING)
+        list_push_back(&a->waiting, &d->waiting);
+    if (to == DOMAIN_TURN)
+        list_push_back(&a->to_fetch, &d->waiting);
     d->phase = to;
 }
 
@@ -266,15 +280,6 @@ static void answer_all(struct domain *d, const struct mta_sts_plan *plan)
 
 static void look(struct domain *d);
 
-/* The place is free again. */
-static void rest(struct domain *d)
-{
-    if (d->is_begun)
-        d->agent->n_begun--;
-    d->is_begun = false;
-    set_phase(d, DOMAIN_IDLE);
-}
-
 static void fail(struct domain *d, const char *what, struct str text)
 {
     struct agent *a = d->agent;
@@ -289,7 +294,7 @@ static void fail(struct domain *d, const char *what, struct str text)
     d->has_failed = true;
     a->count.failed++;
     log_warn(world_log(a->world), "mta_sts.not_fetched", LS("domain", name_of(d)), LC("why", d->failed_why));
-    rest(d);
+    set_phase(d, DOMAIN_IDLE);
     look(d);
 }
 
@@ -311,7 +316,7 @@ static void take(struct domain *d, struct str body)
     sts_store_put(d);
     log_info(world_log(a->world), "mta_sts.fetched", LS("domain", name_of(d)),
              LC("mode", mta_sts_mode_word(p.mode)), LU("max_age", p.max_age_s), LC("id", d->id));
-    rest(d);
+    set_phase(d, DOMAIN_IDLE);
     look(d);
 }
 
@@ -403,10 +408,8 @@ static void txt_known(struct domain *d, enum mta_sts_dns dns, uint64_t ttl_ms)
     struct mta_sts_plan plan = plan_of(d);
     if (!plan.wait)
         answer_all(d, &plan);
-    if (plan.fetch)
-        fetch(d);
-    else
-        rest(d);
+    set_phase(d, plan.fetch ? DOMAIN_TURN : DOMAIN_IDLE);
+    d->turn_ms = world_now_ms(d->agent->world);
 }
 
 void sts_on_rr(struct agent *a, const struct ipc_rr_answer *m)
@@ -449,10 +452,7 @@ static void begin(struct domain *d)
     buf_init_fixed(&name, mem, sizeof mem);
     mta_sts_record_name(name_of(d), &name);
     struct ipc_rr_ask m = {.token = ++a->token, .type = DNS_TXT, .name = buf_str(&name)};
-    list_remove(&d->waiting);
     set_phase(d, DOMAIN_TXT);
-    d->is_begun = true;
-    a->n_begun++;
     if (name.n > DNS_NAME_MAX) /* no such name: no policy */
         txt_known(d, MTA_STS_DNS_NONE, DNS_MAX_MS);
     else if (a->lookup == NULL || ipc_send_rr_ask(a->lookup, &m, NULL) != ERR_OK)
@@ -461,18 +461,28 @@ static void begin(struct domain *d)
         idmap_insert(&a->tokens, &d->by_token, m.token);
 }
 
-/* At the end of a turn, so that domains that end at once do not begin one within the other. */
-static void start_waiting(struct turn_hook *h)
+/* At the end of a turn, so that domains that end at once do not begin one within the other. Slow policy hosts
+ * hold up nobody but those that have to be fetched too, and these not for long.
+ */
+static void on_turn_end(struct turn_hook *h)
 {
     struct agent *a = container_of(h, struct agent, turn);
-    while (a->n_begun < MTA_STS_FETCHES_MAX && !list_is_empty(&a->waiting))
+    uint64_t now_ms = world_now_ms(a->world);
+    while (a->n_asking < MTA_STS_ASKS_MAX && !list_is_empty(&a->waiting))
         begin(list_entry(a->waiting.next, struct domain, waiting));
+    while (a->n_fetching < MTA_STS_FETCHES_MAX && !list_is_empty(&a->to_fetch))
+        fetch(list_entry(a->to_fetch.next, struct domain, waiting));
+    while (!list_is_empty(&a->to_fetch)) {
+        struct domain *d = list_entry(a->to_fetch.next, struct domain, waiting);
+        if (now_ms - d->turn_ms < MTA_STS_FETCH_MS)
+            break;
+        fail(d, "too many policies are being fetched", STR_NIL);
+    }
 }
 
 static void want(struct domain *d)
 {
     set_phase(d, DOMAIN_WAITING);
-    list_push_back(&d->agent->waiting, &d->waiting);
 }
 
 /* Who waits is answered as soon as what is known is enough. */
@@ -528,7 +538,7 @@ static void orphan(struct idmap_node *n, void *arg)
 
 void sts_lookup_gone(struct agent *a)
 {
-    struct domain *all[MTA_STS_FETCHES_MAX], **end = all;
+    struct domain *all[MTA_STS_ASKS_MAX + MTA_STS_FETCHES_MAX], **end = all;
     idmap_each(&a->tokens, orphan, (void *)&end);
     for (struct domain **p = all; p < end; p++)
         (void)idmap_remove(&a->tokens, (*p)->by_token.id);
@@ -590,6 +600,7 @@ bool sts_init(struct agent *a)
     list_init(&a->bare);
     list_init(&a->kept);
     list_init(&a->waiting);
+    list_init(&a->to_fetch);
     world_random(a->world, &a->seed, sizeof a->seed);
     a->bare_max = MTA_STS_DOMAINS_MAX;
     a->kept_max = MTA_STS_POLICIES_MAX;
@@ -599,7 +610,7 @@ bool sts_init(struct agent *a)
         idmap_fini(&a->domains);
         return false;
     }
-    a->turn = (struct turn_hook){.run = start_waiting};
+    a->turn = (struct turn_hook){.run = on_turn_end};
     world_turn_end(a->world, &a->turn);
     a->sweep.fire = on_sweep;
     world_timer_set(a->world, &a->sweep, world_now_ms(a->world) + world_random_below(a->world, SWEEP_MS));

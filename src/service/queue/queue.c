@@ -358,8 +358,8 @@ static void on_agent_message(void *arg, struct channel *c, uint16_t type, struct
 
 static void on_agent_room(void *arg, struct channel *c)
 {
-    UNUSED(arg);
     UNUSED(c);
+    mx_on_agent_room(arg);
 }
 
 static void on_agent_closed(void *arg, struct channel *c)

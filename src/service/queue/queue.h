@@ -66,6 +66,8 @@ enum {
     QUEUE_NAMING_MAX = 8,    /* envelopes read at a time to learn names of sites */
     QUEUE_MX_MAX = 20000,    /* domains remembered */
     QUEUE_MX_OPEN_MAX = 256, /* questions open */
+    /* to agent: slow policy hosts must not hold up other domains */
+    QUEUE_STS_OPEN_MAX = 8192,
     QUEUE_MX_TTL_MIN_S = 60,
     QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
     QUEUE_CTL_MAX = 16,                /* questions of operators at a time */
@@ -411,6 +413,7 @@ void mx_on_lookup(struct queue *q); /* a new channel: ask again */
 /* RFC 8461: after the MX records comes the policy of the domain. */
 void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m);
 void mx_on_agent(struct queue *q); /* a new channel: ask again */
+void mx_on_agent_room(struct queue *q);
 /* The configuration may want policies now, or none any more. */
 void mx_reload(struct queue *q, bool wanted);
 void mx_clear(struct queue *q);

@@ -305,11 +305,11 @@ static void keep(struct mx *mx, const struct verdict *v, const struct hosts *h, 
 
 static void ask_agent(struct queue *q)
 {
-    while (q->agent != NULL && q->n_sts_open < QUEUE_MX_OPEN_MAX && !list_is_empty(&q->sts_asking)) {
+    while (q->agent != NULL && q->n_sts_open < QUEUE_STS_OPEN_MAX && !list_is_empty(&q->sts_asking)) {
         struct mx *mx = list_entry(q->sts_asking.next, struct mx, asking);
         struct ipc_sts_ask m = {.token = ++q->token, .domain = mx->domain};
         if (ipc_send_sts_ask(q->agent, &m, NULL) != ERR_OK)
-            return; /* with the next answer, or the next agent, there is room again */
+            return; /* mx_on_agent_room() */
         list_remove(&mx->asking);
         idmap_insert(&q->mx_tokens, &mx->by_token, m.token);
         q->n_sts_open++;
@@ -422,6 +422,11 @@ static void ask_policy_again(struct idmap_node *n, void *arg)
 void mx_on_agent(struct queue *q)
 {
     idmap_each(&q->mx, ask_policy_again, q);
+    ask_agent(q);
+}
+
+void mx_on_agent_room(struct queue *q)
+{
     ask_agent(q);
 }
 
