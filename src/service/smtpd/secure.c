@@ -2,8 +2,8 @@
  *
  * Owns:     the context of new handshakes (older connections keep theirs), and which signatures are open.
  * Limits:   SMTPD_SIGNS_MAX open signatures; SMTPD_TLS_MS for a handshake.
- * Errors:   without a certificate that can be used STARTTLS is a 454, and a connection that must begin with
- *           TLS is closed. A bad new certificate leaves the old ones in force.
+ * Errors:   without a certificate that can be used, or while there is no keys role, STARTTLS is a 454, and a
+ * connection that must begin with TLS is closed. A bad new certificate leaves the old ones in force.
  */
 #include "base/mem.h"
 #include "service/smtpd/smtpd.h"
@@ -183,6 +183,11 @@ static void on_tls(void *arg, struct conn *c, enum err err, struct str why)
     }
     s->d->count.tls++;
     session_secured(s);
+}
+
+bool secure_is_ready(const struct smtpd *d)
+{
+    return d->tls != NULL && d->keys != NULL;
 }
 
 void secure_start(struct session *s)

@@ -318,7 +318,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
         answer_xclient(s, ev);
         break;
     case SMTP_EV_STARTTLS:
-        smtp_server_answer(&s->server, ev->question, s->d->tls != NULL ? R_TLS_GO : R_TLS_LATER, STR_NIL);
+        smtp_server_answer(&s->server, ev->question, secure_is_ready(s->d) ? R_TLS_GO : R_TLS_LATER, STR_NIL);
         break;
     case SMTP_EV_AUTH:
         login_question(s, ev);
@@ -540,7 +540,7 @@ void session_pump(struct session *s)
         world_timer_set(s->d->world, &s->timer, world_now_ms(s->d->world) + SMTPD_GOODBYE_MS);
     /* While a question is open nothing is usually sent to us; only if something comes is reading switched
      * off. */
-    bool read_on = may_feed(s) && !s->peer_eof;
+    bool read_on = may_read(s);
     want(s,
          (has_output || is_held ? (unsigned)CONN_WRITABLE : 0u) | (read_on ? (unsigned)CONN_READABLE : 0u));
 }

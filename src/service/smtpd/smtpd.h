@@ -229,6 +229,8 @@ void secure_renew(struct smtpd *d);
 void secure_on_tickets(struct smtpd *d, const struct ipc_sup_tickets *m);
 void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m);
 void secure_keys_lost(struct smtpd *d);
+/* Is there a certificate, and who signs for it? */
+bool secure_is_ready(const struct smtpd *d);
 /* Starts the handshake; session_secured() when it is done. The session may be gone afterwards. */
 void secure_start(struct session *s);
 

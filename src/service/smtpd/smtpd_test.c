@@ -71,6 +71,35 @@ static void does_not_linger(void **state)
     assert_true(c->is_closed);
 }
 
+/* A client that does not read what it is told must not keep us awake by what it sends behind STARTTLS. */
+static void reads_nothing_before_the_word_to_begin_is_out(void **state)
+{
+    UNUSED(state);
+    int some;
+    the->at.tls = LISTEN_STARTTLS;
+    reload();
+    struct conn *c = client("192.0.2.1:5");
+    say(c, "EHLO c.test\r\n");
+    buf_reset(&c->out);
+    say(c, "STARTTLS\r\n"); /* there is no certificate */
+    hears(c, "454 4.7.0");
+    the->d->tls = (struct tls_context *)&some; /* never looked into here */
+    say(c, "STARTTLS\r\n");                    /* but nobody signs */
+    hears(c, "454 4.7.0");
+    the->d->keys = &the->lookup;
+    c->room = 0;
+    say(c, "STARTTLS\r\n");
+    assert_int_equal(c->want, CONN_WRITABLE);
+    say(c, "\x16"); /* waits where it is */
+    assert_int_equal(c->want, CONN_WRITABLE);
+    the->d->tls = NULL;
+    the->d->keys = NULL;
+    c->room = 1000;
+    wake(c); /* a certificate that went away meanwhile */
+    hears(c, "220 2.0.0");
+    assert_true(c->is_closed);
+}
+
 static void last_reply_has_its_time(void **state)
 {
     UNUSED(state);
@@ -507,6 +536,7 @@ int main(void)
         T(lingers_for_what_is_still_sent),
         T(lingers_within_bounds),
         T(does_not_linger),
+        T(reads_nothing_before_the_word_to_begin_is_out),
         T(last_reply_has_its_time),
         T(counts_clients),
         T(takes_a_message),
