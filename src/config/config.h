@@ -133,6 +133,16 @@ void config_default_lua(struct str run_dir, uint16_t port, struct str user, stru
 /* That of `waxwing dev`: SMTP at address:port, every address of every domain into a Maildir below run_dir/mail, which
  * are those of who runs it; nobody may relay. */
 void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struct buf *out);
+struct config_relay { /* empty texts: not said */
+    struct str dir;     /* absolute: queue and journal are below it */
+    struct str sockets; /* absolute: the folder of the sockets of sendmail and of the commands */
+    struct str hostname, postmaster, authorities;
+    struct str via, user, secret, tls; /* as keys of a route */
+    struct str address;                /* where programs that speak SMTP find us */
+    uint16_t port;
+};
+/* That of `waxwing relay`: what sendmail, and those who may connect to the address, hand in goes to `via`. */
+void config_relay_lua(const struct config_relay *r, struct buf *out);
 /* As octets for the roles, and back. decode checks everything again (a role trusts nobody): NULL when malformed. Its
  * text is borrowed from the octets, which must live as long as the arena. */
 bool config_encode(const struct config *c, struct buf *out);

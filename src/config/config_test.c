@@ -747,10 +747,56 @@ static void test_dev(void **state)
     }
 }
 
+/* That of `waxwing relay`, as short as it gets and with all that can be said. */
+static void test_relay(void **state)
+{
+    UNUSED(state);
+    struct config_relay r = {.dir = STR("/tmp/a \"b\" \\ 100% \xc3\xb6"),
+                             .hostname = STR("box.example.org"),
+                             .via = STR("smtp://mail.isp.example"),
+                             .postmaster = STR("me@isp.example")};
+    for (unsigned is_full = 0; is_full < 2; is_full++) {
+        struct fixture f;
+        struct buf lua;
+        fixture_init(&f, is_full == 1);
+        buf_init(&lua, 65536);
+        r.sockets = is_full == 1 ? STR("/run/waxwing") : r.dir;
+        if (is_full == 1) {
+            r.via = STR("smtps://mail.isp.example:465");
+            r.user = STR("me \"x\" @isp.example");
+            r.secret = STR("/etc/waxwing/hub.pass");
+            r.tls = STR("encrypt");
+            r.address = STR("::1");
+            r.port = 2525;
+        }
+        config_relay_lua(&r, &lua);
+        const struct config *c = fixture_load(&f, buf_str(&lua));
+        if (c == NULL)
+            fail_msg("%.*s\n%.*s", STR_FMT(buf_str(&lua)), STR_FMT(buf_str(&f.report.errors)));
+        assert_int_equal(f.report.n_warnings, 0);
+        assert_int_equal(c->policy.n_domains, 0);
+        assert_int_equal(c->policy.n_routes, 1);
+        const struct route_rule *route = &c->policy.routes[0];
+        assert_true(str_eq(route->auth.user, r.user) && str_eq(route->auth.secret, r.secret));
+        assert_int_equal(route->tls, is_full == 1 ? HOP_TLS_ENCRYPT : HOP_TLS_MAY);
+        assert_true(str_starts(c->spool, r.dir) && str_starts(c->journal, r.dir) &&
+                    str_starts(c->control, r.sockets));
+        /* by default nothing listens on the network */
+        assert_int_equal(c->n_listeners, 1 + is_full);
+        assert_true(c->listeners[0].is_submit &&
+                    str_starts(str_from_c(c->listeners[0].addr.path), r.sockets));
+        assert_true(is_full == 0 ||
+                    (netaddr_is_loopback(&c->listeners[1].addr) && c->listeners[1].submission));
+        buf_fini(&lua);
+        fixture_fini(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dev),
+        cmocka_unit_test(test_relay),
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_good_as_root),
         cmocka_unit_test(test_contents_of_files),

@@ -233,7 +233,8 @@ int fact_listen(lua_State *L)
     struct listener_fact fact = {.next = NULL};
     struct listener_conf *conf = &fact.conf;
     unsigned errors = ld->report->n_errors;
-    if (!facts_begin(L, "listen", true, &at) || !facts_want_table(L, "listen", at) ||
+    bool is_none = lua_type(L, 1) == LUA_TBOOLEAN && lua_toboolean(L, 1) == 0;
+    if (!facts_begin(L, "listen", true, &at) || is_none || !facts_want_table(L, "listen", at) ||
         !facts_check_keys(L, 1, at, "listen", false))
         return 0;
     conf->lmtp = get_flag(L, at, "lmtp");

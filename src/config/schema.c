@@ -20,7 +20,8 @@ static const struct schema_key keys[] = {
     {"", "postmaster", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who reads what comes for postmaster and abuse at each local domain that has no such user."},
     {"", "listen", SCHEMA_SECTION, false, "{ ... }", "{ port = 25 }", 0, 0, NOWHERE,
-     "A place where mail is taken. May stand more than once."},
+     "A place where mail is taken. May stand more than once. listen(false) is none: a server for the socket of sendmail "
+     "alone."},
     {"", "domain", SCHEMA_SECTION, false, "\"NAME\" { ... }", NULL, 0, 0, NOWHERE,
      "A domain whose mail ends here, or is passed on by us; \"*\" is every domain that is not named, for a "
      "server that catches all mail. May stand more than once."},

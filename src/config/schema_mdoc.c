@@ -178,3 +178,47 @@ void config_dev_lua(struct str run_dir, struct str address, uint16_t port, struc
     put_lua(out, run_dir, true);
     buf_puts(out, "/mail/%d/%u\",\n}\n");
 }
+
+/* ", NAME \"TEXT\"" in a table; nothing for no text. */
+static void put_member(struct buf *out, const char *name, struct str s)
+{
+    if (s.n == 0)
+        return;
+    buf_printf(out, ", %s \"", name);
+    put_lua(out, s, false);
+    buf_putc(out, '"');
+}
+
+static void put_fact(struct buf *out, const char *fact, struct str s)
+{
+    if (s.n == 0)
+        return;
+    buf_printf(out, "%s \"", fact);
+    put_lua(out, s, false);
+    buf_puts(out, "\"\n");
+}
+
+void config_relay_lua(const struct config_relay *r, struct buf *out)
+{
+    buf_puts(out, "-- `waxwing relay`: what programs of this machine send goes to one host\n");
+    put_fact(out, "hostname", r->hostname);
+    put_fact(out, "postmaster", r->postmaster);
+    put_fact(out, "authorities", r->authorities);
+    put_path(out, "spool", r->dir, "queue");
+    put_path(out, "journal", r->dir, "journal");
+    put_path(out, "control", r->sockets, "control");
+    put_path(out, "submit", r->sockets, "submit");
+    if (r->address.n > 0) {
+        buf_printf(out, "listen { port = %u, submission = true, normalize = true", (unsigned)r->port);
+        put_member(out, "address =", r->address);
+        buf_puts(out, " }\n");
+    } else {
+        buf_puts(out, "listen(false)\n");
+    }
+    buf_puts(out, "resolver \"system\"\nprocesses { smtpd = 1, relay = 1 }\nroute { to = \"*\"");
+    put_member(out, "via =", r->via);
+    put_member(out, "user =", r->user);
+    put_member(out, "password = secret", r->secret);
+    put_member(out, "tls =", r->tls);
+    buf_puts(out, " }\n");
+}

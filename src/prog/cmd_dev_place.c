@@ -51,7 +51,7 @@ static bool put_path(char out[PATH_MAX], const char *a, const char *b)
 /* Absolute, or nothing was said where it could be. */
 static int choose(const char *option, struct dev_place *p)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct buf path;
     char here[PATH_MAX];
     bool ok;
     p->is_default = option == NULL;
@@ -61,10 +61,9 @@ static int choose(const char *option, struct dev_place *p)
         ok = option[0] != '\0' && getcwd(here, sizeof here) != NULL && put_path(p->dir, here, option);
     } else if (geteuid() == 0) { /* whom we become can't enter root's home */
         ok = put_path(p->dir, "/var/lib/waxwing-dev", "");
-    } else if (state != NULL && state[0] == '/') { /* the XDG specification: other values are to be ignored */
-        ok = put_path(p->dir, state, "waxwing/dev");
     } else {
-        ok = home != NULL && home[0] == '/' && put_path(p->dir, home, ".local/state/waxwing/dev");
+        buf_init_fixed(&path, p->dir, sizeof p->dir);
+        ok = folder_of_state("waxwing/dev", &path);
     }
     return ok ? EXIT_OK : said(EXIT_USAGE, "no folder to keep the mail in: say", "--dir DIR", "");
 }

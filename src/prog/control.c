@@ -2,6 +2,8 @@
 
 #include "base/str.h"
 #include "config/config.h"
+#include "prog/cmd_relay.h"
+#include "prog/folder.h"
 #include "prog/prog.h"
 
 #include <errno.h>
@@ -38,10 +40,27 @@ void print_json(struct str s)
     (void)fputc('\n', stdout);
 }
 
+/* The machine's server goes first; a user's own `waxwing relay` is for where there is none. */
+const char *socket_path(const char *variable, const char *usual, const char *name)
+{
+    static char room[PATH_MAX];
+    const char *env = getenv(variable);
+    struct buf path;
+    if (env != NULL && env[0] != '\0')
+        return env;
+    buf_init_fixed(&path, room, sizeof room);
+    if (access(usual, F_OK) == 0 || !folder_of_state(RELAY_STATE, &path))
+        return usual;
+    path.n--; /* the NUL */
+    buf_putc(&path, '/');
+    buf_puts(&path, name);
+    buf_putc(&path, '\0');
+    return !path.failed && access(room, F_OK) == 0 ? room : usual;
+}
+
 const char *control_path(const char *option)
 {
-    const char *env = getenv("WAXWING_CONTROL");
-    return option != NULL ? option : env != NULL && env[0] != '\0' ? env : CONFIG_CONTROL_PATH;
+    return option != NULL ? option : socket_path("WAXWING_CONTROL", CONFIG_CONTROL_PATH, "control");
 }
 
 static int dial(const char *path, int *status)

@@ -6,7 +6,10 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* --control, else $WAXWING_CONTROL, else CONFIG_CONTROL_PATH */
+/* Where a socket of the server is: what the variable says, else the usual place, else, where there is
+ * nothing, that of this user's own `waxwing relay`. Good until the next call. */
+const char *socket_path(const char *variable, const char *usual, const char *name);
+/* --control, else likewise by $WAXWING_CONTROL and CONFIG_CONTROL_PATH. */
 const char *control_path(const char *option);
 /* Sends one request line and calls fn for each object of the answer but the last. Returns an exit code of
  * sysexits(3); what went wrong is printed to stderr. raw: objects are printed to stdout as they are and fn

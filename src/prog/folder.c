@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -126,4 +127,19 @@ bool folder_is_open_to(struct str path, uint32_t uid, uint32_t gid, bool writes,
         }
     }
     return true;
+}
+
+bool folder_of_state(const char *below, struct buf *out)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    bool has_state = state != NULL && state[0] == '/';
+    if (!has_state && (home == NULL || home[0] != '/'))
+        return false;
+    buf_puts(out, has_state ? state : home);
+    if (!has_state)
+        buf_puts(out, "/.local/state");
+    buf_putc(out, '/');
+    buf_puts(out, below);
+    buf_putc(out, '\0');
+    return !out->failed;
 }

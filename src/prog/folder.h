@@ -14,3 +14,7 @@ MUST_USE bool folder_make(struct str path, uint32_t uid, uint32_t gid, struct bu
 /* Can that user enter the folder and each one above it, and write it when wanted? false: out names what
  * stands in the way. Supplementary groups count for nothing: the roles have none. */
 MUST_USE bool folder_is_open_to(struct str path, uint32_t uid, uint32_t gid, bool writes, struct buf *out);
+/* Where programs of this user keep what is to stay: below $XDG_STATE_HOME (where that is absolute: the XDG
+ * specification says that others are to be ignored), else ~/.local/state. Absolute, with its NUL. false:
+ * there is no home, or it is too long; nothing was said. */
+MUST_USE bool folder_of_state(const char *below, struct buf *out);

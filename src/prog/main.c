@@ -14,6 +14,7 @@ const struct command commands[] = {
     {"user", "add, list and remove users, and their passwords", cmd_user},
     {"status", "what each process has counted", cmd_status},
     {"dev", "catch all mail of an application under development, and show it", cmd_dev},
+    {"relay", "queue the mail of this machine and hand it on to one host", cmd_relay},
     {"sendmail", "take a message as sendmail(8) does", cmd_sendmail},
 };
 const unsigned n_commands = ARRAY_LEN(commands);

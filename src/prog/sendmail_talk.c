@@ -35,17 +35,11 @@ struct session {
     bool has_8bitmime, has_utf8, has_dsn, has_size;
 };
 
-static const char *socket_path(void)
-{
-    const char *path = getenv("WAXWING_SUBMIT");
-    return path != NULL && path[0] != '\0' ? path : CONFIG_SUBMIT_PATH;
-}
-
 /* -1: it was said why, *status is the exit code. */
 static int dial(int *status)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    const char *path = socket_path();
+    const char *path = socket_path("WAXWING_SUBMIT", CONFIG_SUBMIT_PATH, "submit");
     *status = EXIT_TEMPFAIL;
     if (!str_to_c(str_from_c(path), sa.sun_path, sizeof sa.sun_path)) {
         (void)fprintf(stderr, "sendmail: the path of the server's socket is too long: %s\n", path);
@@ -56,9 +50,10 @@ static int dial(int *status)
         return fd;
     if (errno == EACCES || errno == EPERM)
         *status = EXIT_NOPERM;
-    (void)fprintf(stderr, "sendmail: nothing was sent: can't reach the mail server at %s: %s%s\n", path,
-                  err_str(err_from_errno(errno)),
-                  errno == ENOENT || errno == ECONNREFUSED ? " (is `waxwing serve` running?)" : "");
+    (void)fprintf(
+        stderr, "sendmail: nothing was sent: can't reach the mail server at %s: %s%s\n", path,
+        err_str(err_from_errno(errno)),
+        errno == ENOENT || errno == ECONNREFUSED ? " (is `waxwing serve` or `waxwing relay` running?)" : "");
     if (fd != -1)
         (void)close(fd);
     return -1;

@@ -1,0 +1,99 @@
+/* prog/cmd_relay.c: `waxwing relay URL`: what it is told, and the server that comes of it. */
+#include "prog/cmd_relay.h"
+
+#include "prog/prog.h"
+#include "prog/serve.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RELAY_DRAIN_MS = 8000, RELAY_LUA_MAX = 65536 }; /* docker stop kills after 10 s */
+
+static const char usage_text[] =
+    "Usage: waxwing relay [OPTIONS] smtps://USER@HOST[:PORT] | smtp://USER@HOST[:PORT] | lmtp://HOST[:PORT]\n"
+    "\n"
+    "Takes the mail of this machine's programs, keeps it on disk, and hands it on to one host. Needs no\n"
+    "configuration and no root. `sendmail` of the same user finds it; nothing listens on the network. It "
+    "stays in\n"
+    "the foreground; SIGTERM finishes what is under way, and what waits is there again at the next start.\n"
+    "  smtps://        TLS from the first octet, port 465\n"
+    "  smtp://         STARTTLS; port 587 with USER, 25 without\n"
+    "  lmtp://         LMTP, port 24; lmtp://unix:/PATH is a socket\n"
+    "\n"
+    "  --password-file FILE   its first line is the password; without it the variable WAXWING_PASSWORD is\n"
+    "  --dir DIR              where the queue is (default $XDG_STATE_HOME/waxwing/relay,\n"
+    "                         ~/.local/state/waxwing/relay; for root /var/spool/waxwing-relay)\n"
+    "  --listen ADDRESS:PORT  also for programs that speak SMTP, on this machine: 127.0.0.1:25\n"
+    "  --hostname NAME        what this machine calls itself (default: its name)\n"
+    "  --tls LEVEL            none, may, encrypt or verify: how safe the way must be (default: verify for "
+    "smtps\n"
+    "                         and with USER, may without)\n"
+    "  --ca FILE              who may sign the host's certificate (default: those whom this machine trusts)\n"
+    "\n"
+    "`waxwing queue`, `why` and `status` of the same user find it too.\n"
+    "Exit code: 0 ended by a signal, 64 wrong usage, 69 it runs already or an address is taken, 71 the "
+    "system\n"
+    "is at fault, 77 not permitted, 78 the options don't go together.\n";
+
+static const struct option options[] = {
+    {"dir", required_argument, NULL, 'd'}, {"listen", required_argument, NULL, 'l'},
+    {"tls", required_argument, NULL, 't'}, {"password-file", required_argument, NULL, 'p'},
+    {"ca", required_argument, NULL, 'c'},  {"hostname", required_argument, NULL, 'n'},
+    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+};
+
+static bool take_option(struct relay_args *a, int c, const char *value)
+{
+    const char **const places[] = {&a->dir,           &a->listen,      &a->tls,
+                                   &a->password_file, &a->authorities, &a->hostname};
+    size_t i = str_chr(STR("dltpcn"), (char)c);
+    if (i == STR_NPOS || *places[i] != NULL)
+        return false;
+    *places[i] = value;
+    return true;
+}
+
+static int wrong_usage(void)
+{
+    (void)fputs(usage_text, stderr);
+    return EXIT_USAGE;
+}
+
+static int serve(const struct relay_plan *p)
+{
+    struct buf lua;
+    buf_init(&lua, RELAY_LUA_MAX);
+    config_relay_lua(&p->conf, &lua);
+    struct serve_how how = {.lua = buf_str(&lua), .name = "relay", .drain_ms = RELAY_DRAIN_MS};
+    int status = lua.failed ? EXIT_USAGE : serve_run(&how);
+    buf_fini(&lua);
+    return status;
+}
+
+int cmd_relay(int argc, char **argv)
+{
+    struct relay_args a = {0};
+    struct relay_plan plan;
+    int c;
+    (void)prctl(PR_SET_DUMPABLE, 0); /* a password is about to be here */
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'h') {
+            (void)fputs(usage_text, stdout);
+            return EXIT_OK;
+        }
+        if (!take_option(&a, c, optarg))
+            return wrong_usage();
+    }
+    if (optind + 1 != argc)
+        return wrong_usage();
+    a.url = argv[optind];
+    int status = relay_plan(&a, &plan);
+    if (status != EXIT_OK)
+        return status;
+    (void)umask(geteuid() == 0 ? 022
+                               : 077); /* root's processes are users of their own, in folders of their own */
+    return serve(&plan);
+}
