@@ -132,6 +132,17 @@ struct sender_right { /* addresses that a login may send from beside its own */
     const struct pattern *may;
     size_t n;
 };
+struct rewrite_name { /* a name of this machine that is somebody elsewhere */
+    struct str name;  /* without quotes, lower case */
+    struct str to;    /* a full address */
+};
+struct rewrite_conf { /* what submissions become: see policy/rewrite.h; all empty: they stay */
+    struct str from;   /* the sender of all of them, a full address */
+    struct str domain; /* of names of this machine; empty: the hostname */
+    struct str to;     /* who gets the mail for names of this machine that `names` has not */
+    const struct rewrite_name *names; /* sorted by str_icmp */
+    size_t n_names;
+};
 struct policy_conf {
     struct str hostname;
     struct str postmaster;               /* full address, or empty */
@@ -150,6 +161,7 @@ struct policy_conf {
     uint16_t mx_port; /* of hosts that we find ourselves; 0: 25 */
     struct str verp; /* the local part that reports on list mail come back to (wire/verp.h), or empty */
     struct str arf;  /* who gets complaints (RFC 5965), or empty */
+    struct rewrite_conf rewrite;
     /* A domain as A-labels in lower case, appended; false when it can't be one. NULL: U-labels match nothing.
      * config/ sets it. */
     bool (*to_ascii)(struct str domain, struct buf *out);
