@@ -2,13 +2,17 @@
 
 #include "base/queue_id.h"
 #include "wire/date.h"
+#include "wire/readdress.h"
+
+#include <string.h>
 
 void header_fix_init(struct header_fix *f, const struct header_fix_facts *facts)
 {
     f->facts = *facts;
     f->at = HEADER_FIX_LINE;
     f->has_field = f->has_from = f->has_date = f->has_id = f->is_resent = f->is_dropped = f->is_open = false;
-    f->n_name = f->n_held = 0;
+    f->is_kept = f->is_over = false;
+    f->n_name = f->n_held = f->n_kept = f->piece = 0;
 }
 
 /* ---- the end of the section ---------------- */
@@ -97,6 +101,8 @@ static void take_name(struct header_fix *f)
     f->is_resent = f->is_resent || str_istarts(name, STR("Resent-"));
     f->is_dropped =
         str_ieq(name, STR("Bcc")) || str_ieq(name, STR("Resent-Bcc")) || str_ieq(name, STR("Return-Path"));
+    f->is_kept = f->facts.readdress != NULL && (str_ieq(name, STR("From")) || str_ieq(name, STR("Sender")));
+    f->n_kept = 0;
     f->at = HEADER_FIX_VALUE;
 }
 
@@ -105,6 +111,10 @@ static void begin_line(struct header_fix *f, struct str *in)
 {
     char c = in->p[0];
     bool is_blank = c == ' ' || c == '\t';
+    if (f->is_kept && !is_blank) {
+        f->at = HEADER_FIX_FIELD;
+        return;
+    }
     f->n_name = f->n_held = 0;
     if (is_blank && f->has_field) {
         f->at = HEADER_FIX_VALUE; /* the field before goes on */
@@ -145,21 +155,64 @@ static void go_on(struct header_fix *f, struct str *in)
 static struct str take_value(struct header_fix *f, struct str *in)
 {
     struct str out = str_of(f->held, f->n_held);
-    if (out.n == 0) {
-        size_t lf = str_chr(*in, '\n');
+    bool is_name = out.n > 0;
+    size_t lf = is_name ? STR_NPOS : str_chr(*in, '\n');
+    if (!is_name)
         out = str_slice(*in, 0, lf == STR_NPOS ? in->n : lf + 1);
-        *in = str_skip(*in, out.n);
-        if (lf != STR_NPOS)
-            f->at = HEADER_FIX_LINE;
+    if (f->is_kept && out.n > sizeof f->adds - f->n_kept) { /* too long: it goes as it is */
+        f->is_kept = false;
+        return str_of(f->adds, f->n_kept);
     }
+    if (!is_name)
+        *in = str_skip(*in, out.n);
+    if (lf != STR_NPOS)
+        f->at = HEADER_FIX_LINE;
     f->n_held = 0;
-    return f->is_dropped ? STR_NIL : out;
+    if (f->is_kept) {
+        memcpy(f->adds + f->n_kept, out.p, out.n);
+        f->n_kept = (uint16_t)(f->n_kept + out.n);
+    }
+    return f->is_dropped || f->is_kept ? STR_NIL : out;
+}
+
+/* The address in the field that was kept, and what it becomes. */
+static void find_address(struct header_fix *f)
+{
+    struct str field = str_of(f->adds, f->n_kept), value = str_skip(field, str_chr(field, ':') + 1), address;
+    struct buf to;
+    buf_init_fixed(&to, f->address, sizeof f->address);
+    f->address_at = f->address_end = f->n_kept;
+    f->n_address = 0;
+    if (!readdress_find(value, &address) || !f->facts.readdress(f->facts.readdress_arg, address, &to) ||
+        to.failed)
+        return;
+    f->address_at = (uint16_t)(address.p - f->adds);
+    f->address_end = (uint16_t)(f->address_at + address.n);
+    f->n_address = (uint16_t)to.n;
+}
+
+/* What stands before the address, the address, and the rest. */
+static struct str take_field(struct header_fix *f)
+{
+    struct str field = str_of(f->adds, f->n_kept);
+    switch (f->piece++) {
+    case 0:
+        find_address(f);
+        return str_slice(field, 0, f->address_at);
+    case 1:
+        return str_of(f->address, f->n_address);
+    default:
+        f->is_kept = false;
+        f->piece = 0;
+        f->at = f->is_over ? HEADER_FIX_ADDS : HEADER_FIX_LINE;
+        return str_skip(field, f->address_end);
+    }
 }
 
 /* One step. false: it needs input and there is none. */
 static bool step(struct header_fix *f, struct str *in, struct str *out)
 {
-    bool needs_input = f->at < HEADER_FIX_ADDS && !(f->at == HEADER_FIX_VALUE && f->n_held > 0);
+    bool needs_input = f->at < HEADER_FIX_FIELD && !(f->at == HEADER_FIX_VALUE && f->n_held > 0);
     if (in->n == 0 && (needs_input || f->at == HEADER_FIX_BODY))
         return false;
     switch (f->at) {
@@ -173,6 +226,9 @@ static bool step(struct header_fix *f, struct str *in, struct str *out)
         break;
     case HEADER_FIX_VALUE:
         *out = take_value(f, in);
+        break;
+    case HEADER_FIX_FIELD:
+        *out = take_field(f);
         break;
     case HEADER_FIX_ADDS:
         *out = make_adds(f);
@@ -202,9 +258,10 @@ bool header_fix_next(struct header_fix *f, struct str *in, struct str *out)
 
 void header_fix_end(struct header_fix *f)
 {
-    if (f->at >= HEADER_FIX_ADDS)
+    if (f->at >= HEADER_FIX_FIELD)
         return;
     /* of a dropped field nothing was given; the line before it is whole */
     f->is_open = f->at == HEADER_FIX_VALUE && !f->is_dropped;
-    f->at = HEADER_FIX_ADDS;
+    f->is_over = true;
+    f->at = f->is_kept ? HEADER_FIX_FIELD : HEADER_FIX_ADDS;
 }

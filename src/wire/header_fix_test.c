@@ -227,10 +227,91 @@ static void copies_nothing_of_the_body(void **state)
     buf_fini(&b);
 }
 
+/* ---- addresses that become others ---------------- */
+
+/* root's, and nobody else's; `same` stays the same by being replaced. */
+static bool readdress(void *arg, struct str address, struct buf *out)
+{
+    unsigned *n = arg;
+    (*n)++;
+    if (str_eq(address, STR("same@box")))
+        return buf_put(out, address);
+    return (str_eq(address, STR("root@box")) || str_eq(address, STR("root"))) &&
+           buf_puts(out, "me@isp.example");
+}
+
+/* clang-format off */
+static const struct row readdress_rows[] = {
+    {"From: root\r\nDate: d\r\nMessage-ID: i\r\n\r\nFrom: root\r\n",
+     "From: me@isp.example\r\nDate: d\r\nMessage-ID: i\r\n\r\nFrom: root\r\n"},
+    {"Date: d\r\nMessage-ID: i\r\nfrom :\r\n root@box\r\n\t(Cron Daemon)\r\n\r\nb",
+     "Date: d\r\nMessage-ID: i\r\nfrom :\r\n me@isp.example\r\n\t(Cron Daemon)\r\n\r\nb"},
+    {WHOLE "Sender: \"R, o\" <root@box>\r\nSubject: root@box\r\nX-From: root\r\n\r\n",
+     WHOLE "Sender: \"R, o\" <me@isp.example>\r\nSubject: root@box\r\nX-From: root\r\n\r\n"},
+    {"From: shop@box\r\nDate: d\r\nMessage-ID: i\r\n\r\n", "From: shop@box\r\nDate: d\r\nMessage-ID: i\r\n\r\n"},
+    {WHOLE "Sender: same@box\r\n\r\n",                 WHOLE "Sender: same@box\r\n\r\n"},
+    {WHOLE "Sender: root, root@box\r\n\r\n",           WHOLE "Sender: root, root@box\r\n\r\n"},
+    {WHOLE "Resent-From: root\r\nFrom: root\r\n\r\n", WHOLE "Resent-From: root\r\nFrom: me@isp.example\r\n\r\n"},
+    {WHOLE "Sender: root\nBcc: x\n\nb",                WHOLE "Sender: me@isp.example\n\nb"},
+    {WHOLE "Sender: root\r\nhello\r\n",               WHOLE "Sender: me@isp.example\r\n\r\nhello\r\n"},
+    /* the message ends within it, or behind it */
+    {WHOLE "Sender: root",                             WHOLE "Sender: me@isp.example"},
+    {WHOLE "Sender: root\r\n",                         WHOLE "Sender: me@isp.example\r\n"},
+    {WHOLE "Sender:",                                  WHOLE "Sender:"},
+    {"From: root",                                     "From: me@isp.example\r\n" DATE ID},
+    {"Sender: root\r\n",                               "Sender: me@isp.example\r\n" FROM DATE ID},
+};
+/* clang-format on */
+
+static void readdresses(void **state)
+{
+    UNUSED(state);
+    unsigned n = 0;
+    struct header_fix_facts f = facts;
+    f.readdress = readdress;
+    f.readdress_arg = &n;
+    for (size_t i = 0; i < ARRAY_LEN(readdress_rows); i++)
+        check(str_from_c(readdress_rows[i].message), str_from_c(readdress_rows[i].want), &f);
+    assert_true(n > 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) /* all others are as without it */
+        check(str_from_c(rows[i].message), str_from_c(rows[i].want), &f);
+}
+
+/* A field that is longer than can be held goes by as it is. */
+static void readdresses_up_to_a_limit(void **state)
+{
+    UNUSED(state);
+    unsigned asked = 0;
+    struct header_fix_facts f = facts;
+    struct buf message, want;
+    f.readdress = readdress;
+    f.readdress_arg = &asked;
+    buf_init(&message, 16384);
+    buf_init(&want, 16384);
+    for (size_t n = HEADER_FIX_ADDS_MAX - 1; n <= HEADER_FIX_ADDS_MAX + 1; n++) {
+        bool fits = n <= HEADER_FIX_ADDS_MAX;
+        buf_reset(&message);
+        buf_reset(&want);
+        buf_puts(&message, WHOLE "Sender: ");
+        buf_puts(&want, WHOLE "Sender: ");
+        for (size_t k = 0; k < n - strlen("Sender: <root>\r\n"); k++) {
+            buf_putc(&message, 'n');
+            buf_putc(&want, 'n');
+        }
+        buf_puts(&message, "<root>\r\n\r\nbody");
+        buf_printf(&want, "<%s>\r\n\r\nbody", fits ? "me@isp.example" : "root");
+        check(buf_str(&message), buf_str(&want), &f);
+    }
+    buf_fini(&message);
+    buf_fini(&want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fixes),
+        cmocka_unit_test(readdresses),
+        cmocka_unit_test(readdresses_up_to_a_limit),
         cmocka_unit_test(what_is_not_known_is_not_added),
         cmocka_unit_test(adds_the_longest),
         cmocka_unit_test(long_names),
