@@ -275,27 +275,6 @@ static struct put *put_alloc(struct smtpd *d)
     return p;
 }
 
-/* Is this a message of a user's program, and not one that another server relays through us? */
-static bool is_submission(const struct session *s)
-{
-    return s->is_ours && (s->at->is_submit || s->at->submission);
-}
-
-static void begin_fix(struct session *s, struct put *p)
-{
-    const struct address *from = &smtp_server_transaction(&s->server)->from;
-    struct header_fix_facts facts = {
-        .from = from->domain.n > 0 ? from->text : STR_NIL,
-        .host = s->conf->config->policy.hostname,
-        .queue_id = p->id,
-        .unix_s = world_wall_ms(s->d->world) / 1000,
-    };
-    if (is_submission(s))
-        header_fix_init(&p->fix, &facts);
-    else
-        p->fix.at = HEADER_FIX_BODY;
-}
-
 static void add_trace(struct session *s, struct put *p)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
@@ -387,7 +366,7 @@ struct put *put_begin(struct session *s, enum smtp_reply_id *out_reply)
         put_free(d, p);
         return NULL;
     }
-    begin_fix(s, p);
+    submission_begin(p);
     add_trace(s, p);
     return p;
 }
@@ -407,7 +386,13 @@ static enum err send_rcpts(struct smtpd *d, struct put *p, struct buf *b)
             buf_reset(b);
         }
         const struct smtp_server_rcpt *r = &t->rcpts[i];
-        if (!rcpt_put(&(struct rcpt){.address = r->to.text, .notify = r->notify, .orcpt = r->orcpt}, b))
+        char mem[SMTP_PATH_MAX] __attribute__((uninitialized));
+        struct buf text;
+        if (submission_is_copy(p->session, i))
+            continue;
+        buf_init_fixed(&text, mem, sizeof mem);
+        struct str to = submission_rcpt(p->session, &r->to, &text);
+        if (!rcpt_put(&(struct rcpt){.address = to, .notify = r->notify, .orcpt = r->orcpt}, b))
             return ERR_TOO_BIG;
     }
     return ERR_OK;
@@ -418,8 +403,12 @@ static bool has_room(const struct put *p, bool is_piped)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&p->session->server);
     size_t n = (is_piped ? 0 : p->body.n) + SMTP_COMMAND_LINE_MAX;
-    for (uint32_t i = 0; i < t->n_rcpts; i++)
-        n += t->rcpts[i].to.text.n + t->rcpts[i].orcpt.n + 16;
+    for (uint32_t i = 0; i < t->n_rcpts; i++) {
+        char mem[SMTP_PATH_MAX] __attribute__((uninitialized));
+        struct buf text;
+        buf_init_fixed(&text, mem, sizeof mem);
+        n += submission_rcpt(p->session, &t->rcpts[i].to, &text).n + t->rcpts[i].orcpt.n + 16;
+    }
     return channel_backlog(p->session->d->queue) + n <= IPC_QUEUE_MAX;
 }
 
@@ -467,7 +456,7 @@ static enum err send_parts(struct put *p, struct handle *pipe)
         .token = p->by_token.id,
         .id = p->id,
         .flags = p->flags,
-        .sender = smtp_server_transaction(&s->server)->from.text,
+        .sender = p->sender,
         .params = buf_str(&params),
         .rcpts = buf_str(&b),
         .client = buf_str(&client),

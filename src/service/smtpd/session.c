@@ -119,11 +119,21 @@ static void answer_rcpt(struct session *s, const struct smtp_event *ev)
 {
     enum smtp_reply_id id = R_RCPT_OK;
     const struct policy_conf *p = &s->conf->config->policy;
-    switch (policy_rcpt(p, s->is_ours, ev->rcpt)) {
+    char mem[SMTP_PATH_MAX] __attribute__((uninitialized));
+    struct buf text;
+    struct address to = *ev->rcpt;
+    buf_init_fixed(&text, mem, sizeof mem);
+    struct str becomes = submission_rcpt(s, ev->rcpt, &text);
+    bool is_rewritten = becomes.p != ev->rcpt->text.p;
+    if (is_rewritten && address_parse(becomes, true, &to) != NULL)
+        must_not_reach(); /* made of an address and a domain, or the configuration's */
+    switch (policy_rcpt(p, s->is_ours, &to)) {
     case RCPT_LOCAL:
     case RCPT_RELAY:
         break;
     case RCPT_CALLOUT:
+        if (is_rewritten) /* to where the configuration says: that is no stranger's guess */
+            break;
         ask_callout(s, ev);
         return;
     case RCPT_RELAY_DENIED:

@@ -89,6 +89,8 @@ struct put { /* one message on its way */
     struct mime_report *report; /* reads along: a recipient is where reports come in */
     struct buf feedback;        /* what it says, once all of it was read; a record or empty */
     struct header_fix fix;      /* of a submission; done from the start for other mail */
+    struct str sender;          /* what the queue is told: the client's word, or what it was rewritten to */
+    char sender_mem[SMTP_PATH_MAX];
 };
 
 struct client { /* sessions of one address; of IPv6 one /64, which is what a host has */
@@ -220,6 +222,15 @@ void session_answer_rcpt(struct session *s, uint32_t question, const struct addr
                          enum smtp_reply_id id);
 void session_answer_mail(struct session *s, uint32_t question, enum smtp_reply_id id);
 bool session_is_in(const struct netblock *blocks, size_t n, const struct netaddr *a);
+
+/* submission.c */
+/* The sender and the header of a message whose client has a transaction. */
+void submission_begin(struct put *p);
+/* Whom a recipient of the client is for; borrowed from it, or from the configuration, or put into mem:
+ * SMTP_PATH_MAX. */
+struct str submission_rcpt(const struct session *s, const struct address *to, struct buf *mem);
+/* Did rewriting make the i-th recipient one that came before it? One copy is enough then. */
+bool submission_is_copy(const struct session *s, uint32_t i);
 
 /* secure.c */
 void secure_init(struct smtpd *d);

@@ -325,6 +325,56 @@ static void other_mail_stays_as_it_is(void **state)
     check_stored(mail);
 }
 
+/* ---- addresses of this machine ---------------- */
+
+static const struct rewrite_name names_elsewhere[] = {{STR_INIT("root"), STR_INIT("admin@isp.test")},
+                                                      {STR_INIT("web"), STR_INIT("Admin@isp.test")}};
+
+static void a_machine_sends_as_somebody(void **state)
+{
+    UNUSED(state);
+    the->config.policy.rewrite =
+        (struct rewrite_conf){.from = STR("me@isp.test"), .names = names_elsewhere, .n_names = 2};
+    the->at.is_submit = true;
+    struct conn *c = client("unix:/run/submit");
+    say(c, "EHLO c.test\r\nMAIL FROM:<cron@mx.here.test>\r\nRCPT TO:<root>\r\nRCPT TO:<web@localhost>\r\n"
+           "RCPT TO:<joe@here.test>\r\nRCPT TO:<www@LOCALHOST>\r\nDATA\r\nFrom: cron (Cron)\r\n"
+           "Sender: Shop <shop@shop.test>\r\nTo: root\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n.\r\n");
+    wake(c);
+    check_stored("From: me@isp.test (Cron)\r\nSender: Shop <shop@shop.test>\r\nTo: root\r\nDate: d\r\n"
+                 "Message-ID: <i>\r\n\r\n");
+    assert_string_equal(the->sent_envelope, "me@isp.test>admin@isp.test,joe@here.test,www@mx.here.test,");
+    put_done(last_sent()->token, ERR_OK);
+    hears(c, "250 2.0.0");
+    say(c, "MAIL FROM:<>\r\nRCPT TO:<root>\r\nDATA\r\nX: y\r\n\r\n.\r\n"); /* a report has no sender */
+    assert_string_equal(the->sent_envelope, ">admin@isp.test,");
+    put_done(last_sent()->token, ERR_OK);
+    say(c, "MAIL FROM:<a@b.test>\r\nRCPT TO:<root>\r\nDATA\r\nX: y\r\n\r\n.\r\n");
+    assert_true(str_find(stored(), STR("From: me@isp.test\r\n")) != STR_NPOS); /* the one added, too */
+}
+
+/* A name that becomes nothing is refused at once, and reports are told of it. */
+static void rewriting_is_for_submissions(void **state)
+{
+    UNUSED(state);
+    struct conn *c = client("192.0.2.1:5");
+    the->config.policy.relay_from = &ours_of_192_0_2;
+    the->config.policy.n_relay_from = 1;
+    say(c, "EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<root>\r\n");
+    hears(c, "550 5.1.3");
+    the->config.policy.rewrite = (struct rewrite_conf){.domain = STR("b.test")};
+    buf_reset(&c->out);
+    say(c, "RCPT TO:<root>\r\n"); /* a server that relays has rewritten its own */
+    hears(c, "550 5.1.3");
+    the->at.submission = true;
+    c = client("192.0.2.1:6");
+    say(c, "EHLO c.test\r\nMAIL FROM:<root@localhost>\r\nRCPT TO:<root>\r\nDATA\r\n");
+    wake(c);
+    say(c, "From: root@localhost\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n.\r\n");
+    assert_string_equal(the->sent_envelope, "root@b.test>root@b.test,");
+    check_stored("From: root@b.test\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n");
+}
+
 /* A message that is all header grows over what goes inline only when it ends; the queue hears the true size.
  */
 static void a_submission_that_outgrows_memory_at_its_end(void **state)
@@ -824,6 +874,8 @@ int main(void)
         T(a_submission_gets_what_it_lacks),
         T(a_report_has_no_sender_to_add),
         T(other_mail_stays_as_it_is),
+        T(a_machine_sends_as_somebody),
+        T(rewriting_is_for_submissions),
         T(a_submission_that_outgrows_memory_at_its_end),
         T(where_a_user_is_can_be_hidden),
         T(speaks_before_the_greeting),

@@ -84,6 +84,7 @@ struct fixture {
     uint64_t asked; /* token of the last question */
     char asked_for[256], sent_params[512];
     bool sent_tls_optional;
+    char sent_envelope[512]; /* SENDER>RCPT,RCPT, */
     struct buf sent_body;
     int sent_priority;
     struct buf sent_feedback; /* of the put, or of its commit */
@@ -203,6 +204,23 @@ static void timer_set(struct world *w, struct timer *t, uint64_t due_ms)
     t->is_set = true;
 }
 
+static void keep_envelope(const struct ipc_put *put)
+{
+    struct buf b;
+    struct reader r = reader_of(put->rcpts);
+    struct rcpt rcpt;
+    buf_init_fixed(&b, the->sent_envelope, sizeof the->sent_envelope);
+    buf_put(&b, put->sender);
+    buf_putc(&b, '>');
+    while (rcpt_next(&r, &rcpt)) {
+        buf_put(&b, rcpt.address);
+        buf_putc(&b, ',');
+    }
+    if (b.failed) /* a test of very many: it looks at something else */
+        buf_reset(&b);
+    the->sent_envelope[b.n < sizeof the->sent_envelope ? b.n : 0] = '\0';
+}
+
 static enum err send_to_queue(struct channel *c, uint16_t type, struct str payload, struct handle *give)
 {
     struct sent *sent = &c->sent[c->n_sent++ % SENT_MAX];
@@ -217,6 +235,7 @@ static enum err send_to_queue(struct channel *c, uint16_t type, struct str paylo
         assert_true(mail_params_get(put.params, &params));
         assert_true(str_to_c(params.tag, the->sent_params, sizeof the->sent_params));
         the->sent_tls_optional = params.tls_optional;
+        keep_envelope(&put);
         the->sent_flags = put.flags;
         the->sent_priority = params.priority;
         buf_reset(&the->sent_feedback);
