@@ -125,6 +125,7 @@ enum limits {
     CONFIG_CERTIFICATES_MAX = 1000,
     CONFIG_PASSWORD_FILES_MAX = 1000,
     CONFIG_SENDERS_MAX = 10000,
+    CONFIG_REWRITES_MAX = 1000,
     CONFIG_SENDER_PATTERNS_MAX = 1000, /* of one login */
     ROUTE_USER_MAX = 255,      /* octets of a login name at a next hop */
     SECRET_FILE_MAX = 4 * 1024, /* octets of a file with a password */

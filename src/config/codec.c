@@ -131,6 +131,18 @@ static void put_security(struct buf *b, const struct config *c)
     }
 }
 
+static void put_rewrite(struct buf *b, const struct rewrite_conf *r)
+{
+    buf_put_lstr(b, r->from);
+    buf_put_lstr(b, r->domain);
+    buf_put_lstr(b, r->to);
+    buf_put_u32(b, (uint32_t)r->n_names);
+    for (size_t i = 0; i < r->n_names; i++) {
+        buf_put_lstr(b, r->names[i].name);
+        buf_put_lstr(b, r->names[i].to);
+    }
+}
+
 bool config_encode(const struct config *c, struct buf *out)
 {
     buf_put_u32(out, MAGIC);
@@ -158,6 +170,7 @@ bool config_encode(const struct config *c, struct buf *out)
     put_blocks(out, c->etrn_from, c->n_etrn_from);
     buf_put_lstr(out, c->policy.verp);
     buf_put_lstr(out, c->policy.arf);
+    put_rewrite(out, &c->policy.rewrite);
     put_policy(out, &c->policy);
     return !out->failed;
 }
@@ -506,6 +519,25 @@ static void get_security(struct decoder *d, struct config *c)
         codec_want(d, c->listeners[i].tls == LISTEN_PLAIN || c->n_certificates > 0);
 }
 
+static const char *domain_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : codec_lower_domain_error(s);
+}
+
+static void get_rewrite(struct decoder *d, struct rewrite_conf *r)
+{
+    r->from = codec_get_str(d, codec_mailbox_or_nothing_error);
+    r->domain = codec_get_str(d, domain_or_nothing_error);
+    r->to = codec_get_str(d, codec_mailbox_or_nothing_error);
+    struct rewrite_name *list = codec_get_list(d, CONFIG_REWRITES_MAX, 8, sizeof *list, &r->n_names);
+    for (size_t i = 0; i < r->n_names && d->ok; i++) {
+        list[i].name = codec_get_str(d, codec_lower_user_error);
+        list[i].to = codec_get_str(d, value_mailbox_error);
+        codec_want(d, i == 0 || str_icmp(list[i - 1].name, list[i].name) < 0);
+    }
+    r->names = list;
+}
+
 const struct config *config_decode(struct str bytes, struct arena *a)
 {
     struct decoder d = {.in = reader_of(bytes), .arena = a, .ok = true};
@@ -526,6 +558,7 @@ const struct config *config_decode(struct str bytes, struct arena *a)
     c->policy.verp = codec_get_str(&d, user_or_nothing_error);
     codec_want(&d, c->policy.verp.n <= VERP_NAME_MAX);
     c->policy.arf = codec_get_str(&d, codec_mailbox_or_nothing_error);
+    get_rewrite(&d, &c->policy.rewrite);
     get_policy(&d, &c->policy);
     return d.ok && reader_done(&d.in) && config_derive(c, a) ? c : NULL;
 }

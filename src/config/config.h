@@ -140,6 +140,7 @@ struct config_relay { /* empty texts: not said */
     struct str via, user, secret, tls; /* as keys of a route */
     struct str address;                /* where programs that speak SMTP find us */
     uint16_t port;
+    struct rewrite_conf rewrite;
 };
 /* That of `waxwing relay`: what sendmail, and those who may connect to the address, hand in goes to `via`. */
 void config_relay_lua(const struct config_relay *r, struct buf *out);

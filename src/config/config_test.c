@@ -750,6 +750,7 @@ static void test_dev(void **state)
 /* That of `waxwing relay`, as short as it gets and with all that can be said. */
 static void test_relay(void **state)
 {
+    static const struct rewrite_name root = {STR_INIT("root"), STR_INIT("admin@example.org")};
     UNUSED(state);
     struct config_relay r = {.dir = STR("/tmp/a \"b\" \\ 100% \xc3\xb6"),
                              .hostname = STR("box.example.org"),
@@ -768,6 +769,8 @@ static void test_relay(void **state)
             r.tls = STR("encrypt");
             r.address = STR("::1");
             r.port = 2525;
+            r.rewrite = (struct rewrite_conf){STR("me@isp.example"), STR("example.org"),
+                                              STR("all@example.org"), &root, 1};
         }
         config_relay_lua(&r, &lua);
         const struct config *c = fixture_load(&f, buf_str(&lua));
@@ -781,6 +784,9 @@ static void test_relay(void **state)
         assert_int_equal(route->tls, is_full == 1 ? HOP_TLS_ENCRYPT : HOP_TLS_MAY);
         assert_true(str_starts(c->spool, r.dir) && str_starts(c->journal, r.dir) &&
                     str_starts(c->control, r.sockets));
+        const struct rewrite_conf *w = &c->policy.rewrite;
+        assert_true(str_eq(w->from, r.rewrite.from) && str_eq(w->domain, r.rewrite.domain) &&
+                    str_eq(w->to, r.rewrite.to) && w->n_names == is_full);
         /* by default nothing listens on the network */
         assert_int_equal(c->n_listeners, 1 + is_full);
         assert_true(c->listeners[0].is_submit &&

@@ -492,6 +492,7 @@ static const struct fact_function functions[] = {
     {"authorities", fact_authorities},
     {"tls", fact_tls},
     {"senders", fact_senders},
+    {"rewrite", fact_rewrite},
     {"submit", fact_submit},
     {"commands", fact_commands},
     {"xclient_from", fact_xclient_from},

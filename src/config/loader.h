@@ -223,6 +223,7 @@ int fact_authorities(lua_State *L);
 bool facts_pattern(lua_State *L, const struct site *site, struct str text, struct pattern *out);
 int fact_tls(lua_State *L); /* facts_tls.c */
 int fact_senders(lua_State *L);
+int fact_rewrite(lua_State *L); /* facts_rewrite.c */
 /* ---- facts_value.c ----------------------------------------------------------------------------- */
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any, ... to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */

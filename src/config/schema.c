@@ -33,6 +33,10 @@ static const struct schema_key keys[] = {
      "the domain. May stand more than once."},
     {"", "source", SCHEMA_SECTION, false, "\"NAME\" { ... }", NULL, 0, 0, NOWHERE,
      "Addresses that mail leaves from, for routes to name. May stand more than once."},
+    {"", "rewrite", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "What addresses that mean something on this machine only become, in mail that its programs and users submit (by "
+     "sendmail, or at a listener with submission = true). They are those without a domain, at localhost, and at "
+     "hostname or its first label, unless that is a domain of ours."},
     {"", "xclient_from", SCHEMA_LIST, false, "{ \"BLOCK\", ... }", NULL, 0, 0, NOWHERE,
      "The addresses of proxies and filters that may say by XCLIENT who their client is."},
     {"", "tls", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
@@ -175,6 +179,15 @@ static const struct schema_key keys[] = {
      "7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by TLS, or it waits."},
     {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
      "from."},
+
+    {"rewrite", "from", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
+     "The envelope sender of all submitted mail. In From and Sender it replaces addresses of this machine, and the "
+     "one that was the envelope sender; others are left to the application. Reports keep their empty sender."},
+    {"rewrite", "to", SCHEMA_VALUE, false, "\"ADDRESS\" | { NAME = \"ADDRESS\", ... }", NULL, 0, 0, NOWHERE,
+     "Who gets the mail for names of this machine: one for all, or each his own, such as root; [\"*\"] is all "
+     "others."},
+    {"rewrite", "domain", SCHEMA_TEXT, false, "\"DOMAIN\"", NULL, 0, 0, NOWHERE,
+     "What such names get as their domain where from and to say nothing of them, in place of hostname."},
 
     {"source", "address", SCHEMA_VALUE, true, "\"ADDRESS\" | { \"ADDRESS\", ... }", NULL, 0, 0, NOWHERE,
      "IPv4 and IPv6 addresses of this machine: each connection takes one at random."},

@@ -32,6 +32,7 @@ static const char *const section_intro[][2] = {
     {"domain", "Keys of domain"},
     {"tls", "Keys of tls"},
     {"route", "Keys of route"},
+    {"rewrite", "Keys of rewrite"},
     {"source", "Keys of source"},
     {"commands", "Keys of commands"},
     {"resolver", "Keys of resolver, beside its list"},
@@ -198,6 +199,28 @@ static void put_fact(struct buf *out, const char *fact, struct str s)
     buf_puts(out, "\"\n");
 }
 
+static void put_name(struct buf *out, struct str name, struct str to)
+{
+    buf_puts(out, "[\"");
+    put_lua(out, name, false);
+    buf_puts(out, "\"] = \"");
+    put_lua(out, to, false);
+    buf_puts(out, "\", ");
+}
+
+static void put_rewrite(const struct rewrite_conf *r, struct buf *out)
+{
+    buf_puts(out, "rewrite { to = { ");
+    for (size_t i = 0; i < r->n_names; i++)
+        put_name(out, r->names[i].name, r->names[i].to);
+    if (r->to.n > 0)
+        put_name(out, STR("*"), r->to);
+    buf_puts(out, "}");
+    put_member(out, "from =", r->from);
+    put_member(out, "domain =", r->domain);
+    buf_puts(out, " }\n");
+}
+
 void config_relay_lua(const struct config_relay *r, struct buf *out)
 {
     buf_puts(out, "-- `waxwing relay`: what programs of this machine send goes to one host\n");
@@ -221,4 +244,5 @@ void config_relay_lua(const struct config_relay *r, struct buf *out)
     put_member(out, "password = secret", r->secret);
     put_member(out, "tls =", r->tls);
     buf_puts(out, " }\n");
+    put_rewrite(&r->rewrite, out);
 }
