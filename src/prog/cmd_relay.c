@@ -27,6 +27,14 @@ static const char usage_text[] =
     "  --dir DIR              where the queue is (default $XDG_STATE_HOME/waxwing/relay,\n"
     "                         ~/.local/state/waxwing/relay; for root /var/spool/waxwing-relay)\n"
     "  --listen ADDRESS:PORT  also for programs that speak SMTP, on this machine: 127.0.0.1:25\n"
+    "  --from ADDRESS         the envelope sender of all mail; in From and Sender it replaces this machine's "
+    "own\n"
+    "  --to ADDRESS           who gets the mail for names of this machine, such as root: those without a "
+    "domain, at\n"
+    "                         localhost or at its hostname\n"
+    "  --to NAME=ADDRESS      who gets that of one of them; may stand more than once\n"
+    "  --domain DOMAIN        what such names get as their domain, where --from and --to say nothing of "
+    "them\n"
     "  --hostname NAME        what this machine calls itself (default: its name)\n"
     "  --tls LEVEL            none, may, encrypt or verify: how safe the way must be (default: verify for "
     "smtps\n"
@@ -39,17 +47,28 @@ static const char usage_text[] =
     "is at fault, 77 not permitted, 78 the options don't go together.\n";
 
 static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'}, {"listen", required_argument, NULL, 'l'},
-    {"tls", required_argument, NULL, 't'}, {"password-file", required_argument, NULL, 'p'},
-    {"ca", required_argument, NULL, 'c'},  {"hostname", required_argument, NULL, 'n'},
-    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},
+    {"listen", required_argument, NULL, 'l'},
+    {"tls", required_argument, NULL, 't'},
+    {"password-file", required_argument, NULL, 'p'},
+    {"ca", required_argument, NULL, 'c'},
+    {"hostname", required_argument, NULL, 'n'},
+    {"from", required_argument, NULL, 'f'},
+    {"to", required_argument, NULL, 'T'},
+    {"domain", required_argument, NULL, 'D'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool take_option(struct relay_args *a, int c, const char *value)
 {
-    const char **const places[] = {&a->dir,           &a->listen,      &a->tls,
-                                   &a->password_file, &a->authorities, &a->hostname};
-    size_t i = str_chr(STR("dltpcn"), (char)c);
+    const char **const places[] = {&a->dir,         &a->listen,   &a->tls,  &a->password_file,
+                                   &a->authorities, &a->hostname, &a->from, &a->domain};
+    size_t i = str_chr(STR("dltpcnfD"), (char)c);
+    if (c == 'T' && a->n_to < RELAY_NAMES_MAX) {
+        a->to[a->n_to++] = value;
+        return true;
+    }
     if (i == STR_NPOS || *places[i] != NULL)
         return false;
     *places[i] = value;

@@ -15,9 +15,12 @@
  * look. */
 #define RELAY_STATE "waxwing/relay"
 
+enum { RELAY_NAMES_MAX = 100 };
 struct relay_args {
     const char *url;
-    const char *dir, *listen, *tls, *password_file, *authorities, *hostname;
+    const char *dir, *listen, *tls, *password_file, *authorities, *hostname, *from, *domain;
+    const char *to[RELAY_NAMES_MAX]; /* "NAME=ADDRESS" or "ADDRESS" */
+    size_t n_to;
 };
 /* What the arguments mean; the texts of conf point into it and into the arguments. */
 struct relay_plan {
@@ -26,6 +29,8 @@ struct relay_plan {
     char via[NETADDR_TEXT_MAX + SMTP_DOMAIN_MAX + 16];
     char hostname[SMTP_DOMAIN_MAX + 32];
     char address[NETADDR_TEXT_MAX + 1];
+    char postmaster[SMTP_DOMAIN_MAX + 48];
+    struct rewrite_name names[RELAY_NAMES_MAX];
     bool is_default; /* --dir need not be said */
 };
 /* Each returns an exit code of sysexits(3); what is wrong was said. */

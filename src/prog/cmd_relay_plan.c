@@ -206,10 +206,65 @@ static int plan_authorities(const struct relay_args *a, struct relay_plan *p)
     return EXIT_OK;
 }
 
+/* ---- addresses ---------------- */
+
+static int plan_name(const char *text, struct rewrite_conf *r, struct rewrite_name *list)
+{
+    struct str to = str_from_c(text), name = STR_NIL;
+    size_t at = str_chr(to, '@'), equals = str_chr(to, '=');
+    if (equals < at) { /* one behind the '@' can't be, one before it may well */
+        name = str_slice(to, 0, equals);
+        to = str_skip(to, equals + 1);
+    }
+    const char *error = value_mailbox_error(to);
+    if (error != NULL)
+        return said(EXIT_USAGE, "--to %s: \"%.*s\" %s", text, STR_FMT(to), error);
+    if (equals < at && value_user_error(name) != NULL)
+        return said(EXIT_USAGE, "--to %s: \"%.*s\" %s", text, STR_FMT(name), value_user_error(name));
+    for (size_t i = 0; i < r->n_names; i++) {
+        if (str_ieq(list[i].name, name))
+            return said(EXIT_USAGE, "--to names \"%.*s\" twice", STR_FMT(name));
+    }
+    if (name.n == 0 && r->to.n > 0)
+        return said(EXIT_USAGE, "--to ADDRESS stands twice: only one can get the mail for all names");
+    if (name.n == 0)
+        r->to = to;
+    else
+        list[r->n_names++] = (struct rewrite_name){name, to};
+    return EXIT_OK;
+}
+
+/* For mail to <postmaster>, who has no domain (RFC 5321 4.5.1), where --to says nothing of him. */
+static void plan_postmaster(struct relay_plan *p)
+{
+    const struct rewrite_conf *r = &p->conf.rewrite;
+    if (r->from.n == 0)
+        (void)snprintf(p->postmaster, sizeof p->postmaster, "postmaster@%.*s",
+                       STR_FMT(r->domain.n > 0 ? r->domain : p->conf.hostname));
+    p->conf.postmaster = r->from.n > 0 ? r->from : str_from_c(p->postmaster);
+}
+
+static int plan_rewrite(const struct relay_args *a, struct relay_plan *p)
+{
+    struct rewrite_conf *r = &p->conf.rewrite;
+    int status = EXIT_OK;
+    r->from = str_from_c(a->from == NULL ? "" : a->from);
+    r->domain = str_from_c(a->domain == NULL ? "" : a->domain);
+    r->names = p->names;
+    if (a->from != NULL && value_mailbox_error(r->from) != NULL)
+        return said(EXIT_USAGE, "--from %s %s", a->from, value_mailbox_error(r->from));
+    if (a->domain != NULL && !domain_is_valid(r->domain, true))
+        return said(EXIT_USAGE, "--domain %s is no domain name", a->domain);
+    for (size_t i = 0; i < a->n_to && status == EXIT_OK; i++)
+        status = plan_name(a->to[i], r, p->names);
+    plan_postmaster(p);
+    return status;
+}
+
 int relay_plan(const struct relay_args *a, struct relay_plan *out)
 {
     static int (*const parts[])(const struct relay_args *a, struct relay_plan *p) = {
-        plan_host, plan_password, plan_listener, plan_hostname, plan_authorities, plan_folder};
+        plan_host, plan_password, plan_listener, plan_hostname, plan_rewrite, plan_authorities, plan_folder};
     *out = (struct relay_plan){.is_default = a->dir == NULL};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         int status = parts[i](a, out);
