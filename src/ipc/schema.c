@@ -16,8 +16,11 @@
 #define ENCODE(type, field) put_##type(out, m->field);
 #define DECODE(type, field) out->field = get_##type(&r);
 
-/* Whole payloads are copied once more by channel_send(); 128 KiB of stack, of which only what is used is
- * touched. */
+/* Most messages fit into SMALL octets. The rest takes 128 KiB of stack, each page of which is touched where
+ * the compiler probes for a stack that clashes with something: a process that says little never pays for
+ * them. */
+enum { SMALL = 2048 };
+
 #define M(NAME, name)                                                                                        \
     bool ipc_encode_##name(const struct ipc_##name *m, struct buf *out)                                      \
     {                                                                                                        \
@@ -28,13 +31,23 @@
         struct reader r = reader_of(payload);                                                                \
         IPC_FIELDS_##name(DECODE) return reader_done(&r);                                                    \
     }                                                                                                        \
-    enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)             \
+    static __attribute__((noinline)) enum err send_big_##name(struct channel *c, const struct ipc_##name *m, \
+                                                              struct handle *give)                           \
     {                                                                                                        \
         char mem[IPC_FRAME_MAX] __attribute__((uninitialized));                                              \
         struct buf b;                                                                                        \
         buf_init_fixed(&b, mem, sizeof mem);                                                                 \
         if (!ipc_encode_##name(m, &b))                                                                       \
             return ERR_TOO_BIG;                                                                              \
+        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                               \
+    }                                                                                                        \
+    enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)             \
+    {                                                                                                        \
+        char mem[SMALL] __attribute__((uninitialized));                                                      \
+        struct buf b;                                                                                        \
+        buf_init_fixed(&b, mem, sizeof mem);                                                                 \
+        if (!ipc_encode_##name(m, &b))                                                                       \
+            return send_big_##name(c, m, give);                                                              \
         return channel_send(c, IPC_##NAME, buf_str(&b), give);                                               \
     }
 IPC_MESSAGES(M)
