@@ -5,8 +5,8 @@
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
  * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; keys; admin.
- * There is a keys process where the configuration has secrets; smtpd is not started before all of them were
- * looked at (secrets.c).
+ * There is a keys process where the configuration has secrets, and a local one where mail can end here; smtpd
+ * is not started before all of them were looked at (secrets.c).
  */
 #include "service/super/super.h"
 
@@ -350,12 +350,35 @@ static const struct channel_user slot_user = {on_message, on_room, on_closed};
 
 static void drain_next(struct super *s);
 
+static bool has_pipes(const struct local_domain *d)
+{
+    for (size_t i = 0; i < d->n_aliases; i++) {
+        for (size_t k = 0; k < d->aliases[i].n_targets; k++) {
+            if (d->aliases[i].targets[k].kind == ALIAS_PIPE)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Is there a mailbox or a program that mail can end in? A machine that only sends has none. */
+static bool delivers(const struct config *c)
+{
+    for (size_t i = 0; i < c->policy.n_domains; i++) {
+        const struct local_domain *d = &c->policy.domains[i];
+        if (d->deliver.kind == DELIVER_MAILDIR || d->deliver.kind == DELIVER_PIPE || has_pipes(d))
+            return true;
+    }
+    return false;
+}
+
 /* Has the configuration fewer of its kind? */
 static bool is_surplus(const struct slot *slot)
 {
     const struct config *c = slot->super->config;
     return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
            (slot->role == ROLE_AGENT && !config_wants_agent(c)) ||
+           (slot->role == ROLE_LOCAL && !delivers(c)) ||
            (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
 }
@@ -501,7 +524,7 @@ static bool add_slots(struct super *s)
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
            add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
            add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
-           add_many(s, ROLE_LOCAL, 1) && add_many(s, ROLE_SMTPD, s->config->n_smtpd);
+           add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) && add_many(s, ROLE_SMTPD, s->config->n_smtpd);
 }
 
 static struct listener *listener_for(struct super *s, const struct config *old, const struct netaddr *at)
