@@ -153,13 +153,13 @@ def kill_servers():
 
 
 class Server:
-    """One `waxwing serve`. Its log is read as it is written; see wait_log()."""
+    """One `waxwing serve`, or another command that serves. Its log is read as it is written; see wait_log()."""
 
-    def __init__(self, args, control, prefix=()):
+    def __init__(self, args, control, prefix=(), command="serve", env=None):
         self.control = control
         self.lines, self.news, self.is_at_end = [], threading.Condition(), False
-        self.process = subprocess.Popen(list(prefix) + [WAXWING, "serve"] + list(args), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen(list(prefix) + [WAXWING, command] + list(args), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, env=env)
         threading.Thread(target=self._read, daemon=True).start()
         SERVERS.append(self)
 
