@@ -21,6 +21,7 @@ struct relay_args {
     const char *dir, *listen, *tls, *password_file, *authorities, *hostname, *from, *domain;
     const char *to[RELAY_NAMES_MAX]; /* "NAME=ADDRESS" or "ADDRESS" */
     size_t n_to;
+    bool is_check;
 };
 /* What the arguments mean; the texts of conf point into it and into the arguments. */
 struct relay_plan {
@@ -35,3 +36,5 @@ struct relay_plan {
 };
 /* Each returns an exit code of sysexits(3); what is wrong was said. */
 int relay_plan(const struct relay_args *a, struct relay_plan *out);
+/* Goes to the host that the configuration names, up to the login. */
+int relay_check(struct str lua);

@@ -138,6 +138,10 @@ static int plan_folder(const struct relay_args *a, struct relay_plan *p)
     enum { SOCKET_PATH_MAX = 107, BELOW = 8 }; /* "/control" */
     char mem[1024], whole[PATH_MAX];
     struct buf why, path;
+    if (a->is_check) { /* nothing is kept */
+        p->conf.dir = p->conf.sockets = STR("/nowhere");
+        return EXIT_OK;
+    }
     buf_init_fixed(&why, mem, sizeof mem);
     if (!choose(a, p, &path))
         return said(EXIT_USAGE, "no folder to keep the queue in: say --dir DIR");

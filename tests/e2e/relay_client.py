@@ -268,6 +268,31 @@ def who_is_it(host):
     server.stop()
 
 
+def check_tells():
+    """--check goes as far as it can, and says where it ends."""
+    m = Machine("check")
+    right, wrong = m.file("right", PASSWORD + "\n"), m.file("wrong", "not the right one\n")
+    known = ["--ca", WHERE + "/ca.crt"]
+    for args, url, code, words, name in (
+            (known + ["--password-file", right], "smtps://me@isp.example@mail.isp.example", 0,
+             r"TLS +TLSv1.3 .* verified\nlogin +me@isp.example\nresult ", "all works"),
+            (known + ["--password-file", right], "smtp://me@isp.example@mail.isp.example", 0,
+             r"port 587\n(.*\n)*TLS +TLSv1.3 .* verified\nlogin ", "by STARTTLS"),
+            (known + ["--password-file", wrong], "smtps://me@isp.example@mail.isp.example", 77,
+             r"verified\nlogin +failed at AUTH with 535", "a wrong password"),
+            (["--password-file", right], "smtps://me@isp.example@mail.isp.example", 69, r"TLS .*(certificate|issuer)",
+             "a certificate of nobody we know"),
+            (known + ["--password-file", right], "smtps://me@isp.example@other.isp.example", 69, r"TLS .*mismatch",
+             "one of another name"),
+            (["--tls", "encrypt", "--password-file", right], "smtps://me@isp.example@other.isp.example", 0,
+             r"not verified\nlogin ", "with anybody"),
+            ([], "smtp://mail.isp.example:2", 69, r"connection +192\.0\.2\.1:2: .*refused", "nobody at the port"),
+            ([], "smtp://none.isp.example", 69, r"host +none\.isp\.example, port 25: ", "no such name")):
+        done = m.run("relay", "--check", *args, url)
+        tap.ok(done.returncode == code and re.search(words, done.stdout), "--check, %s: %d" % (name, code), str(done))
+    tap.equal(os.path.exists(m.state), False, "it keeps nothing")
+
+
 def comes_and_goes(host):
     """The host is down, then there."""
     m = Machine("comes")
@@ -354,6 +379,7 @@ provider = start_host()
 all_of_it(provider)
 waits_and_says_why()
 who_is_it(provider)
+check_tells()
 provider = comes_and_goes(provider)
 speaks_smtp()
 of_the_machine()
