@@ -227,6 +227,7 @@ static void check_resolver(struct loader *ld)
     switch (c->resolver) {
     case RESOLVER_SYSTEM:
         read_resolv_conf(ld);
+        (void)read_optional(ld, "/etc/hosts", &c->hosts);
         break;
     case RESOLVER_RECURSIVE:
         if (c->trust_anchor.n == 0 && !read_optional(ld, "/usr/share/dns/root.key", &c->trust_anchor))

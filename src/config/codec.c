@@ -162,6 +162,7 @@ bool config_encode(const struct config *c, struct buf *out)
     buf_put_lstr(out, c->authorities);
     buf_put_lstr(out, c->trust_anchor);
     buf_put_lstr(out, c->root_hints);
+    buf_put_lstr(out, c->hosts);
     buf_put_u32(out, (uint32_t)c->n_listeners);
     for (size_t i = 0; i < c->n_listeners; i++)
         put_listener(out, &c->listeners[i]);
@@ -445,6 +446,7 @@ static void get_resolver(struct decoder *d, struct config *c)
     c->authorities = codec_get_str(d, anything);
     c->trust_anchor = codec_get_str(d, anything);
     c->root_hints = codec_get_str(d, anything);
+    c->hosts = codec_get_str(d, anything);
 }
 
 static struct listener_conf get_listener(struct decoder *d)

@@ -73,6 +73,7 @@ struct config {
     struct str authorities;  /* PEM: who signs the certificates of servers that mail goes to; empty: nobody */
     struct str trust_anchor; /* content of the anchor file, or empty: no validation */
     struct str root_hints;   /* content, or empty: built into the resolver */
+    struct str hosts;        /* RESOLVER_SYSTEM: content of hosts(5), or empty */
 
     struct str spool;        /* folder */
     struct str control;      /* path of the control socket */

@@ -243,7 +243,9 @@ static void check_good(const struct good_row *row, bool is_root)
     dump(decoded, &text);
     assert_str(buf_str(&text), row->dump);
     assert_true(str_eq(decoded->authorities, c->authorities) &&
-                str_eq(decoded->trust_anchor, c->trust_anchor) && str_eq(decoded->root_hints, c->root_hints));
+                str_eq(decoded->trust_anchor, c->trust_anchor) &&
+                str_eq(decoded->root_hints, c->root_hints) && str_eq(decoded->hosts, c->hosts) &&
+                (c->hosts.n > 0) == (c->resolver == RESOLVER_SYSTEM));
     assert_true(config_encode(decoded, &again));
     assert_true(str_eq(buf_str(&bytes), buf_str(&again)));
     buf_fini(&text);

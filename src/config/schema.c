@@ -56,9 +56,8 @@ static const struct schema_key keys[] = {
      "What senders are told of the fate of their mail."},
     {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }",
      "\"recursive\"", 0, 0, NOWHERE,
-     "Who answers questions to the DNS: this program itself from the root down, the servers of "
-     "/etc/resolv.conf, "
-     "or the servers named."},
+     "Who answers questions to the DNS: this program itself from the root down, the system (the names of /etc/hosts, "
+     "and the servers of /etc/resolv.conf), or the servers named."},
     {"", "authorities", SCHEMA_PATH, false, "\"FILE\"", "\"/etc/ssl/certs/ca-certificates.crt\"", 0, 0, NOWHERE,
      "The certificates, in PEM, of those who are trusted to sign the certificates of servers that mail goes to."},
     {"", "spool", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/spool/waxwing\"", 0, 0, NOWHERE,

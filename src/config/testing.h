@@ -46,6 +46,7 @@ static const struct fixture_file fixture_files[] = {
     {"/etc/waxwing/lab.hints", ". NS lab"},
     {"/usr/share/dns/root.key", ". IN DNSKEY 257"},
     {"/usr/share/dns/root.hints", ". NS a.root-servers.net."},
+    {"/etc/hosts", "127.0.0.1 localhost\n"},
     {"/etc/resolv.conf", "# comment\nsearch example.org\nnameserver 192.0.2.53\nnameserver  2001:db8::53 \n"
      "nameserver fe80::1%eth0\nnameserverx 1.1.1.1\n"},
 };

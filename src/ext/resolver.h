@@ -26,6 +26,7 @@ struct resolver_conf {             /* borrowed during configure() */
     size_t n_servers;
     struct str trust_anchor; /* DS or DNSKEY records of the root as zone file text; empty: no validation */
     struct str root_hints; /* zone file text, of which the addresses count; empty: built into the resolver */
+    struct str hosts; /* addresses of names that are not asked for, as in hosts(5); other lines don't count */
 };
 struct resolver {
     void *self;

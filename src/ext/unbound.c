@@ -8,9 +8,11 @@
  */
 #include "ext/unbound.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "ext/dns_packet.h"
 #include "ext/unbound_event.h"
+#include "wire/address.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +24,7 @@ enum {
     WHY_MAX = 256,
     ANCHOR_TEXT_MAX = 4096, /* of one record */
     SERVERS_MAX = 64,
+    HOST_NAMES_MAX = 10000,
     SAYINGS_MAX = 10, /* lines of the library in SAYINGS_MS */
     SAYINGS_MS = 60 * 1000,
     SEC_BOGUS = 1, /* `sec` of ub_event_callback_type */
@@ -359,6 +362,49 @@ static bool add_anchors(struct ub_ctx *ctx, struct str text, struct buf *why)
     return n > 0;
 }
 
+static struct str next_word(struct str *line)
+{
+    size_t from = 0, end;
+    while (from < line->n && (line->p[from] == ' ' || line->p[from] == '\t' || line->p[from] == '\r'))
+        from++;
+    for (end = from; end < line->n && line->p[end] != ' ' && line->p[end] != '\t' && line->p[end] != '\r';
+         end++)
+        ;
+    struct str word = str_slice(*line, from, end);
+    *line = str_skip(*line, end);
+    return word;
+}
+
+/* What hosts(5) says of names. localhost is built into the library; what is none, or too much, is passed
+ * over, as by the C library. */
+static bool add_hosts(struct ub_ctx *ctx, struct str text, struct buf *why)
+{
+    char mem[DNS_NAME_MAX + NETADDR_TEXT_MAX + 16];
+    size_t n = 0;
+    while (text.n > 0 && n < HOST_NAMES_MAX) {
+        struct str line = str_cut(&text, '\n'), name;
+        line = str_cut(&line, '#');
+        struct netaddr addr;
+        if (!netaddr_parse_ip(next_word(&line), 0, &addr) || addr.scope != 0)
+            continue;
+        while ((name = next_word(&line)).n > 0 && n < HOST_NAMES_MAX) {
+            struct buf b;
+            if (!domain_is_valid(name, false) || str_ieq(name, STR("localhost")))
+                continue;
+            buf_init_fixed(&b, mem, sizeof mem);
+            buf_put(&b, name);
+            buf_puts(&b, addr.kind == NETADDR_IP4 ? " A " : " AAAA ");
+            netaddr_format_ip(&addr, &b);
+            buf_putc(&b, '\0');
+            int failed = b.failed ? UB_SYNTAX : ub_ctx_data_add(ctx, mem);
+            if (failed != 0)
+                return say(why, "a name of hosts", failed);
+            n++;
+        }
+    }
+    return true;
+}
+
 static bool set_servers(struct ub_ctx *ctx, const struct resolver_conf *conf, struct buf *why)
 {
     struct netaddr hints[SERVERS_MAX];
@@ -422,6 +468,8 @@ static bool set_up(struct ub_ctx *ctx, const struct resolver_conf *conf, bool *i
     if (!set_servers(ctx, conf, why))
         return false;
     if (conf->trust_anchor.n > 0 && !add_anchors(ctx, conf->trust_anchor, why))
+        return false;
+    if (!add_hosts(ctx, conf->hosts, why)) /* last: from the first name on other settings are refused */
         return false;
     /* a name that needs no network: what is wrong with the settings shows now */
     int failed = ub_resolve_event(ctx, "localhost", DNS_A, 1, is_warm, on_warm, NULL);

@@ -317,6 +317,41 @@ static void a_server_may_be_asked_instead(void **state)
     assert_int_not_equal(g.status, RESOLVER_OK);
 }
 
+/* Names of hosts(5) are not asked for; all others are as before. */
+static void hosts_are_known(void **state)
+{
+    static const char hosts[] =
+        "# a comment\n127.0.0.1 localhost\n192.0.2.7\tMail.lan mail # plain.test\r\n2001:db8::7 mail.lan\n"
+        "nonsense words\n\n192.0.2.8\n192.0.2.9 -bad- a..b good.name.lan\nfe80::1%lo linklocal.lan\n";
+    static const struct {
+        const char *name;
+        enum dns_type type;
+        const char *address; /* NULL: there is none */
+    } rows[] = {{"mail.lan", DNS_A, "192.0.2.7"},  {"mail.lan", DNS_AAAA, "2001:db8::7"},
+                {"mail", DNS_A, "192.0.2.7"},      {"good.name.lan", DNS_A, "192.0.2.9"},
+                {"localhost", DNS_A, "127.0.0.1"}, {"linklocal.lan", DNS_AAAA, NULL},
+                {"other.lan", DNS_A, NULL}};
+    struct fixture *f = *state;
+    struct got g;
+    struct resolver_conf conf = {.trust_anchor = str_from_c(f->anchor),
+                                 .root_hints = str_from_c(f->hints),
+                                 .hosts = str_from_c(hosts)};
+    configure(f, &conf);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct netaddr got, want;
+        ask_one(f, rows[i].name, rows[i].type, &g);
+        if ((g.status == RESOLVER_OK) != (rows[i].address != NULL))
+            fail_msg("%s: %d %s", rows[i].name, (int)g.status, g.why);
+        if (rows[i].address == NULL)
+            continue;
+        assert_int_equal(g.n_rdata, 1);
+        assert_true(dnsrr_address(rows[i].type, g.at[0], &got));
+        assert_true(netaddr_parse_ip(str_from_c(rows[i].address), 0, &want) && netaddr_same_ip(&got, &want));
+    }
+    ask_one(f, "good.test", DNS_MX, &g);
+    assert_true(g.status == RESOLVER_OK && g.is_secure);
+}
+
 static void new_settings_end_open_questions(void **state)
 {
     struct fixture *f = *state;
@@ -382,6 +417,7 @@ int main(void)
         T(without_anchor_nothing_is_secure),
         T(a_silent_server_is_not_waited_for),
         T(a_server_may_be_asked_instead),
+        T(hosts_are_known),
         T(new_settings_end_open_questions),
         T(bad_settings_are_refused_and_change_nothing),
         T(it_may_go_with_questions_open),

@@ -266,6 +266,10 @@ def who_is_it(host):
     m.queue("retry", "state=deferred")
     tap.ok(taken("ann@trust.example"), "--tls encrypt takes who answers")
     server.stop()
+    server = m.start("--tls", "encrypt", "smtps://me@isp.example@mailhost", env=env)
+    m.sendmail("ann@hosts.example")
+    tap.ok(taken("ann@hosts.example"), "a name of /etc/hosts is found")
+    server.stop()
 
 
 def check_tells():
@@ -371,6 +375,8 @@ make_certificates()
 lib.Dns(WHERE, {"isp.example.": "mail A 192.0.2.1\nother A 192.0.2.1"})
 lib.file_of(WHERE + "/resolv.conf", "nameserver 127.0.0.53\n")
 subprocess.run(["mount", "--bind", WHERE + "/resolv.conf", "/etc/resolv.conf"], check=True)
+lib.file_of(WHERE + "/hosts", "127.0.0.1 localhost\n192.0.2.1 mailhost\n")
+subprocess.run(["mount", "--bind", WHERE + "/hosts", "/etc/hosts"], check=True)
 made = lib.run("user", "--file", WHERE + "/users", "--stdin", "add", "me", input=PASSWORD + "\n")
 if made.returncode != 0:
     raise RuntimeError(made.stderr)

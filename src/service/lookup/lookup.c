@@ -679,14 +679,16 @@ static bool configure(struct lookup *u, struct buf *why)
     struct resolver_conf conf = {.servers = c->resolvers,
                                  .n_servers = c->resolver == RESOLVER_RECURSIVE ? 0 : c->n_resolvers,
                                  .trust_anchor = c->trust_anchor,
-                                 .root_hints = c->root_hints};
+                                 .root_hints = c->root_hints,
+                                 .hosts = c->hosts};
     return u->resolver->configure == NULL || u->resolver->configure(u->resolver->self, &conf, why);
 }
 
 static bool is_same_dns(const struct config *a, const struct config *b)
 {
     if (a->resolver != b->resolver || a->n_resolvers != b->n_resolvers ||
-        !str_eq(a->trust_anchor, b->trust_anchor) || !str_eq(a->root_hints, b->root_hints))
+        !str_eq(a->trust_anchor, b->trust_anchor) || !str_eq(a->root_hints, b->root_hints) ||
+        !str_eq(a->hosts, b->hosts))
         return false;
     for (size_t i = 0; i < a->n_resolvers; i++) {
         if (!netaddr_eq(&a->resolvers[i], &b->resolvers[i]))
