@@ -113,17 +113,31 @@ static void test_failed(void **state)
     assert_int_equal(the->conns[0].to.ip[3], 2);
 }
 
+/* As many addresses as a job tries in all. */
+static void lookup_says_many(void)
+{
+    char list_mem[1024], mem[2048];
+    struct buf list, b;
+    struct netaddr a = {.kind = NETADDR_IP4, .ip = {192, 0, 2, 1}};
+    buf_init_fixed(&list, list_mem, sizeof list_mem);
+    buf_init_fixed(&b, mem, sizeof mem);
+    for (size_t i = 0; i < SMTP_CLIENT_ADDRESSES_MAX; i++, a.ip[3]++)
+        assert_true(list_put_addr(&list, &a));
+    struct ipc_host_answer m = {
+        .token = the->asked_token[the->n_asked - 1], .is_secure = 1, .addresses = buf_str(&list)};
+    assert_true(ipc_encode_host_answer(&m, &b));
+    the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_HOST_ANSWER, buf_str(&b), NULL);
+}
+
 /* All addresses of a host that has to wait count as one that was tried. */
 static void test_one_try_a_host(void **state)
 {
     UNUSED(state);
     give(&(struct order){.token = 1, .hosts = {"a.test", "b.test", "c.test"}, .next_hop = "y.test"});
-    the->is_secure = true;
     for (size_t i = 0; i < 2; i++) {
-        lookup_says("192.0.2.1", "192.0.2.2");
+        lookup_says_many();
         records(i, DNS_STATUS_TEMPORARY, false, STR_NIL);
     }
-    the->is_secure = false;
     lookup_says("192.0.2.3", NULL);
     takes(greets());
 }
@@ -313,6 +327,11 @@ static void test_kept_connections(void **state)
         lookup_says("192.0.2.1", NULL);
         records(the->n_rr - 1, DNS_STATUS_OK, true, STR(TA));
         assert_string_equal(offers_tls()->tls_names, "mx.y.test z.test ");
+        give(&(struct order){
+            .token = 4, .site = site, .hosts = {"mx.y.test"}, .next_hop = "y.test", .mx = DANE_MX_INSECURE});
+        lookup_says("192.0.2.1", NULL);
+        records(the->n_rr - 1, DNS_STATUS_OK, true, STR(TA));
+        assert_string_equal(offers_tls()->tls_names, "mx.y.test ");
     }
 }
 
@@ -334,6 +353,22 @@ static void test_kept_for_another_domain(void **state)
     give(&(struct order){.token = 3, .hosts = {"mx.y.test"}, .next_hop = "v.test"});
     takes(c);
     assert_int_equal(the->transport_number, 2);
+}
+
+/* What is told is what this mail asked for, not the one that the connection was made for. */
+static void test_kept_for_more(void **state)
+{
+    UNUSED(state);
+    give_signed(&(struct order){.token = 1});
+    records(0, DNS_STATUS_NXDOMAIN, true, STR_NIL);
+    struct conn *c = offers_tls();
+    secures(c, false);
+    greets_again(c);
+    takes(c);
+    assert_non_null(strstr(the->transport, "wanted: opportunistic"));
+    give(&(struct order){.token = 2, .hosts = {"mx.y.test"}, .next_hop = "y.test", .tls = HOP_TLS_ENCRYPT});
+    takes(c);
+    assert_non_null(strstr(the->transport, "wanted: encrypt, since the administrator wants TLS there"));
 }
 
 static void test_not_asked(void **state)
@@ -388,6 +423,7 @@ int main(void)
         T(test_library_has_no_use_for_them),
         T(test_kept_connections),
         T(test_kept_for_another_domain),
+        T(test_kept_for_more),
         T(test_not_asked),
         T(test_lookup_goes_away),
         T(test_the_job_goes_away),
