@@ -95,6 +95,9 @@ CASES = [
     Case("TLSA records by an alias out of what is signed", "lost", "signed",
          mx("lost", "lost-host", "self") + "_25._tcp.lost-host CNAME _25._tcp.host.plain.test.\n", True, 1,
          "DANE: the TLSA records are not signed"),
+    Case("TLSA records whose name server is none for them", "lame", "signed",
+         mx("lame", "lame-host", "self") + "_tcp.lame-host NS stranger\nstranger A %s\n" % dnssec.STRANGER, False, 0,
+         "the TLSA records could not be looked up"),
     Case("a zone without signatures", "unsigned", "plain", mx("unsigned", "host", "self", WRONG), True, 1,
          "DANE: the zone of the host is not signed"),
     Case("MX records without signatures, a signed host", "mx", "plain", "mx MX 10 a.signed.test.\n", True, 1,
@@ -117,7 +120,8 @@ def postfix(name, more):
     folder = os.path.join(where, "pf-" + name)
     os.mkdir(folder)
     os.chmod(folder, 0o755)
-    return peers.Postfix(folder, AT[name], [c.domain for c in CASES], more)
+    domains = [c.domain for c in CASES] + [n + ".by-route.test" for n in ("right", "wrong", "aside")]
+    return peers.Postfix(folder, AT[name], domains, more)
 
 
 def tls_of(cert):
@@ -131,36 +135,45 @@ for name in ("self", "expired", "chain"):
     postfix(name, tls_of(CERT[name]))
 postfix("plain", {})
 BASE = 'hostname "mx.us.signed.test"\nrelay_from { "127.0.0.1" }\n' + tree.lua()
-server = lib.start(where, BASE + 'listen { port = 2525, address = "127.0.0.1" }\n')
+# hosts that the administrator names; the domains are the Postfix servers' as well
+ROUTES = "".join('route { to = "%s.by-route.test", via = "smtp://%s.signed.test"%s }\n' % r for r in (
+    ("right", "a", ""), ("wrong", "wrong-host", ""), ("aside", "wrong-host", ', tls = "none"')))
+server = lib.start(where, BASE + ROUTES + 'listen { port = 2525, address = "127.0.0.1" }\n')
 
 
 # ---- Waxwing delivers -----------------------------------------------------------------------------------------------------
 
-def outcome(case):
-    """The events of its message once it is delivered or has to wait."""
+def send(domain):
+    return lib.id_of(lib.send_one(2525, "ann@us.signed.test", ["joe@" + domain], MESSAGE))
+
+
+def check(id_, name, delivers, level, says):
+    """What becomes of the message, how it was protected or why it waits."""
     def is_over():
-        life = server.why(ids[case])
+        life = server.why(id_)
         return life if any(r.get("event") in ("delivered", "deferred", "failed") for r in life) else None
-    return lib.wait_until(is_over, "an outcome for " + case.domain)
-
-
-ids = {c: lib.id_of(lib.send_one(2525, "ann@us.signed.test", ["joe@" + c.domain], MESSAGE)) for c in CASES}
-for case in CASES:
-    life = outcome(case)
+    life = lib.wait_until(is_over, "an outcome of: " + name)
     events = {r["event"]: r for r in life}
     text = events.get("transport", events.get("deferred", {})).get("text", "")
-    good = ("delivered" in events) == case.delivers and ("deferred" in events) != case.delivers and case.says in text
-    if case.delivers:
-        good = good and events.get("transport", {}).get("number", 0) == case.level
-    tap.ok(good, "to Postfix: %s: %s" % (case.name, ("plain", "TLS", "proven")[case.level] if case.delivers else "waits"),
+    good = ("delivered" in events) == delivers and ("deferred" in events) != delivers and says in text
+    if delivers:
+        good = good and events.get("transport", {}).get("number", 0) == level
+    tap.ok(good, "to Postfix: %s: %s" % (name, ("plain", "TLS", "proven")[level] if delivers else "waits"),
            lambda: "%s\n%s" % (text, life))
 
+
+ids = {c: send(c.domain) for c in CASES}
+for case in CASES:
+    check(ids[case], case.name, case.delivers, case.level, case.says)
 mx_case = next(c for c in CASES if c.domain == "mx.plain.test")
 shown = lib.run("why", "--control", server.control, ids[mx_case]).stdout
 tap.ok("protected by" in shown and "verified (DANE: 3 1 1 " in shown and "the MX records are not signed" in shown,
        "why shows a person how the message was protected", shown)
 rows = server.queue("list")
 tap.equal(sorted(r["id"] for r in rows), sorted(ids[c] for c in CASES if not c.delivers), "what waits is in the queue, no more")
+check(send("right.by-route.test"), "a host that a route names", True, 2, "verified (DANE: 3 1 1 ")
+check(send("wrong.by-route.test"), "a host that a route names, another key", False, 0, "no matching DANE TLSA records")
+check(send("aside.by-route.test"), "likewise, where the route wants no TLS", True, 0, "the administrator wants no TLS there")
 
 
 # ---- Postfix decides the same ----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import lib
 
 TOOLS = ("nsd", "ldns-keygen", "ldns-signzone", "openssl")
 SERVER = "127.0.0.53"
+STRANGER = "127.0.0.54"  # a name server that knows no zone: what is delegated to it can't be looked up
 HEAD = "$ORIGIN %s\n$TTL 60\n@ IN SOA ns.test. host.test. 1 3600 600 86400 1\n@ NS ns.test.\n%s\n"
 
 
@@ -38,6 +39,7 @@ class Tree:
         self.anchor = key + ".key"
         self.hints = self.file("hints", ". 3600 NS ns.test.\nns.test. 3600 A %s\n" % SERVER)
         self.server = lib.Dns(where, {}, SERVER, ready)
+        self.stranger = lib.Dns(self.folder, {}, STRANGER)
 
     def file(self, name, text):
         return lib.file_of(os.path.join(self.folder, name + "zone"), text)

@@ -513,6 +513,7 @@ class Dns:
 
     def __init__(self, where, zones, address="127.0.0.53", ready=()):
         self.where = os.path.join(where, "dns")
+        self.socket = "%02X%02X%02X%02X:0035" % tuple(reversed([int(x) for x in address.split(".")]))
         os.makedirs(self.where, exist_ok=True)
         conf = ('server:\n ip-address: %s\n username: ""\n chroot: ""\n database: ""\n server-count: 1\n zonesdir: "%s"\n'
                 ' zonelistfile: "%s/list"\n xfrdfile: "%s/xfrd"\n xfrdir: "%s"\n pidfile: ""\n rrl-ratelimit: 0\n'
@@ -534,7 +535,7 @@ class Dns:
             with open(os.path.join(self.where, "log")) as f:
                 raise RuntimeError("nsd ended: " + f.read())
         with open("/proc/net/udp") as f:
-            return "3500007F:0035" in f.read()
+            return self.socket in f.read()
 
     def stop(self):
         if self.process.poll() is None:
