@@ -175,14 +175,17 @@ static void check_found(struct test_world *w, const struct ipc_relay_job *m, str
 static void test_mx_security(void **state)
 {
     static const struct {
-        const char *canonical; /* of the answer; NULL: insecure */
+        bool is_secure;
+        const char *canonical; /* of the answer */
         struct found want;
     } rows[] = {
-        {NULL, {"one.two", DANE_MX_INSECURE, false, ""}},
-        {"one.two", {"one.two", DANE_MX_SECURE, true, ""}},
-        {"real.two", {"one.two", DANE_MX_SECURE, true, "real.two"}},
-        {NULL, {"none.two", DANE_MX_NONE, true, ""}},
-        {"real.two", {"none.two", DANE_MX_NONE, true, "real.two"}},
+        {false, "one.two", {"one.two", DANE_MX_INSECURE, false, ""}},
+        {false, "forged.two", {"one.two", DANE_MX_INSECURE, false, ""}},
+        {true, "One.Two", {"one.two", DANE_MX_SECURE, true, ""}},
+        {true, "real.two", {"one.two", DANE_MX_SECURE, true, "real.two"}},
+        {false, NULL, {"none.two", DANE_MX_NONE, true, ""}},
+        {false, "forged.two", {"none.two", DANE_MX_NONE, true, ""}},
+        {true, "real.two", {"none.two", DANE_MX_NONE, true, "real.two"}},
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -190,6 +193,7 @@ static void test_mx_security(void **state)
         struct found want = rows[i].want;
         script_begin(&w, 13);
         w.on_relay_job = check_found;
+        w.mx_is_secure = rows[i].is_secure;
         w.mx_canonical = rows[i].canonical;
         w.script = &want;
         char rcpt[64];

@@ -798,7 +798,7 @@ void test_mx_answer(struct test_world *w, uint64_t token, enum dns_status status
     }
     struct ipc_mx_answer m = {.token = token,
                               .status = (uint8_t)status,
-                              .is_secure = w->mx_canonical != NULL,
+                              .is_secure = w->mx_is_secure,
                               .ttl_s = 300,
                               .hosts = buf_str(&b),
                               .canonical = w->mx_canonical == NULL ? STR_NIL : str_from_c(w->mx_canonical),

@@ -75,7 +75,8 @@ struct test_world {
     void (*on_local_job)(struct test_world *w, const struct ipc_local_job *m, struct handle *given);
     void (*on_mx_ask)(struct test_world *w, const struct ipc_mx_ask *m);
     void *script;
-    const char *mx_canonical; /* not NULL: MX answers are secure, and this is what the domain is called */
+    bool mx_is_secure;        /* MX answers are */
+    const char *mx_canonical; /* and the domain is called so; or NULL */
     uint64_t n_relay_jobs, n_local_jobs, n_mx_asks;
 };
 
