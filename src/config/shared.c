@@ -12,9 +12,26 @@ void config_share(struct local_domain *d, const struct local_domain *from)
     *d = shared;
 }
 
+/* Does a route take all mail to a host, so that no domain's MX is ever looked up? */
+static bool has_smart_host(const struct policy_conf *p)
+{
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const struct route_rule *r = &p->routes[i];
+        if (r->to.kind == PATTERN_ANY && r->from.kind == PATTERN_ANY && r->tag.n == 0)
+            return !r->is_mx;
+        if (r->is_mx)
+            return false;
+    }
+    return false;
+}
+
 bool config_wants_agent(const struct config *c)
 {
-    return c->mta_sts && c->authorities.n > 0; /* without them no policy host can be authenticated */
+    bool is_by_mx = !has_smart_host(&c->policy);
+    for (size_t i = 0; i < c->policy.n_domains && !is_by_mx; i++)
+        is_by_mx = c->policy.domains[i].relay == DOMAIN_RELAY_MX;
+    /* without authorities no policy host can be authenticated */
+    return c->mta_sts && c->authorities.n > 0 && is_by_mx;
 }
 
 void config_agent_folder(const struct config *c, struct buf *out)

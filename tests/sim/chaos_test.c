@@ -22,6 +22,8 @@ enum { LONG_MESSAGES = 500, SMALL_SEEDS = 4, SMALL_MESSAGES = 100, TRACE_MESSAGE
 enum { LONG_MESSAGES = 10000, SMALL_SEEDS = 20, SMALL_MESSAGES = 200, TRACE_MESSAGES = 1000 };
 #endif
 
+enum { RESULTS_OF_A_FLUSH = 8 }; /* at most, where so few messages are under way */
+
 static uint64_t number_of(const char *name, uint64_t otherwise)
 {
     uint64_t v;
@@ -95,10 +97,10 @@ static void check(uint64_t seed, unsigned n, const struct outcome *o)
     assert_int_equal(o->counts.n_misreported, 0);
     assert_int_equal(o->n_unopened, 0);
     /* docs/queue.md 6: a delivery whose result was lost with a process, a flush or a connection is made
-     * again. Most of these meet nothing under way. */
+     * again. Most of these meet nothing under way, and one may meet several: the results of one flush. */
     unsigned n_troubles = o->chaos.n_killed + o->chaos.n[CHAOS_POWER] + o->chaos.n[CHAOS_DISK_ERROR] +
                           (unsigned)o->sim.n_resets;
-    assert_true(o->counts.n_duplicates + o->counts.n_report_duplicates <= n_troubles);
+    assert_true(o->counts.n_duplicates + o->counts.n_report_duplicates <= n_troubles * RESULTS_OF_A_FLUSH);
     assert_true(o->counts.n_acknowledged > n / 3);
 }
 
