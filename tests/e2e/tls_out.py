@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
@@ -41,7 +42,7 @@ openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", 
 # ---- next hops ----------------------------------------------------------------------------------------------------------
 
 class Hop:
-    """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, smtps, refuse, close, garbage, hang, inject;
+    """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, old (TLS 1.0), smtps, refuse, close, garbage, hang, inject;
     auth: the mechanisms it offers inside TLS, of "me" with "secret". .taken: (TLS version or None, who logged in) of each
     message."""
 
@@ -49,6 +50,11 @@ class Hop:
         self.how, self.auth, self.taken, self.ends = how, auth, [], threading.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert)
+        if how == "old":
+            self.context.set_ciphers("ALL:@SECLEVEL=0")
+            with warnings.catch_warnings():  # that it is old is the point
+                warnings.simplefilter("ignore")
+                self.context.minimum_version = self.context.maximum_version = ssl.TLSVersion.TLSv1
         self.socket = socket.create_server((address, port), backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -135,6 +141,8 @@ CASES = {
     "garbage": ("garbage", "good", "", "transport", "in the clear, since TLS failed"),
     "hang": ("hang", "good", "", "transport", "in the clear, since TLS failed"),
     "inject": ("inject", "good", "", "deferred", "in the clear behind the reply to STARTTLS"),
+    "old": ("old", "good", "", "transport", "TLSv1 "),
+    "oldver": ("old", "good", 'tls = "verify"', "deferred", "TLS could not be established"),
     "unwanted": ("ok", "good", 'tls = "none"', "transport", "in the clear"),
     "enc": ("ok", "self", 'tls = "encrypt"', "transport", "not verified: "),
     "encnone": ("none", "good", 'tls = "encrypt"', "deferred", "does not offer STARTTLS"),

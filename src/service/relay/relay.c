@@ -317,8 +317,7 @@ static void del(void *self)
     relay_seen_clear(r);
     idmap_fini(&r->seen);
     relay_secrets_prune(r, true);
-    if (r->tls != NULL)
-        tls_context_release(&r->tls);
+    relay_tls_fini(r);
     chunk_pool_fini(&r->pool);
     mem_free(r);
 }

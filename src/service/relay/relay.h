@@ -69,8 +69,8 @@ struct job {
     char tls_why[RESULT_TEXT_MAX]; /* how it failed */
     struct str names, user, secret;
     enum dane_mx mx;
-    enum mta_sts_mode sts; /* of the domain's policy */
-    uint32_t sts_hops;     /* by place in hops: the host is one of the policy's */
+    enum mta_sts_mode sts;          /* of the domain's policy */
+    uint32_t sts_hops;              /* by place in hops: the host is one of the policy's */
     struct str next_hop, canonical; /* empty: the host itself; no such */
     struct relay_dane *dane;        /* of the present hop; NULL: not asked for */
     uint32_t n_refused;             /* addresses that mail like this must never go to */
@@ -169,7 +169,8 @@ struct relay {
     size_t n_jobs, n_idle;
     struct idmap questions, dane_questions;
     uint64_t next_question;
-    struct tls_context *tls; /* NULL: this world, or this process, has no TLS */
+    struct tls_context *tls;     /* NULL: this world, or this process, has no TLS */
+    struct tls_context *tls_any; /* where nobody is authenticated: servers of long ago too; NULL with it */
     struct crypto *crypto;
     struct idmap seen; /* struct seen_host by the hash of the name */
     struct list seen_by_use;
@@ -245,8 +246,9 @@ bool relay_tls_serves(const struct link *k, const struct job *j);
 void relay_tls_note(const struct link *k, struct job *j, const struct smtp_client_result *f);
 /* Starts the handshake. k goes on, or ends, later; it may end within the call. */
 void relay_tls_begin(struct link *k);
-/* Makes the context of r->tls anew, from the authorities of the configuration. */
+/* Makes the contexts anew, from the authorities of the configuration. */
 void relay_tls_setup(struct relay *r);
+void relay_tls_fini(struct relay *r);
 enum tls_seen relay_seen(const struct relay *r, struct str name);
 void relay_see(struct relay *r, struct str name, bool is_verified);
 void relay_seen_clear(struct relay *r);

@@ -418,6 +418,8 @@ void relay_tls_begin(struct link *k)
     };
     if (d != NULL)
         ask_for_dane(k, d, tlsa, &s);
+    if (s.check == TLS_CHECK_NONE) /* old TLS is better than none */
+        s.context = k->relay->tls_any;
     k->wants_tls = false;
     enum err e = ERR_INVALID; /* nobody to be authenticated as */
     if (s.check == TLS_CHECK_NONE || s.n_names > 0)
@@ -429,18 +431,35 @@ void relay_tls_begin(struct link *k)
 
 /* ---- the trust anchors --------------------------------------------------------------------------- */
 
-void relay_tls_setup(struct relay *r)
+static struct tls_context *make_context(struct relay *r, bool legacy)
 {
     char mem[512];
     struct buf why;
-    struct tls_client_conf conf = {.ca = r->env->config->authorities};
+    struct tls_client_conf conf = {.ca = r->env->config->authorities, .legacy = legacy};
     buf_init_fixed(&why, mem, sizeof mem);
-    struct tls_context *t = r->world->ops->tls == NULL ? NULL : world_tls_client(r->world, &conf, &why);
-    if (t == NULL && r->world->ops->tls != NULL)
+    struct tls_context *t = world_tls_client(r->world, &conf, &why);
+    if (t == NULL)
         log_error(r->world->log, "relay.tls", LS("why", buf_str(&why)));
-    if (t == NULL) /* what there was goes on */
+    return t;
+}
+
+void relay_tls_setup(struct relay *r)
+{
+    if (r->world->ops->tls == NULL)
         return;
-    if (r->tls != NULL)
-        tls_context_release(&r->tls);
-    r->tls = t;
+    struct tls_context *strict = make_context(r, false), *any = make_context(r, true);
+    if (strict == NULL || any == NULL) { /* what there was goes on */
+        tls_context_release(&strict);
+        tls_context_release(&any);
+        return;
+    }
+    relay_tls_fini(r);
+    r->tls = strict;
+    r->tls_any = any;
+}
+
+void relay_tls_fini(struct relay *r)
+{
+    tls_context_release(&r->tls);
+    tls_context_release(&r->tls_any);
 }
