@@ -39,7 +39,7 @@
 /* keys -> supervisor. err ERR_OK: in force; then `why` may hold a warning. n: users of the file */
 #define IPC_FIELDS_key_state(F) F(u8, kind) F(u32, number) F(u8, err) F(u32, n) F(str, why)
 /* supervisor -> smtpd, relay: the certificate of that place in the configuration has this chain and key now.
- * +blob: the chain, PEM */
+ * +blob: the chain, PEM; empty: it is gone */
 #define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
 /* supervisor -> relay: what a file with the password of a next hop holds. name: its path, by which jobs call it.
  * +blob: its octets */

@@ -268,7 +268,7 @@ static bool certificate_take(struct role_certificate *c, const struct ipc_sup_ce
     if (chain.n > 0)
         memcpy(texts + m->name.n, chain.p, chain.n);
     mem_free(c->mem);
-    *c = (struct role_certificate){.is_there = true,
+    *c = (struct role_certificate){.is_there = chain.n > 0, /* empty: it is gone */
                                    .key = m->key,
                                    .uses = m->uses,
                                    .mem = texts,

@@ -72,13 +72,25 @@ static const char *what_is(const struct secret *x)
     return x->kind == SECRET_KEY ? "certificate" : "passwords";
 }
 
+/* A new keys process could not be given what the one before had: a certificate that nobody signs for would
+ * fail every handshake. The roles hear that it is gone, by an empty chain. */
+static void lose(struct secrets *s, struct secret *x)
+{
+    x->is_in_force = false;
+    buf_reset(&x->chain);
+    x->serial = ++s->last_serial;
+    s->conf.on_certificate(s->conf.arg);
+}
+
 /* One line for people; before the first settling it is also why the start ends. */
-static void refuse(struct secrets *s, const struct secret *x, struct str path, struct str why)
+static void refuse(struct secrets *s, struct secret *x, struct str path, struct str why)
 {
     log_error(s->world->log, "secret.refused", LC("what", what_is(x)), LS("file", path), LS("why", why),
               LC("kept", x->is_in_force && x->is_held ? "the one in force" : "none"));
     if (!s->is_settled && s->why.n == 0)
         (void)buf_printf(&s->why, "%.*s: %.*s", STR_FMT(path), STR_FMT(why));
+    if (x->kind == SECRET_KEY && x->is_in_force && !x->is_held)
+        lose(s, x);
 }
 
 static void warn_if_open(struct secrets *s, struct secret *x, struct str path, bool is_open)

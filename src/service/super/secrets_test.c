@@ -595,6 +595,38 @@ static void test_keys_restart(void **state)
     all_seen(f); /* nothing is forgotten that is in use */
 }
 
+/* What can't be given to the new process is in nobody's hand: the roles must not show it any more. */
+static void test_keys_restart_without_file(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t a, b;
+    uint64_t told = 0;
+    start(f, &a, &b);
+    tell(f, &f->smtpd, ROLE_SMTPD, &told);
+    f->smtpd.n_seen = f->smtpd.n_sent;
+    put_file(f, "/a.crt", "no certificate"); /* half a renewal, say */
+    change(f);
+    assert_true(answer(f, SECRET_KEY, next_key(f, "KEY-A").key, ERR_INVALID, "no certificate"));
+    assert_int_equal(n_logged(f, "the one in force"), 1);
+    tell(f, &f->smtpd, ROLE_SMTPD, &told);
+    all_seen(f);
+    secrets_keys_down(f->s);
+    secrets_keys_up(f->s, &f->keys);
+    assert_true(answer(f, SECRET_KEY, next_key(f, "KEY-A").key, ERR_INVALID, "no certificate"));
+    assert_int_equal(n_logged(f, "kept=none"), 1);
+    assert_true(answer(f, SECRET_KEY, next_key(f, "KEY-B\n" CERT("BBBB")).key, ERR_OK, ""));
+    assert_true(answer(f, SECRET_USERS, next_users(f, "joe:x").file, ERR_OK, ""));
+    tell(f, &f->smtpd, ROLE_SMTPD, &told);
+    assert_int_equal(next_cert(&f->smtpd, "").certificate, 0);
+    put_file(f, "/a.crt", CERT("AAAA") CERT("ISSUER"));
+    change(f);
+    struct ipc_sup_key m = next_key(f, "KEY-A");
+    assert_true(m.key != a && answer(f, SECRET_KEY, m.key, ERR_OK, ""));
+    tell(f, &f->smtpd, ROLE_SMTPD, &told);
+    assert_int_equal(next_cert(&f->smtpd, CERT("AAAA") CERT("ISSUER")).key, m.key);
+    all_seen(f);
+}
+
 static void test_reload(void **state)
 {
     struct fixture *f = *state;
@@ -693,10 +725,22 @@ static void test_too_many(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        T(test_start),          T(test_nothing_wanted), T(test_tell),       T(test_renewal),
-        T(test_half_a_renewal), T(test_restless),       T(test_unreadable), T(test_users_change),
-        T(test_bad_start),      T(test_keys_restart),   T(test_reload),     T(test_open_file),
-        T(test_keys_full),      T(test_cut_off),        T(test_too_many),
+        T(test_start),
+        T(test_nothing_wanted),
+        T(test_tell),
+        T(test_renewal),
+        T(test_half_a_renewal),
+        T(test_restless),
+        T(test_unreadable),
+        T(test_users_change),
+        T(test_bad_start),
+        T(test_keys_restart),
+        T(test_keys_restart_without_file),
+        T(test_reload),
+        T(test_open_file),
+        T(test_keys_full),
+        T(test_cut_off),
+        T(test_too_many),
     };
     return cmocka_run_group_tests_name("secrets", tests, NULL, NULL);
 }
