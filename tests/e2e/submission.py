@@ -232,6 +232,52 @@ def wrong():
     client.close()
 
 
+def hostile():
+    """Lines at their limits (RFC 4954 4: 12,288 octets), and loops: each ends in a reply or in the end of the session."""
+    client = starttls()
+    tap.equal(code_of(client.ask("AUTH PLAIN " + "A" * 12000)), (501, "5.5.2"), "a long response that is none")
+    tap.equal(code_of(client.ask("AUTH PLAIN " + "A" * 13000)), (500, "5.5.2"), "a line that is too long")
+    tap.equal(client.ask("AUTH PLAIN")[0], 334, "a challenge")
+    tap.equal(code_of(client.ask("A" * 13000)), (500, "5.5.6"), "and a response that is too long")
+    tap.equal(client.ask("NOOP")[0], 250, "after which commands are commands again")
+    client.write(b"AUTH PLAIN\r\n" + b"B" * 70000 + b"\r\nNOOP\r\n")
+    tap.equal([client.reply()[0] for _ in range(3)], [334, 500, 250], "also in one piece with what is around it")
+    client.quit()
+    client = starttls()
+    for octet in b"AUTH PLAIN " + base64.b64encode(b"\0joe\0" + PASSWORD["joe"].encode()) + b"\r\n":
+        client.write(bytes([octet]))  # a record each
+    tap.equal(code_of(client.reply()), (235, "2.7.0"), "a login in records of one octet")
+    client.quit()
+    for title, lines in (("begun and cancelled", ["AUTH LOGIN", "*"]), ("of no mechanism", ["AUTH X"]),
+                         ("of SCRAM, cancelled", ["AUTH SCRAM-SHA-256 " + tls_peer.coded(b"n,,n=joe,r=abcdefgh"), "*"])):
+        client, n, last = starttls(), 0, None
+        try:
+            while n < 1000:
+                for line in lines:
+                    last = client.ask(line)
+                n += 1
+        except (OSError, ValueError):
+            pass
+        tap.ok(n < 1000 and last[0] == 421, "logins %s over and over end the session" % title, "%d, %s" % (n, last))
+        client.close()
+    for text in ("n,,n=joe,r=", "n,,n=joe,r=" + "x" * 9000, "n,a=,n=joe,r=abcdefgh", "p=tls-unique,,n=joe,r=abcdefgh", "n,,m=1,n=joe,r=abcdefgh",
+                 "n,,n=jo=3Xe,r=abcdefgh", "n,,n=joe,r=a\0bcdefgh", "n,,n=\xff,r=abcdefgh"):
+        client = starttls()
+        answer = client.ask("AUTH SCRAM-SHA-256 " + tls_peer.coded(text.encode("latin-1")))
+        tap.ok(answer[0] // 100 == 5, "SCRAM that begins with %r is refused" % text[:30], str(answer))
+        client.quit()
+    client = starttls()
+    client.write(b"AUTH PLAIN\r\n")
+    client.reply()
+    client.close()  # within an exchange
+    client = starttls()
+    client.write(b"AUTH PLAIN " + base64.b64encode(b"\0joe\0" + PASSWORD["joe"].encode()) + b"\r\n")
+    client.close()  # while the password is looked at
+    client = starttls()
+    tap.equal(plain(client, "joe", PASSWORD["joe"])[0], 235, "and others log in as before")
+    client.quit()
+
+
 def salts(path):
     got = {}
     for user in ("nobody", "someone", "locked", "joe@nowhere.example", "joe"):
@@ -582,7 +628,7 @@ def ends():
 # ---- all of it ----------------------------------------------------------------------------------------------------------
 
 false_before = None
-for part, needs in ((offers, None), (by_hand, None), (external, None), (wrong, None), (false_salts, None), (senders, None), (traces, None),
+for part, needs in ((offers, None), (by_hand, None), (external, None), (wrong, None), (hostile, None), (false_salts, None), (senders, None), (traces, None),
                     (by_smtplib, None), (msmtp, "msmtp"), (swaks, "swaks"), (curl, "curl"), (nodemailer, None), (gsasl, "gsasl"),
                     (guesses, None), (work_and_salts_after_restart, None)):
     if needs and shutil.which(needs) is None:

@@ -18,6 +18,7 @@ import tls_peer
 from tls_peer import openssl
 
 HOST, NAME, OTHER = "192.0.2.1", "mx.example.org", "mail.other.test"
+SESSIONS = 60
 SHAKE_S = 60  # service/smtpd/smtpd.h: SMTPD_TLS_MS
 
 tap = lib.Tap()
@@ -32,7 +33,7 @@ for name in ("ec", "rsa", "other"):
 LUA = """hostname "mx.example.org"
 postmaster "joe@box.test"
 resolver { "127.0.0.53" }
-limits { sessions_per_client = 0 }
+limits { sessions_per_client = 0%s }
 processes { smtpd = 1 }
 tls { cert = "ec.crt", key = "ec.key"%s }
 tls { cert = "rsa.crt", key = "rsa.key" }
@@ -42,7 +43,7 @@ listen { port = 465, address = "192.0.2.1", tls = "implicit" }
 listen { port = 466, address = "192.0.2.1", tls = "implicit", proxy = true }
 domain "box.test" """
 DOMAIN = lib.maildir_lua(where) + "\n"
-server = lib.start(where, LUA % "" + DOMAIN)
+server = lib.start(where, LUA % ("", "") + DOMAIN)
 boxes = ("u%d" % i for i in range(10000))
 
 
@@ -65,10 +66,10 @@ def goes_through(client, title):
     return tap.ok(answer[0] == 250 and arrived(box), title, str(answer))
 
 
-def restart(options=""):
+def restart(limits="", options=""):
     global server
     ends()
-    server = lib.start(where, LUA % options + DOMAIN)
+    server = lib.start(where, LUA % (limits, options) + DOMAIN)
 
 
 def ends():
@@ -559,8 +560,54 @@ def deaths():
     tap.equal(old.ask("NOOP")[0], 250, "a session goes on without it")
     goes_through(old, "and its mail comes")
     old.quit()
-    lib.wait_until(lambda: is_up(), "handshakes again")
-    server.lines[:] = [line for line in server.lines if not ("role.died" in line and "keys" in line)]  # we did that
+    lib.wait_until(is_up, "handshakes again")
+    forgive()
+
+
+def lost():
+    """The file is bad when the process dies that still had the old one: what nobody can sign for is not shown any more, and
+    the certificate of the other kind of key serves its names."""
+    with open(pki.path("ec.crt"), "rb") as f:
+        good = f.read()
+    since = server.mark()
+    put(b"no certificate\n")
+    server.wait_log(r"secret\.refused.*ec\.crt.*the one in force", since)
+    os.kill(server.pid("keys"), signal.SIGKILL)
+    server.wait_log(r"secret\.refused.*ec\.crt.*kept=none", since)
+    lib.wait_until(is_up, "handshakes again")
+    lib.wait_until(lambda: fingerprint_now() == pki.fingerprint("rsa"), "the other certificate")
+    for make in (implicit, starttls):
+        client = make()
+        goes_through(client, "a certificate that got lost is not shown: " + make.__name__)
+        client.quit()
+    put(good)
+    server.wait_log(r"certificate\.loaded.*ec\.crt", since)
+    lib.wait_until(lambda: fingerprint_now() == pki.fingerprint("ec"), "it is back")
+    tap.ok(True, "and is back when its file is")
+    forgive()
+
+
+def half_open():
+    """As many handshakes that hang as there may be sessions: who comes then is told at once, and when they go all is well."""
+    clients = [socket.create_connection((HOST, 465), lib.DEADLINE_S) for _ in range(SESSIONS)]
+    hello = hello_of(pki.context())[0]
+    for i, s in enumerate(clients):
+        s.sendall(hello[:i % len(hello)])
+    s = socket.create_connection((HOST, 465), lib.DEADLINE_S)
+    tap.equal(until_end(s), b"", "one session too many is closed without a handshake")
+    s.close()
+    client = lib.Smtp(25, HOST, hello=None)
+    tap.equal(client.greeting[0], 421, "and told so in plain text")
+    client.close()
+    for s in clients:
+        s.close()
+    lib.wait_until(is_up, "a session again")
+    tap.ok(True, "when they are gone others are served")
+
+
+def forgive():
+    """It was we who killed that process."""
+    server.lines[:] = [line for line in server.lines if not ("role.died" in line and "keys" in line)]
 
 
 def is_up():
@@ -581,8 +628,10 @@ def run(*parts):
 
 hanging = Hanging()
 run((versions, False), (groups,), (keys_of_one_name,), (names,), (alpn,), (injection,), (renewals,), (tickets, True), (proxied,), (other_protocols,),
-    (fragments,), (huge_hello,), (renegotiation,), (many,), (deaths,), (hanging.look,))
-restart(", legacy = true, tickets = false")
+    (fragments,), (huge_hello,), (renegotiation,), (many,), (deaths,), (lost,), (hanging.look,))
+restart(", sessions = %d" % SESSIONS)
+run((half_open,))
+restart("", ", legacy = true, tickets = false")
 run((versions, True), (tickets, False))
 ends()
 tap.end()
