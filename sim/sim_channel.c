@@ -364,6 +364,12 @@ struct handle *sim_handle_of_blob(struct world *w, struct str bytes)
     return h;
 }
 
+struct handle *sim_handle_again(struct world *w, const struct handle *h)
+{
+    must(h->kind == HANDLE_BLOB);
+    return sim_handle_of_blob(w, str_of(h->blob->bytes, h->blob->n));
+}
+
 static struct source *take_source(struct world *w, struct handle *h, enum handle_kind kind)
 {
     if (h->kind != kind)

@@ -310,6 +310,7 @@ struct handle *sim_handle_of_channel(struct channel *c);
 struct handle *sim_handle_of_conn(struct conn *c);
 struct handle *sim_handle_of_listener(struct listener *l);
 struct handle *sim_handle_of_blob(struct world *w, struct str bytes);
+struct handle *sim_handle_again(struct world *w, const struct handle *h);
 struct channel *sim_handle_take_channel(struct world *w, struct handle *h);
 struct conn *sim_handle_take_conn(struct world *w, struct handle *h);
 struct listener *sim_handle_take_listener(struct world *w, struct handle *h);

@@ -32,6 +32,7 @@ const struct world_ops sim_world_ops = {
     .handle_of_conn = sim_handle_of_conn,
     .handle_of_listener = sim_handle_of_listener,
     .handle_of_blob = sim_handle_of_blob,
+    .handle_again = sim_handle_again,
     .handle_take_channel = sim_handle_take_channel,
     .handle_take_conn = sim_handle_take_conn,
     .handle_take_listener = sim_handle_take_listener,

@@ -106,6 +106,11 @@ struct handle *handle_of_blob(struct world *w, struct str bytes)
     return w->ops->handle_of_blob(w, bytes);
 }
 
+struct handle *handle_again(struct world *w, const struct handle *h)
+{
+    return w->ops->handle_again(w, h);
+}
+
 struct channel *handle_take_channel(struct world *w, struct handle *h)
 {
     return h == NULL ? NULL : w->ops->handle_take_channel(w, h);

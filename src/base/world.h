@@ -91,6 +91,9 @@ struct handle *handle_of_conn(struct conn *c);
 struct handle *handle_of_listener(struct listener *l);
 /* A sealed, read-only copy of bytes (a memfd). */
 struct handle *handle_of_blob(struct world *w, struct str bytes);
+/* A second handle of the same blob, h stays: many may have it, and its memory is there once. NULL without memory or
+ * descriptors. */
+struct handle *handle_again(struct world *w, const struct handle *h);
 /* Each takes the object out of h, or returns NULL when h is NULL or holds another kind. */
 struct channel *handle_take_channel(struct world *w, struct handle *h);
 struct conn *handle_take_conn(struct world *w, struct handle *h);
@@ -293,6 +296,7 @@ struct world_ops {
     struct handle *(*handle_of_conn)(struct conn *);
     struct handle *(*handle_of_listener)(struct listener *);
     struct handle *(*handle_of_blob)(struct world *, struct str);
+    struct handle *(*handle_again)(struct world *, const struct handle *);
     struct channel *(*handle_take_channel)(struct world *, struct handle *);
     struct conn *(*handle_take_conn)(struct world *, struct handle *);
     struct listener *(*handle_take_listener)(struct world *, struct handle *);

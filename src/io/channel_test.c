@@ -371,8 +371,9 @@ static void passes_handles(void **state)
     assert_int_equal(world_pipe(p.w, &pipe_read, &pipe_write), ERR_OK);
     assert_int_equal(world_channel_pair(p.w, &c, &d), ERR_OK);
     assert_int_equal(world_listen(p.w, &any, 0, &l), ERR_OK);
+    struct handle *once = handle_of_blob(p.w, STR("sealed"));
     struct handle *hs[] = {handle_of_conn(pipe_read), handle_of_channel(c), handle_of_listener(l),
-                           handle_of_blob(p.w, STR("sealed")), handle_of_blob(p.w, STR("nobody takes it"))};
+                           handle_again(p.w, once), handle_of_blob(p.w, STR("nobody takes it"))};
     for (size_t i = 0; i < ARRAY_LEN(hs); i++)
         assert_int_equal(channel_send(p.a, (uint16_t)i, STR(""), hs[i]), ERR_OK);
     p.on_given = take_everything;
@@ -406,6 +407,9 @@ static void passes_handles(void **state)
     listener_close(l);
     listener_close(p.listener);
 
+    assert_true(str_eq(p.blob.bytes, STR("sealed")));
+    blob_free(&p.blob);
+    assert_true(handle_take_blob(p.w, once, &p.blob)); /* the first is still good */
     assert_true(str_eq(p.blob.bytes, STR("sealed")));
     blob_free(&p.blob);
     teardown(&p);

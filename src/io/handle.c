@@ -92,6 +92,16 @@ struct handle *io_handle_of_blob(struct world *base, struct str bytes)
     return h;
 }
 
+struct handle *io_handle_again(struct world *base, const struct handle *h)
+{
+    must(h->kind == HANDLE_BLOB && h->fd != -1);
+    int fd = fcntl(h->fd, F_DUPFD_CLOEXEC, 3);
+    struct handle *copy = fd == -1 ? NULL : handle_new(io_of(base), HANDLE_BLOB, fd, NULL);
+    if (copy == NULL && fd != -1)
+        (void)close(fd);
+    return copy;
+}
+
 int io_handle_give(struct handle *h, enum handle_kind *out_kind)
 {
     int fd = h->fd;

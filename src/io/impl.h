@@ -200,6 +200,7 @@ struct handle *io_handle_of_channel(struct channel *c);
 struct handle *io_handle_of_conn(struct conn *c);
 struct handle *io_handle_of_listener(struct listener *l);
 struct handle *io_handle_of_blob(struct world *w, struct str bytes);
+struct handle *io_handle_again(struct world *w, const struct handle *h);
 struct channel *io_handle_take_channel(struct world *w, struct handle *h);
 struct conn *io_handle_take_conn(struct world *w, struct handle *h);
 struct listener *io_handle_take_listener(struct world *w, struct handle *h);

@@ -344,6 +344,7 @@ const struct world_ops io_world_ops = {
     .handle_of_conn = io_handle_of_conn,
     .handle_of_listener = io_handle_of_listener,
     .handle_of_blob = io_handle_of_blob,
+    .handle_again = io_handle_again,
     .handle_take_channel = io_handle_take_channel,
     .handle_take_conn = io_handle_take_conn,
     .handle_take_listener = io_handle_take_listener,

@@ -50,7 +50,7 @@ struct slot {
 struct super {
     struct world *world;
     const struct config *config;
-    struct buf config_bytes;
+    struct handle *config_blob; /* what every role gets: in memory once */
     struct super_conf conf;
     struct secrets *secrets;
     struct tickets tickets;
@@ -99,7 +99,7 @@ static void end(struct super *s, int status, struct str why)
 
 static bool send_config(struct super *s, struct channel *c)
 {
-    struct handle *blob = handle_of_blob(s->world, buf_str(&s->config_bytes));
+    struct handle *blob = handle_again(s->world, s->config_blob);
     if (blob == NULL)
         return false;
     struct ipc_sup_config m = {.generation = s->config->generation};
@@ -639,7 +639,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
         .world = w, .config = config, .conf = *conf, .drain_timer = {.fire = on_drain_deadline}};
     list_init(&s->slots);
     tickets_init(&s->tickets, w, s, on_tickets);
-    buf_init(&s->config_bytes, (size_t)CONFIG_FILE_MAX * 8);
+    s->config_blob = handle_of_blob(w, config_bytes);
     struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
     char mem[512];
     struct buf why;
@@ -648,8 +648,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
         .files = conf->files, .arg = s, .on_certificate = on_certificate, .on_settled = on_settled};
     memcpy(secrets.seed, conf->seed, sizeof secrets.seed);
     s->secrets = secrets_new(w, &secrets);
-    if (s->secrets == NULL || !set_secrets(s, config) || !buf_put(&s->config_bytes, config_bytes) ||
-        !add_slots(s)) {
+    if (s->secrets == NULL || !set_secrets(s, config) || s->config_blob == NULL || !add_slots(s)) {
         super_del(&s);
         return NULL;
     }
@@ -684,11 +683,18 @@ static void drain_surplus(struct super *s)
 bool super_reload(struct super *s, const struct config *config, struct str config_bytes, struct buf *out)
 {
     struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
-    if (s->is_draining || s->has_ended || !bind_all(s, s->config, config, next, out))
+    if (s->is_draining || s->has_ended)
         return false;
+    struct handle *blob = handle_of_blob(s->world, config_bytes);
+    if (blob == NULL)
+        buf_puts(out, "no memory or descriptors for the configuration");
+    if (blob == NULL || !bind_all(s, s->config, config, next, out)) {
+        handle_drop(blob);
+        return false;
+    }
     take_listeners(s, next, config->n_listeners);
-    buf_reset(&s->config_bytes);
-    must(buf_put(&s->config_bytes, config_bytes)); /* its maximum is above every encodable configuration */
+    handle_drop(s->config_blob);
+    s->config_blob = blob;
     s->config = config;
     s->drain_deadline_ms = world_now_ms(s->world) + 60000; /* for processes that are no longer wanted */
     if (!set_secrets(s, config))
@@ -734,7 +740,7 @@ void super_del(struct super **sp)
     if (s->control != NULL)
         listener_close(s->control);
     secrets_del(&s->secrets);
-    buf_fini(&s->config_bytes);
+    handle_drop(s->config_blob);
     mem_free(s);
     *sp = NULL;
 }
