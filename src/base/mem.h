@@ -15,6 +15,8 @@ MUST_USE void *mem_grow(void *p, size_t n);
 /* As mem_alloc, but failing is fatal to the role: start-up only. */
 MUST_USE void *mem_must_alloc(size_t n);
 void mem_free(void *p);
+/* Gives what is free back to the system: after a start, which takes more than what comes. */
+void mem_trim(void);
 
 #define mem_new(type) ((type *)mem_alloc(sizeof(type)))
 #define mem_must_new(type) ((type *)mem_must_alloc(sizeof(type)))

@@ -1,5 +1,6 @@
 /* prog/cmd_serve.c: `waxwing serve`: the supervisor in the kernel's world. */
 #include "base/limits.h"
+#include "base/mem.h"
 #include "io/world_io.h"
 #include "prog/folder.h"
 #include "prog/load.h"
@@ -194,6 +195,7 @@ static void on_ready(void *arg)
                  LC("protocol", c->listeners[i].lmtp ? "LMTP" : "SMTP"));
     }
     log_info(&s->log, "ready", LU("generation", c->generation));
+    mem_trim();
     if (s->how->on_ready != NULL)
         s->how->on_ready(s->how->arg);
 }

@@ -206,6 +206,7 @@ static void say_ready(struct boot *b)
 {
     set_state(b, BOOT_READY);
     struct ipc_sup_ready m = {.generation = b->env.config->generation, .sandbox = STR_NIL};
+    mem_trim();
     if (ipc_send_sup_ready(b->super, &m, NULL) != ERR_OK)
         leave(b, 1);
 }
