@@ -236,8 +236,10 @@ static const struct schema_key keys[] = {
      "not ours gets 0 at most. The header field MT-Priority (RFC 6758) has no say."},
 
     {"outgoing", "mta_sts", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(mta_sts),
-     "Follow the policies by which domains say that their mail needs TLS with a verified server (MTA-STS, RFC 8461). "
-     "They are fetched by HTTPS by a process of its own, and kept in a folder beside the journal's."},
+     "Follow the policies by which domains say which hosts take their mail and that it needs TLS (MTA-STS, RFC 8461). "
+     "Under one that is enforced mail waits until such a host shows a certificate for its name that leads to one of "
+     "the authorities; DANE goes before it, as do a route's tls = \"none\" and a message's TLS-Required: No. "
+     "Policies are fetched by HTTPS by a process of its own, and kept in a folder beside the journal's."},
 
     {"retry", "first", SCHEMA_DURATION, false, "TIME", "5m", 1, DAY, AT(retry_first_s),
      "The wait after the first failed attempt; each further wait is longer."},
