@@ -120,6 +120,16 @@ static bool is_for(const struct held_key *h, enum role role)
     return (h->uses & (role == ROLE_RELAY ? KEY_USE_CLIENT : KEY_USE_SERVER)) != 0;
 }
 
+/* One line in a while: anybody can make handshakes. */
+static bool is_time_to_log(struct keys *k)
+{
+    uint64_t now_ms = world_now_ms(k->world);
+    if (now_ms < k->sign_log_ms)
+        return false;
+    k->sign_log_ms = now_ms + KEYS_LOG_MS;
+    return true;
+}
+
 static void sign(struct asker *a, const struct ipc_sign_ask *m)
 {
     struct keys *k = a->keys;
@@ -136,8 +146,9 @@ static void sign(struct asker *a, const struct ipc_sign_ask *m)
         k->count.signatures++;
     } else {
         k->count.signatures_refused++;
-        log_warn(world_log(k->world), "sign.refused", LC("for", role_name(a->role)), LU("key", m->key),
-                 LU("scheme", m->scheme), LU("digest", m->digest), LU("octets", m->octets.n), LERR(e));
+        if (is_time_to_log(k))
+            log_warn(world_log(k->world), "sign.refused", LC("for", role_name(a->role)), LU("key", m->key),
+                     LU("scheme", m->scheme), LU("digest", m->digest), LU("octets", m->octets.n), LERR(e));
         buf_reset(&signature);
     }
     struct ipc_sign_answer answer = {m->token, (uint8_t)e, buf_str(&signature)};

@@ -12,6 +12,7 @@
 enum {
     KEYS_THREADS = 2,       /* for slow hashes */
     KEYS_WAITING_MAX = 256, /* logins that wait for one, or are computed */
+    KEYS_LOG_MS = 10 * 1000, /* between two lines about refused signatures */
     KEYS_SEED = VERIFIER_SECRET,
 };
 
@@ -46,6 +47,7 @@ struct keys {
     struct list askers, keys, files;
     struct list logins; /* with the workers */
     size_t n_logins;
+    uint64_t sign_log_ms; /* no line about a refused signature before this */
     unsigned scram; /* bits 1 << enum scram_hash: no user lacks the verifier; smtpd knows */
     struct timer count_timer, drain_timer;
     bool is_draining, is_drained;

@@ -215,15 +215,28 @@ void session_message_reply(struct session *s, enum smtp_reply_id id, struct str 
         smtp_server_answer(&s->server, question, id, arg);
 }
 
+/* What the client said that it is, and who has logged in. */
+static void put_origin(const struct session *s, struct buf *out)
+{
+    struct str login = login_address(s);
+    buf_put(out, smtp_server_helo(&s->server));
+    if (login.n == 0)
+        return;
+    buf_puts(out, ", logged in as ");
+    buf_put(out, login);
+}
+
 void session_message_done(struct session *s, enum err err, uint64_t id)
 {
-    char mem[64];
-    struct buf text;
+    char mem[64], origin_mem[SMTP_DOMAIN_MAX + POLICY_LOGIN_MAX + 32];
+    struct buf text, origin;
+    buf_init_fixed(&origin, origin_mem, sizeof origin_mem);
     buf_init_fixed(&text, mem, sizeof mem);
     if (err == ERR_OK) {
         const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);
         s->d->count.accepted++;
-        tell(s, EVENT_ACCEPTED, id, t->from.text, smtp_server_helo(&s->server), t->size);
+        put_origin(s, &origin);
+        tell(s, EVENT_ACCEPTED, id, t->from.text, buf_str(&origin), t->size);
         queue_id_format(id, &text);
         session_message_reply(s, R_QUEUED, buf_str(&text));
     } else {

@@ -287,6 +287,8 @@ static void a_login_sends(void **state)
     assert_true(str_find(buf_str(&the->sent_body), STR("Bcc")) == STR_NPOS);
     assert_true(str_find(buf_str(&the->sent_body), STR("Message-ID: <")) != STR_NPOS);
     assert_true((the->sent_flags & MAIL_FLAG_OURS) != 0);
+    put_done(last_sent()->token, ERR_OK);
+    assert_string_equal(the->event_text, "c.test, logged in as joe@here.test");
 }
 
 static void what_keys_says(void **state)
