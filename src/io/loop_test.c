@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct log quiet = {.min = LOG_ERROR};
@@ -225,6 +226,58 @@ static void watches_a_descriptor(void **state)
     io_world_del(&p.io);
 }
 
+struct pair { /* two sockets, ready to be written to at one moment */
+    struct io_world *io;
+    struct io_watch *watch[2];
+    int fds[2][2];
+    bool is_turned;
+};
+
+/* What comes first wants to read of the other one, for which an event of the same moment is on its way. */
+static void on_pair(struct pair *p, unsigned which, unsigned ready)
+{
+    if (!p->is_turned) {
+        assert_int_equal(ready, CONN_WRITABLE);
+        p->is_turned = true;
+        io_watch_want(p->watch[which], 0);
+        io_watch_want(p->watch[1 - which], CONN_READABLE);
+        assert_int_equal(write(p->fds[1 - which][1], "x", 1), 1);
+        return;
+    }
+    assert_int_equal(ready, CONN_READABLE);
+    io_stop(p->io);
+}
+
+static void on_first(void *arg, unsigned ready)
+{
+    on_pair(arg, 0, ready);
+}
+
+static void on_second(void *arg, unsigned ready)
+{
+    on_pair(arg, 1, ready);
+}
+
+static void an_event_of_before_ends_no_watch(void **state)
+{
+    struct pair p = {.is_turned = false};
+    UNUSED(state);
+    p.io = io_world_new(&quiet, NULL);
+    assert_non_null(p.io);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p.fds[i]), 0);
+        p.watch[i] = io_watch_fd(p.io, p.fds[i][0], CONN_WRITABLE, i == 0 ? on_first : on_second, &p);
+        assert_non_null(p.watch[i]);
+    }
+    io_run(p.io); /* it would never end */
+    for (unsigned i = 0; i < 2; i++) {
+        io_unwatch(p.watch[i]);
+        (void)close(p.fds[i][0]);
+        (void)close(p.fds[i][1]);
+    }
+    io_world_del(&p.io);
+}
+
 struct poster {
     struct io_wake *wake;
     pthread_mutex_t lock;
@@ -330,10 +383,15 @@ static void wall_clock_is_this_century(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(timers_fire_in_order),          cmocka_unit_test(timers_move_and_cancel),
-        cmocka_unit_test(timer_in_the_past_ends_a_turn), cmocka_unit_test(hooks_may_remove_each_other),
-        cmocka_unit_test(watches_a_descriptor),          cmocka_unit_test(threads_wake_the_loop),
-        cmocka_unit_test(signals_come_as_events),        cmocka_unit_test(random_is_drawn),
+        cmocka_unit_test(timers_fire_in_order),
+        cmocka_unit_test(timers_move_and_cancel),
+        cmocka_unit_test(timer_in_the_past_ends_a_turn),
+        cmocka_unit_test(hooks_may_remove_each_other),
+        cmocka_unit_test(watches_a_descriptor),
+        cmocka_unit_test(an_event_of_before_ends_no_watch),
+        cmocka_unit_test(threads_wake_the_loop),
+        cmocka_unit_test(signals_come_as_events),
+        cmocka_unit_test(random_is_drawn),
         cmocka_unit_test(wall_clock_is_this_century),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,10 +70,11 @@ void watch_on_event(struct source *s, unsigned events)
     if ((events & (EPOLLHUP | EPOLLERR)) != 0)
         ready = CONN_READABLE | CONN_WRITABLE;
     ready &= watch->want;
-    if (ready == 0)
-        (void)source_arm(s, 0); /* nobody wants to hear that it hung up */
-    else
+    if (ready != 0)
         watch->fn(watch->arg, ready);
+    else if (watch->want == 0)
+        (void)source_arm(s, 0); /* nobody wants to hear that it hung up */
+    /* else: what was wanted when the kernel was asked is not what is wanted by now */
 }
 
 /* ---- wake-ups from threads ---- */
