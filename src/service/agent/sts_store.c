@@ -242,6 +242,8 @@ static void read_next(struct sts_store *s)
     s->done = NULL;
     log_info(world_log(a->world), "mta_sts.restored", LU("policies", s->n_read), LU("unreadable", s->n_bad));
     done(a);
+    if (s->step == STORE_IDLE && !list_is_empty(&s->changed)) /* what came up meanwhile */
+        write_next(s);
 }
 
 static void on_list(struct disk_op *op)

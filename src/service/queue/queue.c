@@ -236,7 +236,7 @@ static void init_lists(struct queue *q)
 {
     struct list *lists[] = {&q->puts_waiting, &q->cache,     &q->works,     &q->submit_waiting,
                             &q->feeds,        &q->mx_by_use, &q->mx_asking, &q->sts_asking,
-                            &q->marks,        &q->asks,      &q->namings};
+                            &q->sts_open,     &q->marks,     &q->asks,      &q->namings};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     for (unsigned i = 0; i < ARRAY_LEN(q->smtpd); i++) {
@@ -267,6 +267,7 @@ static bool init(struct queue *q)
     q->counters_timer.fire = on_counters;
     q->renew.fire = on_renew;
     q->deadline.fire = on_deadline;
+    q->sts_timer.fire = mx_on_sts_timer;
     q->turn.run = on_turn;
     world_turn_end(q->world, &q->turn);
     return ok;
@@ -480,7 +481,8 @@ static void drain(void *self, uint64_t deadline_ms)
 static void del(void *self)
 {
     struct queue *q = self;
-    struct timer *timers[] = {&q->due, &q->retry, &q->sweep, &q->counters_timer, &q->renew, &q->deadline};
+    struct timer *timers[] = {&q->due,   &q->retry,    &q->sweep,    &q->counters_timer,
+                              &q->renew, &q->deadline, &q->sts_timer};
     for (size_t i = 0; i < ARRAY_LEN(timers); i++)
         world_timer_cancel(q->world, timers[i]);
     list_remove(&q->turn.link);

@@ -68,6 +68,8 @@ enum {
     QUEUE_MX_OPEN_MAX = 256, /* questions open */
     /* to agent: slow policy hosts must not hold up other domains */
     QUEUE_STS_OPEN_MAX = 8192,
+    QUEUE_STS_WAIT_MS = 4 * 60 * 1000, /* longer than agent takes with the slowest name servers and hosts */
+    QUEUE_STS_LOOK_MS = 10 * 1000,
     QUEUE_MX_TTL_MIN_S = 60,
     QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
     QUEUE_CTL_MAX = 16,                /* questions of operators at a time */
@@ -140,7 +142,7 @@ enum mx_state { MX_NEW = 0, MX_ASKED, MX_STS, MX_KNOWN }; /* MX_STS: agent is as
 struct mx {
     struct idmap_node by_domain, by_token;
     struct list link;    /* by use */
-    struct list asking;  /* questions that wait for their turn */
+    struct list asking;  /* questions that wait for their turn; or sts_open: that agent has */
     struct list entries; /* fresh entries that wait for the answer */
     struct list works, callouts;
     enum mx_state state;
@@ -151,6 +153,7 @@ struct mx {
     struct str domain, site, hops, why; /* in octets */
     struct str canonical;               /* likewise; the domain after validated CNAMEs, or empty */
     char *octets;
+    uint64_t sts_since_ms; /* MX_STS */
     enum mta_sts_mode sts; /* of the domain's policy in force */
     uint32_t sts_hops;     /* by place in hops: the host is one of the policy's */
     uint32_t sts_some;     /* 0: all are; else a hash of those that are */
@@ -296,7 +299,8 @@ struct queue {
     struct list feeds;
 
     struct idmap mx, mx_tokens;
-    struct list mx_by_use, mx_asking, sts_asking;
+    struct list mx_by_use, mx_asking, sts_asking, sts_open;
+    struct timer sts_timer; /* set while any waits for agent */
     size_t n_mx_open, n_sts_open;
 
     struct list marks;
@@ -414,6 +418,7 @@ void mx_on_lookup(struct queue *q); /* a new channel: ask again */
 void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m);
 void mx_on_agent(struct queue *q); /* a new channel: ask again */
 void mx_on_agent_room(struct queue *q);
+void mx_on_sts_timer(struct timer *t);
 /* The configuration may want policies now, or none any more. */
 void mx_reload(struct queue *q, bool wanted);
 void mx_clear(struct queue *q);

@@ -311,6 +311,7 @@ static void ask_agent(struct queue *q)
         if (ipc_send_sts_ask(q->agent, &m, NULL) != ERR_OK)
             return; /* mx_on_agent_room() */
         list_remove(&mx->asking);
+        list_push_back(&q->sts_open, &mx->asking);
         idmap_insert(&q->mx_tokens, &mx->by_token, m.token);
         q->n_sts_open++;
     }
@@ -352,7 +353,10 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
     mx->sts = MTA_STS_NONE;
     if (v.kind == RESULT_OK && config_wants_agent(q->config)) {
         mx_set_state(mx, MX_STS);
+        mx->sts_since_ms = world_now_ms(q->world);
         list_push_back(&q->sts_asking, &mx->asking);
+        if (!q->sts_timer.is_set)
+            world_timer_set(q->world, &q->sts_timer, mx->sts_since_ms + QUEUE_STS_LOOK_MS);
         ask_agent(q);
     } else {
         mx_set_state(mx, MX_KNOWN);
@@ -395,6 +399,7 @@ void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m)
         return;
     }
     q->n_sts_open--;
+    list_remove(&mx->asking);
     mx->sts = m->mode <= MTA_STS_ENFORCE ? (enum mta_sts_mode)m->mode : MTA_STS_NONE;
     match_hops(mx, m->mx);
     uint64_t now_ms = world_now_ms(q->world);
@@ -408,21 +413,52 @@ void mx_on_sts(struct queue *q, const struct ipc_sts_answer *m)
     ask_agent(q);
 }
 
-static void ask_policy_again(struct idmap_node *n, void *arg)
+/* What agent was asked is to be asked again. */
+static void take_back(struct queue *q)
 {
-    struct queue *q = arg;
-    struct mx *mx = container_of(n, struct mx, by_domain);
-    if (mx->state != MX_STS || !list_is_empty(&mx->asking))
-        return;
-    (void)idmap_remove(&q->mx_tokens, mx->by_token.id);
-    q->n_sts_open--;
-    list_push_back(&q->sts_asking, &mx->asking);
+    while (!list_is_empty(&q->sts_open)) {
+        struct mx *mx = list_entry(q->sts_open.prev, struct mx, asking);
+        (void)idmap_remove(&q->mx_tokens, mx->by_token.id);
+        q->n_sts_open--;
+        list_remove(&mx->asking);
+        list_push_front(&q->sts_asking, &mx->asking);
+    }
 }
 
 void mx_on_agent(struct queue *q)
 {
-    idmap_each(&q->mx, ask_policy_again, q);
+    take_back(q);
     ask_agent(q);
+}
+
+/* Without an answer the mail must not go. It is deferred, so that its sender learns of it in time, and agent
+ * is not asked again at once what may have been its end.
+ */
+static void give_up_waiting(struct queue *q, struct list *head)
+{
+    uint64_t now_ms = world_now_ms(q->world);
+    list_each (l, head) {
+        struct mx *mx = list_entry(l, struct mx, asking);
+        if (now_ms - mx->sts_since_ms < QUEUE_STS_WAIT_MS)
+            continue;
+        q->n_sts_open -= idmap_remove(&q->mx_tokens, mx->by_token.id) != NULL;
+        list_remove(&mx->asking);
+        mx->verdict = RESULT_TEMPORARY;
+        mx->esc = ESC(4, 4, 3);
+        mx->why = STR("the MTA-STS policy of the domain could not be asked for");
+        mx->expires_ms = now_ms + (uint64_t)MX_RETRY_S * 1000;
+        mx_set_state(mx, MX_KNOWN);
+        tell_waiters(q, mx);
+    }
+}
+
+void mx_on_sts_timer(struct timer *t)
+{
+    struct queue *q = container_of(t, struct queue, sts_timer);
+    give_up_waiting(q, &q->sts_open);
+    give_up_waiting(q, &q->sts_asking);
+    if (!list_is_empty(&q->sts_open) || !list_is_empty(&q->sts_asking))
+        world_timer_set(q->world, t, world_now_ms(q->world) + QUEUE_STS_LOOK_MS);
 }
 
 void mx_on_agent_room(struct queue *q)
@@ -443,7 +479,7 @@ void mx_reload(struct queue *q, bool wanted)
     idmap_each(&q->mx, expire, NULL);
     if (!wanted)
         return; /* each is asked about when its turn comes */
-    idmap_each(&q->mx, ask_policy_again, q);
+    take_back(q);
     struct list *l;
     while ((l = list_pop_front(&q->sts_asking)) != NULL) {
         struct mx *mx = list_entry(l, struct mx, asking);

@@ -167,6 +167,42 @@ static void test_agent_restarts(void **state)
     test_world_fini(&w);
 }
 
+static bool has_deferred(struct test_world *w)
+{
+    return test_count(w, EVENT_DEFERRED) > 0;
+}
+
+/* An agent that does not come back, or never answers: the mail is deferred and tried again, and does not go
+ * out. */
+static void test_no_answer(void **state)
+{
+    UNUSED(state);
+    for (unsigned i = 0; i < 2; i++) {
+        struct test_world w;
+        struct want want = {MTA_STS_ENFORCE, BOTH, "mx:mx1.test,mx2.test mta-sts"};
+        begin(&w, &want);
+        put(&w, "x@one.two");
+        uint64_t token = take_ask(&w, "one.two");
+        if (i == 1)
+            w.agent.user->on_closed(w.agent.arg, &w.agent);
+        test_run(&w, QUEUE_STS_WAIT_MS - 1000);
+        assert_false(has_deferred(&w));
+        test_until(&w, has_deferred, QUEUE_STS_LOOK_MS + 2000);
+        assert_true(test_saw(&w, "policy of the domain could not be asked for"));
+        assert_int_equal(w.n_relay_jobs, 0);
+        if (i == 0)
+            answer(&w, token, MTA_STS_NONE, (const char *const[]){NULL}); /* too late */
+        w.agent.is_closed = false;
+        queue_role.peer(w.q, ROLE_AGENT, 0, &w.agent);
+        assert_false(has_question(&w)); /* not at once */
+        test_until(&w, has_question, 10 * 60 * 1000);
+        answer(&w, take_ask(&w, "one.two"), MTA_STS_ENFORCE, (const char *const[]){"*.test", NULL});
+        test_until(&w, script_is_empty, 10 * 60 * 1000);
+        assert_int_equal(w.n_relay_jobs, 1);
+        test_world_fini(&w);
+    }
+}
+
 /* Switched off while a question is open: the mail goes. Switched on: the next mail asks. */
 static void test_reload(void **state)
 {
@@ -234,7 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_policies),        cmocka_unit_test(test_no_question_without_hosts),
         cmocka_unit_test(test_agent_restarts),  cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_hostile_answers),
+        cmocka_unit_test(test_hostile_answers), cmocka_unit_test(test_no_answer),
     };
     return cmocka_run_group_tests_name("queue_sts", tests, NULL, NULL);
 }
