@@ -10,8 +10,8 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "ext/curl_calls.h"
 
-#include <curl/curl.h>
 #include <string.h>
 
 enum {
@@ -37,6 +37,7 @@ struct http_curl {
     struct http_client client;
     struct io_world *io;
     struct world *world;
+    struct curl_calls curl;
     CURLM *multi;
     struct list open;
     size_t n_open;
@@ -60,7 +61,7 @@ struct watched {
 static void act(struct http_curl *h, curl_socket_t fd, int bits)
 {
     int n_running;
-    (void)curl_multi_socket_action(h->multi, fd, bits, &n_running);
+    (void)h->curl.multi_socket_action(h->multi, fd, bits, &n_running);
     collect(h);
 }
 
@@ -82,7 +83,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *ke
         if (w == NULL)
             return 0;
         io_unwatch(w->watch);
-        (void)curl_multi_assign(h->multi, fd, NULL);
+        (void)h->curl.multi_assign(h->multi, fd, NULL);
         mem_free(w);
         return 0;
     }
@@ -96,7 +97,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *ke
     if (w == NULL)
         return -1;
     *w = (struct watched){.h = h, .fd = fd, .watch = io_watch_fd(h->io, fd, mask, on_ready, w)};
-    if (w->watch == NULL || curl_multi_assign(h->multi, fd, w) != CURLM_OK) {
+    if (w->watch == NULL || h->curl.multi_assign(h->multi, fd, w) != CURLM_OK) {
         if (w->watch != NULL)
             io_unwatch(w->watch);
         mem_free(w);
@@ -127,10 +128,10 @@ static void transfer_del(struct transfer *t)
 {
     struct http_curl *h = t->h;
     if (t->easy != NULL) {
-        (void)curl_multi_remove_handle(h->multi, t->easy); /* harmless when it is not in there */
-        curl_easy_cleanup(t->easy);
+        (void)h->curl.multi_remove_handle(h->multi, t->easy); /* harmless when it is not in there */
+        h->curl.easy_cleanup(t->easy);
     }
-    curl_slist_free_all(t->resolve);
+    h->curl.slist_free_all(t->resolve);
     buf_fini(&t->body);
     list_remove(&t->link);
     h->n_open--;
@@ -173,8 +174,8 @@ static void tell(struct transfer *t, CURLcode code)
     struct http_answer a = {.status = status_of(t, code)};
     long http_code = 0;
     const char *type = NULL;
-    (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http_code);
-    (void)curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    (void)t->h->curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &http_code);
+    (void)t->h->curl.easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
     if (a.status == HTTP_ANSWERED) {
         a.code = http_code > 0 && http_code < 1000 ? (unsigned)http_code : 0;
         a.type = str_slice(str_from_c(type), 0, HTTP_TYPE_MAX);
@@ -182,7 +183,7 @@ static void tell(struct transfer *t, CURLcode code)
     } else if (t->is_over) {
         a.why = STR("the answer is too long");
     } else {
-        a.why = str_from_c(t->why[0] != '\0' ? t->why : curl_easy_strerror(code));
+        a.why = str_from_c(t->why[0] != '\0' ? t->why : t->h->curl.easy_strerror(code));
     }
     t->fn(t->arg, &a);
 }
@@ -191,11 +192,12 @@ static void collect(struct http_curl *h)
 {
     const CURLMsg *m;
     int n_left;
-    while ((m = curl_multi_info_read(h->multi, &n_left)) != NULL) {
+    while ((m = h->curl.multi_info_read(h->multi, &n_left)) != NULL) {
         struct transfer *t = NULL;
         CURLcode code = m->data.result; /* m is gone with the next call */
         if (m->msg != CURLMSG_DONE ||
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)(void *)&t) != CURLE_OK || t == NULL)
+            h->curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)(void *)&t) != CURLE_OK ||
+            t == NULL)
             continue;
         tell(t, code);
         transfer_del(t);
@@ -243,11 +245,11 @@ static bool put_resolve(struct transfer *t, const struct http_get *g)
     if (b.failed || n == 0)
         return false;
     mem[b.n] = '\0';
-    t->resolve = curl_slist_append(NULL, mem);
+    t->resolve = t->h->curl.slist_append(NULL, mem);
     return t->resolve != NULL;
 }
 
-#define SET(option, value) (curl_easy_setopt(t->easy, CURLOPT_##option, (value)) == CURLE_OK)
+#define SET(option, value) (t->h->curl.easy_setopt(t->easy, CURLOPT_##option, (value)) == CURLE_OK)
 
 static bool set_trust(struct transfer *t)
 {
@@ -276,7 +278,7 @@ static bool set_up(struct transfer *t, const struct http_get *g)
     if (g->host.n > DNS_NAME_MAX || str_has_ctl(g->host) || !str_to_c(g->url, url, sizeof url) ||
         !put_resolve(t, g))
         return false;
-    t->easy = curl_easy_init();
+    t->easy = t->h->curl.easy_init();
     return t->easy != NULL && SET(URL, url) && SET(PORT, (long)t->h->port) && SET(RESOLVE, t->resolve) &&
            SET(PRIVATE, t) && SET(ERRORBUFFER, t->why) && SET(WRITEFUNCTION, on_body) && SET(WRITEDATA, t) &&
            SET(HEADERFUNCTION, on_header) && SET(HEADERDATA, t) && SET(USERAGENT, "Waxwing") &&
@@ -296,7 +298,7 @@ static bool get(void *self, const struct http_get *g, void (*fn)(void *arg, cons
     list_push_back(&h->open, &t->link);
     h->n_open++;
     /* it starts with the timer that the library asks for: no answer comes within this call */
-    if (set_up(t, g) && curl_multi_add_handle(h->multi, t->easy) == CURLM_OK)
+    if (set_up(t, g) && h->curl.multi_add_handle(h->multi, t->easy) == CURLM_OK)
         return true;
     transfer_del(t);
     return false;
@@ -312,23 +314,30 @@ static void trust(void *self, struct str anchors)
 
 struct http_curl *http_curl_new(struct io_world *w)
 {
-    if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK)
-        return NULL;
+    struct world *world = io_world_base(w);
     struct http_curl *h = mem_new(struct http_curl);
-    CURLM *multi = h == NULL ? NULL : curl_multi_init();
-    if (multi == NULL) {
-        mem_free(h);
-        curl_global_cleanup();
+    const char *why = "no memory";
+    if (h == NULL)
         return NULL;
-    }
-    *h = (struct http_curl){
-        .client = {h, get, trust}, .io = w, .world = io_world_base(w), .multi = multi, .port = 443};
+    *h = (struct http_curl){.client = {h, get, trust}, .io = w, .world = world, .port = 443};
     h->timer.fire = on_time;
     list_init(&h->open);
-    must(curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
-         curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
-         curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_time_wanted) == CURLM_OK &&
-         curl_multi_setopt(multi, CURLMOPT_TIMERDATA, h) == CURLM_OK);
+    if (curl_calls_open(&h->curl, &why)) {
+        if (h->curl.global_init(CURL_GLOBAL_ALL) == CURLE_OK)
+            h->multi = h->curl.multi_init();
+    }
+    if (h->multi == NULL) {
+        log_error(world_log(world), "http.library", LC("why", why));
+        if (h->curl.library != NULL)
+            h->curl.global_cleanup();
+        curl_calls_close(&h->curl);
+        mem_free(h);
+        return NULL;
+    }
+    must(h->curl.multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+         h->curl.multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
+         h->curl.multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_time_wanted) == CURLM_OK &&
+         h->curl.multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) == CURLM_OK);
     return h;
 }
 
@@ -344,9 +353,10 @@ void http_curl_del(struct http_curl **hp)
         return;
     list_each (l, &h->open)
         transfer_del(list_entry(l, struct transfer, link));
-    (void)curl_multi_cleanup(h->multi);
+    (void)h->curl.multi_cleanup(h->multi);
     world_timer_cancel(h->world, &h->timer);
-    curl_global_cleanup();
+    h->curl.global_cleanup();
+    curl_calls_close(&h->curl);
     mem_free(h);
     *hp = NULL;
 }

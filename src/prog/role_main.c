@@ -25,6 +25,7 @@ struct process {
     enum role role;
     struct journal *journal;
     struct crypto *crypto;
+    struct http_curl *http;
     struct sandbox_profile profile;
     struct sandbox_report report;
 };
@@ -136,10 +137,8 @@ static void *ext_for(struct process *p, const struct arguments *a)
             log_error(&p->log, "relay.crypto", LERR(e));
         return p->crypto;
     }
-    if (a->role == ROLE_AGENT) {
-        struct http_curl *h = http_curl_new(p->io);
-        return h == NULL ? NULL : http_curl_client(h);
-    }
+    if (a->role == ROLE_AGENT)
+        return p->http == NULL ? NULL : http_curl_client(p->http);
     if (a->role != ROLE_ADMIN || a->root == NULL)
         return NULL;
     p->journal = journal_sqlite_open(a->root, &p->log, &e);
@@ -173,6 +172,8 @@ int role_main(int argc, char **argv)
         (void)fprintf(stderr, "waxwing: --role is for the supervisor only: use `waxwing serve`\n");
         return EXIT_USAGE;
     }
+    if (a.role == ROLE_AGENT) /* loads its library, which is a file */
+        p.http = http_curl_new(p.io);
     p.profile = *role_sandbox(a.role);
     p.profile.rw_path = a.root;
     /* Landlock binds the threads that start later: before any disk is opened */
