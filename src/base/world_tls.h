@@ -81,6 +81,7 @@ struct tls_server_conf {
 };
 struct tls_client_conf {
     struct str ca;                             /* PEM: trust anchors; may be empty */
+    const struct tls_context *like;            /* or NULL; else a client's with the same ca: its anchors are shared */
     const struct tls_certificate *certificate; /* ours, for servers that ask; or NULL */
     bool legacy;                               /* as above, for servers of long ago */
 };

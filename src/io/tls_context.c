@@ -480,6 +480,17 @@ static bool use_ours(struct tls_context *t, SSL_CTX *ctx, const struct tls_certi
     return ok;
 }
 
+/* Those of a machine take a megabyte: a second context shares them. */
+static bool set_anchors(struct tls_context *t, SSL_CTX *ctx, const struct tls_client_conf *conf,
+                        struct buf *why)
+{
+    if (conf->like == NULL)
+        return tls_anchors_read(t->w->lib, conf->ca, SSL_CTX_get_cert_store(ctx), why);
+    must(!conf->like->is_server && conf->like->w == t->w);
+    SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(conf->like->sites[0].ctx));
+    return true;
+}
+
 static bool make_client(struct tls_context *t, const struct tls_client_conf *conf, struct buf *why)
 {
     t->sites = mem_new(struct tls_site);
@@ -492,8 +503,7 @@ static bool make_client(struct tls_context *t, const struct tls_client_conf *con
     SSL_CTX_sess_set_new_cb(ctx, on_session);
     /* what the administrator names as an anchor is one, self-signed or not */
     return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
-           SSL_CTX_dane_enable(ctx) == 1 &&
-           tls_anchors_read(t->w->lib, conf->ca, SSL_CTX_get_cert_store(ctx), why) &&
+           SSL_CTX_dane_enable(ctx) == 1 && set_anchors(t, ctx, conf, why) &&
            (conf->certificate == NULL || use_ours(t, ctx, conf->certificate, why));
 }
 

@@ -111,6 +111,29 @@ static void pkix(void **state)
     }
 }
 
+/* A second context trusts whom the first does, and goes on to when that one is gone. */
+static void anchors_are_shared(void **state)
+{
+    const struct world_of_ca *a = *state;
+    for (int is_ours = 0; is_ours < 2; is_ours++) {
+        struct tt_rig r;
+        struct str name = STR(NAME);
+        meet(&r, is_ours ? &a->direct : &a->self, NULL, &a->root);
+        struct tls_context *first = tls_context_keep(r.client_context);
+        tt_client(&r, NULL,
+                  &(struct tls_client_conf){.like = first, .legacy = true}); /* has no anchors of its own */
+        tls_context_release(&first);
+        r.start =
+            (struct tls_start){.server_name = name, .check = TLS_CHECK_PKIX, .names = &name, .n_names = 1};
+        tt_shake(&r);
+        if (is_ours)
+            tt_assert_ok(&r);
+        else
+            assert_refused(&r, "self-signed certificate");
+        tt_teardown(&r);
+    }
+}
+
 /* Without a check all of them are taken, and the facts say what is wrong. */
 static void none_tells_facts(void **state)
 {
@@ -404,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pkix),
+        cmocka_unit_test(anchors_are_shared),
         cmocka_unit_test(none_tells_facts),
         cmocka_unit_test(dane),
         cmocka_unit_test(client_certificate),

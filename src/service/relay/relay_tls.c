@@ -431,11 +431,12 @@ void relay_tls_begin(struct link *k)
 
 /* ---- the trust anchors --------------------------------------------------------------------------- */
 
-static struct tls_context *make_context(struct relay *r, bool legacy)
+/* like: whose anchors it shares, or NULL. */
+static struct tls_context *make_context(struct relay *r, bool legacy, const struct tls_context *like)
 {
     char mem[512];
     struct buf why;
-    struct tls_client_conf conf = {.ca = r->env->config->authorities, .legacy = legacy};
+    struct tls_client_conf conf = {.ca = r->env->config->authorities, .like = like, .legacy = legacy};
     buf_init_fixed(&why, mem, sizeof mem);
     struct tls_context *t = world_tls_client(r->world, &conf, &why);
     if (t == NULL)
@@ -447,7 +448,8 @@ void relay_tls_setup(struct relay *r)
 {
     if (r->world->ops->tls == NULL)
         return;
-    struct tls_context *strict = make_context(r, false), *any = make_context(r, true);
+    struct tls_context *strict = make_context(r, false, NULL);
+    struct tls_context *any = strict == NULL ? NULL : make_context(r, true, strict);
     if (strict == NULL || any == NULL) { /* what there was goes on */
         tls_context_release(&strict);
         tls_context_release(&any);
