@@ -272,9 +272,9 @@ static void check_retry(struct loader *ld)
         report_error(ld->report, at, "retry: 'first' is longer than 'give_up': nothing would be tried again");
 }
 
-static struct str path_or(struct loader *ld, struct str given, const char *fact)
+struct str check_path_or(struct loader *ld, const char *section, const char *key, struct str given)
 {
-    const struct schema_key *k = schema_find(STR(""), str_from_c(fact));
+    const struct schema_key *k = schema_find(str_from_c(section), str_from_c(key));
     struct str preset = str_from_c(k->preset);
     return given.n > 0 ? given : loader_copy(ld, str_slice(preset, 1, preset.n - 1)); /* without its quotes */
 }
@@ -282,9 +282,9 @@ static struct str path_or(struct loader *ld, struct str given, const char *fact)
 void check(struct loader *ld)
 {
     struct config *c = ld->conf;
-    c->spool = path_or(ld, c->spool, "spool");
-    c->control = path_or(ld, c->control, "control");
-    c->journal = path_or(ld, c->journal, "journal");
+    c->spool = check_path_or(ld, "", "spool", c->spool);
+    c->control = check_path_or(ld, "", "control", c->control);
+    c->journal = check_path_or(ld, "", "journal", c->journal);
     if (!is_given(ld, "hostname"))
         report_error(ld->report, check_whole_file(ld), "hostname is missing: hostname \"mail.example.org\"");
     check_passwords(ld);

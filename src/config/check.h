@@ -1,9 +1,11 @@
-/* config/check.h: between check.c and check_domain.c only. */
+/* config/check.h: between check.c and its like only. */
 #pragma once
 #include "config/loader.h"
 
 struct place check_given_at(const struct loader *ld, const char *fact);
 struct place check_whole_file(const struct loader *ld);
+/* What was given, or else the default of the key, which is a text. */
+struct str check_path_or(struct loader *ld, const char *section, const char *key, struct str given);
 /* Domains by themselves and together. */
 void check_domains(struct loader *ld);
 /* Numbers the files of passwords; before check_domains(). */

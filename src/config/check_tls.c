@@ -5,6 +5,7 @@
 #include "config/schema.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- password files ---------------------------------------------------------------------------- */
 
@@ -38,12 +39,67 @@ void check_passwords(struct loader *ld)
 
 /* ---- certificates and logins ------------------------------------------------------------------- */
 
+/* FOLDER/NAME, and what comes behind it. */
+static struct str file_of(struct loader *ld, struct str folder, struct str name, const char *ending)
+{
+    size_t n = strlen(ending);
+    char *p = loader_alloc(ld, folder.n + 1 + name.n + n, 1);
+    memcpy(p, folder.p, folder.n);
+    p[folder.n] = '/';
+    memcpy(p + folder.n + 1, name.p, name.n);
+    memcpy(p + folder.n + 1 + name.n, ending, n);
+    return str_of(p, folder.n + 1 + name.n + n);
+}
+
+/* A certificate of an authority: for whom it is, and its files. */
+static void complete_acme(struct loader *ld, const struct certificate_fact *f, struct certificate_conf *out)
+{
+    struct config *c = ld->conf;
+    if (out->n_names == 0) {
+        struct str *name = loader_alloc(ld, 1, sizeof *name);
+        *name = loader_lower(ld, c->policy.hostname);
+        out->names = name;
+        out->n_names = name->n > 0; /* else it is an error that it is missing */
+    }
+    if (out->n_names == 0)
+        return;
+    out->cert = file_of(ld, c->acme.folder, out->names[0], ".crt");
+    out->key = file_of(ld, c->acme.folder, out->names[0], ".key");
+    for (const struct certificate_conf *other = c->certificates; other < out; other++) {
+        if (other->n_names > 0 && str_eq(other->names[0], out->names[0]))
+            report_error(ld->report, f->at, "two certificates are for \"%.*s\" first",
+                         STR_FMT(report_brief(out->names[0])));
+    }
+}
+
+/* Port 80 of all addresses, where none is given. */
+static void complete_addresses(struct acme_conf *acme)
+{
+    enum { HTTP_PORT = 80 };
+    if (acme->n_addrs > 0)
+        return;
+    acme->addrs[0] = (struct netaddr){.kind = NETADDR_IP4, .port = HTTP_PORT};
+    acme->addrs[1] = (struct netaddr){.kind = NETADDR_IP6, .port = HTTP_PORT};
+    acme->n_addrs = 2;
+}
+
 static void list_certificates(struct loader *ld)
 {
+    struct config *c = ld->conf;
     struct certificate_conf *list = loader_alloc(ld, ld->n_certificates + 1, sizeof *list);
-    for (const struct certificate_fact *f = ld->certificates; f != NULL; f = f->next)
-        list[ld->conf->n_certificates++] = f->conf;
-    ld->conf->certificates = list;
+    c->certificates = list;
+    c->acme.folder = check_path_or(ld, "tls", "acme_folder", c->acme.folder);
+    c->acme.directory = check_path_or(ld, "tls", "acme_directory", c->acme.directory);
+    for (const struct certificate_fact *f = ld->certificates; f != NULL; f = f->next) {
+        list[c->n_certificates] = f->conf;
+        if (f->is_acme)
+            complete_acme(ld, f, &list[c->n_certificates]);
+        c->n_certificates++;
+    }
+    if (c->acme.contact.n > 0)
+        complete_addresses(&c->acme);
+    else
+        c->acme = (struct acme_conf){.n_addrs = 0};
 }
 
 static int compare_senders(const void *pa, const void *pb)

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 3, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
+enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 4, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
 /* ---- encode ------------------------------------------------------------------------------------ */
 
@@ -110,6 +110,18 @@ static void put_listener(struct buf *b, const struct listener_conf *l)
     buf_put_u8(b, l->hide_client);
 }
 
+static void put_acme(struct buf *b, const struct acme_conf *a)
+{
+    buf_put_lstr(b, a->contact);
+    if (a->contact.n == 0)
+        return;
+    buf_put_lstr(b, a->directory);
+    buf_put_lstr(b, a->folder);
+    buf_put_u32(b, (uint32_t)a->n_addrs);
+    for (size_t i = 0; i < a->n_addrs; i++)
+        codec_put_addr(b, &a->addrs[i]);
+}
+
 static void put_security(struct buf *b, const struct config *c)
 {
     const struct policy_conf *p = &c->policy;
@@ -117,7 +129,11 @@ static void put_security(struct buf *b, const struct config *c)
     for (size_t i = 0; i < c->n_certificates; i++) {
         buf_put_lstr(b, c->certificates[i].cert);
         buf_put_lstr(b, c->certificates[i].key);
+        buf_put_u32(b, (uint32_t)c->certificates[i].n_names);
+        for (size_t k = 0; k < c->certificates[i].n_names; k++)
+            buf_put_lstr(b, c->certificates[i].names[k]);
     }
+    put_acme(b, &c->acme);
     buf_put_lstr(b, c->client_ca);
     buf_put_u32(b, (uint32_t)c->n_password_files);
     for (size_t i = 0; i < c->n_password_files; i++)
@@ -501,15 +517,38 @@ static void get_senders(struct decoder *d, struct policy_conf *p)
     p->senders = list;
 }
 
+static void get_acme(struct decoder *d, struct acme_conf *a)
+{
+    a->contact = codec_get_str(d, codec_mailbox_or_nothing_error);
+    if (a->contact.n == 0)
+        return;
+    codec_want(d, a->contact.p[0] != '-');
+    a->directory = codec_get_str(d, value_https_error);
+    a->folder = codec_get_str(d, value_path_error);
+    a->n_addrs = read_u32(&d->in);
+    codec_want(d, a->n_addrs > 0 && a->n_addrs <= ARRAY_LEN(a->addrs));
+    for (size_t i = 0; d->ok && i < a->n_addrs; i++) {
+        a->addrs[i] = codec_get_addr(d);
+        codec_want(d, codec_is_ip(&a->addrs[i]) && a->addrs[i].port > 0);
+    }
+}
+
 static void get_security(struct decoder *d, struct config *c)
 {
     struct certificate_conf *list =
-        codec_get_list(d, CONFIG_CERTIFICATES_MAX, 8, sizeof *list, &c->n_certificates);
+        codec_get_list(d, CONFIG_CERTIFICATES_MAX, 12, sizeof *list, &c->n_certificates);
     for (size_t i = 0; i < c->n_certificates && d->ok; i++) {
         list[i].cert = codec_get_str(d, value_path_error);
         list[i].key = codec_get_str(d, value_path_error);
+        struct str *names = codec_get_list(d, ACME_NAMES_MAX, 4, sizeof *names, &list[i].n_names);
+        for (size_t k = 0; k < list[i].n_names && d->ok; k++)
+            names[k] = codec_get_str(d, codec_lower_domain_error);
+        list[i].names = names;
     }
     c->certificates = list;
+    get_acme(d, &c->acme);
+    for (size_t i = 0; i < c->n_certificates && d->ok; i++)
+        codec_want(d, list[i].n_names == 0 || c->acme.contact.n > 0);
     c->client_ca = codec_get_str(d, anything);
     struct str *files = codec_get_list(d, CONFIG_PASSWORD_FILES_MAX, 4, sizeof *files, &c->n_password_files);
     for (size_t i = 0; i < c->n_password_files && d->ok; i++)

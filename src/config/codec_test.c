@@ -529,6 +529,48 @@ static void key_without_path(struct setup *s)
 {
     s->certificates[1].key = STR_NIL;
 }
+static const struct str acme_names[] = {STR_INIT("mx.example.org")};
+static void with_acme(struct setup *s)
+{
+    s->certificates[1].names = acme_names;
+    s->certificates[1].n_names = 1;
+    s->c->acme = (struct acme_conf){.contact = STR("a@example.org"),
+                                    .directory = STR("https://ca.example/"),
+                                    .folder = STR("/acme"),
+                                    .addrs = {{.kind = NETADDR_IP4, .port = 80}},
+                                    .n_addrs = 1};
+}
+static void names_without_acme(struct setup *s)
+{
+    s->certificates[1].names = acme_names;
+    s->certificates[1].n_names = 1;
+}
+static void acme_name_of_a_file(struct setup *s)
+{
+    static const struct str names[] = {STR_INIT("../mx.example.org")};
+    with_acme(s);
+    s->certificates[1].names = names;
+}
+static void acme_contact_is_option(struct setup *s)
+{
+    with_acme(s);
+    s->c->acme.contact = STR("-d@example.org");
+}
+static void acme_without_directory(struct setup *s)
+{
+    with_acme(s);
+    s->c->acme.directory = STR_NIL;
+}
+static void acme_without_address(struct setup *s)
+{
+    with_acme(s);
+    s->c->acme.n_addrs = 0;
+}
+static void acme_at_no_port(struct setup *s)
+{
+    with_acme(s);
+    s->c->acme.addrs[0].port = 0;
+}
 static void senders_unsorted(struct setup *s)
 {
     s->senders[1].login = s->senders[0].login;
@@ -718,6 +760,12 @@ static const struct {
     ROW(auth_at_port_25),
     ROW(auth_in_plain_text),
     ROW(tls_without_certificate),
+    ROW(names_without_acme),
+    ROW(acme_name_of_a_file),
+    ROW(acme_contact_is_option),
+    ROW(acme_without_directory),
+    ROW(acme_without_address),
+    ROW(acme_at_no_port),
     ROW(no_such_passwords),
     ROW(key_without_path),
     ROW(senders_unsorted),

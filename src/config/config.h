@@ -37,7 +37,17 @@ struct listener_conf {
 };
 struct certificate_conf { /* by its place in the list it is known to all roles */
     struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */
+    const struct str *names; /* A-labels that an authority is to certify (struct acme_conf); the first names its files */
+    size_t n_names;          /* 0: who runs the server brings the certificate */
 };
+struct acme_conf { /* how certificates are got from an authority (RFC 8555); once for all of them */
+    struct str contact; /* mail address, which also says yes to the authority's terms; empty: none is got */
+    struct str directory; /* URL of the authority */
+    struct str folder;    /* of keys and certificates; the client works in its part ACME_WORK */
+    struct netaddr addrs[2]; /* where challenges are answered */
+    size_t n_addrs;
+};
+#define ACME_WORK "work"
 struct account { /* of this machine */
     struct str name, home, shell;
     uint32_t uid, gid;
@@ -57,6 +67,7 @@ struct config {
     size_t n_listeners;
     const struct certificate_conf *certificates; /* SNI chooses among them; the first is for all other names */
     size_t n_certificates;
+    struct acme_conf acme;
     struct str client_ca; /* PEM: who signs the certificates of clients; empty: clients are asked for none */
     bool tls_legacy;      /* clients that know no better may use TLS 1.0 and old ciphers */
     bool tls_tickets;     /* sessions may be resumed */

@@ -135,6 +135,19 @@ static void dump_security(const struct config *c, struct buf *out)
     for (size_t i = 0; i < c->n_certificates; i++)
         buf_printf(out, "certificate %.*s %.*s\n", STR_FMT(c->certificates[i].cert),
                    STR_FMT(c->certificates[i].key));
+    for (size_t i = 0; i < c->n_certificates; i++) {
+        for (size_t k = 0; k < c->certificates[i].n_names; k++)
+            buf_printf(out, "%zu for %.*s\n", i, STR_FMT(c->certificates[i].names[k]));
+    }
+    if (c->acme.contact.n > 0) {
+        buf_printf(out, "acme %.*s %.*s %.*s", STR_FMT(c->acme.contact), STR_FMT(c->acme.directory),
+                   STR_FMT(c->acme.folder));
+        for (size_t i = 0; i < c->acme.n_addrs; i++) {
+            buf_putc(out, ' ');
+            dump_addr(&c->acme.addrs[i], out);
+        }
+        buf_putc(out, '\n');
+    }
     if (c->client_ca.n > 0)
         buf_printf(out, "client_ca %zu octets\n", c->client_ca.n);
     for (size_t i = 0; i < c->n_password_files; i++)
@@ -396,6 +409,23 @@ static const struct good_row rows[] = {
      "senders ann@example.org\n"
      "senders joe@example.org x.example <>\n"
      "" RECURSIVE FOLDERS "tls.legacy=1\ntls.tickets=0\n", ""},
+    {"tls { acme = \"admin@example.org\" }\n" TEST_HEAD "listen { address = \"::1\" }\n",
+     HOST "smtp [::1]:25 starttls\n" LOOPBACK
+     "certificate /var/lib/waxwing-acme/mail.example.org.crt /var/lib/waxwing-acme/mail.example.org.key\n"
+     "0 for mail.example.org\n"
+     "acme admin@example.org https://acme-v02.api.letsencrypt.org/directory /var/lib/waxwing-acme 0.0.0.0:80 [::]:80\n"
+     "" RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "listen { address = \"::1\" }\n"
+     "tls { acme = \"admin@example.org\", names = { \"MX.example.org\", \"b\xc3\xbc.example\", \"mx.example.org\" }, "
+     "acme_directory = \"https://ca.example/dir\", acme_folder = \"acme\", acme_address = \"[::1]:8080\" }\n"
+     "tls { cert = \"c\", key = \"k\" }\n"
+     "tls { acme = \"admin@example.org\", names = { \"b.example\" }, acme_address = \"[::1]:8080\" }\n",
+     HOST "smtp [::1]:25 starttls\n" LOOPBACK
+     "certificate /etc/waxwing/acme/mx.example.org.crt /etc/waxwing/acme/mx.example.org.key\n"
+     "certificate /etc/waxwing/c /etc/waxwing/k\n"
+     "certificate /etc/waxwing/acme/b.example.crt /etc/waxwing/acme/b.example.key\n"
+     "0 for mx.example.org\n0 for xn--b-eha.example\n2 for b.example\n"
+     "acme admin@example.org https://ca.example/dir /etc/waxwing/acme [::1]:8080\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h\" }\n"
      "submit(false) reports { success_to_strangers = false, delay_after = 0, suppress = true, suppress_keep "
      "= \"1w\", verp = \"Bounce\", arf = \"fbl@a.example\" } limits { future_release = \"7d\", deliver_by = false, "

@@ -18,10 +18,38 @@ static const struct bad_row rows[] = {
      "tls { key = \"k\", legacy = 3 }\n"
      "tls { cert = \"c\", key = \"k\", client_ca = \"nosuch.pem\", ca = \"x\" }\n"
      "tls \"c\"",
-     "waxwing.lua:3: tls needs both: cert = \"FILE\", key = \"FILE\"\n"
+     "waxwing.lua:3: tls needs both: cert = \"FILE\", key = \"FILE\"; or acme = \"ADDRESS\", to get them from an authority\n"
      "waxwing.lua:4: 'legacy' in tls must be true or false and not a number\n"
-     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, legacy, tickets, client_ca)\n"
+     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, acme, names, acme_directory, acme_folder, acme_address, legacy, tickets, client_ca)\n"
      "waxwing.lua:6: 'tls' is written tls { ... }\n"},
+    {TEST_HEAD "tls { acme = \"admin\" }\n"
+     "tls { acme = \"-d@example.org\" }\n"
+     "tls { acme = \"a@example.org\", cert = \"c\", key = \"k\" }\n"
+     "tls { cert = \"c\", key = \"k\", names = { \"a.example\" } }\n"
+     "tls { acme = \"b@example.org\" }",
+     "waxwing.lua:3: acme: \"admin\" must be a full address, such as \"admin@example.org\"\n"
+     "waxwing.lua:4: acme: \"-d@example.org\" begins with a hyphen, which programs take for an option\n"
+     "waxwing.lua:5: tls takes cert and key, or acme, and not all of them\n"
+     "waxwing.lua:6: names goes with acme: other certificates say themselves whom they are for\n"
+     "waxwing.lua:7: 'acme' in tls is given twice and differs: it is for all certificates\n"},
+    {TEST_HEAD "tls { acme = \"a@example.org\", names = \"a.example\" }\n"
+     "tls { acme = \"a@example.org\", names = {} }\n"
+     "tls { acme = \"a@example.org\", names = { \"*.a.example\", \"a\", 3, \"a..b\" } }\n"
+     "tls { acme = \"a@example.org\", acme_directory = \"http://a.example\" }\n"
+     "tls { acme = \"a@example.org\", acme_directory = \"https://a.example/ x\" }\n"
+     "tls { acme = \"a@example.org\", acme_address = \"a.example:80\" }\n"
+     "tls { acme = \"a@example.org\", names = { \"a.example\" } }\n"
+     "tls { acme = \"a@example.org\", names = { \"a.example\", \"b.example\" } }\n",
+     "waxwing.lua:3: 'names' in tls must be a list: { \"NAME\", ... } and not text\n"
+     "waxwing.lua:4: 'names' in tls has 1 to 100 names\n"
+     "waxwing.lua:5: names: \"*.a.example\" can't be had this way: name the hosts\n"
+     "waxwing.lua:5: names: \"a\" must be a full name with a dot in it, such as \"mail.example.org\"\n"
+     "waxwing.lua:5: 'names' in tls must be text in quotes and not a number\n"
+     "waxwing.lua:5: names: \"a..b\" is no domain name\n"
+     "waxwing.lua:6: acme_directory: \"http://a.example\" must be an address of the web that begins with https://\n"
+     "waxwing.lua:7: acme_directory: \"https://a.example/ x\" must be written in ASCII, without spaces\n"
+     "waxwing.lua:8: acme_address: \"a.example:80\" must be an IP address, such as \"192.0.2.1\" or \"127.0.0.1:8080\"\n"
+     "waxwing.lua:10: two certificates are for \"a.example\" first\n"},
     {TEST_HEAD "senders { joe = \"*\" }\n"
      "senders { [\"joe@a.example\"] = \"*\" }",
      "waxwing.lua:3: senders: \"joe\" must be a full address, such as \"admin@example.org\"\n"

@@ -33,6 +33,131 @@ static void get_client_ca(lua_State *L, struct place at)
         c->client_ca = STR_NIL;
 }
 
+/* ---- certificates from an authority ---- */
+
+/* What is for all certificates may be said with each, but not differently. */
+static void set_once(lua_State *L, const struct site *site, struct str got, const char *error,
+                     struct str *out)
+{
+    if (error != NULL)
+        facts_bad_text(L, site, got, error);
+    else if (out->n > 0 && !str_eq(*out, got))
+        facts_error(L, site, "is given twice and differs: it is for all certificates");
+    else
+        *out = got;
+}
+
+static const char *contact_error(struct str s)
+{
+    const char *error = value_mailbox_error(s);
+    return error == NULL && s.p[0] == '-' ? "begins with a hyphen, which programs take for an option" : error;
+}
+
+static void get_address(lua_State *L, struct place at, struct acme_conf *acme)
+{
+    enum { HTTP_PORT = 80 };
+    struct value_host host;
+    struct str text = STR_NIL;
+    struct site site = facts_text_key(L, at, "tls", "acme_address", &text);
+    if (text.n == 0)
+        return;
+    const char *error = value_host(text, HTTP_PORT, false, &host);
+    if (error == NULL && host.addr.kind == NETADDR_NONE)
+        error = "must be an IP address, such as \"192.0.2.1\" or \"127.0.0.1:8080\"";
+    if (error != NULL)
+        facts_bad_text(L, &site, text, error);
+    else if (acme->n_addrs > 0 && !netaddr_eq(&acme->addrs[0], &host.addr))
+        facts_error(L, &site, "is given twice and differs: it is for all certificates");
+    else
+        acme->addrs[0] = host.addr;
+    acme->n_addrs = 1;
+}
+
+static void add_acme_name(lua_State *L, const struct site *site, struct str text, struct str *list, size_t *n)
+{
+    struct str name = STR_NIL;
+    if (str_starts(text, STR("*."))) {
+        facts_bad_text(L, site, text, "can't be had this way: name the hosts");
+        return;
+    }
+    if (!loader_domain(loader_of(L), facts_place(L, site), site->name, text, &name))
+        return;
+    const char *error = value_hostname_error(name);
+    if (error != NULL) {
+        facts_bad_text(L, site, text, error);
+        return;
+    }
+    for (size_t i = 0; i < *n; i++) {
+        if (str_eq(list[i], name))
+            return;
+    }
+    list[(*n)++] = name;
+}
+
+/* Without names it is for the hostname, which may not be known yet: check_tls.c. */
+static void get_names(lua_State *L, struct place at, struct certificate_conf *out)
+{
+    struct site site = facts_key(L, 1, at, "tls", "names");
+    if (lua_isnil(L, -1))
+        return;
+    if (lua_type(L, -1) != LUA_TTABLE) {
+        (void)facts_wrong_kind(L, -1, &site, "a list: { \"NAME\", ... }");
+        return;
+    }
+    size_t n = (size_t)lua_rawlen(L, -1);
+    if (n == 0 || n > ACME_NAMES_MAX) {
+        facts_error(L, &site, "has 1 to %d names", (int)ACME_NAMES_MAX);
+        return;
+    }
+    struct str *list = loader_alloc(loader_of(L), n, sizeof *list);
+    luaenv_charge(L, n * LOADER_KEY_STEPS);
+    for (size_t i = 0; i < n; i++) {
+        struct str text;
+        (void)lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        if (facts_text(L, -1, &site, &text) == GOT_IT)
+            add_acme_name(L, &site, text, list, &out->n_names);
+        lua_pop(L, 1);
+    }
+    out->names = list;
+}
+
+static void get_acme(lua_State *L, struct place at, struct certificate_fact *f)
+{
+    struct acme_conf *acme = &loader_of(L)->conf->acme;
+    struct str contact = STR_NIL, url = STR_NIL, folder = STR_NIL;
+    struct site site = facts_text_key(L, at, "tls", "acme", &contact);
+    if (contact.n > 0)
+        set_once(L, &site, contact, contact_error(contact), &acme->contact);
+    f->is_acme = contact.n > 0;
+    site = facts_text_key(L, at, "tls", "acme_directory", &url);
+    if (url.n > 0)
+        set_once(L, &site, url, value_https_error(url), &acme->directory);
+    site = facts_text_key(L, at, "tls", "acme_folder", &folder);
+    if (folder.n > 0) {
+        const char *error = value_path_error(folder);
+        set_once(L, &site, error == NULL ? loader_path(loader_of(L), folder) : folder, error, &acme->folder);
+    }
+    get_address(L, at, acme);
+    get_names(L, at, &f->conf);
+}
+
+static bool is_whole(struct loader *ld, const struct certificate_fact *f)
+{
+    if (!f->is_acme && (f->conf.cert.n == 0 || f->conf.key.n == 0))
+        report_error(
+            ld->report, f->at,
+            "tls needs both: cert = \"FILE\", key = \"FILE\"; or acme = \"ADDRESS\", to get them from an "
+            "authority");
+    else if (f->is_acme && f->conf.cert.n + f->conf.key.n > 0)
+        report_error(ld->report, f->at, "tls takes cert and key, or acme, and not all of them");
+    else if (!f->is_acme && f->conf.n_names > 0)
+        report_error(ld->report, f->at,
+                     "names goes with acme: other certificates say themselves whom they are for");
+    else
+        return true;
+    return false;
+}
+
 int fact_tls(lua_State *L)
 {
     struct loader *ld = loader_of(L);
@@ -45,12 +170,9 @@ int fact_tls(lua_State *L)
     get_client_ca(L, fact.at);
     get_path(L, fact.at, "cert", &fact.conf.cert);
     get_path(L, fact.at, "key", &fact.conf.key);
-    if (ld->report->n_errors != errors)
+    get_acme(L, fact.at, &fact);
+    if (ld->report->n_errors != errors || !is_whole(ld, &fact))
         return 0;
-    if (fact.conf.cert.n == 0 || fact.conf.key.n == 0) {
-        report_error(ld->report, fact.at, "tls needs both: cert = \"FILE\", key = \"FILE\"");
-        return 0;
-    }
     if (ld->n_certificates == CONFIG_CERTIFICATES_MAX)
         (void)luaL_error(L, "more than %d certificates", (int)CONFIG_CERTIFICATES_MAX);
     struct certificate_fact *f = loader_alloc(ld, 1, sizeof *f);

@@ -99,6 +99,7 @@ struct source_fact {
 struct certificate_fact {
     struct certificate_fact *next;
     struct place at;
+    bool is_acme;
     struct certificate_conf conf;
 };
 struct sender_fact {

@@ -112,10 +112,28 @@ static const struct schema_key keys[] = {
      "Leave the name and address of a client of ours out of the Received field: where a user is at the moment is "
      "nobody's business. The log and the journal still have them."},
 
-    {"tls", "cert", SCHEMA_PATH, true, "\"FILE\"", NULL, 0, 0, NOWHERE,
-     "The certificates in PEM form: the server's own, then those that lead to its authority."},
-    {"tls", "key", SCHEMA_PATH, true, "\"FILE\"", NULL, 0, 0, NOWHERE,
+    {"tls", "cert", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "The certificates in PEM form: the server's own, then those that lead to its authority. Needed with key, unless "
+     "there is acme."},
+    {"tls", "key", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "Its private key in PEM form, without a pass phrase."},
+    {"tls", "acme", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
+     "Get the certificate from an authority that speaks ACME (RFC 8555), and renew it 30 days before it ends, by the "
+     "program uacme. The address is told to the authority, and to give this key is to agree to the authority's terms "
+     "of service. The names must lead to this machine, and its port 80 be reachable, for that is how the authority "
+     "looks (HTTP-01). Until the first certificate has come a self-signed one is shown. The private key is made here "
+     "once and stays the same, so that TLSA records do, too."},
+    {"tls", "names", SCHEMA_LIST, false, "{ \"NAME\", ... }", "hostname", 0, 0, NOWHERE,
+     "With acme: the names that the certificate is for."},
+    {"tls", "acme_directory", SCHEMA_TEXT, false, "\"URL\"",
+     "\"https://acme-v02.api.letsencrypt.org/directory\"", 0, 0, NOWHERE,
+     "The authority, for all certificates."},
+    {"tls", "acme_folder", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/lib/waxwing-acme\"", 0, 0, NOWHERE,
+     "Where keys and certificates that were got are kept."},
+    {"tls", "acme_address", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
+     "Where the authority's questions are answered, while it asks: an IP address, and a port other than 80 behind a "
+     "colon. Without it, port 80 of all addresses. Where a web server has the port, let that hand "
+     "/.well-known/acme-challenge/ on to another one."},
     {"tls", "legacy", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(tls_legacy),
      "Let clients that know no better use TLS 1.0 and old ciphers, at all certificates."},
     {"tls", "tickets", SCHEMA_BOOL, false, "false", "true", 0, 1, AT(tls_tickets),
@@ -319,7 +337,7 @@ struct future {
     const char *section, *name;
 };
 static const struct future futures[] = {
-    {"", "dkim"}, {"", "on"}, {"", "acme"}, {"", "milter"}, {"", "rspamd"},
+    {"", "dkim"}, {"", "on"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
     {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
     {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},

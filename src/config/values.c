@@ -180,6 +180,16 @@ const char *value_maildir_error(struct str s)
     return has_user ? NULL : "must hold %u (the user), or all users would share one Maildir";
 }
 
+const char *value_https_error(struct str s)
+{
+    static const struct str scheme = STR_INIT("https://");
+    if (!str_starts(s, scheme) || s.n == scheme.n || s.p[scheme.n] == '/')
+        return "must be an address of the web that begins with https://";
+    if (!str_is_ascii(s) || str_has_ctl(s) || str_chr(s, ' ') != STR_NPOS)
+        return "must be written in ASCII, without spaces";
+    return s.n > ACME_URL_MAX ? "is too long" : NULL;
+}
+
 const char *value_mailbox_error(struct str s)
 {
     struct address a;

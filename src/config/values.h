@@ -25,6 +25,8 @@ const char *value_app_error(struct str s);
 /* An absolute path with %u, %d and %% in it, at least one %u; or with %h at its front. */
 const char *value_maildir_error(struct str s);
 const char *value_path_error(struct str s);
+/* "https://HOST/...", printable ASCII without spaces, at most ACME_URL_MAX octets. */
+const char *value_https_error(struct str s);
 /* A mailbox at a domain name (not at an address literal). */
 const char *value_mailbox_error(struct str s);
 /* As netblock_parse(); a block with host bits gives the block that was meant in *out and a phrase. */

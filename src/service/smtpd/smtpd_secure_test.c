@@ -1,8 +1,9 @@
 /* TLS and logins of the role: what it asks of keys, and what it makes of the answers. */
 #include "service/smtpd/smtpd_testing.h"
 
-static const struct certificate_conf certificates[] = {{STR_INIT("/mx.pem"), STR_INIT("/mx.key")},
-                                                       {STR_INIT("/b.pem"), STR_INIT("/b.key")}};
+static const struct certificate_conf certificates[] = {
+    {.cert = STR_INIT("/mx.pem"), .key = STR_INIT("/mx.key")},
+    {.cert = STR_INIT("/b.pem"), .key = STR_INIT("/b.key")}};
 static const struct str password_files[] = {STR_INIT("/etc/org.users")};
 static const struct str users[] = {STR_INIT("joe")};
 static struct role_certificate in_force[2];
