@@ -157,6 +157,8 @@ static const struct role_ops *ops_of(enum role r)
     case ROLE_PIPE:
     case ROLE_KEYS:
     case ROLE_AGENT: /* HTTPS has live tests instead */
+    case ROLE_ACME:
+    case ROLE_HTTP01:
         break;
     }
     must_not_reach();

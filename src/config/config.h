@@ -37,17 +37,17 @@ struct listener_conf {
 };
 struct certificate_conf { /* by its place in the list it is known to all roles */
     struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */
-    const struct str *names; /* A-labels that an authority is to certify (struct acme_conf); the first names its files */
+    const struct str *names; /* A-labels for an authority to certify (see acme_conf); the first names its files */
     size_t n_names;          /* 0: who runs the server brings the certificate */
 };
 struct acme_conf { /* how certificates are got from an authority (RFC 8555); once for all of them */
     struct str contact; /* mail address, which also says yes to the authority's terms; empty: none is got */
     struct str directory; /* URL of the authority */
-    struct str folder;    /* of keys and certificates; the client works in its part ACME_WORK */
+    struct str folder;    /* of keys and certificates; the client works in its part ACME_CLIENT */
     struct netaddr addrs[2]; /* where challenges are answered */
     size_t n_addrs;
 };
-#define ACME_WORK "work"
+#define ACME_CLIENT "client"
 struct account { /* of this machine */
     struct str name, home, shell;
     uint32_t uid, gid;

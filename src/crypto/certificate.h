@@ -5,8 +5,9 @@
  * Owns:     nothing: text in, text out, PEM both.
  * Limits:   TLS_CHAIN_SIZE_MAX octets of PEM; CERTIFICATE_NAMES_MAX names.
  * Errors:   ERR_INVALID: not the PEM that was wanted. ERR_NOMEM: the library failed, or there is no room in
- * out. Security: keys are ECDSA on P-256. What is on its way is in memory that the library wipes; the text of
- * a key is the caller's to wipe.
+ *           out.
+ * Security: keys are ECDSA on P-256. What is on its way is in memory that the library wipes; the text of a
+ *           key is the caller's to wipe.
  */
 #pragma once
 #include "base/buf.h"

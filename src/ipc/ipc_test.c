@@ -181,7 +181,7 @@ static void test_edges(void **state)
         {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
         {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},   {ROLE_RELAY, ROLE_KEYS},
         {ROLE_KEYS, ROLE_ADMIN},  {ROLE_QUEUE, ROLE_AGENT},  {ROLE_AGENT, ROLE_LOOKUP},
-        {ROLE_AGENT, ROLE_ADMIN},
+        {ROLE_AGENT, ROLE_ADMIN}, {ROLE_ACME, ROLE_HTTP01},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -231,6 +231,12 @@ static void test_rights(void **state)
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_CERT), is_to_tls);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_SECRET),
                              from == ROLE_SUPER && to == ROLE_RELAY);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_ACME_PORT),
+                             from == ROLE_ACME && to == ROLE_SUPER);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_PORT),
+                             from == ROLE_SUPER && (to == ROLE_ACME || to == ROLE_HTTP01));
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_HTTP01_SERVE),
+                             from == ROLE_ACME && to == ROLE_HTTP01);
             assert_false(ipc_may_send((enum role)from, (enum role)to, IPC_NONE));
             assert_false(ipc_may_send((enum role)from, (enum role)to, UINT16_MAX));
         }

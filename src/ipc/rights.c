@@ -3,7 +3,8 @@
 static const char *const names[ROLE_N] = {
     [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
     [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
-    [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",  [ROLE_AGENT] = "agent",
+    [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",   [ROLE_AGENT] = "agent",     [ROLE_ACME] = "acme",
+    [ROLE_HTTP01] = "http01",
 };
 
 const char *role_name(enum role r)
@@ -71,6 +72,8 @@ static const struct {
     {ROLE_AGENT,   ROLE_LOOKUP,  BIT(IPC_HOST_ASK) | BIT(IPC_RR_ASK)},
     {ROLE_LOOKUP,  ROLE_AGENT,   BIT(IPC_HOST_ANSWER) | BIT(IPC_RR_ANSWER)},
     {ROLE_AGENT,   ROLE_ADMIN,   EVENTS},
+    {ROLE_ACME,    ROLE_HTTP01,  BIT(IPC_HTTP01_SERVE)},
+    {ROLE_HTTP01,  ROLE_ACME,    BIT(IPC_HTTP01_SERVING)},
 };
 /* clang-format on */
 
@@ -87,7 +90,16 @@ static uint64_t super_says_also(enum role to)
         return SECRETS;
     if (to == ROLE_SMTPD)
         return BIT(IPC_SUP_CERT) | BIT(IPC_SUP_TICKETS);
+    if (to == ROLE_ACME || to == ROLE_HTTP01)
+        return BIT(IPC_SUP_PORT);
     return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) | BIT(IPC_SUP_SECRET) : 0;
+}
+
+static uint64_t super_hears_also(enum role from)
+{
+    return from == ROLE_KEYS   ? BIT(IPC_KEY_STATE)
+           : from == ROLE_ACME ? BIT(IPC_ACME_PORT) | BIT(IPC_ACME_ISSUED)
+                               : 0;
 }
 
 bool ipc_may_send(enum role from, enum role to, uint16_t type)
@@ -97,7 +109,7 @@ bool ipc_may_send(enum role from, enum role to, uint16_t type)
     if (from == ROLE_SUPER && !is_child_of_local(to))
         return ((FROM_SUPER | super_says_also(to)) & BIT(type)) != 0;
     if (to == ROLE_SUPER && !is_child_of_local(from))
-        return ((TO_SUPER | (from == ROLE_KEYS ? BIT(IPC_KEY_STATE) : 0)) & BIT(type)) != 0;
+        return ((TO_SUPER | super_hears_also(from)) & BIT(type)) != 0;
     for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
         if (rights[i].from == from && rights[i].to == to)
             return (rights[i].types & BIT(type)) != 0;

@@ -16,8 +16,10 @@ enum role {
     ROLE_ADMIN,
     ROLE_KEYS, /* private keys and password verifiers */
     ROLE_AGENT, /* talks HTTPS with strangers */
+    ROLE_ACME,   /* gets certificates from an authority, by a program */
+    ROLE_HTTP01, /* answers the authority when it looks whether a name leads here */
 };
-enum { ROLE_N = 11 };
+enum { ROLE_N = 13 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

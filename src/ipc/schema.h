@@ -49,6 +49,17 @@
  * seals */
 #define IPC_FIELDS_sup_tickets(F) F(str, keys)
 
+/* acme -> supervisor: an authority is going to ask, open the port. Answered by sup_port to acme: ERR_OK, or why not;
+ * and before that by one sup_port +listener to http01 for each address. */
+#define IPC_FIELDS_acme_port(F) F(u32, token)
+#define IPC_FIELDS_sup_port(F) F(u32, token) F(u8, err)
+/* acme -> supervisor: the certificate of that place in the configuration has come */
+#define IPC_FIELDS_acme_issued(F) F(u16, certificate)
+/* acme -> http01: from now on this is the answer for the token, too; an empty token: forget all, and close the port.
+ * http01 -> acme: so it is, and the port is open (or closed) */
+#define IPC_FIELDS_http01_serve(F) F(str, token) F(str, answer)
+#define IPC_FIELDS_http01_serving(F) F(str, token)
+
 /* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
  * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
  * one put_done. */
@@ -187,6 +198,11 @@
     M(SUP_CERT, sup_cert)                                                                                    \
     M(SUP_TICKETS, sup_tickets)                                                                              \
     M(SUP_SECRET, sup_secret)                                                                                \
+    M(ACME_PORT, acme_port)                                                                                  \
+    M(SUP_PORT, sup_port)                                                                                    \
+    M(ACME_ISSUED, acme_issued)                                                                              \
+    M(HTTP01_SERVE, http01_serve)                                                                            \
+    M(HTTP01_SERVING, http01_serving)                                                                        \
     M(ID_WANT, id_want)                                                                                      \
     M(ID_GRANT, id_grant)                                                                                    \
     M(PUT_RCPTS, put_rcpts)                                                                                  \

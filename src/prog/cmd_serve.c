@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "io/world_io.h"
+#include "prog/acme_files.h"
 #include "prog/folder.h"
 #include "prog/load.h"
 #include "prog/prog.h"
@@ -44,6 +45,7 @@ struct serve {
     uint64_t generation;
     const char *path; /* NULL: how->lua */
     const struct serve_how *how;
+    uint32_t acme_uid, acme_gid; /* see struct super_conf */
     bool is_draining;
     int status;
 };
@@ -137,7 +139,22 @@ static bool keeps_its_places(const struct serve *s, const struct config *now, co
     if (!str_eq(now->control, next->control))
         return refuse_reload(
             s, STR("the control socket can't change while the server runs: stop it and start it anew"));
+    if (now->acme.contact.n > 0 && next->acme.contact.n > 0 && !str_eq(now->acme.folder, next->acme.folder))
+        return refuse_reload(
+            s, STR("acme_folder can't change while the server runs: stop it and start it anew"));
     return true;
+}
+
+static bool make_acme_files(const struct serve *s, const struct config *c, struct buf *why)
+{
+    return acme_files_make(c, s->acme_uid, s->acme_gid, &s->log, why);
+}
+
+/* A certificate has come. */
+static void on_issued(void *arg)
+{
+    const struct serve *s = arg;
+    acme_files_take(s->loaded[s->present].config, &s->log);
 }
 
 static void on_hup(void *arg, int signo)
@@ -162,6 +179,10 @@ static void on_hup(void *arg, int signo)
     struct super_conf conf = {.arg = NULL};
     if (!find_users(&conf) || !agent_folder(l->config, &conf)) {
         (void)refuse_reload(s, STR("the folder for policies can't be had"));
+        return;
+    }
+    if (!make_acme_files(s, l->config, &why)) {
+        (void)refuse_reload(s, buf_str(&why));
         return;
     }
     if (!super_reload(s->super, l->config, buf_str(&l->bytes), &why)) {
@@ -218,7 +239,9 @@ static struct serve serve_of(const struct serve_how *how)
 
 static int run(struct serve *s)
 {
-    struct super_conf conf = {.arg = s, .on_ready = on_ready, .on_end = on_end};
+    struct super_conf conf = {.arg = s, .on_ready = on_ready, .on_end = on_end, .on_issued = on_issued};
+    char mem[512];
+    struct buf why;
     bool is_good = load(s, &s->loaded[0]);
     print_texts(&s->loaded[0]);
     if (!is_good)
@@ -228,6 +251,13 @@ static int run(struct serve *s)
     s->log.json = c->log_json;
     if (!find_users(&conf) || !make_folders(c, &conf))
         return EXIT_CONFIG;
+    s->acme_uid = conf.uid[ROLE_ACME];
+    s->acme_gid = conf.gid[ROLE_ACME];
+    buf_init_fixed(&why, mem, sizeof mem);
+    if (!make_acme_files(s, c, &why)) {
+        (void)fprintf(stderr, "waxwing: %.*s\n", STR_FMT(buf_str(&why)));
+        return EXIT_CONFIG;
+    }
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max; /* sessions are descriptors; children inherit it */

@@ -78,6 +78,10 @@ static const struct role_ops *ops_of(enum role r)
         return &keys_role;
     case ROLE_AGENT:
         return &agent_role;
+    case ROLE_ACME:
+        return &acme_role;
+    case ROLE_HTTP01:
+        return &http01_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:

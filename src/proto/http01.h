@@ -3,9 +3,10 @@
  *
  * Owns:     nothing: the caller has the octets that came, and the challenges.
  * Limits:   HTTP01_HEAD_MAX octets of a request up to its empty line, HTTP01_CHALLENGES_MAX challenges, one
- * request a connection. Errors:   what is no request is answered 400, what is too long 431, another method
- * 405, another path 404. Security: what comes is compared and never repeated: no octet of a request is in an
- * answer. No redirection, no file, no header field is looked at.
+ *           request a connection.
+ * Errors:   what is no request is answered 400, what is too long 431, another method 405, another path 404.
+ * Security: what comes is compared and never repeated: no octet of a request is in an answer. No
+ *           redirection, no file, no header field is looked at.
  */
 #pragma once
 #include "base/buf.h"

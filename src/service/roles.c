@@ -17,6 +17,9 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     [ROLE_KEYS]    = {.name = "keys"},
     /* its files are what it remembers of policies */
     [ROLE_AGENT]   = {.name = "agent",   .net_tcp = true, .files_read = true, .files_write = true},
+    /* its program speaks with the authority, and asks the system's resolver for it */
+    [ROLE_ACME]    = {.name = "acme",    .spawn = true, .net_tcp = true, .net_udp = true},
+    [ROLE_HTTP01]  = {.name = "http01",  .accept = true},
 };
 /* clang-format on */
 
@@ -43,6 +46,10 @@ const char *role_user(enum role r)
         return "_wwkeys";
     case ROLE_AGENT:
         return "_wwagent";
+    case ROLE_ACME:
+        return "_wwacme";
+    case ROLE_HTTP01:
+        return "_wwhttp";
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */

@@ -332,12 +332,13 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 10 };
+enum { COLUMNS = 12 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
-                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS, ROLE_AGENT};
+                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS, ROLE_AGENT,
+                                           ROLE_ACME,    ROLE_HTTP01};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local is root and
  * starts programs, so it has the rights of both there. */
 static const struct {
@@ -345,46 +346,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLodL"},
-    {"read in its folder",            read_own,            "ddodoooodo"},
-    {"make a file in its folder",     make_own,            "ddodoooodo"},
-    {"rename in its folder",          rename_own,          "ddodoooodo"},
-    {"read in another folder",        read_other,          "ddLdoLLodL"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLodL"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodL"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLodL"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodL"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodL"},
-    {"change a mode by path",         change_mode,         "dddd-ddodd"},
-    {"TCP socket",                    socket_tcp,          "dodooddodo"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodo"},
-    {"UDP socket",                    socket_udp,          "doddoddodd"},
-    {"unix socket",                   socket_unix,         "dddo-ddodd"},
-    {"netlink socket",                socket_netlink,      "dddddddddd"},
-    {"raw socket",                    socket_raw,          "dddddddddd"},
-    {"connect out",                   connect_out,         "dodooddodo"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddodo"},
-    {"bind and listen",               bind_and_listen,     "ddddoddodd"},
-    {"accept on a given listener",    accept_given,        "oddd-doodd"},
-    {"read a given connection",       read_given,          "oooooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddodd"},
-    {"fork",                          make_process,        "ddddoddodd"},
-    {"kill another",                  kill_other,          "dddd-ddodd"},
-    {"kill everybody",                kill_all,            "dddd-dd-dd"},
-    {"ptrace another",                trace_other,         "dddddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-dL"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkdkk"},
-    {"take another's descriptor",     take_descriptor,     "dddddddddd"},
-    {"become root",                   become_root,         "dddd-ddddd"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkdkk"},
-    {"new namespace",                 new_namespace,       "kkkkdkkdkk"},
-    {"io_uring",                      make_ring,           "kkkkdkkdkk"},
-    {"bpf",                           load_bpf,            "kkkkdkkdkk"},
-    {"executable memory",             map_code,            "dddd-ddodd"},
-    {"make memory executable",        turn_into_code,      "dddd-ddodd"},
-    {"raise a limit",                 raise_limit,         "dddd-ddddd"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-dd"},
-    {"use memory",                    use_memory,          "oooooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLod"},
+    {"read in its folder",            read_own,            "ddodoooodood"},
+    {"make a file in its folder",     make_own,            "ddodoooodood"},
+    {"rename in its folder",          rename_own,          "ddodoooodood"},
+    {"read in another folder",        read_other,          "ddLdoLLodLod"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLodLod"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLod"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLod"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLod"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLod"},
+    {"change a mode by path",         change_mode,         "dddd-ddoddod"},
+    {"TCP socket",                    socket_tcp,          "dodooddodood"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodood"},
+    {"UDP socket",                    socket_udp,          "doddoddoddod"},
+    {"unix socket",                   socket_unix,         "dddo-ddoddod"},
+    {"netlink socket",                socket_netlink,      "dddddddddddd"},
+    {"raw socket",                    socket_raw,          "dddddddddddd"},
+    {"connect out",                   connect_out,         "dodooddodood"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddodood"},
+    {"bind and listen",               bind_and_listen,     "ddddoddoddod"},
+    {"accept on a given listener",    accept_given,        "oddd-dooddoo"},
+    {"read a given connection",       read_given,          "oooooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddoddod"},
+    {"fork",                          make_process,        "ddddoddoddod"},
+    {"kill another",                  kill_other,          "dddd-ddoddod"},
+    {"kill everybody",                kill_all,            "dddd-dd-dd-d"},
+    {"ptrace another",                trace_other,         "dddddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-dL-d"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdk"},
+    {"take another's descriptor",     take_descriptor,     "dddddddddddd"},
+    {"become root",                   become_root,         "dddd-ddddddd"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdk"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdkkdk"},
+    {"io_uring",                      make_ring,           "kkkkdkkdkkdk"},
+    {"bpf",                           load_bpf,            "kkkkdkkdkkdk"},
+    {"executable memory",             map_code,            "dddd-ddoddod"},
+    {"make memory executable",        turn_into_code,      "dddd-ddoddod"},
+    {"raise a limit",                 raise_limit,         "dddd-ddddddd"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-d"},
+    {"use memory",                    use_memory,          "oooooooooooo"},
 };
 /* clang-format on */
 

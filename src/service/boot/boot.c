@@ -383,6 +383,18 @@ enum err role_tell_super(struct role_env *env, const struct ipc_key_state *m)
     return ipc_send_key_state(env->boot->super, m, NULL);
 }
 
+enum err role_ask_port(struct role_env *env, uint32_t token)
+{
+    struct ipc_acme_port m = {.token = token};
+    return ipc_send_acme_port(env->boot->super, &m, NULL);
+}
+
+enum err role_tell_issued(struct role_env *env, uint16_t certificate)
+{
+    struct ipc_acme_issued m = {.certificate = certificate};
+    return ipc_send_acme_issued(env->boot->super, &m, NULL);
+}
+
 void role_drained(struct role_env *env)
 {
     leave(env->boot, 0);

@@ -32,7 +32,7 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
      * until the new one is in force: then its name differs. */
     struct role_certificate *certificates; /* n_certificates of them */
     size_t n_certificates;
-    const char *root; /* --root: the role's own folder (queue: spool, admin: journal), or NULL */
+    const char *root; /* --root: the role's own folder (queue: spool, admin: journal, acme: its client's), or NULL */
     /* What only this role needs from outside: lookup's struct resolver *, admin's struct journal *, agent's struct
      * http_client *, relay's struct crypto * (NULL: no logins). */
     void *ext;
@@ -71,12 +71,15 @@ MUST_USE bool role_message_allowed(struct role_env *env, enum role from, struct 
 void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type);
 /* To the supervisor; as channel_send(). */
 MUST_USE enum err role_tell_super(struct role_env *env, const struct ipc_key_state *m);
+/* acme's words to it: open the port for challenges; a certificate has come. As channel_send(). */
+MUST_USE enum err role_ask_port(struct role_env *env, uint32_t token);
+MUST_USE enum err role_tell_issued(struct role_env *env, uint16_t certificate);
 /* An event for the journal; never waited for. */
 void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
 extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
-    keys_role, agent_role;
+    keys_role, agent_role, acme_role, http01_role;
 
 struct boot_hooks {
     void *arg;

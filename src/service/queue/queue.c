@@ -446,6 +446,8 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
         }
         break;
     case ROLE_KEYS:
+    case ROLE_ACME:
+    case ROLE_HTTP01:
         break;
     }
 }

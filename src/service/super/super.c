@@ -4,9 +4,9 @@
  * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
- * Draining goes by floors: smtpd; queue (it waits for its jobs); relay, local, lookup; keys; admin.
- * There is a keys process where the configuration has secrets, and a local one where mail can end here; smtpd
- * is not started before all of them were looked at (secrets.c).
+ * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01; relay, local, lookup; keys;
+ * admin. There is a keys process where the configuration has secrets, and a local one where mail can end
+ * here; smtpd is not started before all of them were looked at (secrets.c).
  */
 #include "service/super/super.h"
 
@@ -64,9 +64,9 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0, [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
-    [ROLE_LOCAL] = 2, [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,
-    [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,  [ROLE_AGENT] = 2,
+    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1,  [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
+    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,   [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
+    [ROLE_AGENT] = 2,  [ROLE_ACME] = 0,    [ROLE_HTTP01] = 1,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -222,6 +222,8 @@ static bool role_root(const struct super *s, enum role r, struct buf *out)
         buf_put(out, s->config->journal);
     else if (r == ROLE_AGENT)
         config_agent_folder(s->config, out);
+    else if (r == ROLE_ACME && buf_put(out, s->config->acme.folder))
+        buf_puts(out, "/" ACME_CLIENT);
     return buf_putc(out, '\0') && !out->failed;
 }
 
@@ -299,6 +301,72 @@ static void check_all_ready(struct super *s)
     s->conf.on_ready(s->conf.arg);
 }
 
+/* ---- the port for challenges ---------------- */
+
+static struct slot *slot_up(struct super *s, enum role role)
+{
+    list_each (l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->role == role && slot->state == SLOT_UP && slot->channel != NULL)
+            return slot;
+    }
+    return NULL;
+}
+
+static enum err open_port(struct super *s, const struct netaddr *at, uint32_t token, struct channel *to)
+{
+    struct listener *l = NULL;
+    enum err e = world_listen(s->world, at, 0, &l);
+    if (e != ERR_OK)
+        return e;
+    struct handle *h = handle_of_listener(l);
+    struct ipc_sup_port m = {.token = token, .err = ERR_OK};
+    e = h == NULL ? ERR_NOMEM : ipc_send_sup_port(to, &m, h);
+    if (e != ERR_OK && h != NULL)
+        handle_drop(h);
+    listener_close(l); /* http01 alone has it: the port closes with that */
+    return e;
+}
+
+/* One address that could be had is enough: which of them the authority tries is its own affair. */
+static enum err open_ports(struct super *s, uint32_t token)
+{
+    const struct slot *http01 = slot_up(s, ROLE_HTTP01);
+    enum err first = ERR_AGAIN;
+    bool has_one = false;
+    for (size_t i = 0; http01 != NULL && i < s->config->acme.n_addrs; i++) {
+        char mem[NETADDR_TEXT_MAX];
+        struct buf at;
+        enum err e = open_port(s, &s->config->acme.addrs[i], token, http01->channel);
+        has_one = has_one || e == ERR_OK;
+        if (e == ERR_OK)
+            continue;
+        if (first == ERR_AGAIN)
+            first = e;
+        buf_init_fixed(&at, mem, sizeof mem);
+        netaddr_format(&s->config->acme.addrs[i], &at);
+        log_warn(s->world->log, "acme.port_refused", LS("at", buf_str(&at)), LERR(e));
+    }
+    return has_one ? ERR_OK : first;
+}
+
+/* false: malformed. */
+static bool on_acme(struct slot *slot, uint16_t type, struct str payload)
+{
+    struct super *s = slot->super;
+    struct ipc_acme_port port;
+    struct ipc_acme_issued issued;
+    if (type == IPC_ACME_PORT && ipc_decode_acme_port(payload, &port)) {
+        struct ipc_sup_port m = {.token = port.token, .err = (uint8_t)open_ports(s, port.token)};
+        return ipc_send_sup_port(slot->channel, &m, NULL) == ERR_OK;
+    }
+    if (type != IPC_ACME_ISSUED || !ipc_decode_acme_issued(payload, &issued))
+        return false;
+    if (s->conf.on_issued != NULL)
+        s->conf.on_issued(s->conf.arg);
+    return true;
+}
+
 static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
 {
     struct slot *slot = arg;
@@ -322,7 +390,9 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     } else if (type == IPC_SUP_FAILED && ipc_decode_sup_failed(payload, &failed) && !slot->was_ready) {
         /* Never worked: it will not by trying again. After a first success it is restarted like any crash. */
         end(s, EX_NO_START, failed.reason);
-    } else if (type == IPC_KEY_STATE && !secrets_on_state(s->secrets, payload)) {
+    } else if ((type == IPC_KEY_STATE && !secrets_on_state(s->secrets, payload)) ||
+               (slot->role == ROLE_ACME && type != IPC_SUP_READY && type != IPC_SUP_FAILED &&
+                !on_acme(slot, type, payload))) {
         log_error(s->world->log, "ipc.malformed", LC("from", role_name(slot->role)),
                   LC("type", ipc_type_name(type)));
         child_kill(slot->child, true);
@@ -376,8 +446,9 @@ static bool delivers(const struct config *c)
 static bool is_surplus(const struct slot *slot)
 {
     const struct config *c = slot->super->config;
+    bool is_acme = slot->role == ROLE_ACME || slot->role == ROLE_HTTP01;
     return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
-           (slot->role == ROLE_AGENT && !config_wants_agent(c)) ||
+           (slot->role == ROLE_AGENT && !config_wants_agent(c)) || (is_acme && c->acme.contact.n == 0) ||
            (slot->role == ROLE_LOCAL && !delivers(c)) ||
            (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
@@ -521,10 +592,13 @@ static bool add_many(struct super *s, enum role role, unsigned n)
 
 static bool add_slots(struct super *s)
 {
+    unsigned n_acme = s->config->acme.contact.n > 0 ? 1 : 0;
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
            add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
            add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
-           add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) && add_many(s, ROLE_SMTPD, s->config->n_smtpd);
+           add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) &&
+           add_many(s, ROLE_SMTPD, s->config->n_smtpd) && add_many(s, ROLE_HTTP01, n_acme) &&
+           add_many(s, ROLE_ACME, n_acme);
 }
 
 static struct listener *listener_for(struct super *s, const struct config *old, const struct netaddr *at)

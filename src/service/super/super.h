@@ -12,6 +12,8 @@ struct super_conf {
     struct secret_files files;         /* may be left out where no configuration names secrets */
     uint8_t seed[SECRETS_SEED];        /* see struct secrets_conf */
     void *arg;
+    /* A certificate has come from an authority: whoever keeps the files takes it. NULL: nobody does. */
+    void (*on_issued)(void *arg);
     void (*on_ready)(void *arg); /* every role is ready (once) */
     void (*on_end)(void *arg, int status,
                    struct str why); /* drained (0), or can't start or go on (status of sysexits) */

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Certificates that come by themselves: an authority (pebble), its questions, renewals, and days on which nothing goes.
+
+pebble makes certificates of ten days here, so that each round renews; a reload begins one.
+"""
+import hashlib
+import json
+import os
+import pwd
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import lib
+
+tap = lib.Tap()
+lib.inside(["pebble", "uacme", "openssl", "nsd"])
+where = lib.folder()
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+KEY = where + "/acme/mx.example.org.key"
+CERT = where + "/acme/mx.example.org.crt"
+
+
+def path(name):
+    return os.path.join(where, name)
+
+
+def openssl(*args, **kw):
+    return subprocess.run(["openssl"] + list(args), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **kw).stdout
+
+
+# ---- the authority ------------------------------------------------------------------------------------------------------
+
+def make_trust():
+    """A certificate for the authority's own port, in the place where the system looks: uacme has no other."""
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=pebble",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path("pebble.key"), "-out", path("pebble.crt"))
+    with open(BUNDLE, encoding="ascii") as old, open(path("pebble.crt"), encoding="ascii") as own:
+        bundle = lib.file_of(path("bundle.crt"), old.read() + own.read())
+    subprocess.run(["mount", "--bind", bundle, BUNDLE], check=True)
+
+
+class Pebble:
+    def __init__(self):
+        conf = {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000", "certificate": path("pebble.crt"),
+                "privateKey": path("pebble.key"), "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "",
+                "externalAccountBindingRequired": False, "certificateValidityPeriod": 10 * 24 * 3600}
+        self.process = subprocess.Popen(
+            ["pebble", "-config", lib.file_of(path("pebble.json"), json.dumps({"pebble": conf})), "-dnsserver", "127.0.0.53:53"],
+            env=dict(os.environ, PEBBLE_VA_NOSLEEP="1", PEBBLE_WFE_NONCEREJECT="0", PEBBLE_AUTHZREUSE="0"),
+            stdout=open(path("pebble.log"), "w"), stderr=subprocess.STDOUT)
+        lib.wait_until(self.is_there, "the authority")
+
+    @staticmethod
+    def is_there():
+        with socket.socket() as s, socket.socket() as t:
+            return s.connect_ex(("127.0.0.1", 14000)) == 0 and t.connect_ex(("127.0.0.1", 15000)) == 0
+
+    def root(self):
+        return subprocess.run(["curl", "-s", "--cacert", path("pebble.crt"), "https://127.0.0.1:15000/roots/0"], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+# ---- clients ------------------------------------------------------------------------------------------------------------
+
+class Session:
+    """STARTTLS at port 25; root: who must have signed, or nobody need have."""
+
+    def __init__(self, root=None):
+        self.smtp = lib.Smtp(25)
+        self.starttls = self.smtp.ask("STARTTLS")[0]
+        context = ssl.create_default_context(cadata=root) if root else ssl._create_unverified_context()
+        self.smtp.socket = context.wrap_socket(self.smtp.socket, server_hostname="mx.example.org")
+        self.smtp.file = self.smtp.socket.makefile("rb")
+        self.der = self.smtp.socket.getpeercert(True)
+
+    def noop(self):
+        return self.smtp.ask("NOOP")[0]
+
+
+def key_of(der):
+    """SHA-256 of its public key, the way other software computes it."""
+    public = openssl("x509", "-inform", "DER", "-pubkey", "-noout", input=der)
+    return hashlib.sha256(openssl("pkey", "-pubin", "-outform", "DER", input=public)).hexdigest()
+
+
+def port_80():
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", 80)) == 0
+
+
+def configure(names='{ "mx.example.org", "mail.example.org" }', extra=""):
+    return lib.file_of(path("waxwing.lua"), lib.paths_lua(where) + '''
+hostname "mx.example.org"
+postmaster "joe@example.org"
+resolver { "127.0.0.53" }
+listen { port = 25, address = "127.0.0.1" }
+tls { acme = "admin@example.org", names = %s, acme_directory = "https://127.0.0.1:14000/dir", acme_folder = "acme"%s }
+domain "example.org" %s
+''' % (names, extra, lib.maildir_lua(where, '{ "joe" }')))
+
+
+def reload():
+    since = server.mark()
+    os.kill(server.process.pid, signal.SIGHUP)
+    server.wait_log(r"reload\.done", since)
+    return since
+
+
+# ---- the first day: nobody is there -------------------------------------------------------------------------------------
+
+make_trust()
+dns = lib.Dns(where, {"example.org.": "mx A 127.0.0.1\nmail A 127.0.0.1\nastray A 203.0.113.9"})
+lib.mail_folder(where)
+config = configure()
+server = lib.Server(["--config", config], path("control")).wait_ready()
+own = Session()
+tap.equal(own.starttls, 220, "without a certificate of an authority there is TLS all the same")
+server.wait_log(r"acme\.self_signed.*mx\.example\.org")
+line = server.wait_log(r"acme\.failed")
+tap.ok("connect to server" in line and "127.0.0.1:14000" in line, "the log says who could not be reached", line)
+tap.ok(server.wait_log(r"acme\.retry in_s=\d+"), "and when it is tried again")
+
+# ---- the authority comes ------------------------------------------------------------------------------------------------
+
+pebble = Pebble()
+since = reload()
+server.wait_log(r"acme\.joined.*admin@example\.org", since)
+server.wait_log(r"acme\.challenge", since)
+server.wait_log(r"http01\.asked.*by=127\.0\.0\.1 status=200", since)
+server.wait_log(r"acme\.issued.*mx\.example\.org", since)
+server.wait_log(r"certificate\.loaded.*mx\.example\.org\.crt", since)
+first = lib.wait_until(lambda: (lambda s: s if s.der != own.der else None)(Session()), "the new certificate")
+names = openssl("x509", "-inform", "DER", "-noout", "-ext", "subjectAltName", input=first.der).decode()
+tap.ok("DNS:mx.example.org" in names and "DNS:mail.example.org" in names, "a certificate for both names is issued and shown", names)
+tap.equal(Session(pebble.root()).noop(), 250, "who looks whom it is from is content")
+tap.equal(key_of(first.der), key_of(own.der), "its key is that of the self-signed one: TLSA records stay right")
+tap.equal(own.noop(), 250, "the session from before goes on")
+lib.wait_until(lambda: not port_80(), "the port closed again")
+tap.ok(True, "port 80 is open while the authority asks, and not longer")
+
+user = pwd.getpwnam("_wwacme").pw_uid
+about = os.stat(KEY)
+tap.equal((about.st_uid, about.st_mode & 0o777), (0, 0o600), "the private key is root's alone")
+tap.equal([f for f in os.listdir(path("acme/client")) if f.endswith(".key")], [], "and there is none in the folder of the client")
+tap.equal(os.stat(path("acme/client")).st_uid, user, "which is a user's of its own")
+for role, name in (("acme", "_wwacme"), ("http01", "_wwhttp")):
+    with open("/proc/%d/status" % server.pid(role), encoding="ascii") as f:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    tap.equal((status["Uid"].split()[0], status["CapEff"].strip("0"), status["NoNewPrivs"]),
+              (str(pwd.getpwnam(name).pw_uid), "", "1"), "%s is %s, without a capability" % (role, name))
+    tap.equal(status["Seccomp"], "0" if lib.SANITIZED else "2", "and has a filter of system calls")
+
+# ---- it is renewed ------------------------------------------------------------------------------------------------------
+
+since = reload()
+server.wait_log(r"acme\.issued", since)
+server.wait_log(r"certificate\.loaded", since)
+second = lib.wait_until(lambda: (lambda s: s if s.der != first.der else None)(Session(pebble.root())), "the renewed one")
+tap.equal(key_of(second.der), key_of(first.der), "a renewed certificate has the same key")
+tap.equal((own.noop(), first.noop()), (250, 250), "and no session is dropped for it")
+tap.ok(not any("acme.joined" in line for line in server.lines[since:]), "the account is kept")
+root = pebble.root()
+
+# ---- days on which nothing goes -----------------------------------------------------------------------------------------
+
+held = socket.create_server(("127.0.0.1", 80))
+configure(extra=', acme_address = "127.0.0.1"')
+since = reload()
+line = server.wait_log(r"acme\.failed", since)
+tap.ok("port" in line and "another program has it" in line, "another program has the port: the log says so", line)
+held.close()
+
+configure('{ "mx.example.org", "astray.example.org" }')
+since = reload()
+line = server.wait_log(r"acme\.failed", since)
+tap.ok("astray.example.org" in line and "unreachable" in line, "a name that leads elsewhere: the authority's words are in the log", line)
+server.wait_log(r"acme\.discarded.*not for all the names", since)
+tap.equal(Session(root).der, second.der, "the old certificate stays, though it is for other names")
+configure('{ "mx.example.org", "nosuch.example.org" }')
+since = reload()
+line = server.wait_log(r"acme\.failed", since)
+tap.ok("nosuch.example.org" in line, "a name that is not there: likewise", line)
+
+configure()
+since = reload()
+server.wait_log(r"acme\.issued", since)
+server.wait_log(r"certificate\.loaded", since)
+third = lib.wait_until(lambda: (lambda s: s if s.der != second.der else None)(Session(root)), "the third one")
+pebble.stop()
+since = reload()
+line = server.wait_log(r"acme\.failed", since)
+tap.ok("connect to server" in line, "the authority is away: the log says so", line)
+tap.equal(Session(root).der, third.der, "and the old certificate stays")
+tap.equal(own.noop(), 250, "the first session is still there")
+
+# ---- what dies ----------------------------------------------------------------------------------------------------------
+
+pebble = Pebble() # which knows nobody any more
+for role in ("http01", "acme"):
+    old = server.pid(role)
+    since = server.mark()
+    os.kill(old, signal.SIGKILL)
+    lib.wait_until(lambda: server.pids().get((role, 0), old) != old, "another %s process" % role)
+server.wait_log(r"acme\.joined", since)
+server.wait_log(r"acme\.issued", since)
+tap.ok(True, "killed processes come again, and begin anew, also with an authority that has forgotten us")
+
+with open(path("acme/client/mx.example.org-cert.pem"), encoding="ascii") as f:
+    good = f.read()
+lib.wait_until(lambda: open(CERT, encoding="ascii").read() == good, "the certificate to be taken")
+os.unlink(path("acme/client/mx.example.org-cert.pem"))
+lib.file_of(path("acme/client/mx.example.org-cert.pem"), good.replace("A", "B", 40))
+pebble.stop()
+since = reload()
+server.wait_log(r"acme\.discarded.*mx\.example\.org", since)
+tap.ok(open(CERT, encoding="ascii").read() == good, "what the client's folder holds is taken only when it is good")
+tap.equal(server.stop(), 0, "and it ends in good order")
+server = lib.Server(["--config", config], path("control")).wait_ready()
+tap.equal(ssl.PEM_cert_to_DER_cert(good[:good.index("-----END") + 26].strip()), Session().der,
+          "after a restart without an authority the last certificate is in force")
+tap.equal(server.stop(), 0, "and it ends in good order, while its client is waiting")
+tap.end()
