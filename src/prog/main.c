@@ -12,6 +12,7 @@ const struct command commands[] = {
     {"queue", "list, show, retry, hold, suspend, drop queued mail", cmd_queue},
     {"why", "tell a message's whole life", cmd_why},
     {"user", "add, list and remove users, and their passwords", cmd_user},
+    {"dns", "print the DNS records to publish for a configuration", cmd_dns},
     {"status", "what each process has counted", cmd_status},
     {"dev", "catch all mail of an application under development, and show it", cmd_dev},
     {"relay", "queue the mail of this machine and hand it on to one host", cmd_relay},

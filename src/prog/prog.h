@@ -22,6 +22,7 @@ int cmd_status(int argc, char **argv);
 int cmd_sendmail(int argc, char **argv);
 int cmd_dev(int argc, char **argv);
 int cmd_relay(int argc, char **argv);
+int cmd_dns(int argc, char **argv);
 
 /* `waxwing --role NAME --index N --fd 3 [--root PATH]`: what the supervisor executes. */
 int role_main(int argc, char **argv);

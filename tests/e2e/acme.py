@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
 
 tap = lib.Tap()
-lib.inside(["pebble", "uacme", "openssl", "nsd"])
+lib.inside(["pebble", "uacme", "openssl", "nsd", "curl"])
 where = lib.folder()
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 KEY = where + "/acme/mx.example.org.key"
@@ -157,6 +157,33 @@ for role, name in (("acme", "_wwacme"), ("http01", "_wwhttp")):
     tap.equal((status["Uid"].split()[0], status["CapEff"].strip("0"), status["NoNewPrivs"]),
               (str(pwd.getpwnam(name).pw_uid), "", "1"), "%s is %s, without a capability" % (role, name))
     tap.equal(status["Seccomp"], "0" if lib.SANITIZED else "2", "and has a filter of system calls")
+
+# ---- what to publish ----------------------------------------------------------------------------------------------------
+
+done = lib.run("dns", "--config", config)
+tap.ok(done.returncode == 0, "waxwing dns", done.stderr)
+zone = lib.file_of(path("zone"), "$TTL 60\n@ IN SOA ns.invalid. host.invalid. 1 3600 600 86400 1\n@ IN NS ns.invalid.\n" + done.stdout)
+checked = subprocess.run(["nsd-checkzone", "example.org", zone], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+tap.equal(checked.returncode, 0, "what it prints is a part of a zone file (nsd)" + ("" if checked.returncode == 0 else checked.stdout))
+tlsa = [line.split(None, 3)[3] for line in done.stdout.splitlines() if line.startswith("_25._tcp.mx.example.org. IN TLSA ")]
+tap.equal(tlsa, ["3 1 1 " + key_of(first.der).upper()], "its TLSA record is that of the key that clients meet")
+for rdata, good in ((tlsa[0], True), (tlsa[0][:-2] + ("00" if tlsa[0][-2:] != "00" else "01"), False)):
+    done = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", "127.0.0.1:25", "-verify_return_error",
+                           "-dane_tlsa_domain", "mx.example.org", "-dane_tlsa_rrdata", rdata], input="QUIT\r\n", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=lib.DEADLINE_S)
+    tap.equal("DANE TLSA 3 1 1" in done.stdout and done.returncode == 0, good,
+              "DANE with it: OpenSSL is content" if good else "and with another one it is not")
+rows = lib.rows_of(lib.run("dns", "--json", "--config", config).stdout)
+records = {(r["name"], r["type"]): r["data"] for r in rows if r["kind"] == "record"}
+tap.equal(records[("example.org.", "MX")], "10 mx.example.org.", "as JSON: MX")
+tap.ok(records[("_mta-sts.example.org.", "TXT")].startswith('"v=STSv1; id='), "MTA-STS")
+tap.equal([(r["url"], "mx: mx.example.org\r\n" in r["text"]) for r in rows if r["kind"] == "policy"],
+          [("https://mta-sts.example.org/.well-known/mta-sts.txt", True)], "and its policy")
+tap.equal(records[("_smtp._tls.example.org.", "TXT")], '"v=TLSRPTv1; rua=mailto:postmaster@example.org"', "TLS-RPT")
+os.rename(CERT, CERT + ".away")
+done = lib.run("dns", "--config", config)
+tap.equal((done.returncode, CERT in done.stderr, done.stdout), (66, True, ""), "without the certificate it says which file is missing")
+os.rename(CERT + ".away", CERT)
 
 # ---- it is renewed ------------------------------------------------------------------------------------------------------
 
