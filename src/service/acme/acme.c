@@ -48,6 +48,7 @@ struct acme {
     size_t at;       /* the certificate under way */
     bool has_joined; /* in this round */
     bool has_failed; /* likewise, somewhere */
+    bool has_served; /* http01 has something to forget */
     bool is_again;   /* another round is wanted at once */
     bool is_draining;
     unsigned n_failures; /* rounds in a row */
@@ -57,7 +58,6 @@ struct acme {
     struct conn *input, *output;
     bool was_asked_to_end, is_unknown;
     struct buf line; /* of its output, as far as it has come */
-    bool is_cut;     /* the rest of the line is not wanted */
     char line_mem[UACME_LINE_MAX];
     struct buf why;
     enum why_rank why_rank;
@@ -108,6 +108,7 @@ static void rest(struct acme *a)
 {
     set_phase(a, ACME_RESTING);
     a->port_token = 0;
+    a->has_served = false;
     if (a->is_draining) {
         role_drained(a->env);
         return;
@@ -126,7 +127,7 @@ static void rest(struct acme *a)
 static void end_round(struct acme *a)
 {
     struct ipc_http01_serve forget = {.token = STR_NIL};
-    if (a->port_token != 0 && a->http01 != NULL && ipc_send_http01_serve(a->http01, &forget, NULL) == ERR_OK)
+    if (a->has_served && a->http01 != NULL && ipc_send_http01_serve(a->http01, &forget, NULL) == ERR_OK)
         set_phase(a, ACME_CLOSING);
     else
         rest(a);
@@ -197,6 +198,7 @@ static void on_challenge(struct acme *a, const struct uacme_line *l)
         give_up(a, STR("the http01 process is not there to answer the authority"));
         return;
     }
+    a->has_served = true;
     memcpy(a->token, l->token.p, l->token.n);
     a->n_token = l->token.n;
     log_info(a->world->log, "acme.challenge", LS("name", l->name));
@@ -233,15 +235,11 @@ static void take_output(struct acme *a, struct str s)
     while (s.n > 0) {
         bool has_end = str_chr(s, '\n') != STR_NPOS;
         struct str part = str_cut(&s, '\n');
-        if (!a->is_cut && !buf_put(&a->line, part)) {
-            (void)buf_put(&a->line, str_slice(part, 0, UACME_LINE_MAX - a->line.n));
-            a->is_cut = true;
-        }
+        (void)buf_put(&a->line, str_slice(part, 0, UACME_LINE_MAX - a->line.n)); /* more is not wanted */
         if (!has_end)
             return;
         on_line(a, buf_str(&a->line));
         buf_reset(&a->line);
-        a->is_cut = false;
     }
 }
 
@@ -326,7 +324,7 @@ static void run(struct acme *a)
     buf_reset(&a->line);
     buf_reset(&a->why);
     a->why_rank = WHY_NOTHING;
-    a->is_cut = a->is_unknown = a->was_asked_to_end = false;
+    a->is_unknown = a->was_asked_to_end = false;
     a->n_token = 0;
     enum err e = start(a);
     if (e != ERR_OK) {
@@ -451,6 +449,7 @@ static void lose_http01(struct acme *a)
 {
     a->http01 = NULL;
     a->port_token = 0; /* it closed with its process */
+    a->has_served = false;
     if (a->phase == ACME_CLOSING)
         rest(a);
     else if (a->n_token > 0)
