@@ -126,6 +126,8 @@ enum limits {
     ACME_NAMES_MAX = 100, /* of one certificate; Let's Encrypt takes no more */
     ACME_URL_MAX = 1000,
     CONFIG_PASSWORD_FILES_MAX = 1000,
+    CONFIG_AUTHS_MAX = 100, /* programs of others that look at passwords */
+    PAM_SERVICE_MAX = 64,   /* octets of the name of a service of PAM */
     CONFIG_SENDERS_MAX = 10000,
     CONFIG_REWRITES_MAX = 1000,
     CONFIG_SENDER_PATTERNS_MAX = 1000, /* of one login */
@@ -144,4 +146,5 @@ enum limits {
     /* Processes */
     ROLE_SMTPD_MAX = 32,
     ROLE_RELAY_MAX = 32,
+    ROLE_PAM_N = 4, /* at most ROLE_SMTPD_MAX */
 };

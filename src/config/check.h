@@ -8,7 +8,7 @@ struct place check_whole_file(const struct loader *ld);
 struct str check_path_or(struct loader *ld, const char *section, const char *key, struct str given);
 /* Domains by themselves and together. */
 void check_domains(struct loader *ld);
-/* Numbers the files of passwords; before check_domains(). */
+/* Numbers the files of passwords, and those who look at them elsewhere; before check_domains(). */
 void check_passwords(struct loader *ld);
 /* Certificates and logins: what listeners do with them; before the list of listeners is made. */
 void check_security(struct loader *ld);

@@ -99,10 +99,10 @@ static void check_catchall(struct loader *ld, struct domain_fact *f)
 static void check_relayed(struct loader *ld, struct domain_fact *f)
 {
     const struct domain_fact *d = f;
-    if (d->has_users || d->has_deliver || d->d.catchall.n > 0 || d->d.deliver.forward)
-        domain_error(
-            ld, f, key_of(ld, f, "relay"),
-            "has relay: users, deliver, catchall and forward have no meaning, its mail does not end here");
+    if (d->has_users || d->has_deliver || d->has_auth || d->d.catchall.n > 0 || d->d.deliver.forward)
+        domain_error(ld, f, key_of(ld, f, "relay"),
+                     "has relay: users, deliver, auth, catchall and forward have no meaning, its mail does "
+                     "not end here");
     else if (str_eq(d->d.name, STR("*")) && d->d.relay == DOMAIN_RELAY_MX)
         domain_error(ld, f, key_of(ld, f, "relay"),
                      "goes to the MX hosts of any domain, for anybody: this would be an open relay");
@@ -138,6 +138,8 @@ static void check_local(struct loader *ld, struct domain_fact *f)
                      "home");
     if (str_eq(f->d.name, STR("*")) && (!f->d.any_user || f->d.catchall.n > 0))
         domain_error(ld, f, f->at, "takes users = any, and no catchall");
+    else if (str_eq(f->d.name, STR("*")) && f->has_auth)
+        domain_error(ld, f, key_of(ld, f, "auth"), "has auth, and no name that somebody could log in with");
     if (!f->is_bad && !f->d.any_user && f->d.n_users + f->d.n_system_users == 0 && f->d.n_aliases == 0)
         report_warning(ld->report, f->at, "domain \"%.*s\" has no users", STR_FMT(report_brief(f->d.name)));
 }
@@ -153,9 +155,9 @@ static void check_domain(struct loader *ld, struct domain_fact *f)
     if (f->is_bad)
         return;
     if (f->d.same_as.n > 0) {
-        if (f->has_users || f->has_deliver || f->user.n > 0 || f->d.catchall.n > 0 || f->has_recipients ||
-            f->d.relay != DOMAIN_ENDS_HERE || f->n_aliases > 0 || f->has_plus || f->d.deliver.forward ||
-            str_eq(f->d.name, STR("*")))
+        if (f->has_users || f->has_deliver || f->has_auth || f->user.n > 0 || f->d.catchall.n > 0 ||
+            f->has_recipients || f->d.relay != DOMAIN_ENDS_HERE || f->n_aliases > 0 || f->has_plus ||
+            f->d.deliver.forward || str_eq(f->d.name, STR("*")))
             domain_error(ld, f, key_of(ld, f, "same_as"),
                          "is same_as another one: no other key may stand beside it");
         return;

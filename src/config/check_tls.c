@@ -24,17 +24,43 @@ static uint32_t number_of(struct loader *ld, struct str *list, const struct doma
     return (uint32_t)c->n_password_files;
 }
 
+static bool is_same_auth(const struct auth_backend *a, const struct auth_backend *b)
+{
+    return a->kind == b->kind && netaddr_eq(&a->at, &b->at) && str_eq(a->service, b->service);
+}
+
+static uint32_t auth_number_of(struct loader *ld, struct auth_backend *list, const struct domain_fact *f)
+{
+    struct config *c = ld->conf;
+    for (size_t i = 0; i < c->n_auths; i++) {
+        if (is_same_auth(&list[i], &f->auth))
+            return (uint32_t)i + 1;
+    }
+    if (c->n_auths == CONFIG_AUTHS_MAX) {
+        report_error(ld->report, f->at, "more than %d different auth", (int)CONFIG_AUTHS_MAX);
+        return 0;
+    }
+    list[c->n_auths++] = f->auth;
+    return (uint32_t)c->n_auths;
+}
+
 void check_passwords(struct loader *ld)
 {
-    size_t n = 0;
-    for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next)
+    size_t n = 0, n_auths = 0;
+    for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
         n += f->passwords.n > 0;
+        n_auths += f->has_auth;
+    }
     struct str *list = loader_alloc(ld, n + 1, sizeof *list);
+    struct auth_backend *auths = loader_alloc(ld, n_auths + 1, sizeof *auths);
     for (struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
-        if (f->passwords.n > 0 && !f->is_bad)
+        if (f->has_auth && !f->is_bad)
+            f->d.auth = auth_number_of(ld, auths, f);
+        else if (f->passwords.n > 0 && !f->is_bad)
             f->d.passwords = number_of(ld, list, f);
     }
     ld->conf->password_files = list;
+    ld->conf->auths = auths;
 }
 
 /* ---- certificates and logins ------------------------------------------------------------------- */
@@ -124,6 +150,11 @@ static void list_senders(struct loader *ld)
     p->senders = list;
 }
 
+static bool has_logins(const struct config *c)
+{
+    return c->n_password_files > 0 || c->n_auths > 0 || c->client_ca.n > 0;
+}
+
 /* A login without a secure line, or where none is known, is of no use to anybody but a thief. */
 static void check_auth(struct loader *ld, const struct listener_fact *l)
 {
@@ -138,8 +169,8 @@ static void check_auth(struct loader *ld, const struct listener_fact *l)
             "passwords go over TLS only, and there is no certificate: give tls { cert = ..., key = ... }";
     else if (conf->tls == LISTEN_PLAIN)
         problem = "passwords go over TLS only, and tls is off here";
-    else if (ld->conf->n_password_files == 0 && ld->conf->client_ca.n == 0)
-        problem = "no domain has users with passwords: users = passwd \"FILE\"";
+    else if (!has_logins(ld->conf))
+        problem = "no domain has users with passwords: users = passwd \"FILE\", or auth = ...";
     if (problem != NULL)
         report_error(ld->report, l->at, "auth: %s", problem);
 }
@@ -159,8 +190,7 @@ void check_security(struct loader *ld)
                          "tls: there is no certificate: give tls { cert = ..., key = ... }");
         if (!l->has_tls && has_tls)
             conf->tls = conf->addr.port == 465 ? LISTEN_IMPLICIT : LISTEN_STARTTLS;
-        bool has_logins = c->n_password_files > 0 || c->client_ca.n > 0;
-        if (!l->has_auth && conf->submission && conf->tls != LISTEN_PLAIN && has_logins)
+        if (!l->has_auth && conf->submission && conf->tls != LISTEN_PLAIN && has_logins(c))
             conf->auth = LISTEN_MUST_AUTH;
         check_auth(ld, l);
         if (l->at.line > 0 && !conf->lmtp && conf->auth == LISTEN_NO_AUTH &&

@@ -122,6 +122,19 @@ static void put_acme(struct buf *b, const struct acme_conf *a)
         codec_put_addr(b, &a->addrs[i]);
 }
 
+static void put_auths(struct buf *b, const struct config *c)
+{
+    buf_put_u32(b, (uint32_t)c->n_auths);
+    for (size_t i = 0; i < c->n_auths; i++) {
+        const struct auth_backend *a = &c->auths[i];
+        buf_put_u8(b, (uint8_t)a->kind);
+        if (a->kind == AUTH_BY_DOVECOT)
+            codec_put_addr(b, &a->at);
+        else
+            buf_put_lstr(b, a->service);
+    }
+}
+
 static void put_security(struct buf *b, const struct config *c)
 {
     const struct policy_conf *p = &c->policy;
@@ -138,6 +151,7 @@ static void put_security(struct buf *b, const struct config *c)
     buf_put_u32(b, (uint32_t)c->n_password_files);
     for (size_t i = 0; i < c->n_password_files; i++)
         buf_put_lstr(b, c->password_files[i]);
+    put_auths(b, c);
     buf_put_u32(b, (uint32_t)p->n_senders);
     for (size_t i = 0; i < p->n_senders; i++) {
         buf_put_lstr(b, p->senders[i].login);
@@ -533,6 +547,23 @@ static void get_acme(struct decoder *d, struct acme_conf *a)
     }
 }
 
+static void get_auths(struct decoder *d, struct config *c)
+{
+    struct auth_backend *list = codec_get_list(d, CONFIG_AUTHS_MAX, 2, sizeof *list, &c->n_auths);
+    for (size_t i = 0; i < c->n_auths && d->ok; i++) {
+        uint8_t kind = read_u8(&d->in);
+        codec_want(d, kind <= AUTH_BY_PAM);
+        list[i].kind = d->ok ? (enum auth_by)kind : AUTH_BY_DOVECOT;
+        if (list[i].kind == AUTH_BY_DOVECOT)
+            list[i].at = codec_get_addr(d);
+        else
+            list[i].service = codec_get_str(d, value_service_error);
+        codec_want(d, list[i].kind != AUTH_BY_DOVECOT || list[i].at.kind == NETADDR_UNIX);
+    }
+    c->auths = list;
+    d->n_auths = c->n_auths;
+}
+
 static void get_security(struct decoder *d, struct config *c)
 {
     struct certificate_conf *list =
@@ -555,6 +586,7 @@ static void get_security(struct decoder *d, struct config *c)
         files[i] = codec_get_str(d, value_path_error);
     c->password_files = files;
     d->n_password_files = c->n_password_files;
+    get_auths(d, c);
     get_senders(d, &c->policy);
     for (size_t i = 0; i < c->n_listeners && d->ok; i++)
         codec_want(d, c->listeners[i].tls == LISTEN_PLAIN || c->n_certificates > 0);

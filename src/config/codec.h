@@ -9,7 +9,7 @@ void codec_put_domains(struct buf *b, const struct policy_conf *p);
 struct decoder {
     struct reader in;
     struct arena *arena;
-    size_t n_password_files;
+    size_t n_password_files, n_auths;
     bool ok; /* what was read so far makes sense; the reader's own failure counts too */
 };
 static inline void codec_want(struct decoder *d, bool cond)

@@ -67,6 +67,7 @@ static void put_domain(struct buf *b, const struct local_domain *d)
     if (d->relay == DOMAIN_RELAY_HOST)
         codec_put_hop(b, &d->via);
     buf_put_u32(b, d->passwords);
+    buf_put_u32(b, d->auth);
     buf_put_lstr(b, d->plus);
     buf_put_u32(b, (uint32_t)d->n_users);
     for (size_t i = 0; i < d->n_users; i++)
@@ -278,7 +279,9 @@ static struct local_domain get_domain(struct decoder *d, struct totals *totals)
     if (out.relay == DOMAIN_RELAY_HOST)
         out.via = codec_get_hop(d);
     out.passwords = read_u32(&d->in);
-    codec_want(d, out.passwords <= d->n_password_files);
+    out.auth = read_u32(&d->in);
+    codec_want(d, out.passwords <= d->n_password_files && out.auth <= d->n_auths &&
+                      (out.passwords == 0 || out.auth == 0));
     out.plus = codec_get_str(d, value_plus_error);
     get_users(d, &out, totals);
     get_system_users(d, &out);

@@ -48,6 +48,12 @@ struct acme_conf { /* how certificates are got from an authority (RFC 8555); onc
     size_t n_addrs;
 };
 #define ACME_CLIENT "client"
+enum auth_by { AUTH_BY_DOVECOT = 0, AUTH_BY_PAM };
+struct auth_backend { /* a program of others that looks at passwords; by its place in the list it is known */
+    enum auth_by kind;
+    struct netaddr at;  /* DOVECOT: the socket of its auth process */
+    struct str service; /* PAM: the name of a file in /etc/pam.d */
+};
 struct account { /* of this machine */
     struct str name, home, shell;
     uint32_t uid, gid;
@@ -73,6 +79,8 @@ struct config {
     bool tls_tickets;     /* sessions may be resumed */
     const struct str *password_files; /* paths; struct local_domain says which is whose */
     size_t n_password_files;
+    const struct auth_backend *auths; /* likewise */
+    size_t n_auths;
     const struct netblock *xclient_from; /* who may use XCLIENT */
     size_t n_xclient_from;
     const struct netblock *etrn_from; /* who may use ETRN */

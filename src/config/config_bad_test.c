@@ -743,7 +743,7 @@ static const struct bad_row aliases_rows[] = {
     {TEST_HEAD "domain \"a.example\" {\n"
      "  users = any,\n"
      "  relay = \"mx\" }",
-     "waxwing.lua:5: domain \"a.example\" has relay: users, deliver, catchall and forward have no meaning, its mail does "
+     "waxwing.lua:5: domain \"a.example\" has relay: users, deliver, auth, catchall and forward have no meaning, its mail does "
      "not end here\n"},
     {TEST_HEAD "domain \"a.example\" { relay = \"hub.example\", recipients = \"ask\" }",
      "waxwing.lua:3: 'recipients' in domain must be { \"NAME\", ... }, passwd \"FILE\", file \"FILE\", \"callout\" or "

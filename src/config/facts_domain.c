@@ -162,6 +162,18 @@ static void set_deliver(lua_State *L, struct domain_fact *f, const struct site *
     }
 }
 
+static void set_auth(lua_State *L, struct domain_fact *f, const struct site *site)
+{
+    const struct value *v = value_at(L, -1);
+    f->has_auth = true;
+    if (!is_usable(L, f))
+        return;
+    if (v != NULL && v->kind == VALUE_AUTH)
+        f->auth = v->auth;
+    else
+        facts_error(L, site, "must be dovecot \"unix:/PATH\" or pam \"SERVICE\"");
+}
+
 static void set_relay(lua_State *L, struct domain_fact *f)
 {
     struct str relay = STR_NIL;
@@ -220,6 +232,7 @@ static void read_domain(lua_State *L, struct domain_fact *f)
         void (*set)(lua_State *L, struct domain_fact *f, const struct site *site);
     } keys[] = {{"users", set_users},
                 {"deliver", set_deliver},
+                {"auth", set_auth},
                 {"recipients", set_recipients},
                 {"aliases", aliases_read}};
     struct loader *ld = loader_of(L);

@@ -1,4 +1,5 @@
-/* config/facts_value.c: the words that make values: maildir, lmtp, pipe, passwd, file, secret, any, system.
+/* config/facts_value.c: the words that make values: maildir, lmtp, pipe, passwd, file, secret, dovecot,
+ * pam, any, system.
  */
 #include "config/loader.h"
 
@@ -269,6 +270,42 @@ static int value_pipe(lua_State *L)
     return 1;
 }
 
+static int value_dovecot(lua_State *L)
+{
+    struct site site = {loader_place(L), "", "dovecot", 0};
+    struct str text;
+    struct value_host host;
+    struct value *v = push_value(L, VALUE_AUTH);
+    v->is_bad = true;
+    if (facts_text(L, 1, &site, &text) != GOT_IT)
+        return 1;
+    const char *error = value_host(text, 0, true, &host);
+    if (error == NULL && host.addr.kind != NETADDR_UNIX)
+        error = "is no socket of this machine, and elsewhere passwords would go there in the clear: "
+                "\"unix:/run/dovecot/auth-client\"";
+    if (error != NULL)
+        facts_bad_text(L, &site, text, error);
+    v->is_bad = error != NULL;
+    v->auth = (struct auth_backend){.kind = AUTH_BY_DOVECOT, .at = host.addr};
+    return 1;
+}
+
+static int value_pam(lua_State *L)
+{
+    struct site site = {loader_place(L), "", "pam", 0};
+    struct str name;
+    struct value *v = push_value(L, VALUE_AUTH);
+    v->is_bad = true;
+    if (facts_text(L, 1, &site, &name) != GOT_IT)
+        return 1;
+    const char *error = value_service_error(name);
+    if (error != NULL)
+        facts_bad_text(L, &site, name, error);
+    v->is_bad = error != NULL;
+    v->auth = (struct auth_backend){.kind = AUTH_BY_PAM, .service = name};
+    return 1;
+}
+
 void values_push(lua_State *L)
 {
     lua_pushcfunction(L, value_maildir);
@@ -283,6 +320,10 @@ void values_push(lua_State *L)
     lua_setfield(L, -2, "pipe");
     lua_pushcfunction(L, value_secret);
     lua_setfield(L, -2, "secret");
+    lua_pushcfunction(L, value_dovecot);
+    lua_setfield(L, -2, "dovecot");
+    lua_pushcfunction(L, value_pam);
+    lua_setfield(L, -2, "pam");
     (void)push_value(L, VALUE_ANY);
     lua_setfield(L, -2, "any");
     (void)push_value(L, VALUE_SYSTEM);

@@ -28,7 +28,8 @@ struct source { /* a file of Lua that was read */
     struct str name, text;
 };
 
-enum value_kind { VALUE_ANY = 0, VALUE_SYSTEM, VALUE_FILE, VALUE_MAILDIR, VALUE_LMTP, VALUE_PIPE, VALUE_SECRET };
+enum value_kind { VALUE_ANY = 0, VALUE_SYSTEM, VALUE_FILE, VALUE_MAILDIR, VALUE_LMTP, VALUE_PIPE, VALUE_SECRET,
+                  VALUE_AUTH };
 struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata, memory in the arena */
     enum value_kind kind;
     bool is_bad;     /* an error was reported */
@@ -40,6 +41,7 @@ struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata,
     const struct str *users; /* sorted */
     size_t n_users;
     struct deliver deliver; /* lmtp, pipe */
+    struct auth_backend auth; /* dovecot, pam */
     struct place at;
 };
 
@@ -63,6 +65,8 @@ struct domain_fact {
     bool has_users, has_deliver, has_recipients;
     struct str user; /* login */
     struct str passwords; /* path of the file, or empty */
+    bool has_auth;
+    struct auth_backend auth;
     struct alias_fact *aliases, **aliases_end;
     size_t n_aliases;
     struct program_fact *programs;

@@ -146,6 +146,9 @@ static const struct schema_key keys[] = {
      "Who has a mailbox in this domain. All other names are refused."},
     {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\" | pipe { ... }", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
+    {"domain", "auth", SCHEMA_VALUE, false, "dovecot \"unix:/PATH\" | pam \"SERVICE\"", NULL, 0, 0, NOWHERE,
+     "Who looks at the passwords of these users; those in their file, if they are in one, have no meaning then. Only "
+     "who is among the users can log in, and SCRAM is not offered, which nobody but the owner of a file can do."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
      "The user of this machine who owns the Maildirs and becomes the process that writes them. Needed when Waxwing "
      "is started by root; never root itself."},
@@ -326,6 +329,13 @@ static const struct schema_key keys[] = {
     {"value", "secret", SCHEMA_VALUE, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "For password: the first line of the file. Nobody but its owner and group may have rights to it. Only the "
      "processes that log in get to know it."},
+    {"value", "dovecot", SCHEMA_VALUE, false, "\"unix:/PATH\"", NULL, 0, 0, NOWHERE,
+     "For auth: the socket of Dovecot's auth process for clients, such as \"unix:/run/dovecot/auth-client\", which the "
+     "user _wwauth must be able to open. Dovecot is asked about the whole address, in lower case."},
+    {"value", "pam", SCHEMA_VALUE, false, "\"SERVICE\"", NULL, 0, 0, NOWHERE,
+     "For auth: the modules that the file of this name in /etc/pam.d lists, such as \"waxwing\". They are asked about "
+     "the user without his domain, and may ask for one password. The accounts of the machine need Waxwing to be "
+     "started by root."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
      "For users and recipients: every well-formed name is a user."},
     {"value", "system", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,

@@ -137,6 +137,17 @@ const char *value_path_error(struct str s)
     return str_has_ctl(s) ? "holds a control character" : NULL;
 }
 
+const char *value_service_error(struct str s)
+{
+    if (s.n == 0 || s.n > PAM_SERVICE_MAX)
+        return "is no name of a service: 1 to 64 octets";
+    for (size_t i = 0; i < s.n; i++) {
+        if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_' && (s.p[i] != '.' || i == 0))
+            return "is no name of a service: letters, digits, '-', '_' and '.'";
+    }
+    return NULL;
+}
+
 /* Each folder of a Maildir's template becomes one that local makes and opens: docs of deliver.c. */
 static const char *maildir_parts_error(struct str s)
 {

@@ -29,6 +29,8 @@ const char *value_path_error(struct str s);
 const char *value_https_error(struct str s);
 /* A mailbox at a domain name (not at an address literal). */
 const char *value_mailbox_error(struct str s);
+/* The name of a service of PAM: a file in /etc/pam.d, never a path. */
+const char *value_service_error(struct str s);
 /* As netblock_parse(); a block with host bits gives the block that was meant in *out and a phrase. */
 const char *value_netblock(struct str s, struct netblock *out);
 

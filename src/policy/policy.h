@@ -96,6 +96,7 @@ struct local_domain {
     struct next_hop via;     /* DOMAIN_RELAY_HOST */
     struct str plus;         /* what parts user and detail, any of these octets; empty: nothing does */
     uint32_t passwords;      /* which of the configuration's password files has its users' passwords, from 1; 0: none */
+    uint32_t auth;           /* which of the configuration's struct auth_backend looks at them, from 1; 0: none */
     const struct str *users; /* sorted by str_icmp, lower case */
     size_t n_users;
     const struct system_user *system_users; /* likewise, by name */
@@ -189,12 +190,13 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, bool is_ours, const str
 struct policy_login {
     struct str address;  /* "joe@example.org", lower case: how the login is called everywhere */
     struct str user;     /* "joe": whose line in the file; "joe/phone": that of his password for one program */
-    uint32_t passwords;  /* the file: see struct local_domain */
+    uint32_t passwords;  /* the file: see struct local_domain; 0: none, auth is not */
+    uint32_t auth;       /* likewise */
 };
 enum { POLICY_LOGIN_MAX = 2 * SMTP_LOCAL_PART_MAX + 1 + LOGIN_APP_MAX + 1 + SMTP_DOMAIN_MAX };
-/* Who a client means that says `name`: an address, or the user alone where one domain only has passwords. The slices
- * are put into mem: POLICY_LOGIN_MAX free octets. false: no such domain; whether there is such a user is not known
- * here. */
+/* Who a client means that says `name`: an address, or the user alone where one domain only has logins; a password for
+ * one program ("joe/phone") is a matter of files. The slices are put into mem: POLICY_LOGIN_MAX free octets. false: no
+ * such domain; whether there is such a user is not known here. */
 MUST_USE bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem, struct policy_login *out);
 /* May it give this envelope sender (RFC 6409 6.1)? Its own address with any detail and under each name of its domain,
  * an alias that leads to it alone, what `senders` says, and the null sender. pool: for what is forgotten again. */

@@ -3,14 +3,14 @@
 
 enum { ALIAS_MEMORY = 256 * 1024 };
 
-/* The domain whose users a name without '@' is among: there is only one with passwords, or it can't be told.
+/* The domain whose users a name without '@' is among: there is only one with logins, or it can't be told.
  */
 static const struct local_domain *only_domain(const struct policy_conf *p)
 {
     const struct local_domain *only = NULL;
     for (size_t i = 0; i < p->n_domains; i++) {
         const struct local_domain *d = &p->domains[i];
-        if (d->passwords == 0 || d->same_as.n > 0)
+        if ((d->passwords == 0 && d->auth == 0) || d->same_as.n > 0)
             continue;
         if (only != NULL)
             return NULL;
@@ -34,8 +34,8 @@ bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem,
     bool has_app = user.n < who.n;
     if (d != NULL && d->same_as.n > 0)
         d = policy_domain(p, d->same_as);
-    if (d == NULL || d->passwords == 0 || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX ||
-        (has_app && (app.n == 0 || app.n > LOGIN_APP_MAX)))
+    if (d == NULL || (d->passwords == 0 && d->auth == 0) || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX ||
+        (has_app && (app.n == 0 || app.n > LOGIN_APP_MAX || d->auth > 0)))
         return false;
     size_t start = mem->n, n_who = has_app ? who.n : 0;
     put_lower(str_slice(who, 0, n_who), mem);
@@ -47,6 +47,7 @@ bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem,
     out->address = str_skip(buf_str(mem), start + n_who);
     out->user = str_slice(str_skip(buf_str(mem), start), 0, who.n);
     out->passwords = d->passwords;
+    out->auth = d->auth;
     return true;
 }
 

@@ -157,7 +157,19 @@ static void test_login(void **state)
         assert_true(str_eq(login.address, str_from_c(rows[i].address)));
         assert_true(str_starts(login.address, login.user));
         assert_int_equal(login.passwords, rows[i].passwords);
+        assert_int_equal(login.auth, 0);
     }
+    struct local_domain asked = {.name = STR("asked.example"), .auth = 3};
+    struct policy_conf other = {.domains = &asked, .n_domains = 1};
+    char other_mem[POLICY_LOGIN_MAX];
+    struct buf other_text;
+    struct policy_login other_login;
+    buf_init_fixed(&other_text, other_mem, sizeof other_mem);
+    assert_true(policy_login(&other, STR("Joe"), &other_text, &other_login));
+    assert_true(str_eq(other_login.address, STR("joe@asked.example")));
+    assert_true(other_login.auth == 3 && other_login.passwords == 0);
+    buf_reset(&other_text);
+    assert_false(policy_login(&other, STR("joe/phone@asked.example"), &other_text, &other_login));
     struct policy_conf one = conf; /* without the second domain that has passwords */
     one.n_domains = ARRAY_LEN(domains) - 1;
     char mem[POLICY_LOGIN_MAX];

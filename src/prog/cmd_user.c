@@ -84,7 +84,7 @@ static int find_in(const struct config *c, struct str address, struct target *t)
     struct policy_login login;
     struct buf mem;
     buf_init_fixed(&mem, t->mem, sizeof t->mem);
-    if (!policy_login(&c->policy, address, &mem, &login))
+    if (!policy_login(&c->policy, address, &mem, &login) || login.passwords == 0)
         return complain(EXIT_DATA, "", address,
                         "is in no domain whose users = passwd \"FILE\" (give the whole address)");
     t->user = login.user;
