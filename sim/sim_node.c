@@ -159,6 +159,8 @@ static const struct role_ops *ops_of(enum role r)
     case ROLE_AGENT: /* HTTPS has live tests instead */
     case ROLE_ACME:
     case ROLE_HTTP01:
+    case ROLE_AUTH:
+    case ROLE_PAM:
         break;
     }
     must_not_reach();

@@ -4,7 +4,7 @@ static const char *const names[ROLE_N] = {
     [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
     [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
     [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",   [ROLE_AGENT] = "agent",     [ROLE_ACME] = "acme",
-    [ROLE_HTTP01] = "http01",
+    [ROLE_HTTP01] = "http01",    [ROLE_AUTH] = "auth",   [ROLE_PAM] = "pam",
 };
 
 const char *role_name(enum role r)
@@ -74,6 +74,11 @@ static const struct {
     {ROLE_AGENT,   ROLE_ADMIN,   EVENTS},
     {ROLE_ACME,    ROLE_HTTP01,  BIT(IPC_HTTP01_SERVE)},
     {ROLE_HTTP01,  ROLE_ACME,    BIT(IPC_HTTP01_SERVING)},
+    {ROLE_SMTPD,   ROLE_AUTH,    BIT(IPC_AUTH_ASK)},
+    {ROLE_AUTH,    ROLE_SMTPD,   BIT(IPC_AUTH_ANSWER)},
+    {ROLE_AUTH,    ROLE_PAM,     BIT(IPC_AUTH_ASK)},
+    {ROLE_PAM,     ROLE_AUTH,    BIT(IPC_AUTH_ANSWER)},
+    {ROLE_AUTH,    ROLE_ADMIN,   EVENTS},
 };
 /* clang-format on */
 

@@ -114,12 +114,14 @@
 /* smtpd -> keys: is this user who he says? kind: enum auth_kind; hash: enum scram_hash (SCRAM only); file: a
  * path of the configuration; client: the address that asks, for the limit of guesses. secret: the password,
  * or the client's proof; message: SCRAM's AuthMessage (RFC 5802 3).
- * salt, iterations: for scram_first; signature: the server's, for scram_final that is right. */
+ * salt, iterations: for scram_first; signature: the server's, for scram_final that is right.
+ * smtpd -> auth: file is a domain, its user and the password are asked of who looks at its passwords; user of the
+ * answer: who it is, an address, where the verdict is AUTH_OK. auth -> pam: file is a service. */
 #define IPC_FIELDS_auth_ask(F)                                                                               \
     F(u64, token)                                                                                            \
     F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)
 #define IPC_FIELDS_auth_answer(F)                                                                            \
-    F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature)
+    F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature) F(str, user)
 /* keys -> smtpd, first of all and at each change. scram: bits 1 << enum scram_hash that each user can do */
 #define IPC_FIELDS_auth_offer(F) F(u8, scram)
 

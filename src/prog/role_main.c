@@ -2,6 +2,7 @@
 #include "crypto/crypto.h"
 #include "ext/http_curl.h"
 #include "ext/journal_sqlite.h"
+#include "ext/pam_check.h"
 #include "ext/unbound.h"
 #include "io/sandbox.h"
 #include "io/world_io.h"
@@ -54,7 +55,8 @@ static bool enter_sandbox(void *arg, struct role_env *env, struct buf *out)
     if (e != ERR_OK)
         buf_printf(out, "the sandbox could not be entered: %s", err_str(e));
     /* of the many that come and go one line each says nothing that the other roles have not said */
-    if (p->report.missing[0] != '\0' && p->role != ROLE_DELIVER && p->role != ROLE_PIPE)
+    if (p->report.missing[0] != '\0' && p->role != ROLE_DELIVER && p->role != ROLE_PIPE &&
+        p->role != ROLE_PAM)
         log_warn(&p->log, "sandbox.partial", LC("missing", p->report.missing));
     return e == ERR_OK;
 }
@@ -82,6 +84,10 @@ static const struct role_ops *ops_of(enum role r)
         return &acme_role;
     case ROLE_HTTP01:
         return &http01_role;
+    case ROLE_AUTH:
+        return &auth_role;
+    case ROLE_PAM:
+        return &pam_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:
@@ -143,6 +149,8 @@ static void *ext_for(struct process *p, const struct arguments *a)
     }
     if (a->role == ROLE_AGENT)
         return p->http == NULL ? NULL : http_curl_client(p->http);
+    if (a->role == ROLE_PAM)
+        return pam_of_this_machine();
     if (a->role != ROLE_ADMIN || a->root == NULL)
         return NULL;
     p->journal = journal_sqlite_open(a->root, &p->log, &e);

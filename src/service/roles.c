@@ -20,6 +20,9 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     /* its program speaks with the authority, and asks the system's resolver for it */
     [ROLE_ACME]    = {.name = "acme",    .spawn = true, .net_tcp = true, .net_udp = true},
     [ROLE_HTTP01]  = {.name = "http01",  .accept = true},
+    [ROLE_AUTH]    = {.name = "auth",    .unix_connect = true},
+    /* PAM's modules do whatever the administrator chose: files, directories of users, programs */
+    [ROLE_PAM]     = {.name = "pam",     .spawn = true, .net_tcp = true, .net_udp = true, .unix_connect = true},
 };
 /* clang-format on */
 
@@ -50,10 +53,13 @@ const char *role_user(enum role r)
         return "_wwacme";
     case ROLE_HTTP01:
         return "_wwhttp";
+    case ROLE_AUTH:
+        return "_wwauth";
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */
     case ROLE_PIPE:    /* likewise */
+    case ROLE_PAM:     /* stays root: only root may look at the password of another; reads two texts of auth */
         break;
     }
     return NULL;

@@ -79,7 +79,7 @@ void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
 extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
-    keys_role, agent_role, acme_role, http01_role;
+    keys_role, auth_role, pam_role, agent_role, acme_role, http01_role;
 
 struct boot_hooks {
     void *arg;

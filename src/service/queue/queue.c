@@ -448,6 +448,8 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_KEYS:
     case ROLE_ACME:
     case ROLE_HTTP01:
+    case ROLE_AUTH:
+    case ROLE_PAM:
         break;
     }
 }

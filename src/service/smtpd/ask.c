@@ -1,4 +1,4 @@
-/* service/smtpd/ask.c: what a session can't know itself and asks lookup, queue or keys for, and what it
+/* service/smtpd/ask.c: what a session can't know itself and asks lookup, queue, keys or auth for, and what it
  * answers alone beside mail: EXPN.
  *
  * Owns:     the open question of each session (struct ask), found by its token.
@@ -31,12 +31,17 @@ static void finish(struct session *s, enum smtp_reply_id id, struct str arg)
         smtp_server_answer(&s->server, a.question, id, arg);
 }
 
+static bool is_login(enum ask_kind kind)
+{
+    return kind == ASK_AUTH || kind == ASK_ELSEWHERE;
+}
+
 /* What is said without an answer. */
 static void finish_without(struct session *s)
 {
     static const enum smtp_reply_id replies[] = {
         [ASK_SENDER] = R_MAIL_OK, [ASK_CALLOUT] = R_CALLOUT_LATER, [ASK_ETRN] = R_ETRN_UNABLE};
-    if (s->ask.kind == ASK_AUTH)
+    if (is_login(s->ask.kind))
         login_without(s);
     else
         finish(s, replies[s->ask.kind], s->ask.text);
@@ -44,13 +49,16 @@ static void finish_without(struct session *s)
 
 static enum role role_of(enum ask_kind kind)
 {
-    return kind == ASK_SENDER ? ROLE_LOOKUP : kind == ASK_AUTH ? ROLE_KEYS : ROLE_QUEUE;
+    return kind == ASK_SENDER      ? ROLE_LOOKUP
+           : kind == ASK_AUTH      ? ROLE_KEYS
+           : kind == ASK_ELSEWHERE ? ROLE_AUTH
+                                   : ROLE_QUEUE;
 }
 
 static struct channel *channel_of(const struct smtpd *d, enum ask_kind kind)
 {
     enum role r = role_of(kind);
-    return r == ROLE_LOOKUP ? d->lookup : r == ROLE_KEYS ? d->keys : d->queue;
+    return r == ROLE_LOOKUP ? d->lookup : r == ROLE_KEYS ? d->keys : r == ROLE_AUTH ? d->auth : d->queue;
 }
 
 bool ask_begin(struct session *s, enum ask_kind kind, const struct smtp_event *ev)
@@ -62,7 +70,7 @@ bool ask_begin(struct session *s, enum ask_kind kind, const struct smtp_event *e
     uint64_t now = world_now_ms(d->world);
     s->ask = (struct ask){.kind = kind, .question = ev->question, .rcpt = ev->rcpt, .text = ev->text};
     s->ask.due_ms = now + (kind == ASK_CALLOUT ? SMTPD_CALLOUT_MS
-                           : kind == ASK_AUTH  ? SMTPD_AUTH_MS
+                           : is_login(kind)    ? SMTPD_AUTH_MS
                                                : SMTPD_ASK_MS);
     s->ask.by_token.id = d->next_token++;
     idmap_insert(&d->asks, &s->ask.by_token, s->ask.by_token.id);
@@ -192,9 +200,9 @@ void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
     session_pump(s);
 }
 
-void ask_on_auth(struct smtpd *d, const struct ipc_auth_answer *m)
+void ask_on_auth(struct smtpd *d, enum ask_kind kind, const struct ipc_auth_answer *m)
 {
-    struct session *s = asker(d, m->token, ASK_AUTH);
+    struct session *s = asker(d, m->token, kind);
     if (s == NULL)
         return;
     login_on_answer(s, m);

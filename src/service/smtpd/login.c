@@ -1,11 +1,11 @@
 /* service/smtpd/login.c: logins (RFC 4954): what the SASL exchange wants to know is asked of the keys role,
- * by the names that policy gives to users and files.
+ * by the names that policy gives to users and files; of auth where others look at the domain's passwords.
  *
  * Owns:     struct login of a session with TLS that was asked for one: channel bindings, a nonce for each
  *           exchange, and who has logged in.
  * Limits:   one open question a session (ask.c), SMTPD_AUTH_MS for its answer.
  * Errors:   trouble of ours is a 454; who guesses too often hears it, and is not looked at.
- * Security: a name of no user of ours is asked of the keys role all the same, so that it costs the same work.
+ * Security: a name of no user of ours is asked all the same, so that it costs the same work.
  */
 #include "base/mem.h"
 #include "crypto/secret.h"
@@ -22,6 +22,13 @@ void login_on_offer(struct smtpd *d, unsigned scram)
         d->mechanisms |= SASL_BIT(SASL_SCRAM_SHA256) | SASL_BIT(SASL_SCRAM_SHA256_PLUS);
     if ((scram & 1u << SCRAM_SHA1) != 0)
         d->mechanisms |= SASL_BIT(SASL_SCRAM_SHA1) | SASL_BIT(SASL_SCRAM_SHA1_PLUS);
+}
+
+/* A client takes the strongest that it knows, and with whom others look at there is no SCRAM to be had. */
+static unsigned mechanisms_of(const struct session *s)
+{
+    const unsigned scram = SASL_PLUS | SASL_BIT(SASL_SCRAM_SHA256) | SASL_BIT(SASL_SCRAM_SHA1);
+    return s->conf->config->n_auths > 0 ? s->d->mechanisms & ~scram : s->d->mechanisms;
 }
 
 /* The common name of a certificate's subject (RFC 4514), where it is plain text; empty: none. */
@@ -45,7 +52,7 @@ static struct str identity_of(const struct session *s)
 
 unsigned login_mechanisms(struct session *s)
 {
-    struct sasl_server_conf c = {.mechanisms = s->d->mechanisms, .client_identity = identity_of(s)};
+    struct sasl_server_conf c = {.mechanisms = mechanisms_of(s), .client_identity = identity_of(s)};
     unsigned char exporter[32], end_point[64];
     size_t n;
     if (conn_tls_exporter(s->conn, exporter))
@@ -64,7 +71,7 @@ static bool prepare(struct session *s)
         return false;
     s->login = l;
     world_random(s->d->world, l->nonce, sizeof l->nonce);
-    l->conf = (struct sasl_server_conf){.mechanisms = s->d->mechanisms,
+    l->conf = (struct sasl_server_conf){.mechanisms = mechanisms_of(s),
                                         .client_identity = identity_of(s),
                                         .nonce = str_of(l->nonce, sizeof l->nonce)};
     if (conn_tls_exporter(s->conn, l->exporter))
@@ -98,13 +105,27 @@ static void tell(struct session *s, struct str user, enum smtp_reply_id id)
 
 /* ---- questions ---------------- */
 
-/* Whom the keys role is asked about. A name that nobody can have stands for one that policy does not know. */
+static const struct local_domain *first_elsewhere(const struct policy_conf *p)
+{
+    for (size_t i = 0; i < p->n_domains; i++) {
+        if (p->domains[i].auth > 0)
+            return &p->domains[i];
+    }
+    return NULL;
+}
+
+/* Who is asked about. A name that nobody can have stands for one that policy does not know. */
 static struct policy_login whom(const struct session *s, struct str user, struct buf *mem)
 {
-    struct policy_login who;
-    if (policy_login(&s->conf->config->policy, user, mem, &who))
+    const struct config *c = s->conf->config;
+    const struct local_domain *d = c->n_password_files > 0 ? NULL : first_elsewhere(&c->policy);
+    struct policy_login who = {.address = STR_NIL, .user = STR("@"), .passwords = 1};
+    if (policy_login(&c->policy, user, mem, &who) || d == NULL)
         return who;
-    return (struct policy_login){.address = STR_NIL, .user = STR("@"), .passwords = 1};
+    buf_reset(mem);
+    buf_puts(mem, "@@");
+    buf_put(mem, d->name);
+    return (struct policy_login){.address = buf_str(mem), .user = STR("@"), .auth = d->auth};
 }
 
 /* The address that guesses are counted by: of IPv6 a /64, which is what a host has. */
@@ -122,9 +143,16 @@ static void refuse(struct session *s, uint32_t question, enum sasl_verdict verdi
     smtp_server_auth_answer(&s->server, question, &(struct sasl_answer){.verdict = verdict});
 }
 
-static void ask_keys(struct session *s, const struct smtp_event *ev)
+static bool can_be_asked(const struct session *s, const struct policy_login *who,
+                         enum sasl_question_kind kind)
 {
-    const struct config *c = s->conf->config;
+    if (who->auth > 0)
+        return kind == SASL_ASK_PASSWORD; /* SCRAM was on offer under another configuration */
+    return who->passwords <= s->conf->config->n_password_files;
+}
+
+static void ask_who(struct session *s, const struct smtp_event *ev)
+{
     const struct sasl_question *q = ev->sasl;
     char mem[POLICY_LOGIN_MAX], client_mem[NETADDR_TEXT_MAX];
     struct buf text, client;
@@ -132,10 +160,11 @@ static void ask_keys(struct session *s, const struct smtp_event *ev)
     buf_init_fixed(&client, client_mem, sizeof client_mem);
     put_client(s, &client);
     struct policy_login who = whom(s, q->user, &text);
+    bool is_elsewhere = who.auth > 0;
     struct smtp_event asked = *ev;
     asked.text = q->user;
     bool is_password = q->kind == SASL_ASK_PASSWORD, is_first = q->kind == SASL_ASK_SCRAM_FIRST;
-    if (who.passwords > c->n_password_files || !ask_begin(s, ASK_AUTH, &asked)) {
+    if (!can_be_asked(s, &who, q->kind) || !ask_begin(s, is_elsewhere ? ASK_ELSEWHERE : ASK_AUTH, &asked)) {
         refuse(s, ev->question, SASL_TEMPORARY);
         return;
     }
@@ -144,12 +173,13 @@ static void ask_keys(struct session *s, const struct smtp_event *ev)
                                      : is_first  ? AUTH_SCRAM_FIRST
                                                  : AUTH_SCRAM_FINAL,
                              .hash = (uint8_t)q->hash,
-                             .file = c->password_files[who.passwords - 1],
+                             .file = is_elsewhere ? str_skip(who.address, str_rchr(who.address, '@') + 1)
+                                                  : s->conf->config->password_files[who.passwords - 1],
                              .user = who.user,
                              .client = buf_str(&client),
                              .secret = is_password ? q->password : q->proof,
                              .message = q->auth_message};
-    if (ipc_send_auth_ask(s->d->keys, &m, NULL) != ERR_OK)
+    if (ipc_send_auth_ask(is_elsewhere ? s->d->auth : s->d->keys, &m, NULL) != ERR_OK)
         login_without(s);
 }
 
@@ -185,7 +215,7 @@ void login_question(struct session *s, const struct smtp_event *ev)
     case SASL_ASK_PASSWORD:
     case SASL_ASK_SCRAM_FIRST:
     case SASL_ASK_SCRAM_FINAL:
-        ask_keys(s, ev);
+        ask_who(s, ev);
         break;
     case SASL_ASK_EXTERNAL:
         answer_external(s, ev);
@@ -203,17 +233,32 @@ void login_without(struct session *s)
     refuse(s, question, SASL_TEMPORARY);
 }
 
+/* Who looks at the passwords of some domains has no say in those whose passwords are in files. */
+static bool is_of_elsewhere(const struct session *s, struct str user)
+{
+    char mem[POLICY_LOGIN_MAX];
+    struct buf text;
+    struct policy_login who;
+    buf_init_fixed(&text, mem, sizeof mem);
+    return policy_login(&s->conf->config->policy, user, &text, &who) && who.auth > 0;
+}
+
 void login_on_answer(struct session *s, const struct ipc_auth_answer *m)
 {
     uint32_t question = s->ask.question;
+    bool is_elsewhere = s->ask.kind == ASK_ELSEWHERE;
     struct str user = s->ask.text;
     struct sasl_answer a = {
         .verdict = SASL_BAD, .salt = m->salt, .iterations = m->iterations, .signature = m->signature};
     bool is_too_many = m->verdict == AUTH_TOO_MANY;
-    if (m->verdict == AUTH_OK)
+    if (m->verdict == AUTH_OK && is_elsewhere && !is_of_elsewhere(s, m->user))
+        a.verdict = SASL_TEMPORARY;
+    else if (m->verdict == AUTH_OK)
         a.verdict = SASL_OK;
     else if (m->verdict != AUTH_BAD)
         a.verdict = SASL_TEMPORARY;
+    if (is_elsewhere)
+        a.login = m->user;
     if (m->verdict == AUTH_BAD || is_too_many)
         tell(s, user, is_too_many ? R_AUTH_TOO_MANY : R_AUTH_BAD);
     ask_forget(s);

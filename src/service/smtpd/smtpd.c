@@ -240,7 +240,7 @@ static void on_keys(void *arg, struct channel *c, uint16_t type, struct str payl
     } else if (is_allowed && type == IPC_AUTH_OFFER && ipc_decode_auth_offer(payload, &offer)) {
         login_on_offer(d, offer.scram);
     } else if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
-        ask_on_auth(d, &login);
+        ask_on_auth(d, ASK_AUTH, &login);
     } else {
         if (is_allowed)
             role_message_malformed(d->env, ROLE_KEYS, c, type);
@@ -256,6 +256,38 @@ static void keys_closed(void *arg, struct channel *c)
 }
 
 static const struct channel_user keys_user = {on_keys, ignore_room, keys_closed};
+
+/* ---- auth ---------------- */
+
+static void auth_lost(struct smtpd *d)
+{
+    d->auth = NULL;
+    ask_on_lost(d, ROLE_AUTH);
+}
+
+static void on_auth(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    struct smtpd *d = arg;
+    struct ipc_auth_answer login;
+    UNUSED(given);
+    bool is_allowed = role_message_allowed(d->env, ROLE_AUTH, c, type);
+    if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
+        ask_on_auth(d, ASK_ELSEWHERE, &login);
+        return;
+    }
+    if (is_allowed)
+        role_message_malformed(d->env, ROLE_AUTH, c, type);
+    auth_lost(d);
+}
+
+static void auth_closed(void *arg, struct channel *c)
+{
+    struct smtpd *d = arg;
+    role_peer_closed(d->env, c);
+    auth_lost(d);
+}
+
+static const struct channel_user auth_user = {on_auth, ignore_room, auth_closed};
 
 static const struct channel_user admin_user = {ignore_message, ignore_room, admin_closed};
 
@@ -273,6 +305,9 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     } else if (who == ROLE_KEYS) {
         d->keys = c;
         channel_set_user(c, &keys_user, d);
+    } else if (who == ROLE_AUTH) {
+        d->auth = c;
+        channel_set_user(c, &auth_user, d);
     } else if (who == ROLE_ADMIN) {
         channel_set_user(c, &admin_user, d);
     }
@@ -343,14 +378,11 @@ static void *create(struct role_env *env)
     d->count_timer.fire = on_count;
     d->room_timer.fire = on_room_timer;
     world_timer_set(d->world, &d->count_timer, world_now_ms(d->world) + COUNT_EVERY_MS);
-    if (env->peers[ROLE_QUEUE][0] != NULL)
-        on_peer(d, ROLE_QUEUE, 0, env->peers[ROLE_QUEUE][0]);
-    if (env->peers[ROLE_LOOKUP][0] != NULL)
-        on_peer(d, ROLE_LOOKUP, 0, env->peers[ROLE_LOOKUP][0]);
-    if (env->peers[ROLE_ADMIN][0] != NULL)
-        on_peer(d, ROLE_ADMIN, 0, env->peers[ROLE_ADMIN][0]);
-    if (env->peers[ROLE_KEYS][0] != NULL)
-        on_peer(d, ROLE_KEYS, 0, env->peers[ROLE_KEYS][0]);
+    static const enum role asked[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN, ROLE_KEYS, ROLE_AUTH};
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        if (env->peers[asked[i]][0] != NULL)
+            on_peer(d, asked[i], 0, env->peers[asked[i]][0]);
+    }
     login_on_offer(d, 0);
     secure_init(d);
     set_listeners(d, true);

@@ -4,8 +4,8 @@
  * smtpd.c  the role: listeners, the queue's channel, limits, reload and drain
  * session.c one connection: bytes between conn and smtp_server, answers to its questions
  * secure.c TLS: certificates, signatures, handshakes
- * login.c  logins: what SASL asks goes to the keys role
- * ask.c    questions to lookup, queue and keys; EXPN
+ * login.c  logins: what SASL asks goes to the keys role, or to auth
+ * ask.c    questions to lookup, queue, keys and auth; EXPN
  * put.c    one message on its way to the queue: trace field, header checks, inline or by pipe
  */
 #pragma once
@@ -107,8 +107,9 @@ struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs 
     struct smtp_server_conf offers[]; /* SMTPD_OFFERS for each listener, see smtpd_offer() */
 };
 
-enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN, ASK_AUTH };
-struct ask { /* a question of a session to lookup, queue or keys */
+/* ASK_AUTH is asked of keys, ASK_ELSEWHERE is a login, too, asked of auth. */
+enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN, ASK_AUTH, ASK_ELSEWHERE };
+struct ask { /* a question of a session to lookup, queue, keys or auth */
     struct idmap_node by_token;
     enum ask_kind kind;
     uint32_t question;
@@ -129,7 +130,7 @@ struct smtpd {
     struct world *world;
     struct smtpd_conf *conf;
     struct list confs;
-    struct channel *queue, *lookup, *keys;
+    struct channel *queue, *lookup, *keys, *auth;
     struct tls_context *tls; /* NULL: no certificate is in force */
     struct tls_ticket_key
         tickets[TLS_TICKET_KEYS_MAX]; /* ours alone until the supervisor gives common ones */
@@ -268,8 +269,8 @@ void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m);
 void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m);
 void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m);
 void ask_on_timer(struct session *s); /* no answer came; the caller pumps */
-void ask_on_auth(struct smtpd *d, const struct ipc_auth_answer *m);
-void ask_on_lost(struct smtpd *d, enum role who); /* lookup, the queue or keys went away */
+void ask_on_auth(struct smtpd *d, enum ask_kind kind, const struct ipc_auth_answer *m);
+void ask_on_lost(struct smtpd *d, enum role who); /* lookup, the queue, keys or auth went away */
 void ask_forget(struct session *s);               /* harmless without a question */
 
 /* put.c */

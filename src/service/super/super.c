@@ -4,8 +4,8 @@
  * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
- * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01; relay, local, lookup; keys;
- * admin. There is a keys process where the configuration has secrets, and a local one where mail can end
+ * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01; relay, local, lookup; keys,
+ * auth, pam; admin. There is a keys process where the configuration has secrets, and a local one where mail can end
  * here; smtpd is not started before all of them were looked at (secrets.c).
  */
 #include "service/super/super.h"
@@ -66,7 +66,7 @@ struct super {
 static const unsigned floor_of[ROLE_N] = {
     [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1,  [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
     [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,   [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
-    [ROLE_AGENT] = 2,  [ROLE_ACME] = 0,    [ROLE_HTTP01] = 1,
+    [ROLE_AGENT] = 2,  [ROLE_ACME] = 0,    [ROLE_HTTP01] = 1, [ROLE_AUTH] = 3,  [ROLE_PAM] = 3,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -442,6 +442,22 @@ static bool delivers(const struct config *c)
     return false;
 }
 
+/* Where others look at passwords there is one that asks them, and a few in which PAM's modules may take their
+ * time. */
+static unsigned auth_count(const struct config *c)
+{
+    return c->n_auths > 0 ? 1 : 0;
+}
+
+static unsigned pam_count(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_auths; i++) {
+        if (c->auths[i].kind == AUTH_BY_PAM)
+            return ROLE_PAM_N;
+    }
+    return 0;
+}
+
 /* Has the configuration fewer of its kind? */
 static bool is_surplus(const struct slot *slot)
 {
@@ -449,6 +465,8 @@ static bool is_surplus(const struct slot *slot)
     bool is_acme = slot->role == ROLE_ACME || slot->role == ROLE_HTTP01;
     return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
            (slot->role == ROLE_AGENT && !config_wants_agent(c)) || (is_acme && c->acme.contact.n == 0) ||
+           (slot->role == ROLE_AUTH && slot->index >= auth_count(c)) ||
+           (slot->role == ROLE_PAM && slot->index >= pam_count(c)) ||
            (slot->role == ROLE_LOCAL && !delivers(c)) ||
            (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
@@ -594,6 +612,7 @@ static bool add_slots(struct super *s)
 {
     unsigned n_acme = s->config->acme.contact.n > 0 ? 1 : 0;
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
+           add_many(s, ROLE_AUTH, auth_count(s->config)) && add_many(s, ROLE_PAM, pam_count(s->config)) &&
            add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
            add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
            add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) &&
