@@ -101,7 +101,7 @@ static enum pam_verdict check(const struct pam_question *q, struct buf *why)
     struct conversation v = {.password = q->password};
     const struct pam_conv conv = {converse, &v};
     pam_handle_t *h = NULL;
-    int status = pam_start(q->service, q->user, &conv, &h);
+    int status = pam_start_confdir(q->service, q->user, &conv, q->folder, &h);
     if (status != PAM_SUCCESS) {
         buf_printf(why, "PAM can't start: %d", status);
         return PAM_CHECK_LATER;

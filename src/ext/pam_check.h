@@ -16,6 +16,7 @@ enum { PAM_WHY_MAX = 256 };
 struct pam_question { /* texts of C: no octet of them is NUL */
     const char *service, *user, *password;
     const char *client; /* the address that asks, as text, or "" */
+    const char *folder; /* of the service's file; NULL: where this machine has them */
 };
 struct pam_checker {
     /* From any thread, one call at a time. why: a phrase for the log unless it is yes. */

@@ -256,6 +256,8 @@ static bool deny_sockets(scmp_filter_ctx ctx, const struct sandbox_profile *p)
     static const int inet[] = {AF_INET, AF_INET6};
     static const int others[] = {AF_PACKET, AF_NETLINK, AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_XDP};
     const uint32_t deny = SCMP_ACT_ERRNO(EACCES);
+    /* as on a kernel without them, which programs know how to do without: PAM's library its audit records */
+    const uint32_t unknown = SCMP_ACT_ERRNO(EAFNOSUPPORT);
     bool ok = true;
     for (size_t i = 0; ok && i < ARRAY_LEN(inet); i++) {
         const struct scmp_arg_cmp domain = arg_is(0, (scmp_datum_t)inet[i]);
@@ -269,7 +271,7 @@ static bool deny_sockets(scmp_filter_ctx ctx, const struct sandbox_profile *p)
             ok = seccomp_rule_add(ctx, deny, SCMP_SYS(socket), 2, domain, dgram) == 0;
     }
     for (size_t i = 0; ok && i < ARRAY_LEN(others); i++)
-        ok = seccomp_rule_add(ctx, deny, SCMP_SYS(socket), 1, arg_is(0, (scmp_datum_t)others[i])) == 0;
+        ok = seccomp_rule_add(ctx, unknown, SCMP_SYS(socket), 1, arg_is(0, (scmp_datum_t)others[i])) == 0;
     return ok;
 }
 

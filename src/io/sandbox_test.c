@@ -41,7 +41,7 @@ static int denied_or(bool ok)
 {
     if (ok)
         return OK;
-    return errno == EPERM || errno == EACCES ? DENIED : OTHER;
+    return errno == EPERM || errno == EACCES || errno == EAFNOSUPPORT ? DENIED : OTHER;
 }
 
 /* ---- what is tried ---- */

@@ -17,8 +17,9 @@ PASSWORD = {"joe": "secret of joe", "ann": "ann's p\u00e4ss=w,rd", "alias": "sec
 RIGHT, BAD, LATER = (235, "2.7.0"), (535, "5.7.8"), (454, "4.7.0")
 
 tap = lib.Tap()
-lib.inside(["openssl"])
+lib.inside(["openssl", "mount"])
 DOVECOT = shutil.which("dovecot")
+SYSTEM = {"wwtest": "secret of wwtest", "wwold": "secret of wwold"}
 where = lib.folder()
 pki = tls_peer.Pki(where)
 pki.make("server", NAME, names=["DNS:" + NAME, "IP:192.0.2.1"])
@@ -36,7 +37,7 @@ domain "same.example" { same_as = "example.org" }
 domain "pam.example" { users = { "joe", "ann" }, auth = pam "waxwing-yes", deliver = maildir "%s/%%d/%%u", user = "_wwmail" }
 domain "no.example" { users = { "joe" }, auth = pam "waxwing-no", deliver = maildir "%s/%%d/%%u", user = "_wwmail" }
 domain "none.example" { users = { "joe" }, auth = pam "waxwing-none", deliver = maildir "%s/%%d/%%u", user = "_wwmail" }
-domain "unix.example" { users = { "wwtest", "root" }, auth = pam "waxwing-unix", deliver = maildir "%s/%%d/%%u", user = "_wwmail" }
+domain "unix.example" { users = { "wwtest", "wwold", "daemon" }, auth = pam "waxwing-unix", deliver = maildir "%s/%%d/%%u", user = "_wwmail" }
 """ % ((SOCKET,) + (lib.mail_folder(where),) * 5)
 DOVECOT_CONF = """base_dir = %s
 log_path = %s/log
@@ -206,7 +207,57 @@ def silence():
             tap.ok(all(text not in line for line in server.lines) and text not in theirs, "no log has the password of " + user)
 
 
+# ---- PAM ----------------------------------------------------------------------------------------------------------------
+
+SERVICES = {
+    "waxwing-yes": "auth required pam_permit.so\naccount required pam_permit.so\n",
+    "waxwing-no": "auth required pam_deny.so\naccount required pam_deny.so\n",
+    "waxwing-unix": "auth required pam_unix.so\naccount required pam_unix.so\n",
+}
+
+
+def make_accounts():
+    """Services and accounts that nobody outside of this test's mounts sees."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/etc/pam.d"], check=True)
+    for name, text in SERVICES.items():
+        lib.file_of("/etc/pam.d/" + name, text)
+    lines = {"passwd": "", "shadow": ""}
+    for i, (user, password) in enumerate(SYSTEM.items()):
+        lines["passwd"] += "%s:x:%d:%d::/nonexistent:/bin/sh\n" % (user, 61000 + i, 61000 + i)
+        expires = "1" if user == "wwold" else ""
+        lines["shadow"] += "%s:%s:19000:0:99999:7::%s:\n" % (user, tls_peer.openssl("passwd", "-6", "-stdin", text=password + "\n").strip(), expires)
+    for name, text in lines.items():
+        path = os.path.join(where, name)
+        with open("/etc/" + name, encoding="utf-8") as f:
+            lib.file_of(path, f.read() + text)
+        os.chmod(path, 0o640 if name == "shadow" else 0o644)
+        subprocess.run(["mount", "--bind", path, "/etc/" + name], check=True)
+
+
+def by_pam():
+    tap.equal(try_plain("joe@pam.example", "anything"), RIGHT, "PAM: modules that say yes")
+    tap.equal(try_login("ann@pam.example", "x"), RIGHT, "PAM: LOGIN")
+    tap.equal(try_plain("eve@pam.example", "anything"), BAD, "PAM: who has no mailbox is refused where all are taken")
+    tap.equal(try_plain("joe@no.example", "anything"), BAD, "PAM: modules that say no")
+    since = server.mark()
+    tap.equal(try_plain("joe@none.example", "anything"), LATER, "PAM: a service that there isn't")
+    tap.ok(server.wait_log("pam.failed.*waxwing-none", since), "the log says so")
+    tap.equal(try_plain("wwtest@unix.example", SYSTEM["wwtest"]), RIGHT, "PAM: an account of this machine")
+    tap.equal(try_plain("wwtest@unix.example", "wrong"), BAD, "its wrong password")
+    tap.equal(try_plain("wwold@unix.example", SYSTEM["wwold"]), BAD, "an account that has expired")
+    tap.equal(try_plain("daemon@unix.example", "x"), BAD, "an account without a password")
+    tap.equal(try_plain("root@unix.example", "x"), BAD, "root, who is no user of the domain")
+    for index in range(4):
+        os.kill(server.pid("pam", index), signal.SIGKILL)
+    lib.wait_until(lambda: try_plain("wwtest@unix.example", SYSTEM["wwtest"]) == RIGHT, "a login after PAM's processes died")
+    tap.ok(True, "PAM's processes died: they are started again")
+    for user, password in SYSTEM.items():
+        tap.ok(all(password not in line for line in server.lines), "no log has the password of " + user)
+
+
+make_accounts()
 server = lib.start(where, LUA)
+by_pam()
 if DOVECOT is None:
     tap.skip("Dovecot", "dovecot is not installed")
 else:

@@ -46,7 +46,7 @@ static int result(bool ok)
 {
     if (ok)
         return ALLOWED;
-    return errno == EPERM || errno == EACCES ? DENIED : OTHER;
+    return errno == EPERM || errno == EACCES || errno == EAFNOSUPPORT ? DENIED : OTHER;
 }
 
 /* ---- files ---- */
@@ -332,60 +332,60 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 12 };
+enum { COLUMNS = 14 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
-                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS, ROLE_AGENT,
-                                           ROLE_ACME,    ROLE_HTTP01};
+                                           ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS,  ROLE_AGENT,
+                                           ROLE_ACME,    ROLE_HTTP01, ROLE_AUTH,  ROLE_PAM};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01. o allowed, d denied, k killed for it, L denied where the kernel
- * has Landlock (else the file's owner may), - not tried: local is root and
- * starts programs, so it has the rights of both there. */
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01 auth pam. o allowed, d denied, k killed for it, L denied where the kernel
+ * has Landlock (else the file's owner may), - not tried: local and pam are root and
+ * start programs, so they have the rights of both there. */
 static const struct {
     const char *name;
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLod"},
-    {"read in its folder",            read_own,            "ddodoooodood"},
-    {"make a file in its folder",     make_own,            "ddodoooodood"},
-    {"rename in its folder",          rename_own,          "ddodoooodood"},
-    {"read in another folder",        read_other,          "ddLdoLLodLod"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLodLod"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLod"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLod"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLod"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLod"},
-    {"change a mode by path",         change_mode,         "dddd-ddoddod"},
-    {"TCP socket",                    socket_tcp,          "dodooddodood"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodood"},
-    {"UDP socket",                    socket_udp,          "doddoddoddod"},
-    {"unix socket",                   socket_unix,         "dddo-ddoddod"},
-    {"netlink socket",                socket_netlink,      "dddddddddddd"},
-    {"raw socket",                    socket_raw,          "dddddddddddd"},
-    {"connect out",                   connect_out,         "dodooddodood"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddodood"},
-    {"bind and listen",               bind_and_listen,     "ddddoddoddod"},
-    {"accept on a given listener",    accept_given,        "oddd-dooddoo"},
-    {"read a given connection",       read_given,          "oooooooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddoddod"},
-    {"fork",                          make_process,        "ddddoddoddod"},
-    {"kill another",                  kill_other,          "dddd-ddoddod"},
-    {"kill everybody",                kill_all,            "dddd-dd-dd-d"},
-    {"ptrace another",                trace_other,         "dddddddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-dL-d"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdk"},
-    {"take another's descriptor",     take_descriptor,     "dddddddddddd"},
-    {"become root",                   become_root,         "dddd-ddddddd"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdk"},
-    {"new namespace",                 new_namespace,       "kkkkdkkdkkdk"},
-    {"io_uring",                      make_ring,           "kkkkdkkdkkdk"},
-    {"bpf",                           load_bpf,            "kkkkdkkdkkdk"},
-    {"executable memory",             map_code,            "dddd-ddoddod"},
-    {"make memory executable",        turn_into_code,      "dddd-ddoddod"},
-    {"raise a limit",                 raise_limit,         "dddd-ddddddd"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-d"},
-    {"use memory",                    use_memory,          "oooooooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLoddo"},
+    {"read in its folder",            read_own,            "ddodoooodooddo"},
+    {"make a file in its folder",     make_own,            "ddodoooodooddo"},
+    {"rename in its folder",          rename_own,          "ddodoooodooddo"},
+    {"read in another folder",        read_other,          "ddLdoLLodLoddo"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLodLoddo"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLoddo"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLoddo"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLoddo"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLoddo"},
+    {"change a mode by path",         change_mode,         "dddd-ddoddodd-"},
+    {"TCP socket",                    socket_tcp,          "dodooddodooddo"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodooddo"},
+    {"UDP socket",                    socket_udp,          "doddoddoddoddo"},
+    {"unix socket",                   socket_unix,         "dddo-ddoddodo-"},
+    {"netlink socket",                socket_netlink,      "dddddddddddddd"},
+    {"raw socket",                    socket_raw,          "dddddddddddddd"},
+    {"connect out",                   connect_out,         "dodooddodooddo"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddodoodo-"},
+    {"bind and listen",               bind_and_listen,     "ddddoddoddoddo"},
+    {"accept on a given listener",    accept_given,        "oddd-dooddood-"},
+    {"read a given connection",       read_given,          "oooooooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddoddoddo"},
+    {"fork",                          make_process,        "ddddoddoddoddo"},
+    {"kill another",                  kill_other,          "dddd-ddoddodd-"},
+    {"kill everybody",                kill_all,            "dddd-dd-dd-dd-"},
+    {"ptrace another",                trace_other,         "dddddddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-dL-dd-"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdkkd"},
+    {"take another's descriptor",     take_descriptor,     "dddddddddddddd"},
+    {"become root",                   become_root,         "dddd-dddddddd-"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdkkd"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdkkdkkd"},
+    {"io_uring",                      make_ring,           "kkkkdkkdkkdkkd"},
+    {"bpf",                           load_bpf,            "kkkkdkkdkkdkkd"},
+    {"executable memory",             map_code,            "dddd-ddoddodd-"},
+    {"make memory executable",        turn_into_code,      "dddd-ddoddodd-"},
+    {"raise a limit",                 raise_limit,         "dddd-dddddddd-"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-dd-"},
+    {"use memory",                    use_memory,          "oooooooooooooo"},
 };
 /* clang-format on */
 

@@ -54,7 +54,8 @@ static void look_drained(struct pam *p)
 static void run(struct compute *w) /* beside the loop */
 {
     struct pam *p = container_of(w, struct pam, work);
-    struct pam_question q = {p->service, p->user, p->password, p->client};
+    struct pam_question q = {
+        .service = p->service, .user = p->user, .password = p->password, .client = p->client};
     p->verdict = p->checker->check(&q, &p->why);
 }
 
