@@ -428,6 +428,147 @@ static void scram_is_offered_when_all_can(void **state)
     assert_true(str_eq(the->auth.user, STR("joe")));
 }
 
+/* ---- logins that others look at -------------------------------------------------------------- */
+
+static struct local_domain domains[2];
+
+/* here.test by auth, and, with a file, there.test by keys. */
+static void configure_elsewhere(bool has_file)
+{
+    static const struct auth_backend backend = {.kind = AUTH_BY_DOVECOT,
+                                                .at = {.kind = NETADDR_UNIX, .path = "/run/x"}};
+    configure(LISTEN_STARTTLS, LISTEN_MUST_AUTH);
+    put_in_force(0, 11);
+    the->domain.passwords = 0;
+    the->domain.auth = 1;
+    domains[0] = domains[1] = the->domain;
+    domains[1].name = STR("there.test");
+    domains[1].auth = 0;
+    domains[1].passwords = 1;
+    the->config.policy.domains = domains;
+    the->config.policy.n_domains = has_file ? 2 : 1;
+    the->config.n_password_files = has_file ? 1 : 0;
+    the->config.auths = &backend;
+    the->config.n_auths = 1;
+    reload();
+    the->env.peers[ROLE_AUTH][0] = &the->others;
+    smtpd_role.peer(the->d, ROLE_AUTH, 0, &the->others);
+}
+
+static void elsewhere_answers(enum auth_verdict verdict, const char *user)
+{
+    char mem[512];
+    struct buf b;
+    struct ipc_auth_answer m = {
+        .token = the->auth.token, .verdict = (uint8_t)verdict, .user = str_from_c(user)};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_auth_answer(&m, &b));
+    the->others.user->on_message(the->others.arg, &the->others, IPC_AUTH_ANSWER, buf_str(&b), NULL);
+}
+
+static void others_are_asked(void **state)
+{
+    UNUSED(state);
+    configure_elsewhere(false);
+    struct conn *c = secure_client();
+    buf_reset(&c->out);
+    say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n"); /* joe@here.test, secret */
+    assert_int_equal(the->auth.kind, AUTH_PASSWORD);
+    assert_true(str_eq(the->auth.file, STR("here.test")) && str_eq(the->auth.user, STR("joe")));
+    assert_true(str_eq(the->auth.client, STR("192.0.2.9")) && str_eq(the->auth.secret, STR("secret")));
+    auth_answer(AUTH_OK); /* keys was not asked, and has no say */
+    assert_int_equal(c->out.n, 0);
+    elsewhere_answers(AUTH_OK, "joe@here.test");
+    hears(c, "235 2.7.0");
+    say(c, "MAIL FROM:<joe@here.test>\r\n");
+    hears(c, "250");
+}
+
+static void what_others_say(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum auth_verdict verdict;
+        const char *user, *reply;
+    } rows[] = {{AUTH_BAD, "", "535 5.7.8"},
+                {AUTH_TEMPORARY, "", "454 4.7.0"},
+                {AUTH_TOO_MANY, "", "454 4.7.0 too many"},
+                {AUTH_OK, "joe@there.test", "454 4.7.0"}, /* has his password in a file */
+                {AUTH_OK, "joe@far.test", "454 4.7.0"},
+                {AUTH_OK, "", "454 4.7.0"},
+                {(enum auth_verdict)99, "joe@here.test", "454 4.7.0"},
+                {AUTH_OK, "ann@here.test", "235 2.7.0"}};
+    configure_elsewhere(true);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = secure_client();
+        buf_reset(&c->out);
+        say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
+        elsewhere_answers(rows[i].verdict, rows[i].user);
+        hears(c, rows[i].reply);
+    }
+}
+
+/* They cost what a user costs: where there are files there, else where others look. */
+static void unknown_names_elsewhere(void **state)
+{
+    UNUSED(state);
+    for (unsigned has_file = 0; has_file < 2; has_file++) {
+        configure_elsewhere(has_file != 0);
+        struct conn *c = secure_client();
+        buf_reset(&c->out);
+        say(c, "AUTH PLAIN AGpvZUBmYXIudGVzdABzZWNyZXQ=\r\n"); /* joe@far.test */
+        assert_true(str_eq(the->auth.user, STR("@")));
+        if (has_file != 0) {
+            assert_true(str_eq(the->auth.file, STR("/etc/org.users")));
+            auth_answer(AUTH_BAD);
+        } else {
+            assert_true(str_eq(the->auth.file, STR("here.test")));
+            elsewhere_answers(AUTH_BAD, "");
+        }
+        hears(c, "535 5.7.8");
+        say(c, "AUTH PLAIN AGpvZS9waG9uZUBoZXJlLnRlc3QAc2VjcmV0\r\n"); /* joe/phone@here.test */
+        assert_true(str_eq(the->auth.user, STR("@")));
+    }
+}
+
+static void no_answer_from_elsewhere(void **state)
+{
+    UNUSED(state);
+    configure_elsewhere(true);
+    struct conn *c = secure_client();
+    buf_reset(&c->out);
+    say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
+    pass_ms(SMTPD_AUTH_MS - 1);
+    assert_int_equal(c->out.n, 0);
+    pass_ms(1);
+    hears(c, "454 4.7.0");
+    say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
+    lose_keys(); /* which is another's matter */
+    assert_int_equal(c->out.n, 0);
+    the->env.peers[ROLE_AUTH][0] = NULL;
+    the->others.user->on_closed(the->others.arg, &the->others);
+    hears(c, "454 4.7.0");
+    say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n"); /* nobody to ask */
+    hears(c, "454 4.7.0");
+    assert_int_equal(the->d->n_asks, 0);
+}
+
+static void no_scram_elsewhere(void **state)
+{
+    UNUSED(state);
+    char mem[8];
+    struct buf b;
+    configure_elsewhere(true);
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_auth_offer(&(struct ipc_auth_offer){1u << SCRAM_SHA256 | 1u << SCRAM_SHA1}, &b));
+    from_keys(IPC_AUTH_OFFER, &b);
+    struct conn *c = secure_client();
+    assert_true(str_find(buf_str(&c->out), STR("250-AUTH PLAIN LOGIN\r\n")) != STR_NPOS);
+    buf_reset(&c->out);
+    say(c, "AUTH SCRAM-SHA-256 biwsbj1qb2VAaGVyZS50ZXN0LHI9YWJjZGVm\r\n");
+    hears(c, "504 5.5.4");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -448,6 +589,11 @@ int main(void)
         T(a_client_leaves_while_it_is_asked),
         T(certificates_of_clients),
         T(scram_is_offered_when_all_can),
+        T(others_are_asked),
+        T(what_others_say),
+        T(unknown_names_elsewhere),
+        T(no_answer_from_elsewhere),
+        T(no_scram_elsewhere),
     };
     return cmocka_run_group_tests_name("smtpd_secure", tests, NULL, NULL);
 }

@@ -70,7 +70,7 @@ struct fixture {
     size_t n_conns, n_closed;
     struct handle handle;
     struct listener listener;
-    struct channel queue, lookup, keys;
+    struct channel queue, lookup, keys, others;
     struct tls_context contexts[32];
     size_t n_contexts;
     bool has_bad_certificate; /* no context is made */
@@ -625,7 +625,7 @@ static int setup(void **state)
     f->world = (struct world){&ops, &f->log};
     f->log.min = LOG_ERROR;
     f->now = 1000;
-    f->lookup.object.ops = f->queue.object.ops = f->keys.object.ops = f->listener.object.ops = &ops;
+    f->lookup.object.ops = f->queue.object.ops = f->keys.object.ops = f->others.object.ops = f->listener.object.ops = &ops;
     f->domain = (struct local_domain){.name = STR("here.test"), .any_user = true};
     f->domain.deliver.kind = DELIVER_LMTP;
     f->config = (struct config){.listeners = &f->at,
