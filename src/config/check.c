@@ -253,6 +253,19 @@ static bool wants_authorities(const struct policy_conf *p)
     return false;
 }
 
+/* Without validation no record is ever believed. */
+static void check_dane(struct loader *ld)
+{
+    const struct config *c = ld->conf;
+    for (size_t i = 0; i < c->policy.n_routes && c->trust_anchor.n == 0; i++) {
+        if (c->policy.routes[i].tls != HOP_TLS_DANE)
+            continue;
+        report_warning(ld->report, check_whole_file(ld),
+                       "a route has tls = \"dane\", and DNS answers are not validated: its mail will wait");
+        return;
+    }
+}
+
 static void check_authorities(struct loader *ld)
 {
     struct config *c = ld->conf;
@@ -295,6 +308,7 @@ void check(struct loader *ld)
     check_authorities(ld);
     check_domains(ld);
     check_resolver(ld);
+    check_dane(ld);
     check_retry(ld);
     if (!config_derive(c, ld->arena))
         (void)luaL_error(ld->lua, "out of memory");

@@ -424,7 +424,7 @@ static void get_routes(struct decoder *d, struct policy_conf *p)
         r->tag = codec_get_str(d, tag_or_nothing_error);
         struct str source = codec_get_str(d, tag_or_nothing_error);
         uint8_t tls = read_u8(&d->in);
-        codec_want(d, tls <= HOP_TLS_VERIFY);
+        codec_want(d, tls < HOP_TLS_KINDS);
         r->tls = d->ok ? (enum hop_tls)tls : HOP_TLS_MAY;
         r->auth.user = codec_get_str(d, login_or_nothing_error);
         r->auth.secret = codec_get_str(d, secret_or_nothing_error);

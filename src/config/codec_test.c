@@ -356,7 +356,7 @@ static void route_user_control(struct setup *s)
 }
 static void route_tls_unknown(struct setup *s)
 {
-    s->routes[1].tls = (enum hop_tls)4;
+    s->routes[1].tls = HOP_TLS_KINDS;
 }
 static void smtps_in_the_clear(struct setup *s)
 {

@@ -30,16 +30,26 @@ static const struct {
      "route { to = \"*\", via = \"smtp://me@192.0.2.1\", password = secret \"hub.pass\" }\n"
      "route { to = \"*\", via = \"smtps://hub.example\", tls = \"may\" }\n"
      "route { to = \"*\", via = \"smtp:///run/x\", tls = \"encrypt\" }\n"
-     "route { to = \"*\", via = \"smtp://hub.example\", tls = \"must\" }",
+     "route { to = \"*\", via = \"smtp://hub.example\", tls = \"must\" }\n"
+     "route { to = \"*\", via = \"smtps://hub.example\", tls = \"any\" }\n"
+     "route { to = \"*\", via = \"smtp://me@hub.example\", password = secret \"hub.pass\", tls = \"any\" }\n"
+     "route { to = \"*\", via = \"smtp://192.0.2.1\", tls = \"dane\" }\n"
+     "route { to = \"*\", via = \"smtp:///run/x\", tls = \"dane\" }",
      "waxwing.lua:3: route would let the password go in the clear: with a login tls is \"verify\" (without saying it) or "
      "\"encrypt\"\n"
      "waxwing.lua:4: route would let the password go in the clear: with a login tls is \"verify\" (without saying it) or "
      "\"encrypt\"\n"
      "waxwing.lua:5: route names the host by its address, and certificates are for names: give the name, or tls = "
      "\"encrypt\"\n"
-     "waxwing.lua:6: route has no use for this tls: on smtps:// it is \"encrypt\" or \"verify\"\n"
+     "waxwing.lua:6: route has no use for this tls: on smtps:// it is \"encrypt\", \"verify\" or \"dane\"\n"
      "waxwing.lua:7: route asks for TLS on a unix socket, where there is none\n"
-     "waxwing.lua:8: tls: \"must\" is none of \"none\", \"may\", \"encrypt\" and \"verify\"\n"},
+     "waxwing.lua:8: tls: \"must\" is none of \"none\", \"any\", \"may\", \"encrypt\", \"verify\" and \"dane\"\n"
+     "waxwing.lua:9: route has no use for this tls: on smtps:// it is \"encrypt\", \"verify\" or \"dane\"\n"
+     "waxwing.lua:10: route would let the password go in the clear: with a login tls is \"verify\" (without saying it) or "
+     "\"encrypt\"\n"
+     "waxwing.lua:11: route names the host by its address, and TLSA records are for names: give the name, or another "
+     "tls\n"
+     "waxwing.lua:12: route asks for TLS on a unix socket, where there is none\n"},
     {TEST_HEAD "domain \"b.example\" { relay = \"smtps://me@hub.example\", recipients = any }",
      "waxwing.lua:3: relay: \"smtps://me@hub.example\" names a user: only a route has a login\n"},
     /* clang-format on */

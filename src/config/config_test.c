@@ -454,6 +454,8 @@ static const struct good_row rows[] = {
      "\"/etc/waxwing/hub.pass\", tls = \"encrypt\" }\n"
      "route { to = \"c.example\", via = \"smtp://a@hub.example\", password = secret \"hub.pass\" }\n"
      "route { to = \"d.example\", tls = \"verify\" }\nroute { to = \"e.example\", via = \"mx\", tls = \"none\" }\n"
+     "route { to = \"k.example\", tls = \"any\" }\nroute { to = \"l.example\", tls = \"dane\" }\n"
+     "route { to = \"m.example\", via = \"smtps://me@hub.example\", password = secret \"hub.pass\", tls = \"dane\" }\n"
      "route { to = \"f.example\", via = \"smtps://192.0.2.1\", tls = \"encrypt\" }\n"
      "route { to = \"g.example\", via = \"smtp://a@localhost\", password = secret \"hub.pass\", tls = \"none\" }\n"
      "route { to = \"h.example\", via = \"smtp://a@[::1]:587\", password = secret \"hub.pass\" }\n"
@@ -464,6 +466,8 @@ static const struct good_row rows[] = {
      "route to b.example via smtp://hub.example:587 tls encrypt as joe@isp.example by /etc/waxwing/hub.pass\n"
      "route to c.example via smtp://hub.example:25 tls verify as a by /etc/waxwing/hub.pass\n"
      "route to d.example mx tls verify\nroute to e.example mx tls none\n"
+     "route to k.example mx tls any\nroute to l.example mx tls dane\n"
+     "route to m.example via smtps://hub.example:465 tls dane as me by /etc/waxwing/hub.pass\n"
      "route to f.example via smtps://192.0.2.1:465 tls encrypt\n"
      "route to g.example via smtp://localhost:25 as a by /etc/waxwing/hub.pass\n"
      "route to h.example via smtp://[::1]:587 tls may as a by /etc/waxwing/hub.pass\n"
@@ -603,6 +607,12 @@ static void test_missing_system_files(void **state)
     assert_true(c != NULL &&
                 str_find(buf_str(&f.report.warnings),
                          STR("ca-certificates.crt (package ca-certificates): no server")) != STR_NPOS);
+    c = fixture_load(&f, STR(TEST_HEAD "resolver \"system\" route { to = \"*\", tls = \"dane\" }"));
+    assert_true(
+        c != NULL &&
+        str_find(buf_str(&f.report.warnings),
+                 STR("waxwing.lua: a route has tls = \"dane\", and DNS answers are not validated: its "
+                     "mail will wait\n")) != STR_NPOS);
     c = fixture_load(&f, STR(TEST_HEAD "authorities \"lab-ca.pem\" route { to = \"*\", tls = \"verify\" }"));
     assert_non_null(c);
     assert_str(c->authorities, "lab ca");

@@ -114,19 +114,13 @@ static bool get_password(lua_State *L, struct place at, struct route_rule *rule)
 
 static bool get_tls(lua_State *L, struct place at, struct route_rule *rule)
 {
-    static const enum hop_tls levels[] = {HOP_TLS_MAY, HOP_TLS_NONE, HOP_TLS_ENCRYPT, HOP_TLS_VERIFY};
     struct str word = STR_NIL;
     unsigned errors = loader_of(L)->report->n_errors;
     struct site site = facts_text_key(L, at, "route", "tls", &word);
     rule->tls = rule->is_mx ? HOP_TLS_MAY : policy_usual_tls(&rule->via, rule->auth.user.n > 0);
-    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
-        if (str_eq(word, str_from_c(hop_tls_word(levels[i])))) {
-            rule->tls = levels[i];
-            return true;
-        }
-    }
-    if (word.n > 0)
-        facts_bad_text(L, &site, word, "is none of \"none\", \"may\", \"encrypt\" and \"verify\"");
+    if (word.n > 0 && !hop_tls_of_word(word, &rule->tls))
+        facts_bad_text(L, &site, word,
+                       "is none of \"none\", \"any\", \"may\", \"encrypt\", \"verify\" and \"dane\"");
     return loader_of(L)->report->n_errors == errors;
 }
 

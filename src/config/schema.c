@@ -191,12 +191,16 @@ static const struct schema_key keys[] = {
      "Who we are for that host, in place of USER in via."},
     {"route", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE,
      "Log in to that host, by the best way that it offers. Where it refuses the login the mail waits."},
-    {"route", "tls", SCHEMA_TEXT, false, "\"none\" | \"may\" | \"encrypt\" | \"verify\"", NULL, 0, 0, NOWHERE,
-     "How the way to the host is protected. none: not at all. may: TLS where it is offered; when it fails, and has "
-     "never worked with that host, in the clear. encrypt: TLS, with whoever answers. verify: TLS with the host that is "
-     "meant, as its certificate says; else the mail waits. Without this key: verify for smtps and with a password, none "
-     "for LMTP, may for all others. But for none, what the host's domain has published for it counts first (DANE, RFC "
-     "7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by TLS, or it waits."},
+    {"route", "tls", SCHEMA_TEXT, false, "\"none\" | \"any\" | \"may\" | \"encrypt\" | \"verify\" | \"dane\"", NULL, 0, 0,
+     NOWHERE,
+     "How the way to the host is protected. none: not at all. any: TLS where it can be had, else in the clear, whatever "
+     "the domain has published: for domains whose DANE or MTA-STS is broken. may: TLS where it is offered; when it "
+     "fails, and has never worked with that host, in the clear. encrypt: TLS, with whoever answers. verify: TLS with the "
+     "host that is meant, as its certificate says; else the mail waits. dane: TLS with the host that TLSA records tell, "
+     "and these and the MX records are signed (DNSSEC); else the mail waits. Without this key: verify for smtps and with "
+     "a password, none for LMTP, may for all others. But for none and any, what the host's domain has published for it "
+     "counts first (DANE, RFC 7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by "
+     "TLS, or it waits."},
     {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
      "from."},
 

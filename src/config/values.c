@@ -292,7 +292,7 @@ const char *value_via(struct str s, struct next_hop *out, struct str *out_user)
 
 const char *value_route_error(const struct route_rule *r)
 {
-    bool has_login = r->auth.user.n > 0, is_weak = r->tls == HOP_TLS_NONE || r->tls == HOP_TLS_MAY;
+    bool has_login = r->auth.user.n > 0, is_weak = hop_tls_is_weak(r->tls);
     if (has_login && r->auth.secret.n == 0)
         return "has a user and no password";
     if (!has_login && r->auth.secret.n > 0)
@@ -302,10 +302,12 @@ const char *value_route_error(const struct route_rule *r)
     if (!r->is_mx && r->via.addr.kind == NETADDR_UNIX && r->tls != HOP_TLS_NONE)
         return "asks for TLS on a unix socket, where there is none";
     if (!r->is_mx && r->via.is_smtps && is_weak)
-        return "has no use for this tls: on smtps:// it is \"encrypt\" or \"verify\"";
+        return "has no use for this tls: on smtps:// it is \"encrypt\", \"verify\" or \"dane\"";
     if (!r->is_mx && r->via.host.n == 0 && r->tls == HOP_TLS_VERIFY)
         return "names the host by its address, and certificates are for names: give the name, or tls = "
                "\"encrypt\"";
+    if (!r->is_mx && r->via.host.n == 0 && r->tls == HOP_TLS_DANE)
+        return "names the host by its address, and TLSA records are for names: give the name, or another tls";
     if (has_login && is_weak && !policy_is_near(&r->via))
         return "would let the password go in the clear: with a login tls is \"verify\" (without saying it) "
                "or "

@@ -36,9 +36,17 @@ enum hop_tls {       /* what a connection to the next hop is, at least */
     HOP_TLS_NONE,    /* in the clear, whatever is offered */
     HOP_TLS_ENCRYPT, /* TLS, with anybody */
     HOP_TLS_VERIFY,  /* TLS, with the host that is meant: its certificate says so (PKIX) */
+    HOP_TLS_ANY,     /* as MAY, whatever the domain publishes and whatever the host did before */
+    HOP_TLS_DANE,    /* TLS, with the host that signed TLSA records tell, or not at all */
+    HOP_TLS_KINDS,
 };
-const char *hop_tls_word(enum hop_tls t); /* "may", "none", "encrypt", "verify" */
-struct hop_login {                        /* for a next hop that asks who we are (RFC 4954); no user: we have none */
+/* "may", "none", "encrypt", "verify", "any", "dane" */
+const char *hop_tls_word(enum hop_tls t);
+/* The kind of that name. false: there is none. */
+bool hop_tls_of_word(struct str word, enum hop_tls *out);
+/* May mail go that way in the clear? */
+bool hop_tls_is_weak(enum hop_tls t);
+struct hop_login { /* for a next hop that asks who we are (RFC 4954); no user: we have none */
     struct str user;
     struct str secret; /* the path of the file that holds the password: a name, what is in it is relay's alone */
 };

@@ -250,12 +250,27 @@ static void put_host(struct str host, const struct netaddr *addr, struct buf *ou
 
 const char *hop_tls_word(enum hop_tls t)
 {
-    static const char *const words[] = {[HOP_TLS_MAY] = "may",
-                                        [HOP_TLS_NONE] = "none",
-                                        [HOP_TLS_ENCRYPT] = "encrypt",
-                                        [HOP_TLS_VERIFY] = "verify"};
+    static const char *const words[] = {
+        [HOP_TLS_MAY] = "may",       [HOP_TLS_NONE] = "none", [HOP_TLS_ENCRYPT] = "encrypt",
+        [HOP_TLS_VERIFY] = "verify", [HOP_TLS_ANY] = "any",   [HOP_TLS_DANE] = "dane"};
     must((size_t)t < ARRAY_LEN(words));
     return words[t];
+}
+
+bool hop_tls_of_word(struct str word, enum hop_tls *out)
+{
+    for (size_t i = 0; i < HOP_TLS_KINDS; i++) {
+        if (str_eq(word, str_from_c(hop_tls_word((enum hop_tls)i)))) {
+            *out = (enum hop_tls)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hop_tls_is_weak(enum hop_tls t)
+{
+    return t == HOP_TLS_NONE || t == HOP_TLS_MAY || t == HOP_TLS_ANY;
 }
 
 bool policy_is_near(const struct next_hop *via)

@@ -240,6 +240,23 @@ static void test_usual_tls(void **state)
     }
 }
 
+/* Each kind has one word, and the words lead back. */
+static void test_tls_words(void **state)
+{
+    static const bool weak[HOP_TLS_KINDS] = {
+        [HOP_TLS_MAY] = true, [HOP_TLS_NONE] = true, [HOP_TLS_ANY] = true};
+    enum hop_tls t = HOP_TLS_KINDS;
+    UNUSED(state);
+    for (size_t i = 0; i < HOP_TLS_KINDS; i++) {
+        assert_true(hop_tls_of_word(str_from_c(hop_tls_word((enum hop_tls)i)), &t));
+        assert_int_equal(t, i);
+        assert_int_equal(hop_tls_is_weak(t), weak[i]);
+    }
+    assert_false(hop_tls_of_word(STR("must"), &t));
+    assert_false(hop_tls_of_word(STR("any "), &t));
+    assert_false(hop_tls_of_word(STR(""), &t));
+}
+
 static void test_what_a_route_says(void **state)
 {
     UNUSED(state);
@@ -427,13 +444,10 @@ static void test_pipe_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_usual_tls),
-        cmocka_unit_test(test_what_a_route_says),
-        cmocka_unit_test(test_home),
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_every_domain),
-        cmocka_unit_test(test_pipe_words),
+        cmocka_unit_test(test_rules),        cmocka_unit_test(test_usual_tls),
+        cmocka_unit_test(test_tls_words),    cmocka_unit_test(test_what_a_route_says),
+        cmocka_unit_test(test_home),         cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_every_domain), cmocka_unit_test(test_pipe_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,7 +120,7 @@ def postfix(name, more):
     folder = os.path.join(where, "pf-" + name)
     os.mkdir(folder)
     os.chmod(folder, 0o755)
-    domains = [c.domain for c in CASES] + [n + ".by-route.test" for n in ("right", "wrong", "aside")]
+    domains = [c.domain for c in CASES] + [n + ".by-route.test" for n in ("right", "wrong", "aside", "any", "dane")]
     return peers.Postfix(folder, AT[name], domains, more)
 
 
@@ -137,14 +137,19 @@ postfix("plain", {})
 BASE = 'hostname "mx.us.signed.test"\nrelay_from { "127.0.0.1" }\n' + tree.lua()
 # hosts that the administrator names; the domains are the Postfix servers' as well
 ROUTES = "".join('route { to = "%s.by-route.test", via = "smtp://%s.signed.test"%s }\n' % r for r in (
-    ("right", "a", ""), ("wrong", "wrong-host", ""), ("aside", "wrong-host", ', tls = "none"')))
-server = lib.start(where, BASE + ROUTES + 'listen { port = 2525, address = "127.0.0.1" }\n')
+    ("right", "a", ""), ("wrong", "wrong-host", ""), ("aside", "wrong-host", ', tls = "none"'), ("any", "wrong-host", ', tls = "any"'),
+    ("dane", "a", ', tls = "dane"')))
+# domains that are treated otherwise than what they publish asks for
+RULES = (("any", "lame.signed.test"), ("any", "no-tls.signed.test"), ("dane", "also.signed.test"), ("dane", "none.signed.test"),
+         ("dane", "unusable.signed.test"), ("dane", "mx.plain.test"))
+RULED = "".join('route { to = "%s", from = "bob@us.signed.test", tls = "%s" }\n' % (domain, word) for word, domain in RULES)
+server = lib.start(where, BASE + ROUTES + RULED + 'listen { port = 2525, address = "127.0.0.1" }\n')
 
 
 # ---- Waxwing delivers -----------------------------------------------------------------------------------------------------
 
-def send(domain):
-    return lib.id_of(lib.send_one(2525, "ann@us.signed.test", ["joe@" + domain], MESSAGE))
+def send(domain, sender="ann"):
+    return lib.id_of(lib.send_one(2525, sender + "@us.signed.test", ["joe@" + domain], MESSAGE))
 
 
 def check(id_, name, delivers, level, says):
@@ -174,6 +179,17 @@ tap.equal(sorted(r["id"] for r in rows), sorted(ids[c] for c in CASES if not c.d
 check(send("right.by-route.test"), "a host that a route names", True, 2, "verified (DANE: 3 1 1 ")
 check(send("wrong.by-route.test"), "a host that a route names, another key", False, 0, "no matching DANE TLSA records")
 check(send("aside.by-route.test"), "likewise, where the route wants no TLS", True, 0, "the administrator wants no TLS there")
+check(send("any.by-route.test"), "likewise, where the route wants any TLS", True, 1, "what DANE says does not count here")
+check(send("dane.by-route.test"), "a host that a route wants by DANE", True, 2, "the administrator wants DANE there")
+CANT = "the administrator wants DANE there, and it can't be had: "
+for (word, domain), (delivers, level, says) in zip(RULES, (
+        (True, 1, "what DANE says does not count here"),
+        (True, 0, "in the clear: no TLS was to be had; wanted: opportunistic, since the administrator wants TLS only where"),
+        (True, 2, "the administrator wants DANE there"),
+        (False, 0, CANT + "there are no TLSA records"),
+        (False, 0, CANT),
+        (False, 0, "; the MX records are not signed"))):
+    check(send(domain, "bob"), '%s, tls = "%s"' % (domain, word), delivers, level, says)
 
 
 # ---- Postfix decides the same ----------------------------------------------------------------------------------------------

@@ -384,6 +384,65 @@ static void test_not_asked(void **state)
     assert_non_null(strstr(the->transport, "DANE: the zone of the host is not signed"));
 }
 
+/* The administrator wants DANE: what is not proven by it waits, and it is told what was missing. */
+static void test_dane_rule(void **state)
+{
+    UNUSED(state);
+    give_signed(&(struct order){.token = 1, .tls = HOP_TLS_DANE});
+    records(0, DNS_STATUS_OK, true, STR(EE));
+    struct conn *c = offers_tls();
+    assert_int_equal(c->tls_check, TLS_CHECK_DANE);
+    matches(c, 3);
+    greets_again(c);
+    takes(c);
+    assert_int_equal(the->transport_number, 2);
+    assert_non_null(strstr(the->transport, "wanted: dane, since the administrator wants DANE there"));
+    size_t n_conns = the->n_conns;
+    give_signed(&(struct order){.token = 2, .site = "mx:b.test", .tls = HOP_TLS_DANE});
+    records(1, DNS_STATUS_NODATA, true, STR_NIL);
+    deferred(2, 5, "the administrator wants DANE there, and it can't be had: there are no TLSA records");
+    give_signed(&(struct order){
+        .token = 3, .site = "mx:c.test", .tls = HOP_TLS_DANE, .mx = DANE_MX_INSECURE, .next_hop = "y.test"});
+    records(2, DNS_STATUS_OK, true, STR(EE));
+    deferred(3, 5, "; the MX records are not signed");
+    give(&(struct order){.token = 4, .site = "mx:d.test", .hosts = {"192.0.2.1"}, .tls = HOP_TLS_DANE});
+    deferred(4, 5, tls_why_text(TLS_WHY_DANE_MISSING));
+    assert_int_equal(the->n_conns, n_conns);
+}
+
+/* The administrator knows that what the domain publishes is broken. */
+static void test_any_rule(void **state)
+{
+    UNUSED(state);
+    for (size_t i = 0; i < 2; i++) {
+        give_signed(&(struct order){.token = 1,
+                                    .site = i == 0 ? "mx:a.test" : "mx:b.test",
+                                    .tls = HOP_TLS_ANY,
+                                    .sts = MTA_STS_ENFORCE});
+        records(i, i == 0 ? DNS_STATUS_TEMPORARY : DNS_STATUS_OK, i == 1, i == 0 ? STR_NIL : STR(EE));
+        struct conn *c = offers_tls();
+        assert_int_equal(c->tls_check, TLS_CHECK_NONE);
+        secures(c, false);
+        greets_again(c);
+        takes(c);
+        assert_int_equal(the->transport_number, 1);
+        assert_non_null(strstr(the->transport, tls_why_text(TLS_WHY_DANE_SET_ASIDE)));
+        assert_non_null(strstr(the->transport, tls_why_text(TLS_WHY_STS_SET_ASIDE)));
+        server_closes(c);
+    }
+    /* the host spoke TLS before, and is believed that it can't any more */
+    give_signed(&(struct order){.token = 2, .site = "mx:c.test", .tls = HOP_TLS_ANY});
+    records(2, DNS_STATUS_OK, true, STR(EE));
+    breaks(offers_tls(), ERR_TLS, "no shared cipher");
+    takes(greets());
+    assert_int_equal(the->transport_number, 0);
+    /* REQUIRETLS of the message goes before the administrator's exception */
+    give_signed(
+        &(struct order){.token = 3, .site = "mx:d.test", .tls = HOP_TLS_ANY, .params = {.requiretls = true}});
+    records(3, DNS_STATUS_OK, true, STR(EE));
+    assert_int_equal(offers_tls()->tls_check, TLS_CHECK_DANE);
+}
+
 static void test_lookup_goes_away(void **state)
 {
     UNUSED(state);
@@ -425,6 +484,8 @@ int main(void)
         T(test_kept_for_another_domain),
         T(test_kept_for_more),
         T(test_not_asked),
+        T(test_dane_rule),
+        T(test_any_rule),
         T(test_lookup_goes_away),
         T(test_the_job_goes_away),
     };

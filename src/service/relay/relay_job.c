@@ -71,7 +71,7 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->flags = m->flags;
     j->is_lmtp = m->is_lmtp != 0;
     j->is_callout = m->is_callout != 0;
-    j->tls = m->tls <= HOP_TLS_VERIFY ? (enum hop_tls)m->tls : HOP_TLS_VERIFY;
+    j->tls = m->tls < HOP_TLS_KINDS ? (enum hop_tls)m->tls : HOP_TLS_VERIFY;
     j->is_smtps = m->is_smtps != 0;
     j->trusts_hops = m->trusts_hops != 0;
     j->sts = m->sts <= MTA_STS_ENFORCE ? (enum mta_sts_mode)m->sts : MTA_STS_ENFORCE;

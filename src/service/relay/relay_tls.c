@@ -98,10 +98,10 @@ static void judge(const struct relay *r, const struct job *j, struct str key, bo
                   enum dane_result dane, struct tls_level_verdict *out)
 {
     /* without a word of the administrator what the domain publishes counts, once it is asked for */
-    static const enum tls_rule rules[] = {[HOP_TLS_MAY] = TLS_RULE_DANE,
-                                          [HOP_TLS_NONE] = TLS_RULE_NONE,
-                                          [HOP_TLS_ENCRYPT] = TLS_RULE_ENCRYPT,
-                                          [HOP_TLS_VERIFY] = TLS_RULE_VERIFY};
+    static const enum tls_rule rules[] = {
+        [HOP_TLS_MAY] = TLS_RULE_DANE,        [HOP_TLS_NONE] = TLS_RULE_NONE,
+        [HOP_TLS_ENCRYPT] = TLS_RULE_ENCRYPT, [HOP_TLS_VERIFY] = TLS_RULE_VERIFY,
+        [HOP_TLS_ANY] = TLS_RULE_MAY,         [HOP_TLS_DANE] = TLS_RULE_DANE_ONLY};
     struct tls_level_facts f = {
         .rule = rules[j->tls],
         .dane = dane,
@@ -122,6 +122,15 @@ static void note(struct job *j, const struct link *k, struct esc esc, const char
     job_note(j, SMTP_AT_TLS, 0, esc, k->host, str_from_c(text));
 }
 
+/* How the host was found counts where DANE does. */
+static const char *mx_text(enum dane_mx mx)
+{
+    static const char *const texts[] = {[DANE_MX_SECURE] = "; the MX records are signed",
+                                        [DANE_MX_INSECURE] = "; the MX records are not signed",
+                                        [DANE_MX_NONE] = ""};
+    return texts[mx];
+}
+
 /* There is no going to this host. What its records lack no other address of it has. */
 static void note_verdict(struct job *j, const struct link *k)
 {
@@ -130,9 +139,11 @@ static void note_verdict(struct job *j, const struct link *k)
     enum tls_why why = k->verdict.why[0];
     buf_init_fixed(&b, mem, sizeof mem - 1);
     buf_puts(&b, tls_why_text(why));
-    if (why == TLS_WHY_DANE_FAILED) {
+    if (j->dane != NULL && (why == TLS_WHY_DANE_FAILED || why == TLS_WHY_DANE_MISSING)) {
         buf_puts(&b, ": ");
         relay_dane_why(j, &b);
+        if (why == TLS_WHY_DANE_MISSING)
+            buf_puts(&b, mx_text(j->mx));
         j->address = j->n_addresses;
     }
     mem[b.n] = '\0';
@@ -146,15 +157,12 @@ void relay_tls_take(struct link *k, const struct job *j)
 
 bool relay_tls_tell(const struct link *k, struct buf *out)
 {
-    static const char *const mx[] = {[DANE_MX_SECURE] = "; the MX records are signed",
-                                     [DANE_MX_INSECURE] = "; the MX records are not signed",
-                                     [DANE_MX_NONE] = ""};
     const struct tls_level_verdict *v = &k->wanted;
     buf_printf(out, "; wanted: %s", tls_level_word(v->level));
     for (size_t i = 0; i < v->n_why; i++)
         buf_printf(out, "%s%s", i == 0 ? ", since " : "; ", tls_why_text(v->why[i]));
     if (k->dane_said[0] != '\0')
-        buf_printf(out, "%s; DANE: %s", mx[k->job->mx], k->dane_said);
+        buf_printf(out, "%s; DANE: %s", mx_text(k->job->mx), k->dane_said);
     /* A host of MX records that anybody may have forged is who it says and no more (RFC 7672 2.2.1), unless
      * its certificate is for the domain. */
     return k->is_verified && (k->job->mx != DANE_MX_INSECURE || v->level == TLS_LEVEL_PKIX);
