@@ -81,6 +81,7 @@ struct job {
     struct netaddr addresses[SMTP_CLIENT_ADDRESSES_MAX];
     uint32_t n_addresses, address; /* of the present hop */
     uint32_t n_tried, n_absent;    /* addresses tried; hops whose name does not exist */
+    uint32_t n_unknown;            /* hops whose addresses could not be looked up */
     uint32_t n_before;             /* addresses tried of hops before the present one */
     struct conn *pipe;             /* the body when it is not in `body` */
     struct buf piece;              /* octets from the pipe that the client has not taken yet */
@@ -193,6 +194,8 @@ void job_start(struct job *j);
 void job_start_anew(struct job *j);
 /* This address did not work (text in j->fail_*): the next one, the next hop, or the end. */
 void job_next_address(struct job *j);
+/* This host, at whatever address, must never get mail like this (likewise): the next hop, or the end. */
+void job_next_host(struct job *j);
 /* TLS did not work with it (likewise), and the mail may go without: the same once more. */
 void job_again_in_plain(struct job *j);
 /* Does a hop before the present one exist, as far as is known? */

@@ -238,9 +238,9 @@ static bool is_unheard(const struct link *k)
     return true;
 }
 
-/* A kept connection was worth nothing any more: the job begins anew, on a new one, once. Else the next server
- * has its turn; what this one did is told when there is none. */
-static void go_on_elsewhere(struct link *k)
+/* A kept connection was worth nothing any more, or nothing to this job: the job begins anew, on a new one,
+ * once. Else the next server has its turn; what this one did is told when there is none. */
+static void go_on_elsewhere(struct link *k, bool is_refused)
 {
     bool was_kept = smtp_client_n_jobs(k->client) > 1;
     const struct smtp_client_result *res = smtp_client_results(k->client);
@@ -248,8 +248,24 @@ static void go_on_elsewhere(struct link *k)
     job_note(j, res->stage, res->code, res->esc, k->host, res->text);
     if (was_kept)
         job_start_anew(j);
+    else if (is_refused)
+        job_next_host(j);
     else
         job_next_address(j);
+}
+
+/* Did we refuse all of it since this server can't keep what REQUIRETLS asks for? Another may (RFC 8689
+ * 4.2.1). */
+static bool lacks_requiretls(const struct link *k)
+{
+    const struct smtp_client_result *res = smtp_client_results(k->client);
+    for (uint32_t i = 0; i < k->job->n_rcpts; i++) {
+        const struct esc *e = &res[i].esc;
+        if (res[i].outcome != SMTP_OUTCOME_PERMANENT || res[i].code != 0 || e->class != 5 ||
+            e->subject != 7 || e->detail != 30)
+            return false;
+    }
+    return true;
 }
 
 /* What protected the message on its way, or that nothing did. */
@@ -283,8 +299,9 @@ static void finish_job(struct link *k)
     const struct smtp_client_result *res = smtp_client_results(k->client);
     struct job_result out[QUEUE_RCPTS_PER_ATTEMPT_MAX];
     uint32_t n = j->n_rcpts;
-    if (is_unheard(k)) {
-        go_on_elsewhere(k);
+    bool is_refused = lacks_requiretls(k);
+    if (is_refused || is_unheard(k)) {
+        go_on_elsewhere(k, is_refused);
         return;
     }
     bool is_taken = false;

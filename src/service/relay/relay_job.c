@@ -138,7 +138,8 @@ void job_note(struct job *j, enum smtp_client_stage stage, uint16_t code, struct
 static void give_up(struct job *j)
 {
     bool is_absent = j->n_absent == j->n_hops;
-    bool is_refused = j->n_tried > 0 && j->n_refused == j->n_tried && j->hop + 1 == j->n_hops;
+    bool is_refused =
+        j->n_tried > 0 && j->n_refused == j->n_tried && j->n_unknown == 0 && j->hop + 1 == j->n_hops;
     struct job_result res = {
         .kind = is_absent || is_refused ? RESULT_PERMANENT : RESULT_TEMPORARY,
         .stage = (uint8_t)j->fail_stage,
@@ -201,6 +202,13 @@ void job_next_address(struct job *j)
     }
 }
 
+void job_next_host(struct job *j)
+{
+    j->n_refused++;
+    j->address = j->n_addresses;
+    job_next_address(j);
+}
+
 void job_again_in_plain(struct job *j)
 {
     must(j->address > 0 && !j->in_plain);
@@ -232,7 +240,7 @@ void job_on_loop(struct job *j)
 
 void job_start_anew(struct job *j)
 {
-    j->hop = j->n_tried = j->n_absent = j->n_refused = 0;
+    j->hop = j->n_tried = j->n_absent = j->n_unknown = j->n_refused = 0;
     try_hop(j);
 }
 
@@ -257,6 +265,8 @@ static void note_answer(struct job *j, const struct ipc_host_answer *m)
         buf_printf(&b, ": %.*s", STR_FMT(m->why));
     if (absent)
         j->n_absent++;
+    else
+        j->n_unknown++;
     job_note(j, SMTP_AT_CONNECT, 0, absent ? ESC(4, 4, 4) : ESC(4, 4, 3), "", buf_str(&b));
 }
 

@@ -290,6 +290,74 @@ static void test_requiretls(void **state)
     expect(c, "MAIL FROM:<a@x.test>\n");
 }
 
+/* The next answer to EHLO inside TLS, from a server that can't promise what REQUIRETLS asks for, or can. */
+static struct conn *greets_for_requiretls(bool has_it)
+{
+    struct conn *c = offers_tls();
+    assert_int_equal(c->tls_check, TLS_CHECK_PKIX);
+    secures(c, true);
+    expect(c, "EHLO me.test\n");
+    say(c, has_it ? "250-mx.other.test\n250-PIPELINING\n250 REQUIRETLS\n" : "250 PIPELINING\n");
+    return c;
+}
+
+/* One host that can't promise it does not speak for the others. */
+static void test_requiretls_elsewhere(void **state)
+{
+    struct order o = {.token = 1,
+                      .hosts = {"mx1.y.test", "mx2.y.test"},
+                      .trusts_hops = true,
+                      .params = {.requiretls = true}};
+    UNUSED(state);
+    give(&o);
+    lookup_says("192.0.2.1", "192.0.2.2"); /* another address of the host is no other host */
+    struct conn *first = greets_for_requiretls(false);
+    lookup_says("192.0.2.3", NULL);
+    struct conn *c = greets_for_requiretls(true);
+    assert_int_equal(c->to.ip[3], 3);
+    expect(c, "MAIL FROM:<a@x.test> REQUIRETLS\nRCPT TO:<r@y.test>\nDATA\n");
+    say(c, "250 ok\n250 ok\n354 go\n");
+    expect(c, "x\n.\n");
+    say(c, "250 ok\n");
+    assert_int_equal(last_result(1)->kind, RESULT_OK);
+    server_closes(c);
+    /* the first one's connection was kept: it is as it was */
+    size_t n_conns = the->n_conns;
+    give(&o);
+    assert_int_equal(the->n_conns, n_conns); /* the job began anew, with the addresses */
+    lookup_says("192.0.2.1", NULL);
+    (void)greets_for_requiretls(false);
+    lookup_says("192.0.2.3", NULL);
+    (void)greets_for_requiretls(false);
+    const struct result *r = last_result(2);
+    assert_true(r->kind == RESULT_PERMANENT && r->code == 0 && r->esc.class == 5 && r->esc.subject == 7 &&
+                r->esc.detail == 30);
+    assert_non_null(strstr(r->text, "does not offer REQUIRETLS"));
+    server_closes(first);
+}
+
+/* As long as one host may still be able to, the mail waits. */
+static void test_requiretls_later(void **state)
+{
+    struct order o = {.token = 1,
+                      .hosts = {"mx1.y.test", "mx2.y.test"},
+                      .trusts_hops = true,
+                      .params = {.requiretls = true}};
+    UNUSED(state);
+    give(&o);
+    lookup_says("192.0.2.1", NULL);
+    (void)greets_for_requiretls(false);
+    lookup_says("192.0.2.3", NULL);
+    refuses(ERR_REFUSED);
+    assert_int_equal(last_result(1)->kind, RESULT_TEMPORARY);
+    o.site = "mx:b.test";
+    give(&o);
+    lookup_answers(DNS_STATUS_TEMPORARY, NULL, NULL);
+    lookup_says("192.0.2.3", NULL);
+    (void)greets_for_requiretls(false);
+    assert_int_equal(last_result(2)->kind, RESULT_TEMPORARY);
+}
+
 static void test_without_tls(void **state)
 {
     UNUSED(state);
@@ -436,6 +504,8 @@ int main(void)
         TEST(test_smtps),
         TEST(test_reuse),
         TEST(test_requiretls),
+        TEST(test_requiretls_elsewhere),
+        TEST(test_requiretls_later),
         TEST(test_without_tls),
         TEST(test_login),
         TEST(test_login_never_falls_back),
