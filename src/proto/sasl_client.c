@@ -181,7 +181,7 @@ static enum sasl_failure check_server_first(const struct sasl_client *c, const s
 {
     if (!str_starts(f->nonce, buf_str(&c->nonce)) || f->nonce.n == c->nonce.n)
         return SASL_FAIL_SERVER;
-    if (f->iterations < SCRAM_ITERATIONS_MIN || f->iterations > SCRAM_ITERATIONS_MAX)
+    if (f->iterations < SCRAM_ITERATIONS_MIN || f->iterations > SASL_CLIENT_ITERATIONS_MAX)
         return SASL_FAIL_COST;
     return SASL_FAIL_NONE;
 }
