@@ -190,7 +190,8 @@ static const struct schema_key keys[] = {
     {"route", "user", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
      "Who we are for that host, in place of USER in via."},
     {"route", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE,
-     "Log in to that host, by the best way that it offers. Where it refuses the login the mail waits."},
+     "Log in to that host, by the best way that it offers. Where it refuses the login the mail waits. A file that changes "
+     "is read again by itself."},
     {"route", "tls", SCHEMA_TEXT, false, "\"none\" | \"any\" | \"may\" | \"encrypt\" | \"verify\" | \"dane\"", NULL, 0, 0,
      NOWHERE,
      "How the way to the host is protected. none: not at all. any: TLS where it can be had, else in the clear, whatever "

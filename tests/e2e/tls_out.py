@@ -326,10 +326,10 @@ def holds(pid, octets):
 marked = "Zq7-only-relay-knows-this"
 with open(os.path.join(where, "right"), "w") as f:
     f.write(marked + "\n")
-since = server.mark()
-os.kill(server.process.pid, lib.signal.SIGHUP)
 relays = [pid for (role, _), pid in server.pids().items() if role == "relay"]
 lib.wait_until(lambda: all(holds(pid, marked.encode()) for pid in relays), "the new password in relay")
+said = server.wait_log(r"password.changed")
+tap.ok(os.path.join(where, "right") in said, "a password that changed is taken by itself", said)
 for (role, index), pid in sorted(server.pids().items()):
     if role != "relay":
         tap.ok(not holds(pid, marked.encode()), "%s %d does not know the password" % (role, index))

@@ -39,8 +39,11 @@ void relay_secret_set(struct relay *r, struct str name, struct str octets)
         return;
     }
     list_push_back(&r->secrets, &s->link);
-    if (old != NULL)
-        forget(old);
+    if (old == NULL)
+        return;
+    if (!str_eq(old->octets, s->octets))
+        log_info(r->world->log, "password.changed", LS("file", name));
+    forget(old);
 }
 
 static bool is_named(const struct policy_conf *p, struct str name)

@@ -12,6 +12,17 @@ static bool was_before(const struct policy_conf *p, size_t i)
     return false;
 }
 
+size_t hop_passwords_list(const struct config *c, struct str *out)
+{
+    const struct policy_conf *p = &c->policy;
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_routes; i++) {
+        if (p->routes[i].auth.secret.n > 0 && !was_before(p, i))
+            out[n++] = p->routes[i].auth.secret;
+    }
+    return n;
+}
+
 static bool send_one(struct world *w, struct str path, struct str octets, struct channel *relay)
 {
     struct handle *blob = handle_of_blob(w, octets);
@@ -37,11 +48,15 @@ bool hop_passwords_send(struct world *w, const struct secret_files *files, const
             continue;
         buf_init(&octets, SECRET_FILE_MAX + 1);
         enum err e = files->read == NULL ? ERR_NOTFOUND : files->read(files->arg, path, &octets, &is_open);
+        if (e == ERR_OK && is_open)
+            log_warn(
+                w->log, "secret.open", LS("file", path),
+                LC("why", "all users of this machine can read it: take that right from them (chmod o-r)"));
         if (e == ERR_OK && octets.n > SECRET_FILE_MAX)
             e = ERR_TOO_BIG;
         if (e != ERR_OK)
             log_error(w->log, "secret.refused", LC("what", "password of a next hop"), LS("file", path),
-                      LC("why", config_file_problem(e)), LC("kept", "none"));
+                      LC("why", config_file_problem(e)), LC("kept", "the one before, if there was one"));
         else
             ok = send_one(w, path, buf_str(&octets), relay);
         secret_wipe_buf(&octets);

@@ -96,6 +96,10 @@ static void test_each_once(void **state)
     struct config c = {.policy = {.routes = routes, .n_routes = ARRAY_LEN(routes)}};
     UNUSED(state);
     the_relay = &relay;
+    struct str paths[ARRAY_LEN(routes)];
+    assert_int_equal(hop_passwords_list(&c, paths), 4);
+    assert_true(str_eq(paths[0], STR("/a")) && str_eq(paths[1], STR("/none")) &&
+                str_eq(paths[2], STR("/big")) && str_eq(paths[3], STR("/empty")));
     assert_true(hop_passwords_send(&w, &files, &c, &relay));
     assert_int_equal(relay.n_sent, 2);
     assert_string_equal(relay.names[0], "/a");

@@ -358,6 +358,7 @@ static void on_settle(struct timer *t)
     list_each (l, &s->list)
         list_entry(l, struct secret, link)->is_due = true;
     pump(s);
+    s->conf.on_changed(s->conf.arg);
 }
 
 static void on_changed(void *arg)
@@ -371,9 +372,9 @@ static void on_changed(void *arg)
     world_timer_set(s->world, &s->settle, due);
 }
 
-static bool watch(struct secrets *s)
+static bool watch(struct secrets *s, const struct str *others, size_t n_others)
 {
-    size_t n = 0;
+    size_t n = n_others;
     if (s->conf.files.watch == NULL)
         return list_is_empty(&s->list);
     list_each (l, &s->list)
@@ -388,6 +389,8 @@ static bool watch(struct secrets *s)
         if (x->kind == SECRET_KEY)
             paths[n++] = x->key_path;
     }
+    for (size_t i = 0; i < n_others; i++)
+        paths[n++] = others[i];
     s->conf.files.watch(s->conf.files.arg, paths, n, on_changed, s);
     mem_free(paths);
     return true;
@@ -480,7 +483,7 @@ bool secrets_set(struct secrets *s, const struct secret_list *c)
         list_push_back(&s->list, l);
         list_entry(l, struct secret, link)->is_wanted = false;
     }
-    ok = watch(s) && ok;
+    ok = watch(s, c->watched, c->n_watched) && ok;
     if (list_is_empty(&s->list))
         s->is_settled = true;
     if (s->last_serial > 0)

@@ -22,6 +22,8 @@ struct secret_list {
     size_t n_certificates;
     const struct str *password_files; /* paths, each once */
     size_t n_password_files;
+    const struct str *watched; /* files of others: only that they may have changed is told */
+    size_t n_watched;
 };
 /* How files are reached; the simulator and tests have their own. */
 struct secret_files {
@@ -39,6 +41,9 @@ struct secrets_conf {
     void *arg;
     /* Another chain is in force: secrets_tell() has something to say. */
     void (*on_certificate)(void *arg);
+    /* One of the files, or of those that are only watched, may have changed, and nothing else has for a
+     * while. */
+    void (*on_changed)(void *arg);
     /* Once: all was looked at for the first time. why is empty, or says what can't be used. */
     void (*on_settled)(void *arg, struct str why);
 };

@@ -52,7 +52,7 @@ struct fixture {
     void *changed_arg;
     struct channel keys, smtpd, relay;
     struct secrets *s;
-    unsigned n_certificates, n_settled;
+    unsigned n_certificates, n_changed, n_settled;
     char why[512];
 };
 
@@ -297,6 +297,12 @@ static void on_certificate(void *arg)
     ((struct fixture *)arg)->n_certificates++;
 }
 
+static void on_files_changed(void *arg)
+{
+    struct fixture *f = arg;
+    f->n_changed++;
+}
+
 static void on_settled(void *arg, struct str why)
 {
     struct fixture *f = arg;
@@ -309,7 +315,7 @@ static const struct secret_certificate two[] = {
     {STR_INIT("/b.pem"), STR_INIT("/b.pem"), KEY_USE_SERVER | KEY_USE_CLIENT}, /* both in one file */
 };
 static const struct str password_files[] = {STR_INIT("/org.users")};
-static const struct secret_list list = {two, 2, password_files, 1};
+static const struct secret_list list = {two, 2, password_files, 1, NULL, 0};
 
 static int setup(void **state)
 {
@@ -327,6 +333,7 @@ static int setup(void **state)
                                 .seed = {1, 2, 3},
                                 .arg = f,
                                 .on_certificate = on_certificate,
+                                .on_changed = on_files_changed,
                                 .on_settled = on_settled};
     f->s = secrets_new(&f->world, &conf);
     assert_non_null(f->s);
@@ -364,6 +371,24 @@ static void tell(struct fixture *f, struct channel *c, enum role role, uint64_t 
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
+
+/* Files that are only watched are not read; that they changed is told once it has settled. */
+static void test_watched(void **state)
+{
+    struct fixture *f = *state;
+    static const struct str others[] = {STR_INIT("/hop.password"), STR_INIT("/other.password")};
+    struct secret_list only = {.watched = others, .n_watched = ARRAY_LEN(others)};
+    assert_true(secrets_set(f->s, &only));
+    assert_int_equal(f->n_watched, 2);
+    assert_true(!secrets_is_needed(f->s) && secrets_is_settled(f->s));
+    f->changed(f->changed_arg);
+    assert_int_equal(f->n_changed, 0);
+    pass(f, 1000);
+    assert_int_equal(f->n_changed, 1);
+    change(f);
+    assert_int_equal(f->n_changed, 2);
+    assert_int_equal(f->n_reads, 0);
+}
 
 static void test_start(void **state)
 {
@@ -634,7 +659,7 @@ static void test_reload(void **state)
         {STR_INIT("/c.crt"), STR_INIT("/c.key"), KEY_USE_SERVER},
         {STR_INIT("/a.crt"), STR_INIT("/a.key"), KEY_USE_SERVER},
     };
-    static const struct secret_list next_list = {next, 2, NULL, 0};
+    static const struct secret_list next_list = {next, 2, NULL, 0, NULL, 0};
     uint32_t a, b;
     uint64_t told = 0;
     start(f, &a, &b);
@@ -725,22 +750,12 @@ static void test_too_many(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        T(test_start),
-        T(test_nothing_wanted),
-        T(test_tell),
-        T(test_renewal),
-        T(test_half_a_renewal),
-        T(test_restless),
-        T(test_unreadable),
-        T(test_users_change),
-        T(test_bad_start),
-        T(test_keys_restart),
-        T(test_keys_restart_without_file),
-        T(test_reload),
-        T(test_open_file),
-        T(test_keys_full),
-        T(test_cut_off),
-        T(test_too_many),
+        T(test_watched),   T(test_start),        T(test_nothing_wanted),
+        T(test_tell),      T(test_renewal),      T(test_half_a_renewal),
+        T(test_restless),  T(test_unreadable),   T(test_users_change),
+        T(test_bad_start), T(test_keys_restart), T(test_keys_restart_without_file),
+        T(test_reload),    T(test_open_file),    T(test_keys_full),
+        T(test_cut_off),   T(test_too_many),
     };
     return cmocka_run_group_tests_name("secrets", tests, NULL, NULL);
 }

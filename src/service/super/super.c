@@ -697,6 +697,19 @@ static void start_down_slots(struct super *s)
     }
 }
 
+/* Files of secrets: what is for the keys process secrets.c has read. */
+static void on_files_changed(void *arg)
+{
+    struct super *s = arg;
+    list_each (l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->role == ROLE_RELAY && slot->was_told_start && is_alive(slot) &&
+            slot->state != SLOT_DRAINING &&
+            !hop_passwords_send(s->world, &s->conf.files, s->config, slot->channel))
+            log_warn(s->world->log, "secret.untold", LU("relay", slot->index));
+    }
+}
+
 /* Where nobody can log in nobody needs verifiers: the file may as well be a list of names. */
 static bool has_logins(const struct config *c)
 {
@@ -710,15 +723,24 @@ static bool has_logins(const struct config *c)
 static bool set_secrets(struct super *s, const struct config *c)
 {
     struct secret_certificate *list = mem_alloc_array(c->n_certificates + 1, sizeof *list);
-    if (list == NULL)
+    struct str *of_hops = mem_alloc_array(c->policy.n_routes + 1, sizeof *of_hops);
+    if (list == NULL || of_hops == NULL) {
+        mem_free(list);
+        mem_free(of_hops);
         return false;
+    }
     for (size_t i = 0; i < c->n_certificates; i++)
         list[i] =
             (struct secret_certificate){c->certificates[i].cert, c->certificates[i].key, KEY_USE_SERVER};
-    struct secret_list all = {list, c->n_certificates, c->password_files,
-                              has_logins(c) ? c->n_password_files : 0};
+    struct secret_list all = {.certificates = list,
+                              .n_certificates = c->n_certificates,
+                              .password_files = c->password_files,
+                              .n_password_files = has_logins(c) ? c->n_password_files : 0,
+                              .watched = of_hops,
+                              .n_watched = hop_passwords_list(c, of_hops)};
     bool ok = secrets_set(s->secrets, &all);
     mem_free(list);
+    mem_free(of_hops);
     return ok;
 }
 
@@ -737,8 +759,11 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
-    struct secrets_conf secrets = {
-        .files = conf->files, .arg = s, .on_certificate = on_certificate, .on_settled = on_settled};
+    struct secrets_conf secrets = {.files = conf->files,
+                                   .arg = s,
+                                   .on_certificate = on_certificate,
+                                   .on_changed = on_files_changed,
+                                   .on_settled = on_settled};
     memcpy(secrets.seed, conf->seed, sizeof secrets.seed);
     s->secrets = secrets_new(w, &secrets);
     if (s->secrets == NULL || !set_secrets(s, config) || s->config_blob == NULL || !add_slots(s)) {
