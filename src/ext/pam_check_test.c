@@ -97,6 +97,13 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_modules_may_ask),
                                        cmocka_unit_test(no_such_service)};
-    module_path = argc > 1 ? argv[1] : "pam_ask.so";
-    return cmocka_run_group_tests_name("pam_check", tests, NULL, NULL);
+    char *whole = realpath(argc > 1 ? argv[1] : "pam_ask.so", NULL); /* PAM takes no others */
+    if (whole == NULL) {
+        perror("pam_ask.so");
+        return 1;
+    }
+    module_path = whole;
+    int rc = cmocka_run_group_tests_name("pam_check", tests, NULL, NULL);
+    free(whole);
+    return rc;
 }

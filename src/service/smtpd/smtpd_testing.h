@@ -625,7 +625,8 @@ static int setup(void **state)
     f->world = (struct world){&ops, &f->log};
     f->log.min = LOG_ERROR;
     f->now = 1000;
-    f->lookup.object.ops = f->queue.object.ops = f->keys.object.ops = f->others.object.ops = f->listener.object.ops = &ops;
+    f->lookup.object.ops = f->queue.object.ops = f->keys.object.ops = &ops;
+    f->others.object.ops = f->listener.object.ops = &ops;
     f->domain = (struct local_domain){.name = STR("here.test"), .any_user = true};
     f->domain.deliver.kind = DELIVER_LMTP;
     f->config = (struct config){.listeners = &f->at,
