@@ -370,7 +370,7 @@ static void begin(enum role role, const struct role_ops *role_ops, const char *r
 {
     the = mem_must_new(struct fixture);
     buf_init_fixed(&the->log_text, the->logged, sizeof the->logged);
-    the->log = (struct log){.min = LOG_INFO, .role = "test", .write = log_it};
+    the->log = (struct log){.min = LOG_DEBUG, .role = "test", .write = log_it};
     the->world = (struct world){.ops = &ops, .log = &the->log};
     the->now_ms = NOW_MS;
     rng_seed(&the->rng, 1);

@@ -89,7 +89,8 @@ static void answer(struct visit *v)
     struct buf peer;
     buf_init_fixed(&peer, mem, sizeof mem);
     netaddr_format_ip(conn_peer(v->conn), &peer);
-    log_info(r->world->log, "http01.asked", LS("by", buf_str(&peer)), LU("status", status));
+    log_write(r->world->log, status == 200 ? LOG_INFO : LOG_DEBUG, "http01.asked", /* strangers fill no log */
+              (const struct log_field[]){LS("by", buf_str(&peer)), LU("status", status), {0}});
     (void)say(v);
 }
 

@@ -81,7 +81,8 @@ static void answers(void **state)
     arrive(c, STR("GET / HTTP/1.1\r\n\r\n"));
     assert_true(has(c, "404"));
     leave(c);
-    assert_true(was_logged("http01.asked by=192.0.2.1 status=200") && was_logged("status=404"));
+    assert_true(was_logged("info test http01.asked by=192.0.2.1 status=200"));
+    assert_true(was_logged("debug test http01.asked by=192.0.2.1 status=404"));
 }
 
 /* An answer that goes out in small parts. */
