@@ -11,10 +11,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_MODE = 0600, PUBLIC_MODE = 0644 };
+enum { KEY_MODE = 0600, PUBLIC_MODE = 0644, WHY_MAX = 512 };
 
 struct place { /* of one certificate */
     const struct crypto *crypto;
@@ -199,7 +200,7 @@ static bool have_pair(struct place *p, struct buf *why)
     if (e == ERR_OK)
         e = write_at(p->folder, c->names[0], ".crt", PUBLIC_MODE, buf_str(&p->chain));
     if (e != ERR_OK)
-        return cant(why, p, "make", ".crt", e);
+        return cant(why, p, "make", ".crt from .key", e);
     log_warn(p->log, "acme.self_signed", LS("name", c->names[0]),
              LC("until", "the authority's certificate has come"));
     return true;
@@ -214,7 +215,7 @@ static bool write_request(struct place *p, struct buf *why)
     if (e == ERR_OK)
         e = write_at(p->client, p->conf->names[0], ".csr", PUBLIC_MODE, buf_str(&text));
     buf_fini(&text);
-    return e == ERR_OK || cant(why, p, "make", ".csr", e);
+    return e == ERR_OK || cant(why, p, "make", ".csr from .key", e);
 }
 
 /* ---- all of them ---------------- */
@@ -267,6 +268,39 @@ static bool work_on(const struct config *c, bool makes, const struct log *log, s
     return ok;
 }
 
+/* In a process of its own, which ends with it: the library leaves parts of keys in memory that it has freed,
+ * and the supervisor lives long, and starts others. */
+static bool work_apart(const struct config *c, bool makes, const struct log *log, struct buf *why)
+{
+    int said[2], status = -1;
+    char mem[WHY_MAX];
+    if (pipe2(said, O_CLOEXEC) == -1) {
+        buf_puts(why, err_str(err_from_errno(errno)));
+        return false;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct buf own;
+        buf_init_fixed(&own, mem, sizeof mem);
+        bool ok = work_on(c, makes, log, &own);
+        _exit(write(said[1], own.p, own.n) == (ssize_t)own.n && ok ? 0 : 1);
+    }
+    (void)close(said[1]);
+    ssize_t n = -1;
+    while (pid != -1 && (n = read(said[0], mem, sizeof mem)) == -1 && errno == EINTR)
+        continue;
+    (void)close(said[0]);
+    while (pid != -1 && waitpid(pid, &status, 0) == -1 && errno == EINTR)
+        continue;
+    if (pid != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    if (n > 0)
+        buf_put(why, str_of(mem, (size_t)n));
+    else
+        buf_puts(why, "the process that looks after the files of acme_folder failed");
+    return false;
+}
+
 bool acme_files_make(const struct config *c, uint32_t uid, uint32_t gid, const struct log *log,
                      struct buf *why)
 {
@@ -283,7 +317,7 @@ bool acme_files_make(const struct config *c, uint32_t uid, uint32_t gid, const s
     return folder_make(c->acme.folder, UINT32_MAX, UINT32_MAX, why) &&
            folder_make(buf_str(&client), uid, gid, why) &&
            (uid == UINT32_MAX || folder_is_open_to(buf_str(&client), uid, gid, true, why)) &&
-           work_on(c, true, log, why);
+           work_apart(c, true, log, why);
 }
 
 void acme_files_take(const struct config *c, const struct log *log)
@@ -291,6 +325,6 @@ void acme_files_take(const struct config *c, const struct log *log)
     char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
-    if (c->acme.contact.n > 0 && !work_on(c, false, log, &why))
+    if (c->acme.contact.n > 0 && !work_apart(c, false, log, &why))
         log_error(log, "acme.untaken", LS("why", buf_str(&why)));
 }

@@ -6,7 +6,7 @@
  *   FOLDER/client/NAME.csr        the request; written here
  *   FOLDER/client/NAME-cert.pem   what came from the authority; taken from here when it is good
  *
- * Owns:     nothing in memory. Keys that were read or made are wiped.
+ * Owns:     nothing. Keys are in the memory of a child process, which ends with the call.
  * Limits:   TLS_CHAIN_SIZE_MAX octets a file.
  * Errors:   text for people in why. What came from the authority and is not good is thrown away, with a
  *           line in the log, so that another is asked for.
@@ -18,7 +18,9 @@
 #include "base/log.h"
 #include "config/config.h"
 
-/* Makes what is missing, for each certificate of the configuration, and does acme_files_take(). uid
+/* Both work in a child process and wait for it: some milliseconds.
+ *
+ * Makes what is missing, for each certificate of the configuration, and does acme_files_take(). uid
  * UINT32_MAX: all is ours. */
 MUST_USE bool acme_files_make(const struct config *c, uint32_t uid, uint32_t gid, const struct log *log,
                               struct buf *why);

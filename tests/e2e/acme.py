@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import ssl
@@ -157,6 +158,15 @@ for role, name in (("acme", "_wwacme"), ("http01", "_wwhttp")):
     tap.equal((status["Uid"].split()[0], status["CapEff"].strip("0"), status["NoNewPrivs"]),
               (str(pwd.getpwnam(name).pw_uid), "", "1"), "%s is %s, without a capability" % (role, name))
     tap.equal(status["Seccomp"], "0" if lib.SANITIZED else "2", "and has a filter of system calls")
+
+with open(KEY, encoding="ascii") as f:
+    pem = f.read()
+private = re.search(r"^priv:\n((?:    [0-9a-f:]+\n)+)", openssl("pkey", "-in", KEY, "-text", "-noout").decode(), re.M)
+number = bytes.fromhex(re.sub(r"[:\s]", "", private[1])).lstrip(b"\0")
+secrets = {"number": number, "number, the other way round": number[::-1], "PEM": pem.splitlines()[1].encode()}
+for (role, index), pid in sorted(server.pids().items()):
+    found = lib.found_in(pid, secrets)
+    tap.ok(bool(found) == (role == "keys"), "the private key is in the memory of keys alone: %s %d" % (role, index), sorted(found))
 
 # ---- what to publish ----------------------------------------------------------------------------------------------------
 

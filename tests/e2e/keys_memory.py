@@ -17,8 +17,6 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
 
-CHUNK = 1 << 20
-
 tap = lib.Tap()
 lib.inside(["openssl"])
 where = lib.folder()
@@ -85,36 +83,10 @@ def make_users(*names):
 
 # ---- memory -------------------------------------------------------------------------------------------------------------
 
-def found_in(pid, secrets):
-    """Which of the secrets are in the memory of the process."""
-    found = set()
-    overlap = max(len(s) for s in secrets.values())
-    with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
-        for line in maps:
-            span, rights = line.split()[:2]
-            start, end = (int(x, 16) for x in span.split("-"))
-            if "r" not in rights or line.rstrip().endswith(("[vvar]", "[vsyscall]")):
-                continue
-            before = b""
-            while start < end:
-                try:
-                    mem.seek(start)
-                    octets = mem.read(min(CHUNK, end - start))
-                except (OSError, ValueError):
-                    octets = b""
-                if not octets:
-                    start, before = start + 4096, b""
-                    continue
-                whole = before + octets
-                found.update(what for what, secret in secrets.items() if secret in whole)
-                start, before = start + len(octets), whole[-overlap:]
-    return found
-
-
 def look(server, secrets, when):
     """Nobody but keys has any of them; keys has some form of each file's."""
     for (role, index), pid in sorted(server.pids().items()):
-        found = found_in(pid, secrets)
+        found = lib.found_in(pid, secrets)
         if role != "keys":
             tap.equal(found, set(), "%s: %s %d holds no secret" % (when, role, index))
             continue
@@ -162,8 +134,8 @@ for role in ("keys", "smtpd"):
     old = server.pid(role)
     os.kill(old, signal.SIGKILL)
     lib.wait_until(lambda: server.pids().get((role, 0), old) != old, "another %s process" % role)
-lib.wait_until(lambda: found_in(server.pid("keys"), secrets), "the keys in the new process")
-lib.wait_until(lambda: any("joe" in what for what in found_in(server.pid("keys"), secrets)), "the passwords there, too")
+lib.wait_until(lambda: lib.found_in(server.pid("keys"), secrets), "the keys in the new process")
+lib.wait_until(lambda: any("joe" in what for what in lib.found_in(server.pid("keys"), secrets)), "the passwords there, too")
 look(server, secrets, "when keys and smtpd died")
 tap.ok(not any("secret.refused" in line for line in server.lines[since:]), "and all was taken again", server.log)
 

@@ -296,6 +296,32 @@ def is_alive(pid):
         return False
 
 
+def found_in(pid, secrets, chunk=1 << 20):
+    """Which of the secrets, {what: octets}, are in the memory of the process."""
+    found = set()
+    overlap = max(len(s) for s in secrets.values())
+    with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in span.split("-"))
+            if "r" not in rights or line.rstrip().endswith(("[vvar]", "[vsyscall]")):
+                continue
+            before = b""
+            while start < end:
+                try:
+                    mem.seek(start)
+                    octets = mem.read(min(chunk, end - start))
+                except (OSError, ValueError):
+                    octets = b""
+                if not octets:
+                    start, before = start + 4096, b""
+                    continue
+                whole = before + octets
+                found.update(what for what, secret in secrets.items() if secret in whole)
+                start, before = start + len(octets), whole[-overlap:]
+    return found
+
+
 def signal_to(pid, number):
     try:
         os.kill(pid, number)
