@@ -164,7 +164,9 @@ with open(KEY, encoding="ascii") as f:
 private = re.search(r"^priv:\n((?:    [0-9a-f:]+\n)+)", openssl("pkey", "-in", KEY, "-text", "-noout").decode(), re.M)
 number = bytes.fromhex(re.sub(r"[:\s]", "", private[1])).lstrip(b"\0")
 secrets = {"number": number, "number, the other way round": number[::-1], "PEM": pem.splitlines()[1].encode()}
-for (role, index), pid in sorted(server.pids().items()):
+if lib.SANITIZED:
+    tap.skip("the private key is in the memory of keys alone", "a sanitizer's memory is too large to search")
+for (role, index), pid in () if lib.SANITIZED else sorted(server.pids().items()):
     found = lib.found_in(pid, secrets)
     tap.ok(bool(found) == (role == "keys"), "the private key is in the memory of keys alone: %s %d" % (role, index), sorted(found))
 
