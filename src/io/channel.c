@@ -7,10 +7,12 @@
  * Limits:   IPC_FRAME_MAX a payload, IPC_PACKET_MAX and IO_HANDLES_A_PACKET a packet, IPC_QUEUE_MAX and
  *           IO_HANDLES_QUEUED_MAX waiting; IO_PACKETS_A_TURN received a turn.
  * Security: the other end may be taken over. A packet is checked whole before its first message is delivered;
- * a bad one ends the channel, its descriptors are closed.
+ * a bad one ends the channel, its descriptors are closed. Octets that were sent or delivered are wiped: some
+ * are passwords.
  */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "io/impl.h"
 
 #include <errno.h>
@@ -80,6 +82,7 @@ static void packet_del(struct packet *p)
     if (p == NULL)
         return;
     close_all(p->fds, &p->n_fds);
+    secret_wipe(p->bytes.p, p->bytes.n);
     buf_fini(&p->bytes);
     mem_free(p);
 }
@@ -315,6 +318,7 @@ static void packet_sent(struct channel *c, struct packet *p)
     c->queued -= p->bytes.n;
     c->n_handles_queued -= p->n_fds;
     close_all(p->fds, &p->n_fds);
+    secret_wipe(p->bytes.p, p->bytes.n); /* it may have held a password */
     buf_reset(&p->bytes);
     if (c->spare == NULL)
         c->spare = p;
@@ -500,9 +504,9 @@ static enum err receive_one(struct channel *c)
     if (n == 0)
         return ERR_CLOSED;
     deliver(c, &at);
-    if (at.rest.n > 0 && !c->source.closed && !hold(c, &at))
-        return ERR_CLOSED; /* a lost message must not look like none */
-    return ERR_OK;
+    bool is_lost = at.rest.n > 0 && !c->source.closed && !hold(c, &at);
+    secret_wipe(w->packet, (size_t)n);
+    return is_lost ? ERR_CLOSED : ERR_OK; /* a lost message must not look like none */
 }
 
 void channel_on_event(struct source *s, unsigned events)

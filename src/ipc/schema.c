@@ -1,6 +1,7 @@
 #include "ipc/schema.h"
 
 #include "base/limits.h"
+#include "crypto/secret.h"
 
 #define put_u8 buf_put_u8
 #define put_u16 buf_put_u16
@@ -37,18 +38,20 @@ enum { SMALL = 2048 };
         char mem[IPC_FRAME_MAX] __attribute__((uninitialized));                                              \
         struct buf b;                                                                                        \
         buf_init_fixed(&b, mem, sizeof mem);                                                                 \
-        if (!ipc_encode_##name(m, &b))                                                                       \
-            return ERR_TOO_BIG;                                                                              \
-        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                               \
+        enum err e =                                                                                         \
+            ipc_encode_##name(m, &b) ? channel_send(c, IPC_##NAME, buf_str(&b), give) : ERR_TOO_BIG;         \
+        secret_wipe(mem, b.n);                                                                               \
+        return e;                                                                                            \
     }                                                                                                        \
     enum err ipc_send_##name(struct channel *c, const struct ipc_##name *m, struct handle *give)             \
     {                                                                                                        \
         char mem[SMALL] __attribute__((uninitialized));                                                      \
         struct buf b;                                                                                        \
         buf_init_fixed(&b, mem, sizeof mem);                                                                 \
-        if (!ipc_encode_##name(m, &b))                                                                       \
-            return send_big_##name(c, m, give);                                                              \
-        return channel_send(c, IPC_##NAME, buf_str(&b), give);                                               \
+        enum err e = ipc_encode_##name(m, &b) ? channel_send(c, IPC_##NAME, buf_str(&b), give)               \
+                                              : send_big_##name(c, m, give);                                 \
+        secret_wipe(mem, b.n);                                                                               \
+        return e;                                                                                            \
     }
 IPC_MESSAGES(M)
 #undef M
