@@ -285,9 +285,30 @@ def memory():
         tap.equal(got, set(), "%s %d has no password in its memory" % (role, index))
 
 
+def reload(text):
+    since = server.mark()
+    lib.file_of(os.path.join(where, "waxwing.lua"), lib.paths_lua(where) + text)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_log(r"reload\.done", since)
+
+
+def changes():
+    """The processes come and go with the configuration."""
+    lines = [line for line in LUA.splitlines() if " auth = " not in line and "same_as" not in line]
+    plain_lua = "\n".join(lines) + '\ndomain "example.org" { users = { "joe" }, deliver = maildir "%s/%%d/%%u", user = "_wwmail" }\n' % lib.mail_folder(where)
+    reload(plain_lua)
+    lib.wait_until(lambda: not [r for r, _ in server.pids() if r in ("auth", "pam")], "the end of auth and pam")
+    tap.ok(True, "without auth there are no processes for it")
+    reload(LUA)
+    lib.wait_until(lambda: len([r for r, _ in server.pids() if r in ("auth", "pam")]) == 5, "auth and pam")
+    lib.wait_until(lambda: try_plain("wwtest@unix.example", SYSTEM["wwtest"]) == RIGHT, "a login after a reload")
+    tap.ok(True, "with it again they are back, and asked")
+
+
 make_accounts()
 server = lib.start(where, LUA)
 by_pam()
+changes()
 if DOVECOT is None:
     tap.skip("Dovecot", "dovecot is not installed")
 else:
