@@ -6,7 +6,7 @@ packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlit
 libjansson-dev libcurl4-openssl-dev libpam0g-dev libcmocka-dev dns-root-data ca-certificates python3"
 # what the tests talk to; a missing one only means skipped tests, said and counted
 peers="nsd ldnsutils unbound gsasl testssl.sh libnet-ssleay-perl libauthen-sasl-perl swaks msmtp curl mutt s-nail dovecot-core
-dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux uacme pebble"
+dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux uacme pebble openssl"
 
 missing=""
 for p in $packages; do
