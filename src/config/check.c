@@ -167,6 +167,29 @@ static void check_sources(struct loader *ld)
     ld->conf->policy.n_sources = n;
 }
 
+/* A certificate has one key. */
+static void check_client_certificates(struct loader *ld)
+{
+    const struct policy_conf *p = &ld->conf->policy;
+    size_t n = 0, i = 0;
+    for (const struct rule_fact *f = ld->rules; f != NULL; f = f->next, i++) {
+        const struct hop_certificate *a = &p->routes[i].certificate;
+        size_t k = 0;
+        if (a->cert.n == 0)
+            continue;
+        while (k < i && !str_eq(p->routes[k].certificate.cert, a->cert))
+            k++;
+        n += k == i;
+        const struct hop_certificate *first = &p->routes[k].certificate;
+        if (a->key.n > 0 && first->key.n > 0 && !str_eq(first->key, a->key))
+            report_error(ld->report, f->at, "key: another route has another key for this certificate");
+        if (n + ld->n_certificates > CONFIG_CERTIFICATES_MAX) {
+            report_error(ld->report, f->at, "more than %d certificates", (int)CONFIG_CERTIFICATES_MAX);
+            return;
+        }
+    }
+}
+
 static void check_routes(struct loader *ld)
 {
     struct policy_conf *p = &ld->conf->policy;
@@ -190,6 +213,7 @@ static void check_routes(struct loader *ld)
             all = f;
     }
     p->routes = list;
+    check_client_certificates(ld);
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------- */

@@ -86,6 +86,8 @@ static void put_policy(struct buf *b, const struct policy_conf *p)
         buf_put_u8(b, (uint8_t)r->tls);
         buf_put_lstr(b, r->auth.user);
         buf_put_lstr(b, r->auth.secret);
+        buf_put_lstr(b, r->certificate.cert);
+        buf_put_lstr(b, r->certificate.key);
         buf_put_u8(b, r->is_mx);
         if (!r->is_mx)
             codec_put_hop(b, &r->via);
@@ -414,9 +416,14 @@ static struct pattern get_pattern(struct decoder *d, bool may_be_null)
     return p;
 }
 
+static const char *path_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_path_error(s);
+}
+
 static void get_routes(struct decoder *d, struct policy_conf *p)
 {
-    struct route_rule *list = codec_get_list(d, CONFIG_ROUTES_MAX, 36, sizeof *list, &p->n_routes);
+    struct route_rule *list = codec_get_list(d, CONFIG_ROUTES_MAX, 44, sizeof *list, &p->n_routes);
     for (size_t i = 0; i < p->n_routes && d->ok; i++) {
         struct route_rule *r = &list[i];
         r->from = get_pattern(d, true);
@@ -428,6 +435,8 @@ static void get_routes(struct decoder *d, struct policy_conf *p)
         r->tls = d->ok ? (enum hop_tls)tls : HOP_TLS_MAY;
         r->auth.user = codec_get_str(d, login_or_nothing_error);
         r->auth.secret = codec_get_str(d, secret_or_nothing_error);
+        r->certificate.cert = codec_get_str(d, path_or_nothing_error);
+        r->certificate.key = codec_get_str(d, path_or_nothing_error);
         r->is_mx = codec_get_bool(d);
         if (d->ok && !r->is_mx)
             r->via = codec_get_hop(d);

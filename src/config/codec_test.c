@@ -358,6 +358,16 @@ static void route_tls_unknown(struct setup *s)
 {
     s->routes[1].tls = HOP_TLS_KINDS;
 }
+static void route_certificate_without_key(struct setup *s)
+{
+    s->routes[1].certificate = (struct hop_certificate){.cert = STR("/x")};
+}
+static void route_certificate_unshown(struct setup *s)
+{
+    s->routes[1].auth = (struct hop_login){.user = STR_NIL};
+    s->routes[1].tls = HOP_TLS_NONE;
+    s->routes[1].certificate = (struct hop_certificate){STR("/x"), STR("/y")};
+}
 static void smtps_in_the_clear(struct setup *s)
 {
     s->routes[1].via.is_smtps = true;
@@ -722,6 +732,8 @@ static const struct {
     ROW(route_password_somewhere),
     ROW(route_user_control),
     ROW(route_tls_unknown),
+    ROW(route_certificate_without_key),
+    ROW(route_certificate_unshown),
     ROW(smtps_in_the_clear),
     ROW(smtps_and_lmtp),
     ROW(via_nowhere),

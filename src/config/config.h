@@ -74,6 +74,9 @@ struct config {
     const struct certificate_conf *certificates; /* SNI chooses among them; the first is for all other names */
     size_t n_certificates;
     struct acme_conf acme;
+    /* Those that routes name, each once; for all roles their places follow those of the others. Derived. */
+    const struct certificate_conf *client_certificates;
+    size_t n_client_certificates;
     struct str client_ca; /* PEM: who signs the certificates of clients; empty: clients are asked for none */
     bool tls_legacy;      /* clients that know no better may use TLS 1.0 and old ciphers */
     bool tls_tickets;     /* sessions may be resumed */

@@ -50,6 +50,18 @@ static const struct {
      "waxwing.lua:11: route names the host by its address, and TLSA records are for names: give the name, or another "
      "tls\n"
      "waxwing.lua:12: route asks for TLS on a unix socket, where there is none\n"},
+    {TEST_HEAD "route { to = \"*\", cert = \"us.pem\" }\n"
+     "route { to = \"*\", cert = \"us.pem\", key = \"us.key\", tls = \"none\" }\n"
+     "route { to = \"*\", cert = \"us\\n.pem\", key = \"us.key\" }\n"
+     "route { to = \"*\", via = \"smtp:///run/x\", cert = \"us.pem\", key = \"us.key\" }",
+     "waxwing.lua:3: route needs both of a certificate: cert = \"FILE\", key = \"FILE\"\n"
+     "waxwing.lua:4: route has a certificate and no TLS to show it in\n"
+     "waxwing.lua:5: 'cert' in route holds a control character\n"
+     "waxwing.lua:6: route has a certificate and no TLS to show it in\n"},
+    {TEST_HEAD "route { to = \"a.example\", cert = \"us.pem\", key = \"us.key\" }\n"
+     "route { to = \"b.example\", cert = \"/etc/waxwing/us.pem\", key = \"us.key\" }\n"
+     "route { to = \"c.example\", cert = \"us.pem\", key = \"other.key\" }",
+     "waxwing.lua:5: key: another route has another key for this certificate\n"},
     {TEST_HEAD "domain \"b.example\" { relay = \"smtps://me@hub.example\", recipients = any }",
      "waxwing.lua:3: relay: \"smtps://me@hub.example\" names a user: only a route has a login\n"},
     /* clang-format on */

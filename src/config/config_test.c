@@ -184,6 +184,8 @@ static void dump_routes(const struct policy_conf *p, struct buf *out)
             buf_printf(out, " tls %s", hop_tls_word(r->tls));
         if (r->auth.user.n > 0)
             buf_printf(out, " as %.*s by %.*s", STR_FMT(r->auth.user), STR_FMT(r->auth.secret));
+        if (r->certificate.cert.n > 0)
+            buf_printf(out, " cert %.*s key %.*s", STR_FMT(r->certificate.cert), STR_FMT(r->certificate.key));
         if (r->source != NULL)
             buf_printf(out, " source %.*s", STR_FMT(r->source->name));
         buf_putc(out, '\n');
@@ -454,6 +456,7 @@ static const struct good_row rows[] = {
      "\"/etc/waxwing/hub.pass\", tls = \"encrypt\" }\n"
      "route { to = \"c.example\", via = \"smtp://a@hub.example\", password = secret \"hub.pass\" }\n"
      "route { to = \"d.example\", tls = \"verify\" }\nroute { to = \"e.example\", via = \"mx\", tls = \"none\" }\n"
+     "route { to = \"n.example\", cert = \"us.pem\", key = \"us.key\" }\n"
      "route { to = \"k.example\", tls = \"any\" }\nroute { to = \"l.example\", tls = \"dane\" }\n"
      "route { to = \"m.example\", via = \"smtps://me@hub.example\", password = secret \"hub.pass\", tls = \"dane\" }\n"
      "route { to = \"f.example\", via = \"smtps://192.0.2.1\", tls = \"encrypt\" }\n"
@@ -466,6 +469,7 @@ static const struct good_row rows[] = {
      "route to b.example via smtp://hub.example:587 tls encrypt as joe@isp.example by /etc/waxwing/hub.pass\n"
      "route to c.example via smtp://hub.example:25 tls verify as a by /etc/waxwing/hub.pass\n"
      "route to d.example mx tls verify\nroute to e.example mx tls none\n"
+     "route to n.example mx cert /etc/waxwing/us.pem key /etc/waxwing/us.key\n"
      "route to k.example mx tls any\nroute to l.example mx tls dane\n"
      "route to m.example via smtps://hub.example:465 tls dane as me by /etc/waxwing/hub.pass\n"
      "route to f.example via smtps://192.0.2.1:465 tls encrypt\n"

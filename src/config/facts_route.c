@@ -124,12 +124,26 @@ static bool get_tls(lua_State *L, struct place at, struct route_rule *rule)
     return loader_of(L)->report->n_errors == errors;
 }
 
+static bool get_file(lua_State *L, struct place at, const char *key, struct str *out)
+{
+    unsigned errors = loader_of(L)->report->n_errors;
+    struct site site = facts_text_key(L, at, "route", key, out);
+    const char *error = out->n > 0 ? value_path_error(*out) : NULL;
+    if (error != NULL)
+        facts_bad_text(L, &site, *out, error);
+    else if (out->n > 0)
+        *out = loader_path(loader_of(L), *out);
+    return loader_of(L)->report->n_errors == errors;
+}
+
 /* The parts that need each other. */
 static bool get_security(lua_State *L, struct place at, struct route_rule *rule)
 {
     bool ok = get_user(L, at, rule);
     ok = get_password(L, at, rule) && ok;
     ok = get_tls(L, at, rule) && ok;
+    ok = get_file(L, at, "cert", &rule->certificate.cert) && ok;
+    ok = get_file(L, at, "key", &rule->certificate.key) && ok;
     const char *error = ok ? value_route_error(rule) : NULL;
     if (error != NULL)
         report_error(loader_of(L)->report, at, "route %s", error);
@@ -159,8 +173,9 @@ int fact_route(lua_State *L)
         report_error(ld->report, fact.at,
                      "route does not say which mail it is for: to, from or tag (to = \"*\" "
                      "for all)");
-    else if (ok && !has_via && fact.source.n == 0 && fact.rule.tls == HOP_TLS_MAY)
-        report_error(ld->report, fact.at, "route says nothing of how mail goes: via, source or tls");
+    else if (ok && !has_via && fact.source.n == 0 && fact.rule.tls == HOP_TLS_MAY &&
+             fact.rule.certificate.cert.n == 0)
+        report_error(ld->report, fact.at, "route says nothing of how mail goes: via, source, tls or cert");
     if (ld->n_rules == CONFIG_ROUTES_MAX)
         (void)luaL_error(L, "more than %d routes", (int)CONFIG_ROUTES_MAX);
     struct rule_fact *r = loader_alloc(ld, 1, sizeof *r);

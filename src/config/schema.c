@@ -202,6 +202,10 @@ static const struct schema_key keys[] = {
      "a password, none for LMTP, may for all others. But for none and any, what the host's domain has published for it "
      "counts first (DANE, RFC 7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by "
      "TLS, or it waits."},
+    {"route", "cert", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
+     "The certificate that is shown to a host that asks for one, in PEM, its own first, then its issuers. A renewed one "
+     "is taken by itself."},
+    {"route", "key", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE, "Its private key, in PEM."},
     {"route", "source", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE, "The source that this mail leaves "
      "from."},
 

@@ -40,11 +40,33 @@ void config_agent_folder(const struct config *c, struct buf *out)
     buf_puts(out, "-agent");
 }
 
+static bool list_client_certificates(struct config *c, struct arena *a)
+{
+    const struct policy_conf *p = &c->policy;
+    size_t n = 0, k;
+    for (size_t i = 0; i < p->n_routes; i++)
+        n += p->routes[i].certificate.cert.n > 0;
+    struct certificate_conf *list = arena_alloc_array(a, n + 1, sizeof *list);
+    if (list == NULL)
+        return false;
+    n = 0;
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const struct hop_certificate *h = &p->routes[i].certificate;
+        for (k = 0; k < n && !str_eq(list[k].cert, h->cert); k++)
+            ;
+        if (h->cert.n > 0 && k == n)
+            list[n++] = (struct certificate_conf){.cert = h->cert, .key = h->key};
+    }
+    c->client_certificates = list;
+    c->n_client_certificates = n;
+    return true;
+}
+
 bool config_derive(struct config *c, struct arena *a)
 {
     struct netaddr *list = arena_alloc_array(a, c->n_listeners + 1, sizeof *list);
     size_t n = 0;
-    if (list == NULL)
+    if (list == NULL || !list_client_certificates(c, a))
         return false;
     for (size_t i = 0; i < c->n_listeners; i++) {
         const struct netaddr *at = &c->listeners[i].addr;

@@ -299,6 +299,10 @@ const char *value_route_error(const struct route_rule *r)
         return "has a password and no user";
     if (has_login && r->is_mx)
         return "has a login and no host to log in to: via";
+    if ((r->certificate.cert.n > 0) != (r->certificate.key.n > 0))
+        return "needs both of a certificate: cert = \"FILE\", key = \"FILE\"";
+    if (r->certificate.cert.n > 0 && r->tls == HOP_TLS_NONE)
+        return "has a certificate and no TLS to show it in";
     if (!r->is_mx && r->via.addr.kind == NETADDR_UNIX && r->tls != HOP_TLS_NONE)
         return "asks for TLS on a unix socket, where there is none";
     if (!r->is_mx && r->via.is_smtps && is_weak)

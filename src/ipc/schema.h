@@ -133,6 +133,7 @@
  * trusts_hops: the names of hosts count too; mx, next_hop, canonical: what struct dane_facts of verify/dane.h has of
  * the domain, next_hop empty where hosts has it; sts: the mode of the domain's policy, as in sts_answer; sts_hops: bit
  * 1 << i: the i-th of hosts is one of the policy's; user, secret: a login, or empty (policy's struct hop_login).
+ * certificate: the name of that which is shown to a host that asks, or empty.
  * is_callout: no body, the answer to RCPT is all that is wanted. maildir is empty where the recipient's target
  * is a pipe: local finds what to run in its own configuration. home: whose .forward is to be read first, or empty. */
 #define IPC_FIELDS_relay_job(F)                                                                              \
@@ -142,8 +143,8 @@
     F(u8, is_lmtp)                                                                                           \
     F(u8, is_callout) F(str, site) F(str, source) F(str, hosts) F(str, sender) F(str, params) F(str, rcpts)  \
         F(u8, mx) F(str, next_hop) F(str, canonical) F(u8, sts) F(u32, sts_hops)                             \
-        F(u8, tls) F(u8, is_smtps) F(u8, trusts_hops) F(str, names) F(str, user) F(str, secret) F(u64, size) \
-        F(u8, is_piped) F(str, body)
+        F(u8, tls) F(u8, is_smtps) F(u8, trusts_hops) F(str, names) F(str, user) F(str, secret)              \
+        F(str, certificate) F(u64, size) F(u8, is_piped) F(str, body)
 #define IPC_FIELDS_local_job(F)                                                                              \
     F(u64, token)                                                                                            \
     F(u64, id)                                                                                               \

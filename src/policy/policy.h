@@ -50,6 +50,9 @@ struct hop_login { /* for a next hop that asks who we are (RFC 4954); no user: w
     struct str user;
     struct str secret; /* the path of the file that holds the password: a name, what is in it is relay's alone */
 };
+struct hop_certificate { /* who we are for a next hop that asks in TLS; no cert: nobody */
+    struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */
+};
 struct source_pool { /* addresses that mail leaves from */
     struct str name;
     const struct netaddr *addrs; /* IPv4 and IPv6, without port */
@@ -134,6 +137,7 @@ struct route_rule { /* for domains that are not ours; the first that matches dec
     struct next_hop via;
     enum hop_tls tls;
     struct hop_login auth;            /* for via only */
+    struct hop_certificate certificate;
     const struct source_pool *source; /* or NULL */
 };
 struct sender_right { /* addresses that a login may send from beside its own */
@@ -292,6 +296,7 @@ struct route {
     struct next_hop via;           /* HOST */
     enum hop_tls tls;              /* HOST, MX */
     struct hop_login auth;         /* HOST */
+    struct str certificate;        /* HOST, MX: the path of cert, a name for it; or empty */
     const struct source_pool *source; /* HOST, MX: where to leave from, or NULL */
 };
 /* Where an accepted recipient goes after its expansion: aliases are not looked at. Text is put into `text` (the

@@ -152,6 +152,7 @@ static void route_abroad(struct routing *r, const struct address *to)
     out->rcpt = to->text;
     out->source = rule != NULL ? rule->source : NULL;
     out->tls = rule != NULL ? rule->tls : HOP_TLS_MAY;
+    out->certificate = rule != NULL ? rule->certificate.cert : STR_NIL;
     if (rule != NULL && !rule->is_mx) { /* a smart host takes literals too, as Postfix's relayhost does */
         out->kind = ROUTE_HOST;
         out->via = rule->via;

@@ -42,7 +42,8 @@ openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", 
 # ---- next hops ----------------------------------------------------------------------------------------------------------
 
 class Hop:
-    """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, old (TLS 1.0), smtps, refuse, close, garbage, hang, inject;
+    """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, old (TLS 1.0), smtps, refuse, close, garbage, hang, inject,
+    asks (for a certificate that the lab has signed: without one the handshake fails);
     auth: the mechanisms it offers inside TLS, of "me" with "secret". .taken: (TLS version or None, who logged in) of each
     message."""
 
@@ -50,6 +51,9 @@ class Hop:
         self.how, self.auth, self.taken, self.ends = how, auth, [], threading.Event()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert)
+        if how == "asks":
+            self.context.load_verify_locations(os.path.join(where, "ca.crt"))
+            self.context.verify_mode = ssl.CERT_REQUIRED
         if how == "old":
             self.context.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():  # that it is old is the point
@@ -102,7 +106,8 @@ class Hop:
                 say("354 go")
                 while f.readline() not in (b".\r\n", b""):
                     pass
-                self.taken.append((version, user))
+                subject = dict(x[0] for x in (conn.getpeercert() or {}).get("subject", ())) if version else {}
+                self.taken.append((version, user or subject.get("commonName")))
                 say("250 2.0.0 kept")
             elif verb == "MAIL" and self.auth and not user:
                 say("530 5.7.0 log in")
@@ -127,6 +132,11 @@ class Hop:
         return None
 
 
+for ours in ("us", "us-again"):
+    make(ours, ["mx.wax.example"])
+subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=stranger", "-keyout",
+                "stranger.key", "-out", "stranger.crt"], cwd=where, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+OURS = 'tls = "encrypt", cert = "us.crt", key = "us.key"'
 CERTS = {"good": {}, "self": {"ca": None}, "wrong": {}, "expired": {"days": "0"}}
 # domain: what its server does, its certificate, what the route says ("": there is none), the first event that decides, and
 # what it says; "transport" is followed by the delivery
@@ -156,6 +166,11 @@ CASES = {
     "smtps": ("smtps", "good", 'via = "smtps://mx.smtps.test"', "transport", "verified (PKIX)"),
     "smtpsbad": ("smtps", "wrong", 'via = "smtps://mx.smtpsbad.test"', "deferred", "TLS could not be established"),
     "smtpsany": ("smtps", "self", 'via = "smtps://mx.smtpsany.test", tls = "encrypt"', "transport", "not verified: "),
+    "asks": ("asks", "good", OURS, "transport", "TLSv1.3 "),
+    "asksver": ("asks", "good", 'tls = "verify", cert = "us.crt", key = "us.key"', "transport", "verified (PKIX)"),
+    "asksno": ("asks", "good", 'tls = "encrypt"', "deferred", ""),
+    "asksother": ("asks", "good", 'tls = "encrypt", cert = "stranger.crt", key = "stranger.key"', "deferred", ""),
+    "asksnot": ("ok", "good", OURS, "transport", "TLSv1.3 "),
     "plainauth": ("ok", "good", 'via = "smtp://me@mx.plainauth.test", password = secret "right"', "transport", "verified"),
     "loginauth": ("ok", "good", 'via = "smtp://mx.loginauth.test", user = "me", password = secret "right"', "transport",
                   "verified"),
@@ -176,6 +191,9 @@ for n, (domain, (how, cert, route, _, _)) in enumerate(CASES.items()):
     records.append("%s MX 10 mx.%s\nmx.%s A %s" % (domain, domain, domain, at))
     if route:
         routes.append('route { to = "%s.test", %s }' % (domain, route))
+hops["asksnew"] = Hop("192.0.2.200", "asks", make("cert-asksnew", ["mx.asksnew.test"]))  # for later
+records.append("asksnew MX 10 mx.asksnew\nmx.asksnew A 192.0.2.200")
+routes.append('route { to = "asksnew.test", %s }' % OURS)
 
 
 # ---- servers of others --------------------------------------------------------------------------------------------------
@@ -276,7 +294,16 @@ for domain, (how, _, route, event, want) in CASES.items():
     tap.equal(taken, [encrypted] if event == "transport" else [], "%s: so it was at the server" % domain)
 for domain, who in (("plainauth", "me by PLAIN"), ("loginauth", "me by LOGIN")):
     tap.equal([t[1] for t in hops[domain].taken], [who], "%s: the server knows who it was" % domain)
+for domain, who in (("asks", "us"), ("asksver", "us"), ("asksnot", None)):
+    tap.equal([t[1] for t in hops[domain].taken], [who], "%s: our certificate" % domain)
 hops["hang"].ends.set()
+
+since = server.mark()
+for end in (".key", ".crt"):
+    os.rename(os.path.join(where, "us-again" + end), os.path.join(where, "us" + end))
+server.wait_log(r"certificate.loaded.*us.crt", since)
+server.wait_event(send("asksnew"), "delivered")
+tap.equal([t[1] for t in hops["asksnew"].taken], ["us-again"], "a renewed certificate of ours is taken by itself")
 
 hops["open"].how = "none"  # the host spoke TLS: somebody may have taken the offer away
 tap.ok("does not offer STARTTLS" in text_of(send("open"), "deferred"), "a host that spoke TLS is not believed without")

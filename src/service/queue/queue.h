@@ -220,6 +220,7 @@ struct work {
     enum mta_sts_mode sts;
     uint32_t sts_hops;
     struct hop_login auth;
+    struct str certificate;
     /* jobs */
     struct worker *worker;
     uint32_t *portion;                          /* recipients */

@@ -264,7 +264,8 @@ static void prepare(struct queue *q, struct callout *c)
                               .trusts_hops = 1,
                               .mx = DANE_MX_NONE,
                               .user = r.route.auth.user,
-                              .secret = r.route.auth.secret};
+                              .secret = r.route.auth.secret,
+                              .certificate = r.route.certificate};
     struct hop hop = {.port = r.route.via.addr.port, .name = r.route.via.host, .addr = r.route.via.addr};
     if (r.route.source != NULL)
         m.source = r.route.source->name;

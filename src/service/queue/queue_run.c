@@ -374,6 +374,7 @@ void work_prepare(struct work *w)
     w->sts_hops = 0;
     w->mx = DANE_MX_NONE;
     if (!arena_str(&w->arena, r.route.source != NULL ? r.route.source->name : STR_NIL, &w->source) ||
+        !arena_str(&w->arena, r.route.certificate, &w->certificate) ||
         !arena_str(&w->arena, r.route.auth.user, &w->auth.user) ||
         !arena_str(&w->arena, r.route.auth.secret, &w->auth.secret)) {
         work_postpone(w, QUEUE_LOST_MS);
@@ -558,6 +559,7 @@ static enum err send_relay(struct work *w, struct job *j, struct str body, bool 
         .sts_hops = w->sts_hops,
         .user = w->auth.user,
         .secret = w->auth.secret,
+        .certificate = w->certificate,
         .size = w->envelope.body_size,
         .is_piped = piped,
         .body = body,

@@ -100,6 +100,7 @@ struct wish { /* what relay is told of a route's TLS and login */
     enum hop_tls tls;
     bool is_smtps;
     const char *user, *secret, *name; /* name: the first that a certificate may be for */
+    const char *certificate;          /* ours */
 };
 
 static void check_wish(struct test_world *w, const struct ipc_relay_job *m, struct handle *given)
@@ -113,6 +114,7 @@ static void check_wish(struct test_world *w, const struct ipc_relay_job *m, stru
     assert_int_equal(m->tls, want->tls);
     assert_int_equal(m->is_smtps, want->is_smtps);
     assert_true(str_eq(m->user, str_from_c(want->user)) && str_eq(m->secret, str_from_c(want->secret)));
+    assert_true(str_eq(m->certificate, str_from_c(want->certificate)));
     assert_int_equal(list_next_str(&names, &name), want->name != NULL);
     assert_true(want->name == NULL || str_eq(name, str_from_c(want->name)));
     test_job_done(&w->relay, m->token, 1, SMTP_AT_END, script_ok);
@@ -125,17 +127,21 @@ static void test_routes_say_tls(void **state)
         {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("hub.two")},
          .via = {.host = STR_INIT("hub.test"), .addr = {.port = 465}, .is_smtps = true},
          .tls = HOP_TLS_VERIFY,
-         .auth = {STR_INIT("me"), STR_INIT("/etc/hub.pass")}},
+         .auth = {STR_INIT("me"), STR_INIT("/etc/hub.pass")},
+         .certificate = {STR_INIT("/etc/us.pem"), STR_INIT("/etc/us.key")}},
         {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("strict.two")},
          .is_mx = true,
+         .certificate = {STR_INIT("/etc/mx.pem"), STR_INIT("/etc/mx.key")},
          .tls = HOP_TLS_VERIFY},
         {.to = {.kind = PATTERN_DOMAIN, .domain = STR_INIT("clear.two")}, .is_mx = true, .tls = HOP_TLS_NONE},
     };
     static const struct wish rows[] = {
-        {"x@hub.two", "smtps:hub.test:465 as me", HOP_TLS_VERIFY, true, "me", "/etc/hub.pass", NULL},
-        {"x@strict.two", "mx:mx1.test,mx2.test tls verify", HOP_TLS_VERIFY, false, "", "", "strict.two"},
-        {"x@clear.two", "mx:mx1.test,mx2.test tls none", HOP_TLS_NONE, false, "", "", NULL},
-        {"x@other.two", "mx:mx1.test,mx2.test", HOP_TLS_MAY, false, "", "", "other.two"},
+        {"x@hub.two", "smtps:hub.test:465 as me", HOP_TLS_VERIFY, true, "me", "/etc/hub.pass", NULL,
+         "/etc/us.pem"},
+        {"x@strict.two", "mx:mx1.test,mx2.test tls verify", HOP_TLS_VERIFY, false, "", "", "strict.two",
+         "/etc/mx.pem"},
+        {"x@clear.two", "mx:mx1.test,mx2.test tls none", HOP_TLS_NONE, false, "", "", NULL, ""},
+        {"x@other.two", "mx:mx1.test,mx2.test", HOP_TLS_MAY, false, "", "", "other.two", ""},
     };
     struct test_world w;
     UNUSED(state);

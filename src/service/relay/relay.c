@@ -191,6 +191,22 @@ static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struc
     }
 }
 
+static void on_keys_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                            struct handle *given)
+{
+    struct relay *r = arg;
+    struct ipc_sign_answer m;
+    UNUSED(given);
+    if (!role_message_allowed(r->env, ROLE_KEYS, c, type)) {
+        relay_cert_keys_lost(r);
+    } else if (type == IPC_SIGN_ANSWER && ipc_decode_sign_answer(payload, &m)) {
+        relay_cert_on_sign(r, &m);
+    } else {
+        role_message_malformed(r->env, ROLE_KEYS, c, type);
+        relay_cert_keys_lost(r);
+    }
+}
+
 static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                              struct handle *given)
 {
@@ -210,7 +226,7 @@ static void on_room(void *arg, struct channel *c)
 static void on_closed(void *arg, struct channel *c)
 {
     struct relay *r = arg;
-    bool was_queue = c == r->queue, was_lookup = c == r->lookup;
+    bool was_queue = c == r->queue, was_lookup = c == r->lookup, was_keys = c == r->keys;
     role_peer_closed(r->env, c);
     if (was_queue)
         on_queue_lost(r);
@@ -218,10 +234,13 @@ static void on_closed(void *arg, struct channel *c)
         r->lookup = NULL;
         job_on_lookup_lost(r);
     }
+    if (was_keys)
+        relay_cert_keys_lost(r);
 }
 
 static const struct channel_user queue_user = {on_queue_message, on_queue_room, on_closed};
 static const struct channel_user lookup_user = {on_lookup_message, on_room, on_closed};
+static const struct channel_user keys_user = {on_keys_message, on_room, on_closed};
 static const struct channel_user admin_user = {on_admin_message, on_room, on_closed};
 
 static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
@@ -234,6 +253,9 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     } else if (who == ROLE_LOOKUP) {
         r->lookup = c;
         channel_set_user(c, &lookup_user, r);
+    } else if (who == ROLE_KEYS) {
+        r->keys = c;
+        channel_set_user(c, &keys_user, r);
     } else {
         channel_set_user(c, &admin_user, r);
     }
@@ -266,16 +288,19 @@ static void *create(struct role_env *env)
     list_init(&r->unsent);
     list_init(&r->seen_by_use);
     list_init(&r->secrets);
+    list_init(&r->certs);
+    must(idmap_init(&r->signs));
     world_random(r->world, &r->seed, sizeof r->seed);
     must(idmap_init(&r->seen));
     r->crypto = env->ext;
     relay_tls_setup(r);
+    relay_certs_setup(r);
     must(idmap_init(&r->questions) && idmap_init(&r->dane_questions));
     uint64_t chunks = env->config->memory_max / RELAY_ARENA_CHUNK;
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
     r->turn.run = on_turn;
     world_turn_end(r->world, &r->turn);
-    static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN};
+    static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN, ROLE_KEYS};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         if (env->peers[peers[i]][0] != NULL)
             on_peer(r, peers[i], 0, env->peers[peers[i]][0]);
@@ -288,8 +313,11 @@ static void *create(struct role_env *env)
 static void reload(void *self, const struct config *old)
 {
     struct relay *r = self;
-    if (!str_eq(old->authorities, r->env->config->authorities))
+    if (!str_eq(old->authorities, r->env->config->authorities)) {
         relay_tls_setup(r);
+        relay_certs_setup(r);
+    }
+    relay_certs_prune(r);
     relay_secrets_prune(r, false);
     role_config_release(r->env, old);
 }
@@ -317,6 +345,7 @@ static void del(void *self)
     relay_seen_clear(r);
     idmap_fini(&r->seen);
     relay_secrets_prune(r, true);
+    relay_certs_fini(r);
     relay_tls_fini(r);
     chunk_pool_fini(&r->pool);
     mem_free(r);
@@ -335,9 +364,15 @@ static void from_super(void *self, uint16_t type, struct str payload, struct han
     blob_free(&octets);
 }
 
+static void on_certificate(void *self, size_t i)
+{
+    relay_cert_take(self, i);
+}
+
 const struct role_ops relay_role = {.create = create,
                                     .peer = on_peer,
                                     .reload = reload,
                                     .drain = drain,
                                     .del = del,
+                                    .certificate = on_certificate,
                                     .from_super = from_super};

@@ -6,6 +6,7 @@
  * relay_tls.c      how safe a connection must be, its handshake, what is known of hosts
  * relay_dane.c     what DNSSEC says of a host: questions and the verdict
  * relay_login.c    passwords of next hops
+ * relay_cert.c     our own certificates, and their signatures
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
  */
@@ -34,6 +35,7 @@ enum {
     RELAY_REASON_TEXT = 400,
     RELAY_DANE_TEXT = 300,
     RELAY_NAMES_MAX = 2 * (SMTP_DOMAIN_MAX + 8), /* octets of the list of names for a certificate */
+    RELAY_SIGNS_MAX = 1000,                      /* open signatures */
     RELAY_SEEN_MAX = 20000,                      /* hosts that TLS was spoken with */
     /* how long that counts: less than mail waits in the queue, so that a host that gave TLS up gets its mail
      */
@@ -67,7 +69,7 @@ struct job {
     bool is_smtps, trusts_hops;
     bool in_plain; /* TLS failed with the present address: the next connection to it goes without */
     char tls_why[RESULT_TEXT_MAX]; /* how it failed */
-    struct str names, user, secret;
+    struct str names, user, secret, certificate;
     enum dane_mx mx;
     enum mta_sts_mode sts;          /* of the domain's policy */
     uint32_t sts_hops;              /* by place in hops: the host is one of the policy's */
@@ -135,6 +137,7 @@ struct link {         /* one connection to a server */
     struct str password; /* until it was said */
     char user[ROUTE_USER_MAX + 1];
     uint64_t secret_hash; /* of the name of what password says */
+    uint64_t cert_hash;   /* of the name of our certificate, which was shown if the server asked */
     struct str site;
     char host[RELAY_HOST_TEXT]; /* "mx.example.org [192.0.2.1]:25" */
     char site_text[512];
@@ -155,6 +158,13 @@ struct relay_secret {
     struct str name, octets; /* secret_copy()s */
 };
 
+struct relay_cert { /* one of ours */
+    struct list link;
+    struct tls_context *tls, *tls_any; /* as those of struct relay */
+    size_t n_name;
+    char name[]; /* the path of its file, by which jobs call it */
+};
+
 struct unsent { /* an answer that waits for room in the queue's channel */
     struct list link;
     uint64_t token;
@@ -164,7 +174,7 @@ struct unsent { /* an answer that waits for room in the queue's channel */
 struct relay {
     struct role_env *env;
     struct world *world;
-    struct channel *queue, *lookup;
+    struct channel *queue, *lookup, *keys;
     struct chunk_pool pool;
     struct list jobs, links, idle;
     size_t n_jobs, n_idle;
@@ -177,6 +187,9 @@ struct relay {
     struct list seen_by_use;
     uint64_t seed;
     struct list secrets;
+    struct list certs;
+    struct idmap signs; /* open at the keys role */
+    bool has_signer;
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
     bool is_draining;
     struct turn_hook turn;
@@ -252,9 +265,28 @@ void relay_tls_begin(struct link *k);
 /* Makes the contexts anew, from the authorities of the configuration. */
 void relay_tls_setup(struct relay *r);
 void relay_tls_fini(struct relay *r);
+/* A context with the authorities of the configuration and our certificate, or NULL: without. like: one that
+ * has these authorities, to share them, or NULL. NULL: why was told in the log. */
+struct tls_context *relay_tls_context(struct relay *r, const struct tls_certificate *ours, bool legacy,
+                                      const struct tls_context *like);
 enum tls_seen relay_seen(const struct relay *r, struct str name);
 void relay_see(struct relay *r, struct str name, bool is_verified);
 void relay_seen_clear(struct relay *r);
+
+/* relay_cert.c */
+/* That of env->certificates[i] is new, has changed or is gone. */
+void relay_cert_take(struct relay *r, size_t i);
+/* All of them, after relay_tls_setup(): with other authorities. */
+void relay_certs_setup(struct relay *r);
+/* Forgets those that the present configuration does not name. */
+void relay_certs_prune(struct relay *r);
+void relay_certs_fini(struct relay *r);
+/* The context to show it in, or where the name is empty one without; any: where nobody is authenticated.
+ * NULL: it is not at hand. */
+struct tls_context *relay_cert_context(const struct relay *r, struct str name, bool any);
+void relay_cert_on_sign(struct relay *r, const struct ipc_sign_answer *m);
+/* The keys role is gone: all signatures under way fail. */
+void relay_cert_keys_lost(struct relay *r);
 
 /* relay_login.c */
 /* The password that a configuration calls by this name; replaces the one before. Only the first line counts.

@@ -77,16 +77,17 @@ struct job *job_new(struct relay *r, const struct ipc_relay_job *m, struct handl
     j->sts = m->sts <= MTA_STS_ENFORCE ? (enum mta_sts_mode)m->sts : MTA_STS_ENFORCE;
     j->sts_hops = m->sts_hops;
     j->mx = m->mx <= DANE_MX_NONE ? (enum dane_mx)m->mx : DANE_MX_INSECURE;
-    size_t room = m->next_hop.n + m->canonical.n + m->names.n + m->user.n + m->secret.n + m->site.n +
-                  m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n + 4096;
+    size_t room = m->next_hop.n + m->canonical.n + m->names.n + m->user.n + m->secret.n + m->certificate.n +
+                  m->site.n + m->source.n + m->sender.n + m->params.n + m->rcpts.n + m->hosts.n + m->body.n +
+                  4096;
     buf_init(&j->text, room);
     buf_init(&j->piece, RELAY_PIECE);
     bool ok = buf_reserve(&j->text, room) && copy(j, m->site, &j->site) && copy(j, m->sender, &j->sender) &&
               copy(j, m->source, &j->source) && copy(j, m->names, &j->names) && copy(j, m->user, &j->user) &&
-              copy(j, m->secret, &j->secret) && copy(j, m->next_hop, &j->next_hop) &&
-              copy(j, m->canonical, &j->canonical) && m->names.n <= RELAY_NAMES_MAX &&
-              m->user.n <= ROUTE_USER_MAX && take_params(j, m->params) && take_rcpts(j, m->rcpts) &&
-              take_hops(j, m->hosts);
+              copy(j, m->secret, &j->secret) && copy(j, m->certificate, &j->certificate) &&
+              copy(j, m->next_hop, &j->next_hop) && copy(j, m->canonical, &j->canonical) &&
+              m->names.n <= RELAY_NAMES_MAX && m->user.n <= ROUTE_USER_MAX && take_params(j, m->params) &&
+              take_rcpts(j, m->rcpts) && take_hops(j, m->hosts);
     if (ok && j->is_callout) {
         j->size = 0;
     } else if (ok && m->is_piped) {

@@ -19,12 +19,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNS_MAX = 40, TIMERS_MAX = 100, IN_MAX = 8192, OUT_MAX = 1 << 20, ASKED_MAX = 64, START_MS = 1000 };
+enum {
+    CONTEXTS_MAX = 16,
+    CONNS_MAX = 40,
+    TIMERS_MAX = 100,
+    IN_MAX = 8192,
+    OUT_MAX = 1 << 20,
+    ASKED_MAX = 64,
+    START_MS = 1000
+};
 #define BIG ((size_t)4 << 20)
 
 struct tls_context {
     struct world_object object;
     unsigned n_refs;
+    bool is_legacy;
+    uint32_t key; /* of our certificate */
+    char ours[64];
 };
 struct channel {
     struct world_object object;
@@ -49,6 +60,8 @@ struct conn {
     size_t n_written; /* ever */
     bool is_shaking;  /* a handshake is under way: what it is to have, and who waits for it */
     char tls_name[300], tls_names[600]; /* SNI; each name and a blank */
+    char tls_ours[64];                  /* our certificate, and its key */
+    uint32_t tls_key;
     enum tls_check tls_check;
     char tlsa[600]; /* each record as in a zone file, and a comma */
     void (*tls_fn)(void *arg, struct conn *c, enum err err, struct str why);
@@ -106,8 +119,15 @@ struct fixture {
     unsigned n_drained, n_events, n_transports;
     char transport[900];
     uint64_t transport_number;
-    struct tls_context tls;
-    bool has_no_tls;
+    struct tls_context contexts[CONTEXTS_MAX];
+    bool has_no_tls, is_bad_chain; /* no context can be made; none with a certificate of ours */
+    struct channel keys;
+    struct ipc_sign_ask sign_ask; /* the last one, without its texts */
+    size_t n_sign_asks;
+    struct tls_signer signer;
+    uint64_t signed_token;
+    enum err signed_err;
+    char signature[64];
     char event_text[600];
 };
 
@@ -228,6 +248,12 @@ static enum err channel_send_to_test(struct channel *c, uint16_t type, struct st
         take_results(&done);
         return ERR_OK;
     }
+    if (c == &the->keys) {
+        assert_true(type == IPC_SIGN_ASK && ipc_decode_sign_ask(payload, &the->sign_ask));
+        the->sign_ask.octets = STR_NIL;
+        the->n_sign_asks++;
+        return ERR_OK;
+    }
     struct ipc_rr_ask rr;
     if (type == IPC_RR_ASK) {
         assert_true(ipc_decode_rr_ask(payload, &rr) && the->n_rr < ASKED_MAX);
@@ -254,14 +280,37 @@ static const struct world_ops ops;
 
 static struct tls_context *new_context(struct world *w, const struct tls_client_conf *conf, struct buf *why)
 {
+    size_t i = 0;
     UNUSED(w);
-    UNUSED(conf);
-    if (the->has_no_tls) {
+    if (the->has_no_tls || (the->is_bad_chain && conf->certificate != NULL)) {
         buf_puts(why, "no TLS in this test");
         return NULL;
     }
-    the->tls = (struct tls_context){{&ops}, the->tls.n_refs + 1};
-    return &the->tls;
+    while (i < CONTEXTS_MAX && the->contexts[i].n_refs > 0)
+        i++;
+    assert_true(i < CONTEXTS_MAX);
+    struct tls_context *t = &the->contexts[i];
+    *t = (struct tls_context){.object = {&ops}, .n_refs = 1, .is_legacy = conf->legacy};
+    if (conf->certificate != NULL) {
+        assert_true(str_to_c(conf->certificate->chain, t->ours, sizeof t->ours));
+        t->key = conf->certificate->key;
+    }
+    return t;
+}
+
+static void set_signer(struct world *w, const struct tls_signer *s)
+{
+    UNUSED(w);
+    the->signer = s != NULL ? *s : (struct tls_signer){.arg = NULL};
+}
+
+static void is_signed(struct world *w, uint64_t token, enum err err, struct str signature)
+{
+    UNUSED(w);
+    the->signed_token = token;
+    the->signed_err = err;
+    assert_true((err == ERR_OK) == (signature.n > 0));
+    assert_true(str_to_c(signature, the->signature, sizeof the->signature));
 }
 
 static void release_context(struct tls_context *t)
@@ -274,7 +323,11 @@ static enum err shake_hands(struct conn *c, bool is_server, const struct tls_sta
 {
     struct buf names;
     assert_true(!is_server && !c->is_closed && !c->is_shaking && c->n_in == 0 && c->out.n == 0);
-    assert_ptr_equal(s->context, &the->tls);
+    const struct tls_context *t = s->context;
+    assert_true(t >= the->contexts && t < the->contexts + CONTEXTS_MAX && t->n_refs > 0);
+    assert_int_equal(t->is_legacy, s->check == TLS_CHECK_NONE);
+    memcpy(c->tls_ours, t->ours, sizeof c->tls_ours);
+    c->tls_key = t->key;
     assert_int_equal(s->deadline_ms, the->now_ms + SMTP_CLIENT_TLS_MS);
     assert_true(s->n_names <= TLS_NAMES_MAX && s->resume == NULL);
     assert_true(s->n_tlsa <= TLS_TLSA_MAX && (s->n_tlsa > 0) == (s->check == TLS_CHECK_DANE));
@@ -318,6 +371,8 @@ static bool no_end_point(const struct conn *c, unsigned char *out, size_t *out_n
 }
 
 static const struct world_tls_ops tls_ops = {.client = new_context,
+                                             .set_signer = set_signer,
+                                             .tls_signed = is_signed,
                                              .context_release = release_context,
                                              .start = shake_hands,
                                              .facts = facts_of,
@@ -638,7 +693,7 @@ struct order {
     struct mail_params params;
     enum hop_tls tls;
     bool is_smtps, trusts_hops;
-    const char *names[3], *user, *secret;
+    const char *names[3], *user, *secret, *certificate;
     enum dane_mx mx;
     const char *next_hop, *canonical;
     enum mta_sts_mode sts;
@@ -702,6 +757,7 @@ static void give(const struct order *o)
                               .names = buf_str(&names),
                               .user = str_from_c(o->user == NULL ? "" : o->user),
                               .secret = str_from_c(o->secret == NULL ? "" : o->secret),
+                              .certificate = str_from_c(o->certificate == NULL ? "" : o->certificate),
                               .size = o->pipe == NULL ? body.n : o->n_piped,
                               .is_piped = o->pipe != NULL,
                               .body = o->pipe == NULL ? body : STR_NIL};
@@ -794,6 +850,8 @@ static int teardown(void **state)
     struct crypto *crypto = the->env.ext;
     relay_role.del(the->self);
     crypto_del(&crypto);
+    for (size_t i = 0; i < CONTEXTS_MAX; i++)
+        assert_int_equal(the->contexts[i].n_refs, 0);
     for (size_t i = 0; i < the->n_conns; i++)
         buf_fini(&the->conns[i].out);
     free(the);

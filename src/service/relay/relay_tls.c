@@ -229,14 +229,20 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
         note(j, k, ESC(4, 7, 5), "TLS is required here and this process has none");
         return false;
     }
-    if (k->relay->tls == NULL)
+    if (k->relay->tls == NULL) {
         k->tls = SMTP_CLIENT_TLS_NONE;
+    } else if (relay_cert_context(k->relay, j->certificate, false) == NULL) {
+        note(j, k, ESC(4, 3, 5), "our certificate for this host is not at hand");
+        return false;
+    }
+    k->cert_hash = str_ihash(j->certificate, k->relay->seed);
     return true;
 }
 
 static bool is_same_login(const struct link *k, const struct job *j)
 {
-    return str_eq(str_from_c(k->user), j->user) && k->secret_hash == str_ihash(j->secret, k->relay->seed);
+    return str_eq(str_from_c(k->user), j->user) && k->secret_hash == str_ihash(j->secret, k->relay->seed) &&
+           (!k->is_encrypted || k->cert_hash == str_ihash(j->certificate, k->relay->seed));
 }
 
 /* What DANE-TA(2) proves is bound to names: those of the domain that the connection was made for. */
@@ -417,7 +423,6 @@ void relay_tls_begin(struct link *k)
     struct tls_tlsa tlsa[DANE_RECORDS_MAX];
     const struct dane_verdict *d = relay_dane_verdict(k->job);
     struct tls_start s = {
-        .context = k->relay->tls,
         .deadline_ms = world_now_ms(k->relay->world) + SMTP_CLIENT_TLS_MS,
         .server_name = k->has_name ? str_from_c(k->key) : STR_NIL,
         .check = k->verdict.level == TLS_LEVEL_PKIX ? TLS_CHECK_PKIX : TLS_CHECK_NONE,
@@ -426,11 +431,11 @@ void relay_tls_begin(struct link *k)
     };
     if (d != NULL)
         ask_for_dane(k, d, tlsa, &s);
-    if (s.check == TLS_CHECK_NONE) /* old TLS is better than none */
-        s.context = k->relay->tls_any;
+    /* old TLS is better than none */
+    s.context = relay_cert_context(k->relay, k->job->certificate, s.check == TLS_CHECK_NONE);
     k->wants_tls = false;
-    enum err e = ERR_INVALID; /* nobody to be authenticated as */
-    if (s.check == TLS_CHECK_NONE || s.n_names > 0)
+    enum err e = ERR_INVALID; /* nobody to be authenticated as, or the certificate has gone */
+    if (s.context != NULL && (s.check == TLS_CHECK_NONE || s.n_names > 0))
         e = conn_tls_start(k->conn, false, &s, on_tls, k);
     k->is_shaking = e == ERR_OK;
     if (e != ERR_OK)
@@ -439,12 +444,13 @@ void relay_tls_begin(struct link *k)
 
 /* ---- the trust anchors --------------------------------------------------------------------------- */
 
-/* like: whose anchors it shares, or NULL. */
-static struct tls_context *make_context(struct relay *r, bool legacy, const struct tls_context *like)
+struct tls_context *relay_tls_context(struct relay *r, const struct tls_certificate *ours, bool legacy,
+                                      const struct tls_context *like)
 {
     char mem[512];
     struct buf why;
-    struct tls_client_conf conf = {.ca = r->env->config->authorities, .like = like, .legacy = legacy};
+    struct tls_client_conf conf = {
+        .ca = r->env->config->authorities, .like = like, .certificate = ours, .legacy = legacy};
     buf_init_fixed(&why, mem, sizeof mem);
     struct tls_context *t = world_tls_client(r->world, &conf, &why);
     if (t == NULL)
@@ -456,8 +462,8 @@ void relay_tls_setup(struct relay *r)
 {
     if (r->world->ops->tls == NULL)
         return;
-    struct tls_context *strict = make_context(r, false, NULL);
-    struct tls_context *any = strict == NULL ? NULL : make_context(r, true, strict);
+    struct tls_context *strict = relay_tls_context(r, NULL, false, NULL);
+    struct tls_context *any = strict == NULL ? NULL : relay_tls_context(r, NULL, true, strict);
     if (strict == NULL || any == NULL) { /* what there was goes on */
         tls_context_release(&strict);
         tls_context_release(&any);

@@ -690,7 +690,9 @@ static void start_down_slots(struct super *s)
 {
     list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
-        if (slot->role == ROLE_SMTPD && !secrets_is_settled(s->secrets))
+        bool shows_certificates =
+            slot->role == ROLE_SMTPD || (slot->role == ROLE_RELAY && s->config->n_client_certificates > 0);
+        if (shows_certificates && !secrets_is_settled(s->secrets))
             continue;
         if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
             slot_start(slot);
@@ -722,7 +724,8 @@ static bool has_logins(const struct config *c)
 
 static bool set_secrets(struct super *s, const struct config *c)
 {
-    struct secret_certificate *list = mem_alloc_array(c->n_certificates + 1, sizeof *list);
+    struct secret_certificate *list =
+        mem_alloc_array(c->n_certificates + c->n_client_certificates + 1, sizeof *list);
     struct str *of_hops = mem_alloc_array(c->policy.n_routes + 1, sizeof *of_hops);
     if (list == NULL || of_hops == NULL) {
         mem_free(list);
@@ -732,8 +735,11 @@ static bool set_secrets(struct super *s, const struct config *c)
     for (size_t i = 0; i < c->n_certificates; i++)
         list[i] =
             (struct secret_certificate){c->certificates[i].cert, c->certificates[i].key, KEY_USE_SERVER};
+    for (size_t i = 0; i < c->n_client_certificates; i++)
+        list[c->n_certificates + i] = (struct secret_certificate){
+            c->client_certificates[i].cert, c->client_certificates[i].key, KEY_USE_CLIENT};
     struct secret_list all = {.certificates = list,
-                              .n_certificates = c->n_certificates,
+                              .n_certificates = c->n_certificates + c->n_client_certificates,
                               .password_files = c->password_files,
                               .n_password_files = has_logins(c) ? c->n_password_files : 0,
                               .watched = of_hops,
