@@ -289,7 +289,8 @@ static void *create(struct role_env *env)
     list_init(&r->seen_by_use);
     list_init(&r->secrets);
     list_init(&r->certs);
-    must(idmap_init(&r->signs));
+    must(idmap_init(&r->signs) && idmap_init(&r->sessions));
+    list_init(&r->sessions_by_age);
     world_random(r->world, &r->seed, sizeof r->seed);
     must(idmap_init(&r->seen));
     r->crypto = env->ext;
@@ -347,6 +348,7 @@ static void del(void *self)
     relay_secrets_prune(r, true);
     relay_certs_fini(r);
     relay_tls_fini(r);
+    idmap_fini(&r->sessions);
     chunk_pool_fini(&r->pool);
     mem_free(r);
 }

@@ -7,6 +7,7 @@
  * relay_dane.c     what DNSSEC says of a host: questions and the verdict
  * relay_login.c    passwords of next hops
  * relay_cert.c     our own certificates, and their signatures
+ * relay_resume.c   sessions of TLS to go on with
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
  */
@@ -37,6 +38,8 @@ enum {
     RELAY_NAMES_MAX = 2 * (SMTP_DOMAIN_MAX + 8), /* octets of the list of names for a certificate */
     RELAY_SIGNS_MAX = 1000,                      /* open signatures */
     RELAY_SEEN_MAX = 20000,                      /* hosts that TLS was spoken with */
+    RELAY_RESUME_MAX = 1000,                     /* sessions of TLS kept */
+    RELAY_RESUME_MS = 60 * 60 * 1000,            /* what was checked then counts no longer */
     /* how long that counts: less than mail waits in the queue, so that a host that gave TLS up gets its mail
      */
     RELAY_SEEN_MS = 2 * 24 * 60 * 60 * 1000,
@@ -190,6 +193,8 @@ struct relay {
     struct list certs;
     struct idmap signs; /* open at the keys role */
     bool has_signer;
+    struct idmap sessions; /* struct kept_session */
+    struct list sessions_by_age;
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
     bool is_draining;
     struct turn_hook turn;
@@ -287,6 +292,13 @@ struct tls_context *relay_cert_context(const struct relay *r, struct str name, b
 void relay_cert_on_sign(struct relay *r, const struct ipc_sign_answer *m);
 /* The keys role is gone: all signatures under way fail. */
 void relay_cert_keys_lost(struct relay *r);
+
+/* relay_resume.c */
+/* k's session, which its server has just given, is for the next connection like it. */
+void relay_resume_keep(struct link *k);
+/* One for the handshake that k begins; the caller frees it. NULL: there is none. */
+struct tls_session *relay_resume_take(struct link *k);
+void relay_resume_clear(struct relay *r);
 
 /* relay_login.c */
 /* The password that a configuration calls by this name; replaces the one before. Only the first line counts.

@@ -498,6 +498,8 @@ static void take_events(struct link *k)
         switch (ev) {
         case SMTP_CLIENT_READY:
             secret_free(&k->password); /* it was said, or is not needed */
+            if (k->state == LINK_HELLO)
+                relay_resume_keep(k); /* in TLS 1.3 it came before these octets */
             if (k->job != NULL && k->state == LINK_HELLO)
                 begin_job(k);
             break;

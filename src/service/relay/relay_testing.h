@@ -37,6 +37,10 @@ struct tls_context {
     uint32_t key; /* of our certificate */
     char ours[64];
 };
+struct tls_session {
+    struct world_object object;
+    struct conn *of;
+};
 struct channel {
     struct world_object object;
     const struct channel_user *user;
@@ -62,6 +66,7 @@ struct conn {
     char tls_name[300], tls_names[600]; /* SNI; each name and a blank */
     char tls_ours[64];                  /* our certificate, and its key */
     uint32_t tls_key;
+    struct conn *tls_resumed; /* whose session it is to go on with */
     enum tls_check tls_check;
     char tlsa[600]; /* each record as in a zone file, and a comma */
     void (*tls_fn)(void *arg, struct conn *c, enum err err, struct str why);
@@ -120,6 +125,7 @@ struct fixture {
     char transport[900];
     uint64_t transport_number;
     struct tls_context contexts[CONTEXTS_MAX];
+    size_t n_sessions;
     bool has_no_tls, is_bad_chain; /* no context can be made; none with a certificate of ours */
     struct channel keys;
     struct ipc_sign_ask sign_ask; /* the last one, without its texts */
@@ -329,7 +335,8 @@ static enum err shake_hands(struct conn *c, bool is_server, const struct tls_sta
     memcpy(c->tls_ours, t->ours, sizeof c->tls_ours);
     c->tls_key = t->key;
     assert_int_equal(s->deadline_ms, the->now_ms + SMTP_CLIENT_TLS_MS);
-    assert_true(s->n_names <= TLS_NAMES_MAX && s->resume == NULL);
+    assert_true(s->n_names <= TLS_NAMES_MAX && (s->resume == NULL || s->check != TLS_CHECK_DANE));
+    c->tls_resumed = s->resume == NULL ? NULL : s->resume->of;
     assert_true(s->n_tlsa <= TLS_TLSA_MAX && (s->n_tlsa > 0) == (s->check == TLS_CHECK_DANE));
     struct buf tlsa;
     buf_init_fixed(&tlsa, c->tlsa, sizeof c->tlsa - 1);
@@ -370,7 +377,25 @@ static bool no_end_point(const struct conn *c, unsigned char *out, size_t *out_n
     return false;
 }
 
+static struct tls_session *session_of(struct conn *c)
+{
+    struct tls_session *s = c->facts.is_dane ? NULL : calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    *s = (struct tls_session){{&ops}, c};
+    the->n_sessions++;
+    return s;
+}
+
+static void free_session(struct tls_session *s)
+{
+    the->n_sessions--;
+    free(s);
+}
+
 static const struct world_tls_ops tls_ops = {.client = new_context,
+                                             .session = session_of,
+                                             .session_free = free_session,
                                              .set_signer = set_signer,
                                              .tls_signed = is_signed,
                                              .context_release = release_context,
@@ -850,6 +875,7 @@ static int teardown(void **state)
     struct crypto *crypto = the->env.ext;
     relay_role.del(the->self);
     crypto_del(&crypto);
+    assert_int_equal(the->n_sessions, 0);
     for (size_t i = 0; i < CONTEXTS_MAX; i++)
         assert_int_equal(the->contexts[i].n_refs, 0);
     for (size_t i = 0; i < the->n_conns; i++)

@@ -320,6 +320,8 @@ static void put_proof(struct link *k, const struct tls_facts *f)
         for (size_t i = 0; i < sizeof f->peer_digest; i++)
             buf_printf(&b, "%02x", f->peer_digest[i]);
     }
+    if (f->is_resumed)
+        buf_puts(&b, ", resumed");
     if (k->is_dane)
         put_record(&b, f);
     else if (k->is_verified)
@@ -434,9 +436,12 @@ void relay_tls_begin(struct link *k)
     /* old TLS is better than none */
     s.context = relay_cert_context(k->relay, k->job->certificate, s.check == TLS_CHECK_NONE);
     k->wants_tls = false;
+    struct tls_session *session = relay_resume_take(k);
+    s.resume = session;
     enum err e = ERR_INVALID; /* nobody to be authenticated as, or the certificate has gone */
     if (s.context != NULL && (s.check == TLS_CHECK_NONE || s.n_names > 0))
         e = conn_tls_start(k->conn, false, &s, on_tls, k);
+    tls_session_free(&session);
     k->is_shaking = e == ERR_OK;
     if (e != ERR_OK)
         fail(k, e, STR_NIL);
@@ -476,6 +481,7 @@ void relay_tls_setup(struct relay *r)
 
 void relay_tls_fini(struct relay *r)
 {
+    relay_resume_clear(r);
     tls_context_release(&r->tls);
     tls_context_release(&r->tls_any);
 }
