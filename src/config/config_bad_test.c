@@ -398,7 +398,7 @@ static const struct bad_row network_rows[] = {
     {TEST_HEAD "route { via = \"smtp://hub.example\" }",
      "waxwing.lua:3: route does not say which mail it is for: to, from or tag (to = \"*\" for all)\n"},
     {TEST_HEAD "route { to = \"*\" }",
-     "waxwing.lua:3: route says nothing of how mail goes: via, source or tls\n"},
+     "waxwing.lua:3: route says nothing of how mail goes: via, source, tls or cert\n"},
     {TEST_HEAD "route {\n"
      "  to = \"<>\",\n"
      "  from = \"a@b@c\",\n"
