@@ -247,11 +247,15 @@ struct tls_session *io_tls_session(struct conn *c)
     SSL_SESSION *session = ssl_of(c) == NULL || tc->is_dane ? NULL : resumable(tc);
     if (session == NULL)
         return NULL;
-    struct tls_session *s = mem_new(struct tls_session);
-    if (s == NULL)
+    /* A copy: the library takes the connection's own session out of use when the peer hangs up without
+     * close_notify, as many servers do. */
+    session = SSL_SESSION_dup(session);
+    struct tls_session *s = session == NULL ? NULL : mem_new(struct tls_session);
+    if (s == NULL) {
+        SSL_SESSION_free(session);
         return NULL;
+    }
     *s = (struct tls_session){{&io_world_ops}, session, io_tls_context_keep(tc->context)};
-    (void)SSL_SESSION_up_ref(s->session);
     return s;
 }
 

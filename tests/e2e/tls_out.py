@@ -43,12 +43,13 @@ openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", 
 
 class Hop:
     """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, old (TLS 1.0), smtps, refuse, close, garbage, hang, inject,
-    asks (for a certificate that the lab has signed: without one the handshake fails);
+    asks (for a certificate that the lab has signed: without one the handshake fails), once (one message a connection);
     auth: the mechanisms it offers inside TLS, of "me" with "secret". .taken: (TLS version or None, who logged in) of each
     message."""
 
     def __init__(self, address, how, cert, auth="", port=25):
         self.how, self.auth, self.taken, self.ends = how, auth, [], threading.Event()
+        self.resumed = []  # of each message, whether its session was one of before
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert)
         if how == "asks":
@@ -108,7 +109,11 @@ class Hop:
                     pass
                 subject = dict(x[0] for x in (conn.getpeercert() or {}).get("subject", ())) if version else {}
                 self.taken.append((version, user or subject.get("commonName")))
+                self.resumed.append(version is not None and conn.session_reused)
                 say("250 2.0.0 kept")
+                if self.how == "once":
+                    conn.close()
+                    return None
             elif verb == "MAIL" and self.auth and not user:
                 say("530 5.7.0 log in")
             elif verb == "QUIT":
@@ -191,6 +196,10 @@ for n, (domain, (how, cert, route, _, _)) in enumerate(CASES.items()):
     records.append("%s MX 10 mx.%s\nmx.%s A %s" % (domain, domain, domain, at))
     if route:
         routes.append('route { to = "%s.test", %s }' % (domain, route))
+for n, domain in enumerate(("again", "againver")):
+    hops[domain] = Hop("192.0.2.%d" % (202 + n), "once", make("cert-" + domain, ["mx.%s.test" % domain]))
+    records.append("%s MX 10 mx.%s\nmx.%s A 192.0.2.%d" % (domain, domain, domain, 202 + n))
+routes.append('route { to = "againver.test", tls = "verify" }')
 hops["asksnew"] = Hop("192.0.2.200", "asks", make("cert-asksnew", ["mx.asksnew.test"]))  # for later
 records.append("asksnew MX 10 mx.asksnew\nmx.asksnew A 192.0.2.200")
 routes.append('route { to = "asksnew.test", %s }' % OURS)
@@ -297,6 +306,16 @@ for domain, who in (("plainauth", "me by PLAIN"), ("loginauth", "me by LOGIN")):
 for domain, who in (("asks", "us"), ("asksver", "us"), ("asksnot", None)):
     tap.equal([t[1] for t in hops[domain].taken], [who], "%s: our certificate" % domain)
 hops["hang"].ends.set()
+
+for domain in ("again", "againver"):
+    texts = []
+    for _ in range(3):
+        id_ = send(domain)
+        texts.append(text_of(id_, "transport"))
+        server.wait_event(id_, "delivered")
+    tap.equal(hops[domain].resumed, [False, True, True], "%s: the session goes on, at the server" % domain)
+    tap.equal([", resumed" in t for t in texts], [False, True, True], "%s: and why tells it" % domain)
+    tap.ok(domain == "again" or all("verified (PKIX)" in t for t in texts), "%s: proven as before" % domain, texts)
 
 since = server.mark()
 for end in (".key", ".crt"):
