@@ -255,24 +255,6 @@ def by_pam():
         tap.ok(all(password not in line for line in server.lines), "no log has the password of " + user)
 
 
-def found_in(pid, octets):
-    """What of these stands in the memory of a process."""
-    found = set()
-    with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
-        for line in maps:
-            fields = line.split(None, 5)
-            if "r" not in fields[1] or (len(fields) > 5 and fields[5].startswith("[v")):
-                continue
-            start, end = (int(x, 16) for x in fields[0].split("-"))
-            try:
-                memory.seek(start)
-                part = memory.read(end - start)
-            except OSError:
-                continue
-            found |= {o for o in octets if o in part}
-    return found
-
-
 def memory():
     """What was looked at is forgotten: by all processes, a while after."""
     client = connect()
@@ -281,7 +263,7 @@ def memory():
     secrets = {p.encode() for p in SYSTEM.values()} | {PASSWORD["joe"].encode()}
     spoken = {coded(("\0%s@example.org\0%s" % (u, PASSWORD[u])).encode()).encode() for u in ("joe", "ann")}  # to Dovecot
     for (role, index), pid in sorted(server.pids().items()):
-        got = found_in(pid, secrets | (spoken if role == "auth" else set()))
+        got = lib.found_in(pid, {o: o for o in secrets | (spoken if role == "auth" else set())})
         tap.equal(got, set(), "%s %d has no password in its memory" % (role, index))
 
 
