@@ -196,7 +196,13 @@ static bool has_answer(const struct pure *p, enum smtp_event_kind kind)
     return false;
 }
 
-/* Who is who: joe's password is "secret", "busy" can't be looked at now, and a certificate is believed. */
+static bool is_password(struct str user, struct str password)
+{
+    return (str_eq(user, STR("joe")) && str_eq(password, STR("secret"))) ||
+           (str_eq(user, STR("user@testserver")) && str_eq(password, STR("secretpassword"))); /* of a suite */
+}
+
+/* Who is who: "busy" can't be looked at now, and a certificate is believed. */
 static void answer_auth(struct pure *p, const struct smtp_event *ev)
 {
     const struct sasl_question *q = ev->sasl;
@@ -215,8 +221,7 @@ static void answer_auth(struct pure *p, const struct smtp_event *ev)
         a.verdict = SASL_TEMPORARY;
     else if (q->kind == SASL_ASK_EXTERNAL)
         a = (struct sasl_answer){.verdict = SASL_OK, .login = q->identity};
-    else if (q->kind == SASL_ASK_PASSWORD && str_eq(q->user, STR("joe")) &&
-             str_eq(q->password, STR("secret")))
+    else if (q->kind == SASL_ASK_PASSWORD && is_password(q->user, q->password))
         a.verdict = SASL_OK;
     smtp_server_auth_answer(&p->server, ev->question + 1, &a);
     smtp_server_auth_answer(&p->server, ev->question, &a);

@@ -1,6 +1,6 @@
 /* tests/dialogue/pure_pipe.c: the session in memory as a program that reads a client's octets on standard
- * input and writes replies to standard output: for scripts whose runner is not in C. Arguments: size_max,
- * then local domains.
+ * input and writes replies to standard output: for scripts whose runner is not in C. Arguments: --secure
+ * for a session within TLS that takes logins, size_max, then local domains.
  */
 #include "base/mem.h"
 #include "tests/dialogue/pure.h"
@@ -29,6 +29,9 @@ static bool write_replies(struct pure *p)
 int main(int argc, char **argv)
 {
     uint64_t size_max;
+    bool is_secure = argc > 1 && strcmp(argv[1], "--secure") == 0;
+    argc -= is_secure;
+    argv += is_secure;
     if (argc < 3 || !str_to_u64(str_from_c(argv[1]), UINT32_MAX, &size_max))
         return EXIT_FAILURE;
     struct pure *p = mem_must_new(struct pure);
@@ -44,6 +47,7 @@ int main(int argc, char **argv)
     p->policy.domains = domains;
     p->policy.n_domains = n_domains;
     p->conf.size_max = size_max;
+    p->conf.auth = p->is_secure = is_secure;
     char *mem = mem_must_alloc(65536);
     pure_greet(p, R_GREETING);
     bool good = write_replies(p);
