@@ -198,12 +198,12 @@ static void on_keys_message(void *arg, struct channel *c, uint16_t type, struct 
     struct ipc_sign_answer m;
     UNUSED(given);
     if (!role_message_allowed(r->env, ROLE_KEYS, c, type)) {
-        relay_cert_keys_lost(r);
+        signer_keys_lost(&r->signer);
     } else if (type == IPC_SIGN_ANSWER && ipc_decode_sign_answer(payload, &m)) {
-        relay_cert_on_sign(r, &m);
+        signer_on_answer(&r->signer, &m);
     } else {
         role_message_malformed(r->env, ROLE_KEYS, c, type);
-        relay_cert_keys_lost(r);
+        signer_keys_lost(&r->signer);
     }
 }
 
@@ -235,7 +235,7 @@ static void on_closed(void *arg, struct channel *c)
         job_on_lookup_lost(r);
     }
     if (was_keys)
-        relay_cert_keys_lost(r);
+        signer_keys_lost(&r->signer);
 }
 
 static const struct channel_user queue_user = {on_queue_message, on_queue_room, on_closed};
@@ -289,7 +289,8 @@ static void *create(struct role_env *env)
     list_init(&r->seen_by_use);
     list_init(&r->secrets);
     list_init(&r->certs);
-    must(idmap_init(&r->signs) && idmap_init(&r->sessions));
+    signer_init(&r->signer, r->world, &r->keys);
+    must(idmap_init(&r->sessions));
     list_init(&r->sessions_by_age);
     world_random(r->world, &r->seed, sizeof r->seed);
     must(idmap_init(&r->seen));

@@ -20,6 +20,7 @@
 #include "policy/policy.h"
 #include "proto/smtp_client.h"
 #include "service/boot/role.h"
+#include "service/boot/signer.h"
 #include "verify/tls_level.h"
 #include "wire/downgrade.h"
 
@@ -36,7 +37,6 @@ enum {
     RELAY_REASON_TEXT = 400,
     RELAY_DANE_TEXT = 300,
     RELAY_NAMES_MAX = 2 * (SMTP_DOMAIN_MAX + 8), /* octets of the list of names for a certificate */
-    RELAY_SIGNS_MAX = 1000,                      /* open signatures */
     RELAY_SEEN_MAX = 20000,                      /* hosts that TLS was spoken with */
     RELAY_RESUME_MAX = 1000,                     /* sessions of TLS kept */
     RELAY_RESUME_MS = 60 * 60 * 1000,            /* what was checked then counts no longer */
@@ -191,8 +191,7 @@ struct relay {
     uint64_t seed;
     struct list secrets;
     struct list certs;
-    struct idmap signs; /* open at the keys role */
-    bool has_signer;
+    struct signer signer;
     struct idmap sessions; /* struct kept_session */
     struct list sessions_by_age;
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
@@ -289,9 +288,6 @@ void relay_certs_fini(struct relay *r);
 /* The context to show it in, or where the name is empty one without; any: where nobody is authenticated.
  * NULL: it is not at hand. */
 struct tls_context *relay_cert_context(const struct relay *r, struct str name, bool any);
-void relay_cert_on_sign(struct relay *r, const struct ipc_sign_answer *m);
-/* The keys role is gone: all signatures under way fail. */
-void relay_cert_keys_lost(struct relay *r);
 
 /* relay_resume.c */
 /* k's session, which its server has just given, is for the next connection like it. */

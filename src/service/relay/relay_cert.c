@@ -1,7 +1,6 @@
-/* service/relay/relay_cert.c: our own certificates for next hops that ask for one: a context of TLS for each,
- * and the signatures of their keys, which the keys role makes.
+/* service/relay/relay_cert.c: our own certificates for next hops that ask for one: a context of TLS for each.
+ * Signatures come by service/boot/signer.h.
  *
- * Limits: RELAY_SIGNS_MAX open signatures.
  * Errors: a job whose certificate is not in force waits. A new one that can't be used leaves the old one in
  *         force. Without the keys role each handshake that needs a signature fails, and its mail waits.
  */
@@ -57,8 +56,6 @@ static bool make_contexts(struct relay *r, struct relay_cert *c, const struct ro
     return true;
 }
 
-static void sign(void *arg, const struct tls_sign *s);
-
 void relay_cert_take(struct relay *r, size_t i)
 {
     const struct role_certificate *have = &r->env->certificates[i];
@@ -70,9 +67,7 @@ void relay_cert_take(struct relay *r, size_t i)
             forget(c);
         return;
     }
-    if (!r->has_signer)
-        world_tls_set_signer(r->world, &(struct tls_signer){.arg = r, .sign = sign});
-    r->has_signer = true;
+    signer_set(&r->signer);
     if (c == NULL && (c = add(r, have->name)) == NULL) {
         log_error(r->world->log, "relay.certificate", LS("file", have->name), LC("why", "no memory"));
         return;
@@ -110,64 +105,9 @@ struct tls_context *relay_cert_context(const struct relay *r, struct str name, b
     return c == NULL ? NULL : any ? c->tls_any : c->tls;
 }
 
-/* ---- signatures ---------------------------------------------------------------------------------- */
-
-struct open_sign {
-    struct idmap_node by_token;
-};
-
-static void sign(void *arg, const struct tls_sign *s)
-{
-    struct relay *r = arg;
-    struct open_sign *o = r->keys != NULL && r->signs.n < RELAY_SIGNS_MAX ? mem_new(struct open_sign) : NULL;
-    struct ipc_sign_ask m = {.token = s->token,
-                             .key = s->key,
-                             .scheme = (uint8_t)s->scheme,
-                             .digest = (uint8_t)s->digest,
-                             .octets = s->octets};
-    if (o == NULL || ipc_send_sign_ask(r->keys, &m, NULL) != ERR_OK) {
-        mem_free(o);
-        world_tls_signed(r->world, s->token, ERR_AGAIN, STR_NIL);
-        return;
-    }
-    idmap_insert(&r->signs, &o->by_token, s->token);
-}
-
-void relay_cert_on_sign(struct relay *r, const struct ipc_sign_answer *m)
-{
-    struct idmap_node *n = idmap_remove(&r->signs, m->token);
-    if (n == NULL)
-        return;
-    mem_free(container_of(n, struct open_sign, by_token));
-    enum err e = m->err <= ERR_TLS ? (enum err)m->err : ERR_INVALID;
-    if (e == ERR_OK && m->signature.n == 0)
-        e = ERR_INVALID;
-    world_tls_signed(r->world, m->token, e, m->signature);
-}
-
-static void fail_sign(struct idmap_node *n, void *arg)
-{
-    struct relay *r = arg;
-    uint64_t token = n->id;
-    mem_free(container_of(n, struct open_sign, by_token));
-    world_tls_signed(r->world, token, ERR_CLOSED, STR_NIL);
-}
-
-void relay_cert_keys_lost(struct relay *r)
-{
-    struct idmap open = r->signs;
-    r->keys = NULL;
-    must(idmap_init(&r->signs)); /* what fails may ask again meanwhile */
-    idmap_each(&open, fail_sign, r);
-    idmap_fini(&open);
-}
-
 void relay_certs_fini(struct relay *r)
 {
-    if (r->has_signer)
-        world_tls_set_signer(r->world, NULL);
-    relay_cert_keys_lost(r);
-    idmap_fini(&r->signs);
+    signer_fini(&r->signer);
     list_each (l, &r->certs)
         forget(list_entry(l, struct relay_cert, link));
 }

@@ -197,14 +197,14 @@ static void test_too_many_signatures(void **state)
     UNUSED(state);
     comes(0, US, "our chain", 7, KEY_USE_CLIENT);
     keys_come();
-    for (uint64_t i = 1; i <= RELAY_SIGNS_MAX; i++)
+    for (uint64_t i = 1; i <= SIGNER_OPEN_MAX; i++)
         asks(i);
     assert_int_equal(the->signed_token, 0);
-    asks(RELAY_SIGNS_MAX + 1);
-    signed_as(RELAY_SIGNS_MAX + 1, ERR_AGAIN, "");
+    asks(SIGNER_OPEN_MAX + 1);
+    signed_as(SIGNER_OPEN_MAX + 1, ERR_AGAIN, "");
     answers_sign(5, ERR_OK, "signature");
     signed_as(5, ERR_OK, "signature");
-    asks(RELAY_SIGNS_MAX + 2);
+    asks(SIGNER_OPEN_MAX + 2);
     assert_int_equal(the->signed_token, 0);
 }
 

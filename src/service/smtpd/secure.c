@@ -1,7 +1,7 @@
-/* service/smtpd/secure.c: TLS of smtpd: the certificates it shows, and signatures, which the keys role makes.
+/* service/smtpd/secure.c: TLS of smtpd: the certificates it shows. Signatures come by service/boot/signer.h.
  *
- * Owns:     the context of new handshakes (older connections keep theirs), and which signatures are open.
- * Limits:   SMTPD_SIGNS_MAX open signatures; SMTPD_TLS_MS for a handshake.
+ * Owns:     the context of new handshakes (older connections keep theirs).
+ * Limits:   SMTPD_TLS_MS for a handshake.
  * Errors:   without a certificate that can be used, or while there is no keys role, STARTTLS is a 454, and a
  * connection that must begin with TLS is closed. A bad new certificate leaves the old ones in force.
  */
@@ -45,64 +45,6 @@ static struct tls_context *make_context(struct smtpd *d, const struct tls_certif
     return world_tls_server(d->world, &conf, why);
 }
 
-/* ---- signatures ---------------- */
-
-struct open_sign {
-    struct idmap_node by_token;
-};
-
-static void sign(void *arg, const struct tls_sign *s)
-{
-    struct smtpd *d = arg;
-    struct open_sign *o = d->keys != NULL && d->signs.n < SMTPD_SIGNS_MAX ? mem_new(struct open_sign) : NULL;
-    struct ipc_sign_ask m = {.token = s->token,
-                             .key = s->key,
-                             .scheme = (uint8_t)s->scheme,
-                             .digest = (uint8_t)s->digest,
-                             .octets = s->octets};
-    if (o == NULL || ipc_send_sign_ask(d->keys, &m, NULL) != ERR_OK) {
-        mem_free(o);
-        world_tls_signed(d->world, s->token, ERR_AGAIN, STR_NIL);
-        return;
-    }
-    idmap_insert(&d->signs, &o->by_token, s->token);
-}
-
-void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m)
-{
-    struct idmap_node *n = idmap_remove(&d->signs, m->token);
-    if (n == NULL)
-        return;
-    mem_free(container_of(n, struct open_sign, by_token));
-    enum err e = m->err <= ERR_TLS ? (enum err)m->err : ERR_INVALID;
-    if (e == ERR_OK && m->signature.n == 0)
-        e = ERR_INVALID;
-    world_tls_signed(d->world, m->token, e, m->signature);
-}
-
-static void fail_sign(struct idmap_node *n, void *arg)
-{
-    struct smtpd *d = arg;
-    uint64_t token = n->id;
-    mem_free(container_of(n, struct open_sign, by_token));
-    world_tls_signed(d->world, token, ERR_CLOSED, STR_NIL);
-}
-
-/* Without the keys role each handshake under way fails, and its client comes again. */
-static void fail_signs(struct smtpd *d)
-{
-    struct idmap open = d->signs;
-    must(idmap_init(&d->signs));
-    idmap_each(&open, fail_sign, d);
-    idmap_fini(&open);
-}
-
-void secure_keys_lost(struct smtpd *d)
-{
-    d->keys = NULL;
-    fail_signs(d);
-}
-
 void secure_renew(struct smtpd *d)
 {
     char mem[512];
@@ -111,9 +53,8 @@ void secure_renew(struct smtpd *d)
     size_t n_max = d->conf->config->n_certificates;
     struct tls_certificate *list = n_max == 0 ? NULL : mem_alloc(n_max * sizeof *list);
     size_t n = list == NULL ? 0 : list_certificates(d, list);
-    if (n > 0 && !d->has_signer)
-        world_tls_set_signer(d->world, &(struct tls_signer){.arg = d, .sign = sign});
-    d->has_signer = d->has_signer || n > 0;
+    if (n > 0)
+        signer_set(&d->signer);
     struct tls_context *fresh = n == 0 ? NULL : make_context(d, list, n, &why);
     mem_free(list);
     if (n > 0 && fresh == NULL) {
@@ -136,7 +77,7 @@ void secure_on_tickets(struct smtpd *d, const struct ipc_sup_tickets *m)
 
 void secure_init(struct smtpd *d)
 {
-    must(idmap_init(&d->signs));
+    signer_init(&d->signer, d->world, &d->keys);
     world_random(d->world, &d->tickets[0], sizeof d->tickets[0]);
     d->n_tickets = 1;
     secure_renew(d);
@@ -144,10 +85,7 @@ void secure_init(struct smtpd *d)
 
 void secure_fini(struct smtpd *d)
 {
-    if (d->has_signer)
-        world_tls_set_signer(d->world, NULL);
-    fail_signs(d);
-    idmap_fini(&d->signs);
+    signer_fini(&d->signer);
     tls_context_release(&d->tls);
     explicit_bzero(d->tickets, sizeof d->tickets);
 }

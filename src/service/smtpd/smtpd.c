@@ -223,7 +223,7 @@ static const struct channel_user lookup_user = {on_lookup, ignore_room, lookup_c
 
 static void keys_lost(struct smtpd *d)
 {
-    secure_keys_lost(d);
+    signer_keys_lost(&d->signer);
     ask_on_lost(d, ROLE_KEYS);
 }
 
@@ -236,7 +236,7 @@ static void on_keys(void *arg, struct channel *c, uint16_t type, struct str payl
     UNUSED(given);
     bool is_allowed = role_message_allowed(d->env, ROLE_KEYS, c, type);
     if (is_allowed && type == IPC_SIGN_ANSWER && ipc_decode_sign_answer(payload, &signature)) {
-        secure_on_sign(d, &signature);
+        signer_on_answer(&d->signer, &signature);
     } else if (is_allowed && type == IPC_AUTH_OFFER && ipc_decode_auth_offer(payload, &offer)) {
         login_on_offer(d, offer.scram);
     } else if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {

@@ -14,6 +14,7 @@
 #include "base/world_tls.h"
 #include "proto/smtp_server_impl.h"
 #include "service/boot/role.h"
+#include "service/boot/signer.h"
 #include "wire/feedback.h"
 #include "wire/header_fix.h"
 
@@ -41,7 +42,6 @@ enum {
     SMTPD_AUTH_MS = 30 * 1000,      /* slow hashes, and others before it */
     SMTPD_TLS_MS = 60 * 1000,       /* for a handshake */
     SMTPD_TLS_LOG_MS = 10 * 1000,   /* between two lines about failed ones */
-    SMTPD_SIGNS_MAX = 1000,         /* open signatures */
     SMTPD_PROXY_MS = 5 * 1000,      /* for a PROXY header to be whole */
     SMTPD_PROXY_LOG_MS = 10 * 1000, /* between two lines about bad ones: anybody can make them */
     SMTPD_LINGER_MAX = 256,         /* sessions that linger at a time */
@@ -135,8 +135,7 @@ struct smtpd {
     struct tls_ticket_key
         tickets[TLS_TICKET_KEYS_MAX]; /* ours alone until the supervisor gives common ones */
     size_t n_tickets;
-    bool has_signer;
-    struct idmap signs;  /* signatures that keys makes, by token */
+    struct signer signer;
     unsigned mechanisms; /* SASL_BIT() of what every user can do */
     uint64_t tls_log_ms; /* no line about a failed handshake before this */
     struct idmap asks;
@@ -239,8 +238,6 @@ void secure_fini(struct smtpd *d);
 /* Certificates or configuration changed: new handshakes use what is in force now. */
 void secure_renew(struct smtpd *d);
 void secure_on_tickets(struct smtpd *d, const struct ipc_sup_tickets *m);
-void secure_on_sign(struct smtpd *d, const struct ipc_sign_answer *m);
-void secure_keys_lost(struct smtpd *d);
 /* Is there a certificate, and who signs for it? */
 bool secure_is_ready(const struct smtpd *d);
 /* Starts the handshake; session_secured() when it is done. The session may be gone afterwards. */
