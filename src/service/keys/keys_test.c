@@ -91,26 +91,7 @@ void role_config_release(struct role_env *env, const struct config *old)
     fixture_of_env(env)->n_released++;
 }
 
-void role_peer_closed(struct role_env *env, struct channel *c)
-{
-    UNUSED(env);
-    c->is_closed = true;
-}
-
-bool role_message_allowed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
-{
-    bool ok = ipc_may_send(from, env->role, type);
-    c->is_closed = c->is_closed || !ok;
-    return ok;
-}
-
-void role_message_malformed(struct role_env *env, enum role from, struct channel *c, uint16_t type)
-{
-    UNUSED(env);
-    UNUSED(from);
-    UNUSED(type);
-    c->is_closed = true;
-}
+#include "service/boot/role_testing.h"
 
 enum err role_tell_super(struct role_env *env, const struct ipc_key_state *m)
 {
