@@ -60,16 +60,29 @@ static void check(struct str in, size_t step, bool at_end,
     buf_fini(&coded);
 }
 
-/* The most blanks of a line: a break parts none from another, nor from a "=" that may be a soft break with
- * them. */
+/* The most blanks of a line: a break parts none from another. */
 static size_t most_blanks(struct str in)
 {
     size_t n = 0, most = 0;
     for (size_t i = 0; i < in.n; i++) {
-        n = in.p[i] == '\n' ? 0 : n + (in.p[i] == ' ' || in.p[i] == '\t' || in.p[i] == '=');
+        n = in.p[i] == '\n' ? 0 : n + (in.p[i] == ' ' || in.p[i] == '\t');
         most = n > most ? n : most;
     }
     return most;
+}
+
+/* What it says to a reader for whom a bare LF ends a line as CRLF does. */
+static void decode_lines(struct str in, struct buf *out)
+{
+    struct buf lines;
+    buf_init(&lines, in.n * 2 + 1);
+    for (size_t i = 0; i < in.n; i++) {
+        if (in.p[i] == '\n' && (i == 0 || in.p[i - 1] != '\r'))
+            buf_putc(&lines, '\r');
+        buf_putc(&lines, in.p[i]);
+    }
+    qp_decode(buf_str(&lines), out);
+    buf_fini(&lines);
 }
 
 /* Mended in pieces is mended at once, and says the same as before. */
@@ -91,6 +104,11 @@ static void check_mended(struct str in, size_t step)
     qp_fix_end(&b, false, &whole);
     must(!mended.failed && str_eq(buf_str(&mended), buf_str(&whole)));
     check_lines(buf_str(&mended), MENDED_LINE_MAX + most_blanks(in));
+    decode_lines(in, &before);
+    decode_lines(buf_str(&mended), &after);
+    must(str_eq(buf_str(&before), buf_str(&after)));
+    buf_reset(&before);
+    buf_reset(&after);
     buf_reset(&mended);
     for (size_t i = 0; i < in.n; i += step)
         base64_fix(&column, str_slice(in, i, i + step), &mended);

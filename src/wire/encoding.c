@@ -134,7 +134,10 @@ static void fix_put(struct qp_fixer *f, char c, struct buf *out)
                   (c == '-' && f->was_dash && f->column == 1);
     size_t width = escape ? 3 : 1;
     bool is_blank = c == ' ' || c == '\t'; /* before a line end they don't count: no break among them */
-    if (f->column + width > TEXT_COLUMNS && f->n_since_escape >= 2 && !is_blank) {
+    /* Nor within what may be an escape. Directly after "=" only where another follows: "==" before a line end
+     * is read in more than one way. */
+    bool is_within = f->n_since_escape == 0 ? c != '=' : f->n_since_escape == 1 && ascii_hex_value(c) >= 0;
+    if (f->column + width > TEXT_COLUMNS && !is_within && !is_blank) {
         buf_put(out, STR("=\r\n"));
         f->column = 0;
     }

@@ -142,6 +142,8 @@ static void fixing_keeps_what_is_escaped(void **state)
     } rows[] = {
         {STR_INIT("caf=C3=A9 \xc3\xa9=\r\nx"), STR_INIT("caf=C3=A9 =C3=A9=\r\nx")},
         {STR_INIT(A70 "bbbb=C3=A9"), STR_INIT(A70 "bbbb=C3=\r\n=A9")}, /* no break within an escape */
+        {STR_INIT(A70 "bbbb=x=x=x"), STR_INIT(A70 "bbbb=x=\r\n=x=x")}, /* these are none */
+        {STR_INIT(A70 "bbbb====0"), STR_INIT(A70 "bbbb==\r\n===0")},
         {STR_INIT("a\rb\nc\r"), STR_INIT("a=0Db\r\nc=0D")},
         {STR_INIT("--x"), STR_INIT("-=2Dx")},
     };
