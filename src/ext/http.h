@@ -17,13 +17,17 @@ enum http_status {
     HTTP_BROKEN,  /* what it says is no HTTP, or ends in the middle */
     HTTP_FAILED,  /* we could not: no memory */
 };
-struct http_get {                    /* borrowed during the call */
-    struct str url;                  /* https://HOST/PATH; HOST is an A-label name, the port is 443 */
-    struct str host;                 /* the one in it */
+struct http_request { /* borrowed during the call */
+    struct str url;   /* https://HOST/PATH or https://HOST:PORT/PATH; HOST is an A-label name */
+    struct str host;  /* the one in it */
     const struct netaddr *addresses; /* of the host; their ports count for nothing */
     size_t n_addresses;
-    size_t size_max; /* octets of the body */
+    size_t size_max; /* octets of the answer's body */
     uint32_t timeout_ms;
+    uint16_t port;            /* the one in the URL; 0: none is in it */
+    bool is_post;             /* else GET, without a body */
+    struct str type, body;    /* POST: Content-Type (no control characters), and what is sent */
+    struct str authorization; /* value of that field: "Bearer ...", "Basic ..."; empty: none */
 };
 struct http_answer {
     enum http_status status;
@@ -35,9 +39,9 @@ struct http_answer {
 enum { HTTP_TYPE_MAX = 200 };
 struct http_client {
     void *self;
-    /* fn is called once, later. false: too many are under way, no memory, or a host or address that is none.
-     */
-    bool (*get)(void *self, const struct http_get *g, void (*fn)(void *arg, const struct http_answer *a),
+    /* fn is called once, later. false: too many are under way, no memory, or a host, address or field that is
+     * none. */
+    bool (*ask)(void *self, const struct http_request *q, void (*fn)(void *arg, const struct http_answer *a),
                 void *arg);
     /* PEM; borrowed until the next call or the client's end. Empty: no server is trusted. */
     void (*trust)(void *self, struct str anchors);

@@ -10,13 +10,15 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "ext/curl_calls.h"
 
 #include <string.h>
 
 enum {
     URL_MAX = 1024,
-    ADDRESSES_MAX = 8, /* of one host that are tried */
+    FIELD_MAX = 16 * 1024, /* one of a request's header */
+    ADDRESSES_MAX = 8,     /* of one host that are tried */
     RESOLVE_MAX = DNS_NAME_MAX + 16 + ADDRESSES_MAX * 48,
     CONNECT_MS = 20 * 1000,
 };
@@ -25,7 +27,7 @@ struct transfer {
     struct list link;
     struct http_curl *h;
     CURL *easy;
-    struct curl_slist *resolve;
+    struct curl_slist *resolve, *fields;
     struct buf body;
     size_t n_header, size_max;
     bool is_over; /* header or body is too big: we ended it */
@@ -132,6 +134,7 @@ static void transfer_del(struct transfer *t)
         h->curl.easy_cleanup(t->easy);
     }
     h->curl.slist_free_all(t->resolve);
+    h->curl.slist_free_all(t->fields);
     buf_fini(&t->body);
     list_remove(&t->link);
     h->n_open--;
@@ -225,21 +228,26 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return t->is_over ? 0 : n;
 }
 
+static uint16_t port_of(const struct transfer *t, const struct http_request *q)
+{
+    return q->port != 0 ? q->port : t->h->port;
+}
+
 /* "+mta-sts.example.org:443:192.0.2.1,[2001:db8::1]": the plus makes it go with time. */
-static bool put_resolve(struct transfer *t, const struct http_get *g)
+static bool put_resolve(struct transfer *t, const struct http_request *q)
 {
     char mem[RESOLVE_MAX];
     struct buf b;
-    size_t n = g->n_addresses < ADDRESSES_MAX ? g->n_addresses : ADDRESSES_MAX;
+    size_t n = q->n_addresses < ADDRESSES_MAX ? q->n_addresses : ADDRESSES_MAX;
     buf_init_fixed(&b, mem, sizeof mem - 1);
-    buf_printf(&b, "+%.*s:%u:", STR_FMT(g->host), (unsigned)t->h->port);
+    buf_printf(&b, "+%.*s:%u:", STR_FMT(q->host), (unsigned)port_of(t, q));
     for (size_t i = 0; i < n; i++) {
-        bool is_six = g->addresses[i].kind == NETADDR_IP6;
-        if (g->addresses[i].kind != NETADDR_IP4 && !is_six)
+        bool is_six = q->addresses[i].kind == NETADDR_IP6;
+        if (q->addresses[i].kind != NETADDR_IP4 && !is_six)
             return false;
         buf_puts(&b, i > 0 ? "," : "");
         buf_puts(&b, is_six ? "[" : "");
-        netaddr_format_ip(&g->addresses[i], &b);
+        netaddr_format_ip(&q->addresses[i], &b);
         buf_puts(&b, is_six ? "]" : "");
     }
     if (b.failed || n == 0)
@@ -262,43 +270,69 @@ static bool set_trust(struct transfer *t)
            SET(SSL_SESSIONID_CACHE, 0L);
 }
 
-static bool set_limits(struct transfer *t, const struct http_get *g)
+static bool set_limits(struct transfer *t, const struct http_request *q)
 {
-    long all_ms = (long)g->timeout_ms;
+    long all_ms = (long)q->timeout_ms;
     return SET(PROTOCOLS_STR, "https") && SET(FOLLOWLOCATION, 0L) && SET(DISALLOW_USERNAME_IN_URL, 1L) &&
            SET(PROXY, "") && SET(NETRC, CURL_NETRC_IGNORED) && SET(HTTP_VERSION, CURL_HTTP_VERSION_1_1) &&
            SET(NOSIGNAL, 1L) && SET(FRESH_CONNECT, 1L) && SET(FORBID_REUSE, 1L) && SET(TIMEOUT_MS, all_ms) &&
            SET(CONNECTTIMEOUT_MS, all_ms < CONNECT_MS ? all_ms : (long)CONNECT_MS) &&
-           SET(BUFFERSIZE, 16384L) && SET(MAXFILESIZE_LARGE, (curl_off_t)g->size_max);
+           SET(BUFFERSIZE, 16384L) && SET(MAXFILESIZE_LARGE, (curl_off_t)q->size_max);
 }
 
-static bool set_up(struct transfer *t, const struct http_get *g)
+static bool add_field(struct transfer *t, const char *name, struct str value)
+{
+    struct buf b;
+    buf_init(&b, FIELD_MAX);
+    buf_printf(&b, "%s: %.*s", name, STR_FMT(value));
+    buf_putc(&b, '\0');
+    struct curl_slist *more = b.failed || str_has_ctl(value) ? NULL : t->h->curl.slist_append(t->fields, b.p);
+    t->fields = more != NULL ? more : t->fields;
+    secret_wipe(b.p, b.n);
+    buf_fini(&b);
+    return more != NULL;
+}
+
+/* "Expect: 100-continue", which the library would say before a long body, costs a second at servers that do
+ * not know it. */
+static bool set_request(struct transfer *t, const struct http_request *q)
+{
+    if (q->authorization.n > 0 && !add_field(t, "Authorization", q->authorization))
+        return false;
+    if (q->is_post && !(add_field(t, "Content-Type", q->type) && add_field(t, "Expect", STR_NIL) &&
+                        SET(POST, 1L) && SET(POSTFIELDSIZE_LARGE, (curl_off_t)q->body.n) &&
+                        SET(COPYPOSTFIELDS, q->body.n > 0 ? q->body.p : "")))
+        return false;
+    return t->fields == NULL || SET(HTTPHEADER, t->fields);
+}
+
+static bool set_up(struct transfer *t, const struct http_request *q)
 {
     char url[URL_MAX];
-    if (g->host.n > DNS_NAME_MAX || str_has_ctl(g->host) || !str_to_c(g->url, url, sizeof url) ||
-        !put_resolve(t, g))
+    if (q->host.n > DNS_NAME_MAX || str_has_ctl(q->host) || !str_to_c(q->url, url, sizeof url) ||
+        !put_resolve(t, q))
         return false;
     t->easy = t->h->curl.easy_init();
-    return t->easy != NULL && SET(URL, url) && SET(PORT, (long)t->h->port) && SET(RESOLVE, t->resolve) &&
+    return t->easy != NULL && SET(URL, url) && SET(PORT, (long)port_of(t, q)) && SET(RESOLVE, t->resolve) &&
            SET(PRIVATE, t) && SET(ERRORBUFFER, t->why) && SET(WRITEFUNCTION, on_body) && SET(WRITEDATA, t) &&
            SET(HEADERFUNCTION, on_header) && SET(HEADERDATA, t) && SET(USERAGENT, "Waxwing") &&
-           set_trust(t) && set_limits(t, g);
+           set_trust(t) && set_limits(t, q) && set_request(t, q);
 }
 
-static bool get(void *self, const struct http_get *g, void (*fn)(void *arg, const struct http_answer *a),
+static bool ask(void *self, const struct http_request *q, void (*fn)(void *arg, const struct http_answer *a),
                 void *arg)
 {
     struct http_curl *h = self;
     struct transfer *t = h->n_open >= HTTP_OPEN_MAX ? NULL : mem_new(struct transfer);
     if (t == NULL)
         return false;
-    *t = (struct transfer){.h = h, .fn = fn, .arg = arg, .size_max = g->size_max};
-    buf_init(&t->body, g->size_max);
+    *t = (struct transfer){.h = h, .fn = fn, .arg = arg, .size_max = q->size_max};
+    buf_init(&t->body, q->size_max);
     list_init(&t->link);
     list_push_back(&h->open, &t->link);
     h->n_open++;
     /* it starts with the timer that the library asks for: no answer comes within this call */
-    if (set_up(t, g) && h->curl.multi_add_handle(h->multi, t->easy) == CURLM_OK)
+    if (set_up(t, q) && h->curl.multi_add_handle(h->multi, t->easy) == CURLM_OK)
         return true;
     transfer_del(t);
     return false;
@@ -319,7 +353,7 @@ struct http_curl *http_curl_new(struct io_world *w)
     const char *why = "no memory";
     if (h == NULL)
         return NULL;
-    *h = (struct http_curl){.client = {h, get, trust}, .io = w, .world = world, .port = 443};
+    *h = (struct http_curl){.client = {h, ask, trust}, .io = w, .world = world, .port = 443};
     h->timer.fire = on_time;
     list_init(&h->open);
     if (curl_calls_open(&h->curl, &why)) {

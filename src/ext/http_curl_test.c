@@ -114,10 +114,9 @@ static bool begin(struct fixture *f, const char *path, uint32_t timeout_ms, stru
     char url[256];
     struct netaddr at[2]; /* nobody listens at the first */
     struct http_client *c = http_curl_client(f->h);
-    assert_true(netaddr_parse_ip(STR("::1"), 0, &at[0]) &&
-                netaddr_parse_ip(STR("127.0.0.1"), 0, &at[1]));
+    assert_true(netaddr_parse_ip(STR("::1"), 0, &at[0]) && netaddr_parse_ip(STR("127.0.0.1"), 0, &at[1]));
     assert_true(snprintf(url, sizeof url, "https://www.lab.test%s", path) > 0);
-    struct http_get ask = {
+    struct http_request ask = {
         .url = str_from_c(url),
         .host = STR("www.lab.test"),
         .addresses = at,
@@ -128,7 +127,7 @@ static bool begin(struct fixture *f, const char *path, uint32_t timeout_ms, stru
     g->io = f->io;
     g->n_left = n_left;
     g->is_done = false;
-    bool ok = c->get(c->self, &ask, on_answer, g);
+    bool ok = c->ask(c->self, &ask, on_answer, g);
     assert_false(g->is_done); /* never within the call */
     return ok;
 }
@@ -266,15 +265,71 @@ static void what_is_no_question_is_refused(void **state)
     struct got g;
     struct netaddr at;
     assert_true(netaddr_parse_ip(STR("127.0.0.1"), 0, &at));
-    struct http_get good = {STR("https://www.lab.test/ok"), STR("www.lab.test"), &at, 1, 100, LONG_MS};
-    struct http_get none = good, unix_path = good, control = good, zero = good;
+    struct http_request good = {.url = STR("https://www.lab.test/ok"),
+                                .host = STR("www.lab.test"),
+                                .addresses = &at,
+                                .n_addresses = 1,
+                                .size_max = 100,
+                                .timeout_ms = LONG_MS};
+    struct http_request none = good, unix_path = good, control = good, zero = good, field = good, type = good;
     none.n_addresses = 0;
     unix_path.addresses = &path;
     control.host = STR("www.lab.test\n");
     zero.url = STR("https://www.lab.test/\0ok");
-    const struct http_get *const all[] = {&none, &unix_path, &control, &zero};
+    field.authorization = STR("Bearer a\r\nX-Other: b");
+    type.is_post = true;
+    type.type = STR("text/plain\r\nX-Other: b");
+    const struct http_request *const all[] = {&none, &unix_path, &control, &zero, &field, &type};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        assert_false(c->get(c->self, all[i], on_answer, &g));
+        assert_false(c->ask(c->self, all[i], on_answer, &g));
+}
+
+/* What the server got comes back. */
+static void bodies_are_sent(void **state)
+{
+    static const char binary[] = "a=1&b=\0\xff";
+    static char big[60000];
+    struct fixture *f = *state;
+    struct http_client *c = http_curl_client(f->h);
+    const struct {
+        struct str body, authorization;
+        const char *head;
+    } cases[] = {
+        {str_of(binary, sizeof binary - 1), STR_NIL, "POST application/x-test - "},
+        {STR_NIL, STR("Bearer x"), "POST application/x-test Bearer x "},
+        {str_of(big, sizeof big), STR("Basic YTpi"), "POST application/x-test Basic YTpi "},
+    };
+    struct netaddr at;
+    assert_true(netaddr_parse_ip(STR("127.0.0.1"), 0, &at));
+    http_curl_set_port(f->h, 1); /* the one of the request counts */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char url[256];
+        struct got *g = calloc(1, sizeof *g);
+        size_t n_left = 1, n_head = strlen(cases[i].head);
+        assert_non_null(g);
+        g->io = f->io;
+        g->n_left = &n_left;
+        assert_true(snprintf(url, sizeof url, "https://www.lab.test:%u/echo", (unsigned)port_of("good")) > 0);
+        struct http_request ask = {.url = str_from_c(url),
+                                   .host = STR("www.lab.test"),
+                                   .addresses = &at,
+                                   .n_addresses = 1,
+                                   .size_max = SIZE_MAX_ASKED,
+                                   .timeout_ms = LONG_MS,
+                                   .port = port_of("good"),
+                                   .is_post = true,
+                                   .type = STR("application/x-test"),
+                                   .body = cases[i].body,
+                                   .authorization = cases[i].authorization};
+        assert_true(c->ask(c->self, &ask, on_answer, g));
+        io_run(f->io);
+        assert_int_equal(g->status, HTTP_ANSWERED);
+        assert_int_equal(g->n_body, n_head + cases[i].body.n);
+        assert_memory_equal(g->body, cases[i].head, n_head);
+        if (cases[i].body.n > 0)
+            assert_memory_equal(g->body + n_head, cases[i].body.p, cases[i].body.n);
+        free(g);
+    }
 }
 
 /* Only https is spoken. */
@@ -293,8 +348,13 @@ static void other_schemes_fail(void **state)
         assert_non_null(g);
         g->io = f->io;
         g->n_left = &n_left;
-        struct http_get ask = {str_from_c(urls[i]), STR("www.lab.test"), &at, 1, 100, LONG_MS};
-        assert_true(c->get(c->self, &ask, on_answer, g));
+        struct http_request ask = {.url = str_from_c(urls[i]),
+                                   .host = STR("www.lab.test"),
+                                   .addresses = &at,
+                                   .n_addresses = 1,
+                                   .size_max = 100,
+                                   .timeout_ms = LONG_MS};
+        assert_true(c->ask(c->self, &ask, on_answer, g));
         io_run(f->io);
         assert_int_equal(g->status, HTTP_BROKEN);
         free(g);
@@ -312,6 +372,7 @@ int main(void)
         T(many_at_a_time_and_no_more),
         T(forgotten_transfers_say_nothing),
         T(what_is_no_question_is_refused),
+        T(bodies_are_sent),
         T(other_schemes_fail),
     };
     return cmocka_run_group_tests_name("http_curl", tests, NULL, NULL);

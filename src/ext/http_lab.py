@@ -48,6 +48,22 @@ def flood(conn, octets):
         conn.sendall(octets)
 
 
+def echo(conn, request):
+    """What was asked, and what came with it."""
+    top, _, body = request.partition(b"\r\n\r\n")
+    lines = top.decode("latin-1").split("\r\n")
+    fields = {k.lower(): v.strip() for k, _, v in (x.partition(":") for x in lines[1:])}
+    while len(body) < int(fields.get("content-length", "0")):
+        more = conn.recv(65536)
+        if not more:
+            return
+        body += more
+    text = " ".join([lines[0].split(" ")[0], fields.get("content-type", "-"), fields.get("authorization", "-"), ""])
+    if "expect" not in fields:
+        body = text.encode("latin-1") + body
+    conn.sendall(head("200 OK", f"Content-Length: {len(body)}") + body)
+
+
 def answer(conn, path, port):
     text = ["Content-Type: text/plain", f"Content-Length: {len(TEXT)}"]
     if path == "/ok":
@@ -112,7 +128,11 @@ def serve_one(conn, context, port):
                 if not more:
                     return
                 request += more
-            answer(conn, request.split(b" ")[1].decode("latin-1"), port)
+            path = request.split(b" ")[1].decode("latin-1")
+            if path == "/echo":
+                echo(conn, request)
+            else:
+                answer(conn, path, port)
     except OSError:
         pass
     finally:

@@ -329,7 +329,7 @@ static const struct world_ops ops = {.now_ms = now_ms,
 
 /* ---- HTTPS ----------------------------------------------------------------------------------- */
 
-static bool http_get(void *self, const struct http_get *g, void (*fn)(void *arg, const struct http_answer *a),
+static bool http_ask(void *self, const struct http_request *g, void (*fn)(void *arg, const struct http_answer *a),
                      void *arg)
 {
     struct fixture *f = self;
@@ -404,7 +404,7 @@ static int setup(void **state)
     f->queue.object.ops = f->lookup.object.ops = f->admin.object.ops = f->disk.object.ops = &ops;
     f->config = (struct config){.generation = 1, .authorities = STR("anchors")};
     f->config2 = (struct config){.generation = 2, .authorities = STR("others")};
-    f->http = (struct http_client){f, http_get, http_trust};
+    f->http = (struct http_client){f, http_ask, http_trust};
     f->env = (struct role_env){
         .world = &f->world, .role = ROLE_AGENT, .config = &f->config, .root = "/agent", .ext = &f->http};
     f->env.peers[ROLE_QUEUE][0] = &f->queue;

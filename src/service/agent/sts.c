@@ -372,7 +372,7 @@ void sts_on_host(struct agent *a, const struct ipc_host_answer *m)
     buf_init_fixed(&host, host_mem, sizeof host_mem);
     mta_sts_policy_url(name_of(d), &url);
     mta_sts_policy_host(name_of(d), &host);
-    struct http_get g = {
+    struct http_request g = {
         .url = buf_str(&url),
         .host = buf_str(&host),
         .addresses = addresses,
@@ -380,7 +380,7 @@ void sts_on_host(struct agent *a, const struct ipc_host_answer *m)
         .size_max = MTA_STS_POLICY_MAX,
         .timeout_ms = MTA_STS_FETCH_MS,
     };
-    if (a->http->get(a->http->self, &g, on_http, d))
+    if (a->http->ask(a->http->self, &g, on_http, d))
         set_phase(d, DOMAIN_FETCH);
     else
         fail(d, "no memory", STR_NIL);
