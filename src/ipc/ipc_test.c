@@ -180,9 +180,9 @@ static void test_edges(void **state)
         {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
         {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
         {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},   {ROLE_RELAY, ROLE_KEYS},
-        {ROLE_KEYS, ROLE_ADMIN},  {ROLE_QUEUE, ROLE_AGENT},  {ROLE_AGENT, ROLE_LOOKUP},
-        {ROLE_AGENT, ROLE_ADMIN}, {ROLE_ACME, ROLE_HTTP01},
-        {ROLE_SMTPD, ROLE_AUTH},  {ROLE_AUTH, ROLE_PAM},     {ROLE_AUTH, ROLE_ADMIN},
+        {ROLE_KEYS, ROLE_ADMIN},   {ROLE_QUEUE, ROLE_AGENT},  {ROLE_AGENT, ROLE_LOOKUP},
+        {ROLE_AGENT, ROLE_ADMIN},  {ROLE_ACME, ROLE_HTTP01},  {ROLE_RELAY, ROLE_AGENT},
+        {ROLE_SMTPD, ROLE_AUTH},   {ROLE_AUTH, ROLE_PAM},     {ROLE_AUTH, ROLE_ADMIN},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -220,6 +220,8 @@ static void test_rights(void **state)
     assert_true(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_RR_ASK));
     assert_false(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_MX_ASK)); /* it has no mail to send */
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_QUEUE, IPC_STS_ANSWER));
+    assert_true(ipc_may_send(ROLE_RELAY, ROLE_AGENT, IPC_TLS_SESSION));
+    assert_false(ipc_may_send(ROLE_AGENT, ROLE_RELAY, IPC_TLS_SESSION));
     assert_true(ipc_may_send(ROLE_KEYS, ROLE_SUPER, IPC_KEY_STATE));
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_AUTH, IPC_AUTH_ASK));
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_PAM, IPC_AUTH_ASK)); /* guesses are counted on the way */

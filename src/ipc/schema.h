@@ -106,6 +106,17 @@
 #define IPC_FIELDS_sts_ask(F) F(u64, token) F(str, domain)
 #define IPC_FIELDS_sts_answer(F) F(u64, token) F(u8, mode) F(u32, ttl_s) F(str, id) F(str, mx) F(str, why)
 
+/* relay -> agent: one connection towards a domain and what became of its TLS, for the day's report (RFC 8460). Never
+ * waited for: dropped when the channel is full. policy: enum tls_rpt_type of verify/tls_rpt.h; result: enum
+ * tls_rpt_result, or TLS_SESSION_OK when it was as the policy wants; lines, list_put_str(): the TLSA records as text
+ * where the policy is that (what an MTA-STS policy says the agent knows); domain: of the recipients; mx: the host's
+ * name or empty; helo: ours; sending, receiving: addresses without ports, or empty; reason: for people, it may
+ * quote the other side. */
+#define IPC_FIELDS_tls_session(F)                                                                            \
+    F(u8, policy)                                                                                            \
+    F(u8, result) F(str, domain) F(str, lines) F(str, mx) F(str, helo) F(str, sending) F(str, receiving)     \
+        F(str, reason)
+
 /* smtpd, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
  * base/world_tls.h; octets: the digest's value, or what is to be signed where the scheme has no digest of
  * its own. signature is empty where err is not ERR_OK. */
@@ -225,6 +236,7 @@
     M(RR_ANSWER, rr_answer)                                                                                  \
     M(STS_ASK, sts_ask)                                                                                      \
     M(STS_ANSWER, sts_answer)                                                                                \
+    M(TLS_SESSION, tls_session)                                                                              \
     M(SIGN_ASK, sign_ask)                                                                                    \
     M(SIGN_ANSWER, sign_answer)                                                                              \
     M(AUTH_ASK, auth_ask)                                                                                    \
@@ -293,6 +305,7 @@ enum home_says {
     HOME_SAYS_RESULT,    /* others (RESULT_EXPANDED), or what is wrong (RESULT_TEMPORARY) */
     HOME_SAYS_N,
 };
+enum { TLS_SESSION_OK = 255 }; /* tls_session: result */
 enum secret_kind { SECRET_KEY = 0, SECRET_USERS };
 enum {                          /* sup_key, sup_cert: uses */
        KEY_USE_SERVER = 1 << 0, /* smtpd shows this certificate */
