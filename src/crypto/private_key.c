@@ -15,11 +15,20 @@
 #include <limits.h>
 #include <string.h>
 
-enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192 };
+enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, CONTEXTS_MAX = 4 };
 
+/* Made ready once for each way in which this key signs: to find the library's parts anew takes longer than a
+ * signature on P-256. */
+struct context {
+    EVP_PKEY_CTX *made; /* NULL: free */
+    enum tls_scheme scheme;
+    enum tls_digest digest;
+};
 struct private_key {
     const struct crypto *crypto;
     EVP_PKEY *pkey;
+    struct context contexts[CONTEXTS_MAX];
+    size_t next_context; /* which makes room when all are in use */
 };
 
 /* The library leaves errors of calls that failed in a queue of the thread. */
@@ -176,6 +185,8 @@ void private_key_free(struct private_key **k)
 {
     if (*k == NULL)
         return;
+    for (size_t i = 0; i < CONTEXTS_MAX; i++)
+        EVP_PKEY_CTX_free((*k)->contexts[i].made);
     EVP_PKEY_free((*k)->pkey); /* wipes it */
     mem_free(*k);
     *k = NULL;
@@ -254,8 +265,7 @@ static bool sign_octets(const struct private_key *k, struct str octets, unsigned
     return ok;
 }
 
-static bool sign_digest(const struct private_key *k, enum tls_scheme scheme, enum tls_digest digest,
-                        struct str value, unsigned char *out, size_t *n)
+static EVP_PKEY_CTX *make_context(const struct private_key *k, enum tls_scheme scheme, enum tls_digest digest)
 {
     EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(k->crypto->lib, k->pkey, NULL);
     EVP_MD *md = EVP_MD_fetch(k->crypto->lib, digests[digest].name, NULL);
@@ -266,13 +276,38 @@ static bool sign_digest(const struct private_key *k, enum tls_scheme scheme, enu
     ok = ok && EVP_PKEY_CTX_set_signature_md(c, md) == 1;
     if (ok && scheme == TLS_SIGN_RSA_PSS)
         ok = EVP_PKEY_CTX_set_rsa_pss_saltlen(c, RSA_PSS_SALTLEN_DIGEST) == 1;
-    ok = ok && EVP_PKEY_sign(c, out, n, (const unsigned char *)value.p, value.n) == 1;
     EVP_MD_free(md);
-    EVP_PKEY_CTX_free(c);
-    return ok;
+    if (!ok) {
+        EVP_PKEY_CTX_free(c);
+        c = NULL;
+    }
+    return c;
 }
 
-enum err private_key_sign(const struct private_key *k, enum tls_scheme scheme, enum tls_digest digest,
+static EVP_PKEY_CTX *find_context(struct private_key *k, enum tls_scheme scheme, enum tls_digest digest)
+{
+    for (size_t i = 0; i < CONTEXTS_MAX; i++) {
+        const struct context *c = &k->contexts[i];
+        if (c->made != NULL && c->scheme == scheme && c->digest == digest)
+            return c->made;
+    }
+    EVP_PKEY_CTX *made = make_context(k, scheme, digest);
+    if (made != NULL) {
+        struct context *c = &k->contexts[k->next_context++ % CONTEXTS_MAX];
+        EVP_PKEY_CTX_free(c->made);
+        *c = (struct context){made, scheme, digest};
+    }
+    return made;
+}
+
+static bool sign_digest(struct private_key *k, enum tls_scheme scheme, enum tls_digest digest,
+                        struct str value, unsigned char *out, size_t *n)
+{
+    EVP_PKEY_CTX *c = find_context(k, scheme, digest);
+    return c != NULL && EVP_PKEY_sign(c, out, n, (const unsigned char *)value.p, value.n) == 1;
+}
+
+enum err private_key_sign(struct private_key *k, enum tls_scheme scheme, enum tls_digest digest,
                           struct str octets, struct buf *out)
 {
     unsigned char mem[TLS_SIGNATURE_MAX];

@@ -28,6 +28,6 @@ void private_key_free(struct private_key **k);
 /* octets: the digest's value; for Ed25519 what is to be signed, which must look as TLS makes it: a
  * CertificateVerify of TLS 1.3 or the parameters of a ServerKeyExchange of TLS 1.2. The signature goes to
  * out, at most TLS_SIGNATURE_MAX octets. ERR_INVALID: the key is of another kind, the length is wrong, or it
- * is nothing that TLS signs. ERR_IO: the library failed. */
-MUST_USE enum err private_key_sign(const struct private_key *k, enum tls_scheme scheme,
-                                   enum tls_digest digest, struct str octets, struct buf *out);
+ * is nothing that TLS signs. ERR_IO: the library failed. One caller at a time. */
+MUST_USE enum err private_key_sign(struct private_key *k, enum tls_scheme scheme, enum tls_digest digest,
+                                   struct str octets, struct buf *out);

@@ -222,6 +222,31 @@ static void test_sign(void **state)
     }
 }
 
+/* One key, in all its ways in turn: more ways than it keeps ready, and each signature is for its own digest.
+ */
+static void test_turns(void **state)
+{
+    UNUSED(state);
+    char value[64], mem[TLS_SIGNATURE_MAX];
+    struct private_key *keys[KINDS];
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        keys[kind] = key_of((enum kind)kind);
+    for (size_t turn = 0; turn < 5 * ARRAY_LEN(good); turn++) {
+        size_t i = turn * 7 % ARRAY_LEN(good); /* some come twice in a row of few, all come */
+        struct buf out;
+        buf_init_fixed(&out, mem, sizeof mem);
+        memset(value, (int)turn, sizeof value);
+        struct str s = str_of(value, good[i].n);
+        assert_int_equal(private_key_sign(keys[good[i].key], good[i].scheme, good[i].digest, s, &out),
+                         ERR_OK);
+        assert_true(verifies(i, s, buf_str(&out)));
+        value[0] ^= 1;
+        assert_false(verifies(i, s, buf_str(&out)));
+    }
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        private_key_free(&keys[kind]);
+}
+
 /* A scheme is for keys of its kind only. */
 static void test_kinds(void **state)
 {
@@ -284,9 +309,9 @@ static void test_ed25519(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),    cmocka_unit_test(test_dates), cmocka_unit_test(test_bad_keys),
-        cmocka_unit_test(test_chains),  cmocka_unit_test(test_sign),  cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_ed25519),
+        cmocka_unit_test(test_load),   cmocka_unit_test(test_dates),   cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_chains), cmocka_unit_test(test_sign),    cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_turns),  cmocka_unit_test(test_ed25519),
     };
     return cmocka_run_group_tests_name("private_key", tests, set_up, tear_down);
 }
