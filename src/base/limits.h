@@ -97,6 +97,7 @@ enum limits {
     TLS_RPT_RUA_MAX = 8,              /* places that one domain wants its report sent to */
     TLS_RPT_POLICIES_MAX = 8,         /* told apart in a report of ours */
     TLS_RPT_FAILURES_MAX = 64,        /* told apart for one policy in a report of ours; the rest is counted */
+    TLS_RPT_CONTACT_MAX = 200,        /* octets of who we are, and whom to ask, in a report of ours */
     TLS_RPT_REPORT_MAX = 1024 * 1024, /* octets of a report that others send, unpacked */
 
     /* TLS */

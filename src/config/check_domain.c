@@ -342,6 +342,32 @@ static void check_reports(struct loader *ld)
                      STR_FMT(report_brief(p->arf)));
 }
 
+static void check_tls_reports(struct loader *ld)
+{
+    struct config *c = ld->conf;
+    struct place at = check_given_at(ld, "reports"),
+                 tls_at = loader_key_place(ld, at, STR("reports"), STR("tls"));
+    size_t sign = str_rchr(c->tls_reports, '@');
+    if (c->tls_reports.n == 0) {
+        if (c->tls_organization.n + c->tls_contact.n > 0)
+            report_error(
+                ld->report, at,
+                "reports: tls = \"ADDRESS\" is missing, the address that reports about TLS come from");
+        return;
+    }
+    if (c->tls_organization.n == 0)
+        c->tls_organization = c->policy.hostname;
+    if (c->tls_contact.n == 0)
+        c->tls_contact = c->tls_reports;
+    if (policy_domain(&c->policy, str_skip(c->tls_reports, sign + 1)) != NULL &&
+        leads_nowhere(ld, c->tls_reports))
+        report_error(ld->report, tls_at, "tls: \"%.*s\" is none of the users of its domain",
+                     STR_FMT(report_brief(c->tls_reports)));
+    else if (!config_reports_tls(c))
+        report_warning(ld->report, tls_at,
+                       "tls: no mail goes to the MX hosts of its domain: there is nothing to report");
+}
+
 void check_redirections(struct loader *ld)
 {
     const struct policy_conf *p = &ld->conf->policy;
@@ -355,6 +381,7 @@ void check_redirections(struct loader *ld)
                        "postmaster is missing: mail for <postmaster> has nobody to go to");
     }
     check_reports(ld);
+    check_tls_reports(ld);
     for (const struct domain_fact *f = ld->domains; f != NULL; f = f->next) {
         if (p->postmaster.n == 0 && reserved_lead_nowhere(ld, f->d.name)) {
             report_error(

@@ -203,6 +203,9 @@ bool config_encode(const struct config *c, struct buf *out)
     put_blocks(out, c->etrn_from, c->n_etrn_from);
     buf_put_lstr(out, c->policy.verp);
     buf_put_lstr(out, c->policy.arf);
+    buf_put_lstr(out, c->tls_reports);
+    buf_put_lstr(out, c->tls_organization);
+    buf_put_lstr(out, c->tls_contact);
     put_rewrite(out, &c->policy.rewrite);
     put_policy(out, &c->policy);
     return !out->failed;
@@ -620,6 +623,24 @@ static void get_rewrite(struct decoder *d, struct rewrite_conf *r)
     r->names = list;
 }
 
+static const char *reporter_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_ascii_mailbox_error(s);
+}
+
+static const char *contact_or_nothing_error(struct str s)
+{
+    return s.n == 0 ? NULL : value_contact_error(s);
+}
+
+static void get_tls_reports(struct decoder *d, struct config *c)
+{
+    c->tls_reports = codec_get_str(d, reporter_or_nothing_error);
+    c->tls_organization = codec_get_str(d, contact_or_nothing_error);
+    c->tls_contact = codec_get_str(d, contact_or_nothing_error);
+    codec_want(d, c->tls_reports.n == 0 || (c->tls_organization.n > 0 && c->tls_contact.n > 0));
+}
+
 const struct config *config_decode(struct str bytes, struct arena *a)
 {
     struct decoder d = {.in = reader_of(bytes), .arena = a, .ok = true};
@@ -640,6 +661,7 @@ const struct config *config_decode(struct str bytes, struct arena *a)
     c->policy.verp = codec_get_str(&d, user_or_nothing_error);
     codec_want(&d, c->policy.verp.n <= VERP_NAME_MAX);
     c->policy.arf = codec_get_str(&d, codec_mailbox_or_nothing_error);
+    get_tls_reports(&d, c);
     get_rewrite(&d, &c->policy.rewrite);
     get_policy(&d, &c->policy);
     return d.ok && reader_done(&d.in) && config_derive(c, a) ? c : NULL;

@@ -23,7 +23,7 @@ static const char rich[] = TEST_HEAD
     "listen { port = 27, address = \"192.0.2.1\", proxy = { \"10.0.0.0/8\" }, tag = \"t\", tag_header = "
     "\"X-T\", greet_delay = 3 }\n"
     "xclient_from { \"::1\" } commands { etrn = { \"10.0.0.0/8\" } } reports { verp = \"b\", arf = "
-    "\"f@b.example\" }\n"
+    "\"f@b.example\", tls = \"joe@b.example\" }\n"
     "resolver { \"9.9.9.9\", \"[2620:fe::fe]:5353\", trust_anchor = \"lab.key\", root_hints = "
     "\"lab.hints\" }\n"
     "limits { message_size = \"10M\" } log { format = \"json\" }\n"
@@ -638,6 +638,18 @@ static void arf_bad(struct setup *s)
 {
     s->c->policy.arf = STR("a");
 }
+static void reporter_not_ascii(struct setup *s)
+{
+    s->c->tls_reports = STR("b\xc3\xbc@a.example");
+}
+static void reporter_without_name(struct setup *s)
+{
+    s->c->tls_organization = STR_NIL;
+}
+static void contact_not_utf8(struct setup *s)
+{
+    s->c->tls_contact = STR("\xff");
+}
 static void hostname_short(struct setup *s)
 {
     s->c->policy.hostname = STR("mail");
@@ -794,6 +806,9 @@ static const struct {
     ROW(field_bad),
     ROW(verp_bad),
     ROW(arf_bad),
+    ROW(reporter_not_ascii),
+    ROW(reporter_without_name),
+    ROW(contact_not_utf8),
     ROW(hostname_short),
     ROW(hostname_upper),
     ROW(postmaster_bare),

@@ -119,6 +119,9 @@ struct config {
     uint32_t future_release_s; /* RFC 4865: the longest wait; 0: not offered */
     bool success_to_strangers; /* reports of success to senders that are not ours */
     uint32_t delay_after_s;    /* a report of delay; 0: none */
+    struct str tls_reports;    /* the address that reports about TLS (RFC 8460) come from; empty: there are none */
+    struct str tls_organization, tls_contact; /* in them; never empty when tls_reports is not */
+    uint32_t tls_reports_every_s; /* 86400; another one for tests and labs */
     bool suppress;             /* addresses that refused for good are kept in mind */
     uint32_t suppress_keep_s;
     bool log_json;
@@ -139,7 +142,11 @@ struct config_env {
     bool is_root;
     struct str home; /* folder that relative paths are relative to */
 };
-/* The agent role has work. Its folder is beside the journal's. */
+/* Are the MTA-STS policies of domains asked for? */
+bool config_follows_sts(const struct config *c);
+/* Are sessions counted for reports about TLS? */
+bool config_reports_tls(const struct config *c);
+/* The agent role has work: one of the two. Its folder is beside the journal's. */
 bool config_wants_agent(const struct config *c);
 void config_agent_folder(const struct config *c, struct buf *out);
 /* Errors as text for people, one a line, at most 20 of them; warnings likewise. */

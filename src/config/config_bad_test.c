@@ -345,7 +345,7 @@ static const struct bad_row network_rows[] = {
      "  verp = \"bounce\",\n"
      "  arf = \"fbl@a.example\", x = 1 }",
      "waxwing.lua:5: unknown key 'x' in reports (it takes success_to_strangers, delay_after, suppress, "
-     "suppress_keep, verp, arf)\n"},
+     "suppress_keep, verp, arf, tls, tls_organization, tls_contact, tls_every)\n"},
     {TEST_HEAD "listen { port = 70000 }",
      "waxwing.lua:3: 'port' in listen must be a whole number from 1 to 65535\n"},
     {TEST_HEAD "listen { port = 0 }",
@@ -489,6 +489,15 @@ static const struct bad_row network_rows[] = {
     {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }\n"
      "reports { arf = \"fbl@a.example\" }",
      "waxwing.lua:4: arf: \"fbl@a.example\" is none of the users of its domain\n"},
+    {TEST_HEAD "reports { tls = \"b\xc3\xbc@a.example\", tls_organization = \"\xff\", tls_every = 9 }",
+     "waxwing.lua:3: 'tls_every' in reports must be a time from 10s to 1d, such as \"24h\"\n"
+     "waxwing.lua:3: tls: \"b\xc3\xbc@a.example\" holds a character outside ASCII\n"
+     "waxwing.lua:3: tls_organization: \"?\" is no UTF-8 text\n"},
+    {TEST_HEAD "reports { tls_contact = \"us\" }",
+     "waxwing.lua:3: reports: tls = \"ADDRESS\" is missing, the address that reports about TLS come from\n"},
+    {TEST_HEAD "domain \"a.example\" { users = { \"joe\" }, deliver = lmtp \"h\" }\n"
+     "reports { delay_after = 0,\n  tls = \"tls@a.example\" }",
+     "waxwing.lua:5: tls: \"tls@a.example\" is none of the users of its domain\n"},
     {TEST_HEAD "limits { future_release = \"367d\", deliver_by = 0 }",
      "waxwing.lua:3: 'future_release' in limits must be a time from 0 to 366d, such as \"0\"\n"
      "waxwing.lua:3: 'deliver_by' in limits must be true or false and not a number\n"},

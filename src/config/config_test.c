@@ -216,6 +216,9 @@ static void dump(const struct config *c, struct buf *out)
     }
     if (c->policy.verp.n + c->policy.arf.n > 0)
         buf_printf(out, "verp %.*s arf %.*s\n", STR_FMT(c->policy.verp), STR_FMT(c->policy.arf));
+    if (c->tls_reports.n > 0)
+        buf_printf(out, "tls reports %.*s of %.*s, %.*s\n", STR_FMT(c->tls_reports), STR_FMT(c->tls_organization),
+                   STR_FMT(c->tls_contact));
     buf_printf(out, "resolver %d", (int)c->resolver);
     for (size_t i = 0; i < c->n_resolvers; i++) {
         buf_putc(out, ' ');
@@ -437,6 +440,16 @@ static const struct good_row rows[] = {
      "reports.success_to_strangers=0\nreports.delay_after=0\nreports.suppress=1\nreports.suppress_keep=604800\n",
      "waxwing.lua:4: verp: no domain that is named has a list, which is an alias NAME beside an alias owner-NAME: nothing "
      "is sent with it\n"},
+    {TEST_HEAD "reports { tls = \"tls@elsewhere.example\" }",
+     HOST LISTEN25 LOOPBACK "tls reports tls@elsewhere.example of mail.example.org, tls@elsewhere.example\n"
+     RECURSIVE FOLDERS, ""},
+    {TEST_HEAD "reports { tls_every = 10, tls_contact = \"+49 30 1234\", tls = \"Tls@a.example\", tls_organization = "
+     "\"B\xc3\xbc & Co\" }\n"
+     "route { to = \"*\", via = \"smtp://hub.example\" }\n"
+     "domain \"a.example\" { users = any, deliver = lmtp \"h\" }",
+     HOST LISTEN25 LOOPBACK "domain a.example: any lmtp=h:24\nroute via smtp://hub.example:25\n"
+     "tls reports Tls@a.example of B\xc3\xbc & Co, +49 30 1234\n" RECURSIVE FOLDERS "reports.tls_every=10\n",
+     "waxwing.lua:3: tls: no mail goes to the MX hosts of its domain: there is nothing to report\n"},
     /* routes */
     {TEST_HEAD "source \"News\" { address = { \"192.0.2.7\", \"2001:db8::7\" }, helo = \"News.example.org\" }\n"
      "route { to = \"direct.example\", via = \"mx\" }\nroute { to = \"*.Below.example\", via = "

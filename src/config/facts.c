@@ -313,6 +313,24 @@ static int fact_log(lua_State *L)
     return number_section(L, "log");
 }
 
+static void checked_text_key(lua_State *L, struct place at, const char *key, struct str *out,
+                             const char *(*error_of)(struct str))
+{
+    struct site site = facts_text_key(L, at, "reports", key, out);
+    const char *error = out->n > 0 ? error_of(*out) : NULL;
+    if (error != NULL)
+        facts_bad_text(L, &site, *out, error);
+}
+
+/* What is left out is filled in by check_redirections(), which knows the hostname. */
+static void tls_reports(lua_State *L, struct place at)
+{
+    struct config *c = loader_of(L)->conf;
+    checked_text_key(L, at, "tls", &c->tls_reports, value_ascii_mailbox_error);
+    checked_text_key(L, at, "tls_organization", &c->tls_organization, value_contact_error);
+    checked_text_key(L, at, "tls_contact", &c->tls_contact, value_contact_error);
+}
+
 static int fact_reports(lua_State *L)
 {
     struct policy_conf *p = &loader_of(L)->conf->policy;
@@ -333,6 +351,7 @@ static int fact_reports(lua_State *L)
     error = p->arf.n > 0 ? value_mailbox_error(p->arf) : NULL;
     if (error != NULL)
         facts_bad_text(L, &site, p->arf, error);
+    tls_reports(L, at);
     return 0;
 }
 

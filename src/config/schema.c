@@ -53,7 +53,7 @@ static const struct schema_key keys[] = {
     {"", "commands", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE, "Commands of SMTP that not everybody "
      "may use."},
     {"", "reports", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
-     "What senders are told of the fate of their mail."},
+     "What senders are told of the fate of their mail, and domains of TLS with their servers."},
     {"", "resolver", SCHEMA_VALUE, false, "\"recursive\" | \"system\" | { \"ADDRESS\", ... }",
      "\"recursive\"", 0, 0, NOWHERE,
      "Who answers questions to the DNS: this program itself from the root down, the system (the names of /etc/hosts, "
@@ -300,6 +300,18 @@ static const struct schema_key keys[] = {
      "with the member's address, and without this key, the sender is the list's owner."},
     {"reports", "arf", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
      "Who gets the complaints of mailbox providers (ARF, RFC 5965): what comes for this address is read as such."},
+    {"reports", "tls", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
+     "The address that daily reports about TLS come from (RFC 8460): each domain whose mail goes to its MX hosts, and "
+     "that asks for it in its DNS, is told how many connections to it were as safe as it wants, and why the others "
+     "were not. What can't be delivered of these reports comes back to this address. Without it nothing is counted "
+     "and nobody gets a report."},
+    {"reports", "tls_organization", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "Who we are, in these reports; hostname when none is given. At most 200 octets."},
+    {"reports", "tls_contact", SCHEMA_TEXT, false, "\"TEXT\"", NULL, 0, 0, NOWHERE,
+     "Whom their readers can ask, such as an address; that of tls when none is given. At most 200 octets."},
+    {"reports", "tls_every", SCHEMA_DURATION, false, "TIME", "24h", 10, DAY, AT(tls_reports_every_s),
+     "How long a time one of these reports is about, counted from midnight UTC. RFC 8460 wants a day; another time is "
+     "for tests and labs, where the waiting before a report and between attempts is shorter alike."},
 
     {"processes", "smtpd", SCHEMA_COUNT, false, "NUMBER", "2", 1, ROLE_SMTPD_MAX, AT(n_smtpd),
      "Processes that take mail from the network."},

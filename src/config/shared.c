@@ -25,13 +25,28 @@ static bool has_smart_host(const struct policy_conf *p)
     return false;
 }
 
+static bool is_by_mx(const struct config *c)
+{
+    bool yes = !has_smart_host(&c->policy);
+    for (size_t i = 0; i < c->policy.n_domains && !yes; i++)
+        yes = c->policy.domains[i].relay == DOMAIN_RELAY_MX;
+    return yes;
+}
+
+bool config_follows_sts(const struct config *c)
+{
+    /* without authorities no policy host can be authenticated */
+    return c->mta_sts && c->authorities.n > 0 && is_by_mx(c);
+}
+
+bool config_reports_tls(const struct config *c)
+{
+    return c->tls_reports.n > 0 && is_by_mx(c);
+}
+
 bool config_wants_agent(const struct config *c)
 {
-    bool is_by_mx = !has_smart_host(&c->policy);
-    for (size_t i = 0; i < c->policy.n_domains && !is_by_mx; i++)
-        is_by_mx = c->policy.domains[i].relay == DOMAIN_RELAY_MX;
-    /* without authorities no policy host can be authenticated */
-    return c->mta_sts && c->authorities.n > 0 && is_by_mx;
+    return config_follows_sts(c) || config_reports_tls(c);
 }
 
 void config_agent_folder(const struct config *c, struct buf *out)

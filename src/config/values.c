@@ -212,6 +212,18 @@ const char *value_mailbox_error(struct str s)
     return a.kind == DOMAIN_NAME ? NULL : "must have a domain name behind the '@'";
 }
 
+const char *value_ascii_mailbox_error(struct str s)
+{
+    return str_is_ascii(s) ? value_mailbox_error(s) : "holds a character outside ASCII";
+}
+
+const char *value_contact_error(struct str s)
+{
+    if (s.n == 0 || s.n > TLS_RPT_CONTACT_MAX)
+        return "has not 1 to 200 octets";
+    return utf8_is_valid(s) && !str_has_ctl(s) ? NULL : "is no UTF-8 text";
+}
+
 const char *value_netblock(struct str s, struct netblock *out)
 {
     if (netblock_parse(s, out))

@@ -27,8 +27,12 @@ const char *value_maildir_error(struct str s);
 const char *value_path_error(struct str s);
 /* "https://HOST/...", printable ASCII without spaces, at most ACME_URL_MAX octets. */
 const char *value_https_error(struct str s);
+/* Who sends reports, or whom to ask about them: UTF-8 of at most TLS_RPT_CONTACT_MAX octets. */
+const char *value_contact_error(struct str s);
 /* A mailbox at a domain name (not at an address literal). */
 const char *value_mailbox_error(struct str s);
+/* One that stands in a header field as it is: in ASCII. */
+const char *value_ascii_mailbox_error(struct str s);
 /* The name of a service of PAM: a file in /etc/pam.d, never a path. */
 const char *value_service_error(struct str s);
 /* As netblock_parse(); a block with host bits gives the block that was meant in *out and a phrase. */

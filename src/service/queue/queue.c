@@ -463,7 +463,7 @@ static void reload(void *self, const struct config *old)
     struct schedule_conf sc = schedule_conf(q->config);
     schedule_reconfigure(&q->schedule, &sc, world_now_ms(q->world));
     callout_forget(q);
-    mx_reload(q, config_wants_agent(old));
+    mx_reload(q, config_follows_sts(old));
     verp_reload(q);
     role_config_release(q->env, old); /* nothing borrows from it: see queue.h */
     queue_wake(q);

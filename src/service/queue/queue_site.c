@@ -351,7 +351,7 @@ void mx_on_answer(struct queue *q, const struct ipc_mx_answer *m)
         ttl_s = QUEUE_MX_TTL_MAX_S;
     mx->expires_ms = world_now_ms(q->world) + ttl_s * 1000;
     mx->sts = MTA_STS_NONE;
-    if (v.kind == RESULT_OK && config_wants_agent(q->config)) {
+    if (v.kind == RESULT_OK && config_follows_sts(q->config)) {
         mx_set_state(mx, MX_STS);
         mx->sts_since_ms = world_now_ms(q->world);
         list_push_back(&q->sts_asking, &mx->asking);
@@ -474,7 +474,7 @@ static void expire(struct idmap_node *n, void *arg)
 
 void mx_reload(struct queue *q, bool wanted)
 {
-    if (wanted == config_wants_agent(q->config))
+    if (wanted == config_follows_sts(q->config))
         return;
     idmap_each(&q->mx, expire, NULL);
     if (!wanted)
