@@ -103,6 +103,7 @@ struct config {
     uint64_t size_max;       /* octets a message */
     uint32_t rcpt_max;
     uint32_t n_smtpd, n_relay; /* processes */
+    bool trim;                 /* they give back what they do not need, once a minute */
     uint32_t sessions_max;     /* of one smtpd */
     uint32_t session_per_client_max; /* of one smtpd and client address; 0: no limit */
     uint64_t memory_max;       /* octets of message bodies and transactions a role may hold */

@@ -347,9 +347,9 @@ static const struct good_row rows[] = {
     {TEST_HEAD "spool \"spool\" control \"/c\" journal { path = \"j\", keep = \"2w\" }",
      HOST LISTEN25 LOOPBACK RECURSIVE "/etc/waxwing/spool /c /etc/waxwing/j\njournal.keep=1209600\n", ""},
     {TEST_HEAD "journal \"/j\" smtp_port \"2525\" log { format = \"json\", level = \"debug\" } processes { "
-     "smtpd = 32, relay = 1 }",
+     "smtpd = 32, relay = 1, trim = true }",
      HOST LISTEN25 LOOPBACK RECURSIVE "/var/spool/waxwing /run/waxwing/control /j\n"
-     ".smtp_port=2525\nprocesses.smtpd=32\nprocesses.relay=1\nlog.format=1\nlog.level=0\n", ""},
+     ".smtp_port=2525\nprocesses.smtpd=32\nprocesses.relay=1\nprocesses.trim=1\nlog.format=1\nlog.level=0\n", ""},
     {TEST_HEAD "outgoing { mta_sts = false }", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS "outgoing.mta_sts=0\n", ""},
     {TEST_HEAD "smtp_port(26)", HOST LISTEN25 LOOPBACK RECURSIVE FOLDERS ".smtp_port=26\n", ""},
     {TEST_HEAD "limits { message_size = \"10MB\", recipients = 500, sessions = 7, sessions_per_client = 0, "

@@ -317,6 +317,9 @@ static const struct schema_key keys[] = {
      "Processes that take mail from the network."},
     {"processes", "relay", SCHEMA_COUNT, false, "NUMBER", "2", 1, ROLE_RELAY_MAX, AT(n_relay),
      "Processes that send mail to other hosts."},
+    {"processes", "trim", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(trim),
+     "For machines with little memory: soon after its start and then once a minute each process gives back what it "
+     "has no use for at the moment, its code too, which the system brings again when it is needed."},
 
     {"log", "format", SCHEMA_CHOICE, false, "text | json", "text", 0, 1, AT(log_json), "How a line is "
      "written."},

@@ -239,7 +239,7 @@ void config_relay_lua(const struct config_relay *r, struct buf *out)
         buf_puts(out, "listen(false)\n");
     }
     /* nothing goes to MX hosts, so nobody's policies are followed */
-    buf_puts(out, "resolver \"system\"\nprocesses { smtpd = 1, relay = 1 }\noutgoing { mta_sts = false }\n"
+    buf_puts(out, "resolver \"system\"\nprocesses { smtpd = 1, relay = 1, trim = true }\noutgoing { mta_sts = false }\n"
                   "route { to = \"*\"");
     put_member(out, "via =", r->via);
     put_member(out, "user =", r->user);

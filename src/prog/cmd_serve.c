@@ -1,6 +1,7 @@
 /* prog/cmd_serve.c: `waxwing serve`: the supervisor in the kernel's world. */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/trim.h"
 #include "io/world_io.h"
 #include "prog/acme_files.h"
 #include "prog/folder.h"
@@ -39,6 +40,7 @@ static const char usage_text[] =
 struct serve {
     struct log log;
     struct io_world *io;
+    struct io_trim trim;
     struct super *super;
     struct loaded loaded[2]; /* the present generation and the one before */
     unsigned present;
@@ -217,6 +219,8 @@ static void on_ready(void *arg)
     }
     log_info(&s->log, "ready", LU("generation", c->generation));
     mem_trim();
+    if (c->trim)
+        io_trim_start(&s->trim, s->io);
     if (s->how->on_ready != NULL)
         s->how->on_ready(s->how->arg);
 }

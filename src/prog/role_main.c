@@ -5,6 +5,7 @@
 #include "ext/pam_check.h"
 #include "ext/unbound.h"
 #include "io/sandbox.h"
+#include "io/trim.h"
 #include "io/world_io.h"
 #include "prog/prog.h"
 #include "service/boot/role.h"
@@ -27,6 +28,7 @@ struct process {
     struct journal *journal;
     struct crypto *crypto;
     struct http_curl *http;
+    struct io_trim trim;
     struct sandbox_profile profile;
     struct sandbox_report report;
 };
@@ -44,6 +46,8 @@ static void on_configured(void *arg, const struct config *c)
     struct process *p = arg;
     p->log.min = (enum log_level)c->log_level;
     p->log.json = c->log_json;
+    if (c->trim)
+        io_trim_start(&p->trim, p->io);
 }
 
 /* Called once after create(): nothing is opened by path from here on but what the profile says. */

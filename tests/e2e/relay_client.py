@@ -20,7 +20,7 @@ WHERE = lib.folder()
 NOBODY = pwd.getpwnam("nobody")
 AS_NOBODY = ["setpriv", "--reuid", str(NOBODY.pw_uid), "--regid", str(NOBODY.pw_gid), "--clear-groups"]
 PASSWORD = "correct horse battery"
-MEMORY_MAX_KIB = 24 * 1024  # with libc, libcrypto and the like, which a machine has in memory anyway
+MEMORY_MAX_KIB = 15 * 1000 * 1000 // 1024  # with what is used of libc, libcrypto and the like
 
 
 # ---- the host -----------------------------------------------------------------------------------------------------------
@@ -155,7 +155,17 @@ def check_memory(server):
         tap.skip("memory", "sanitizers take some of their own")
         return
     found = server.pids()
-    total = memory_kib(found.values())
+    totals = [memory_kib(found.values())]
+
+    def is_small():
+        totals.append(memory_kib(found.values()))
+        return totals[-1] <= MEMORY_MAX_KIB
+
+    try:
+        lib.wait_until(is_small, "memory", 100)  # what was needed for the message is given back within a minute
+    except TimeoutError:
+        pass
+    total = totals[-1]
     tap.say("idle, with a message that waits: %d KiB; by PSS, with what runs here beside it: %d KiB" % (
         total, sum(pss_kib(p) for p in found.values())))
     tap.ok(0 < total <= MEMORY_MAX_KIB, "it takes no more than %d KiB" % MEMORY_MAX_KIB,
