@@ -63,6 +63,7 @@ struct sim_tls {
     void *arg;
     const struct chain *chosen;
     enum tls_check check;
+    enum tls_fault fault;
     struct tls_facts facts;
     unsigned char secret[32], ticket[16], resume[16];
     char out[FRAME_MAX], in[FRAME_MAX];
@@ -272,6 +273,8 @@ static void let_go(struct sim_tls *t)
 static void finish(struct sim_tls *t, enum err err, struct str why)
 {
     struct conn *c = t->c;
+    if (err != ERR_OK && t->fault == TLS_FAULT_NONE)
+        t->fault = t->sign_err == ERR_OK ? TLS_FAULT_HANDSHAKE : TLS_FAULT_OURS;
     t->phase = err == ERR_OK ? PHASE_OPEN : PHASE_FAILED;
     t->end = err;
     let_go(t);
@@ -324,6 +327,16 @@ static void judge(struct sim_tls *t, struct str chain)
     f->is_trusted = f->verify_code == 0;
     for (size_t i = 0; i < t->n_names && !f->is_named; i++)
         f->is_named = is_for(chain, t->names[i]) > 0;
+}
+
+/* What PKIX has against it as server_name's. */
+static enum tls_fault fault_of(const struct sim_tls *t, struct str chain)
+{
+    if (t->facts.verify_code == VERIFY_UNKNOWN)
+        return TLS_FAULT_UNTRUSTED;
+    if (is_for(chain, t->server_name) == 0)
+        return TLS_FAULT_NAME;
+    return t->facts.verify_code == VERIFY_EXPIRED ? TLS_FAULT_EXPIRED : TLS_FAULT_NONE;
 }
 
 static bool is_usable(const struct tls_tlsa *r)
@@ -409,7 +422,12 @@ static void on_server(struct sim_tls *t, struct reader *f)
     judge_dane(t, chain);
     agree(t);
     const char *why = objection(t);
+    bool is_of_records = t->check == TLS_CHECK_DANE && t->facts.n_tlsa_usable > 0;
+    enum tls_fault fault = !is_of_records ? fault_of(t, chain)
+                           : why != NULL  ? TLS_FAULT_RECORDS
+                                          : TLS_FAULT_NONE;
     if (why != NULL) {
+        t->fault = fault;
         refuse(t, "bad certificate", why);
         return;
     }
@@ -418,6 +436,7 @@ static void on_server(struct sim_tls *t, struct reader *f)
     (void)buf_put_lstr(&b, shows ? chain_text(&t->context->chains[0]) : STR_NIL);
     put_frame(t, KIND_FINISHED, &b);
     flush(t);
+    t->fault = fault;
     finish(t, ERR_OK, STR_NIL);
 }
 
@@ -678,6 +697,11 @@ static const struct tls_facts *sim_tls_facts(const struct conn *c)
     return open_of(c) == NULL ? NULL : &c->tls->facts;
 }
 
+static enum tls_fault sim_tls_fault(const struct conn *c)
+{
+    return c->tls == NULL ? TLS_FAULT_NONE : c->tls->fault;
+}
+
 static bool sim_tls_exporter(const struct conn *c, unsigned char *out)
 {
     const struct sim_tls *t = open_of(c);
@@ -726,6 +750,7 @@ const struct world_tls_ops sim_tls_ops = {
     .context_release = sim_context_release,
     .start = sim_tls_start,
     .facts = sim_tls_facts,
+    .fault = sim_tls_fault,
     .exporter = sim_tls_exporter,
     .server_end_point = sim_tls_server_end_point,
     .session = sim_tls_session,

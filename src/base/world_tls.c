@@ -60,6 +60,11 @@ const struct tls_facts *conn_tls(const struct conn *c)
     return ops_of(c)->facts(c);
 }
 
+enum tls_fault conn_tls_fault(const struct conn *c)
+{
+    return ops_of(c)->fault(c);
+}
+
 bool conn_tls_exporter(const struct conn *c, unsigned char out[32])
 {
     return ops_of(c)->exporter(c, out);

@@ -80,8 +80,8 @@ struct tls_server_conf {
     struct str alpn;
 };
 struct tls_client_conf {
-    struct str ca;                             /* PEM: trust anchors; may be empty */
-    const struct tls_context *like;            /* or NULL; else a client's with the same ca: its anchors are shared */
+    struct str ca;                  /* PEM: trust anchors; may be empty */
+    const struct tls_context *like; /* or NULL; else a client's with the same ca: its anchors are shared */
     const struct tls_certificate *certificate; /* ours, for servers that ask; or NULL */
     bool legacy;                               /* as above, for servers of long ago */
 };
@@ -143,6 +143,17 @@ struct tls_facts {                     /* texts live as long as the connection *
     /* conn_read() said ERR_CLOSED, but the peer had not said so in TLS: something may be missing. */
     bool is_truncated;
 };
+/* What kind of trouble a handshake had, or what there would have been. */
+enum tls_fault {
+    TLS_FAULT_NONE = 0,
+    TLS_FAULT_EXPIRED,   /* the certificate, or one that vouches for it */
+    TLS_FAULT_UNTRUSTED, /* no chain to an anchor, or something else is wrong with it */
+    TLS_FAULT_NAME,      /* it is for another name */
+    TLS_FAULT_RECORDS,   /* no TLSA record matches it */
+    TLS_FAULT_HANDSHAKE, /* no TLS came about */
+    TLS_FAULT_OURS,      /* no signature of ours, no memory */
+    TLS_FAULTS
+};
 /* Starts the handshake on c; nothing may be unread on it, and nothing written to it that is not on its way.
  * Until the end the conn_user gets no call and nothing can be read or written. fn is called once, never
  * within the call: ERR_OK; ERR_TLS with why (for people, valid during the call); ERR_TIMEOUT and ERR_CLOSED
@@ -154,6 +165,10 @@ MUST_USE enum err conn_tls_start(struct conn *c, bool is_server, const struct tl
                                  void *arg);
 /* NULL before a handshake was done. */
 const struct tls_facts *conn_tls(const struct conn *c);
+/* After a handshake that failed: at what. After one of a client that was done: what PKIX has against the
+ * server's certificate, asked for server_name alone, whatever the check was; NONE also where a TLSA record
+ * matched. */
+enum tls_fault conn_tls_fault(const struct conn *c);
 /* Channel bindings for SASL. tls-exporter (RFC 9266): TLS 1.3, or 1.2 with the extended master secret.
  * tls-server-end-point (RFC 5929 4): *n_out octets. false: has none. */
 MUST_USE bool conn_tls_exporter(const struct conn *c, unsigned char out[32]);
@@ -176,6 +191,7 @@ struct world_tls_ops {
     enum err (*start)(struct conn *, bool, const struct tls_start *,
                       void (*)(void *, struct conn *, enum err, struct str), void *);
     const struct tls_facts *(*facts)(const struct conn *);
+    enum tls_fault (*fault)(const struct conn *);
     bool (*exporter)(const struct conn *, unsigned char *);
     bool (*server_end_point)(const struct conn *, unsigned char *, size_t *);
     struct tls_session *(*session)(struct conn *);

@@ -121,6 +121,7 @@ struct tls_conn { /* an idle session pays for this */
     bool is_shut : 1;  /* nothing is written any more; the socket's end follows when `out` is empty */
     bool is_mute : 1;  /* nothing goes out any more */
     bool is_dane : 1;
+    uint8_t fault;       /* enum tls_fault, once the handshake is over */
     struct timer linger; /* at the latest then the end */
 };
 struct tls_conn *tls_conn_new(struct conn *c, struct tls_context *t);
@@ -179,6 +180,7 @@ bool tls_shake_sign(struct tls_world *w, const struct tls_sign *s, unsigned char
 /* NULL without memory. */
 struct tls_facts *tls_facts_new(struct tls_conn *tc, const struct tls_shake *k);
 const struct tls_facts *io_tls_facts(const struct conn *c);
+enum tls_fault io_tls_fault(const struct conn *c);
 bool io_tls_exporter(const struct conn *c, unsigned char *out);
 bool io_tls_server_end_point(const struct conn *c, unsigned char *out, size_t *n_out);
 struct tls_session *io_tls_session(struct conn *c);
@@ -191,7 +193,9 @@ struct tls_session {
 
 /* ---- tls_why.c ---- */
 
-/* The failure of a handshake, from the library's error queue, which is empty then. */
+/* The failure of a handshake, from the library's error queue, which is empty then; also tc->fault. */
 MUST_USE enum err tls_why(struct tls_conn *tc, const struct tls_shake *k, struct buf *why);
+/* By the library's number of what is wrong with a certificate; X509_V_OK: nothing. */
+enum tls_fault tls_fault_of(long verified);
 /* What the error queue says, for contexts; empties it. */
 void tls_why_library(struct buf *why);

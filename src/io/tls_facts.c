@@ -80,16 +80,29 @@ static struct str put_name(struct buf *texts, const X509_NAME *name)
 
 /* ---- the facts ---- */
 
+enum { NAME_FLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS };
+
 static bool is_named(const struct tls_shake *k, X509 *x)
 {
-    const unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS |
-                           (k->check == TLS_CHECK_DANE ? 0u : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    const unsigned flags =
+        NAME_FLAGS | (k->check == TLS_CHECK_DANE ? 0u : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     const char *name = k->names;
     for (size_t i = 0; i < k->n_names; i++, name += strlen(name) + 1) {
         if (X509_check_host(x, name, 0, flags, NULL) == 1)
             return true;
     }
     return false;
+}
+
+/* In the order in which the library finds fault: a chain, a name, the dates. */
+static enum tls_fault fault_of(const struct tls_facts *f, const SSL *ssl)
+{
+    X509 *x = SSL_get0_peer_certificate(ssl);
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    enum tls_fault fault = x == NULL ? TLS_FAULT_UNTRUSTED : tls_fault_of(f->verify_code);
+    bool is_for_it = x != NULL && name != NULL &&
+                     X509_check_host(x, name, 0, NAME_FLAGS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
+    return !is_for_it && (fault == TLS_FAULT_NONE || fault == TLS_FAULT_EXPIRED) ? TLS_FAULT_NAME : fault;
 }
 
 static void judge(struct tls_facts *f, const SSL *ssl, const struct tls_shake *k)
@@ -159,6 +172,7 @@ struct tls_facts *tls_facts_new(struct tls_conn *tc, const struct tls_shake *k)
     f.is_resumed = SSL_session_reused(tc->ssl) == 1;
     judge(&f, tc->ssl, k);
     judge_dane(&f, tc->ssl, k, &texts);
+    tc->fault = tc->context->is_server || f.is_dane ? TLS_FAULT_NONE : (uint8_t)fault_of(&f, tc->ssl);
     put_texts(&f, &texts, tc);
     ERR_clear_error();
     struct tls_facts *out = mem_alloc(sizeof *out + texts.n);
@@ -180,6 +194,11 @@ struct tls_facts *tls_facts_new(struct tls_conn *tc, const struct tls_shake *k)
 const struct tls_facts *io_tls_facts(const struct conn *c)
 {
     return c->tls == NULL ? NULL : c->tls->facts;
+}
+
+enum tls_fault io_tls_fault(const struct conn *c)
+{
+    return c->tls == NULL ? TLS_FAULT_NONE : (enum tls_fault)c->tls->fault;
 }
 
 /* ---- channel bindings ---- */

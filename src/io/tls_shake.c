@@ -186,6 +186,7 @@ static bool is_acceptable(const struct tls_shake *k, const struct tls_facts *f, 
 {
     if (k->check != TLS_CHECK_PKIX || (f->is_trusted && f->is_named))
         return true;
+    k->tc->fault = f->is_trusted ? TLS_FAULT_NAME : TLS_FAULT_UNTRUSTED;
     *why = f->is_trusted ? STR("the certificate of the resumed session is for another name")
                          : STR("the certificate of the resumed session is not trusted");
     return false;
@@ -197,6 +198,7 @@ static void succeed(struct tls_shake *k)
     struct str why = STR_NIL;
     tc->facts = tls_facts_new(tc, k);
     if (tc->facts == NULL) {
+        tc->fault = TLS_FAULT_OURS;
         finish(k, ERR_TLS, STR("no memory"));
         return;
     }
@@ -243,6 +245,7 @@ void tls_shake_step(struct tls_shake *k)
 static void on_deadline(struct timer *t)
 {
     struct tls_shake *k = container_of(t, struct tls_shake, deadline);
+    k->tc->fault = k->is_paused || !list_is_empty(&k->link) ? TLS_FAULT_OURS : TLS_FAULT_HANDSHAKE;
     finish(k, ERR_TIMEOUT,
            k->is_paused               ? STR("no signature was made in time for the TLS handshake")
            : !list_is_empty(&k->link) ? STR("too many TLS handshakes wait for signatures")

@@ -157,6 +157,7 @@ static void deadline(void **state)
         tt_run(&r, 1);
         assert_failed(i == 0 ? &r.server : &r.client, ERR_TIMEOUT,
                       "did not finish the TLS handshake in time");
+        assert_int_equal(conn_tls_fault(i == 0 ? r.server.c : r.client.c), TLS_FAULT_HANDSHAKE);
         tt_teardown(&r);
     }
 }
@@ -216,6 +217,8 @@ static void no_signer(void **state)
     r.io->tls->signer = (struct tls_signer){0};
     tt_shake(&r);
     assert_failed(&r.server, ERR_TLS, "no signature was made with our key: not found");
+    assert_int_equal(conn_tls_fault(r.server.c), TLS_FAULT_OURS);
+    assert_int_equal(conn_tls_fault(r.client.c), TLS_FAULT_HANDSHAKE);
     tt_teardown(&r);
 }
 
@@ -233,6 +236,7 @@ static void signer_never_answers(void **state)
     assert_int_equal(r.io->tls->n_paused, 1);
     tt_run(&r, 1);
     assert_failed(&r.server, ERR_TIMEOUT, "no signature was made in time");
+    assert_int_equal(conn_tls_fault(r.server.c), TLS_FAULT_OURS);
     assert_int_equal(r.io->tls->n_paused, 0);
     world_tls_signed(r.w, r.asked.token, ERR_OK, STR("too late")); /* ignored */
     tt_teardown(&r);

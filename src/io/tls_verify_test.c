@@ -168,6 +168,41 @@ static void none_tells_facts(void **state)
     }
 }
 
+/* What failed, or what there was to be said against a certificate that was taken unseen: the same. */
+static void faults(void **state)
+{
+    const struct world_of_ca *a = *state;
+    struct tt_cert both = tt_make(&(struct tt_spec){
+        .names = "DNS:other.example.org", .issuer = &a->root, .from_s = -2L * TT_DAY, .to_s = -TT_DAY});
+    const struct {
+        const struct tt_cert *c, *extra;
+        enum tls_fault fault;
+    } rows[] = {
+        {&a->good, &a->issuer, TLS_FAULT_NONE}, {&a->wild, NULL, TLS_FAULT_NONE},
+        {&a->good, NULL, TLS_FAULT_UNTRUSTED},  {&a->self, NULL, TLS_FAULT_UNTRUSTED},
+        {&a->early, NULL, TLS_FAULT_UNTRUSTED}, {&a->expired, NULL, TLS_FAULT_EXPIRED},
+        {&a->other_name, NULL, TLS_FAULT_NAME}, {&a->cn_only, NULL, TLS_FAULT_NAME},
+        {&both, NULL, TLS_FAULT_NAME},
+    };
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        struct tt_rig r;
+        struct str name = STR(NAME), others[] = {STR("nobody.example.com")};
+        bool is_strict = i % 2 == 1;
+        meet(&r, rows[i / 2].c, rows[i / 2].extra, &a->root);
+        r.start = (struct tls_start){.server_name = name,
+                                     .check = is_strict ? TLS_CHECK_PKIX : TLS_CHECK_NONE,
+                                     .names = is_strict ? &name : others,
+                                     .n_names = 1};
+        tt_shake(&r);
+        bool is_taken = !is_strict || rows[i / 2].fault == TLS_FAULT_NONE;
+        assert_int_equal(r.client.err, is_taken ? ERR_OK : ERR_TLS);
+        assert_int_equal(conn_tls_fault(r.client.c), rows[i / 2].fault);
+        assert_int_equal(conn_tls_fault(r.server.c), is_taken ? TLS_FAULT_NONE : TLS_FAULT_HANDSHAKE);
+        tt_teardown(&r);
+    }
+    tt_free(&both);
+}
+
 /* ---- DANE ---- */
 
 struct record {
@@ -270,7 +305,12 @@ static void dane(void **state)
         tt_shake(&r);
         if (dane_rows[i].why != NULL) {
             assert_refused(&r, dane_rows[i].why);
+            enum tls_fault fault = strstr(dane_rows[i].why, "no matching") != NULL ? TLS_FAULT_RECORDS
+                                   : dane_rows[i].c == &all.expired                ? TLS_FAULT_EXPIRED
+                                                                                   : TLS_FAULT_NAME;
+            assert_int_equal(conn_tls_fault(r.client.c), fault);
         } else {
+            assert_true(!dane_rows[i].is_dane || conn_tls_fault(r.client.c) == TLS_FAULT_NONE);
             if (r.client.err != ERR_OK)
                 fail_msg("row %zu: %s", i, r.client.why);
             tt_assert_ok(&r);
@@ -429,6 +469,7 @@ int main(void)
         cmocka_unit_test(pkix),
         cmocka_unit_test(anchors_are_shared),
         cmocka_unit_test(none_tells_facts),
+        cmocka_unit_test(faults),
         cmocka_unit_test(dane),
         cmocka_unit_test(client_certificate),
         cmocka_unit_test(client_without_certificate),

@@ -1,5 +1,5 @@
-/* io/tls_why.c: failures as texts for people, mapped here and nowhere else. The library's error queue is a
- * thread's; whoever may have filled it empties it.
+/* io/tls_why.c: failures as texts for people and as enum tls_fault, mapped here and nowhere else. The
+ * library's error queue is a thread's; whoever may have filled it empties it.
  */
 #include "io/tls.h"
 
@@ -73,14 +73,36 @@ static enum err why_closed(const struct tls_conn *tc, struct buf *why)
     return ERR_CLOSED;
 }
 
+enum tls_fault tls_fault_of(long verified)
+{
+    switch (verified) {
+    case X509_V_OK:
+        return TLS_FAULT_NONE;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return TLS_FAULT_EXPIRED;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+        return TLS_FAULT_NAME;
+    case X509_V_ERR_DANE_NO_MATCH:
+        return TLS_FAULT_RECORDS;
+    case X509_V_ERR_OUT_OF_MEM:
+    case X509_V_ERR_UNSPECIFIED:
+        return TLS_FAULT_OURS;
+    default:
+        return TLS_FAULT_UNTRUSTED;
+    }
+}
+
 enum err tls_why(struct tls_conn *tc, const struct tls_shake *k, struct buf *why)
 {
     unsigned long error = first_error();
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
     long verified = SSL_get_verify_result(tc->ssl);
+    tc->fault = TLS_FAULT_HANDSHAKE;
     if (k->sign_err != ERR_OK) {
+        tc->fault = TLS_FAULT_OURS;
         (void)buf_printf(why, "no signature was made with our key: %s", err_str(k->sign_err));
     } else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
+        tc->fault = (uint8_t)tls_fault_of(verified);
         (void)buf_printf(why, "the certificate of the other side: %s",
                          X509_verify_cert_error_string(verified));
     } else if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) {

@@ -86,6 +86,7 @@ const struct world_tls_ops io_tls_ops = {
     .context_release = io_tls_context_release,
     .start = io_tls_start,
     .facts = io_tls_facts,
+    .fault = io_tls_fault,
     .exporter = io_tls_exporter,
     .server_end_point = io_tls_server_end_point,
     .session = io_tls_session,
