@@ -37,6 +37,7 @@ struct end {
     char why[256], text[64];
     size_t n;
     struct tls_facts facts;
+    enum tls_fault fault;
     unsigned char exporter[32], end_point[64];
     size_t n_end_point;
 };
@@ -78,6 +79,7 @@ static void on_shaken(void *arg, struct conn *c, enum err err, struct str why)
     e->is_done = true;
     e->err = err;
     assert_true(str_to_c(why, e->why, sizeof e->why));
+    e->fault = conn_tls_fault(c);
     assert_true((err == ERR_OK) == (conn_tls(c) != NULL));
     if (err != ERR_OK)
         return;
@@ -310,6 +312,26 @@ static const struct plan plans[] = {
      .err = ERR_TIMEOUT},
 };
 
+/* The kind by the words. */
+static enum tls_fault fault_of(const struct plan *p)
+{
+    static const struct {
+        const char *words;
+        enum tls_fault fault;
+    } kinds[] = {
+        {"unable to get local issuer", TLS_FAULT_UNTRUSTED},
+        {"hostname mismatch", TLS_FAULT_NAME},
+        {"certificate has expired", TLS_FAULT_EXPIRED},
+        {"no matching DANE", TLS_FAULT_RECORDS},
+        {"", TLS_FAULT_HANDSHAKE},
+    };
+    for (size_t i = 0; p->client_why != NULL; i++) {
+        if (strstr(p->client_why, kinds[i].words) != NULL)
+            return kinds[i].fault;
+    }
+    return TLS_FAULT_NONE;
+}
+
 static void rows(void **state)
 {
     UNUSED(state);
@@ -319,6 +341,8 @@ static void rows(void **state)
         sim_run_until(s->sim, sim_now_us(s->sim) + SIM_MINUTE);
         check_end(&s->client, p->client_why, p->err, i);
         check_end(&s->server, p->server_why, p->err, i);
+        if (p->client_why != NULL || p->check == TLS_CHECK_PKIX || s->client.facts.is_dane)
+            assert_int_equal(s->client.fault, fault_of(p));
         if (p->client_why == NULL) {
             const struct tls_facts *f = &s->client.facts;
             assert_string_equal(s->client.text, "hello");

@@ -207,6 +207,18 @@ static void on_keys_message(void *arg, struct channel *c, uint16_t type, struct 
     }
 }
 
+/* It has nothing to say. */
+static void on_agent_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
+{
+    struct relay *r = arg;
+    UNUSED(payload);
+    UNUSED(given);
+    r->agent = NULL;
+    if (role_message_allowed(r->env, ROLE_AGENT, c, type))
+        role_message_malformed(r->env, ROLE_AGENT, c, type);
+}
+
 static void on_admin_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                              struct handle *given)
 {
@@ -223,6 +235,12 @@ static void on_room(void *arg, struct channel *c)
     UNUSED(c);
 }
 
+static void on_agent_room(void *arg, struct channel *c)
+{
+    UNUSED(c);
+    relay_report_room(arg);
+}
+
 static void on_closed(void *arg, struct channel *c)
 {
     struct relay *r = arg;
@@ -236,11 +254,14 @@ static void on_closed(void *arg, struct channel *c)
     }
     if (was_keys)
         signer_keys_lost(&r->signer);
+    if (c == r->agent)
+        r->agent = NULL;
 }
 
 static const struct channel_user queue_user = {on_queue_message, on_queue_room, on_closed};
 static const struct channel_user lookup_user = {on_lookup_message, on_room, on_closed};
 static const struct channel_user keys_user = {on_keys_message, on_room, on_closed};
+static const struct channel_user agent_user = {on_agent_message, on_agent_room, on_closed};
 static const struct channel_user admin_user = {on_admin_message, on_room, on_closed};
 
 static void on_peer(void *self, enum role who, unsigned index, struct channel *c)
@@ -256,6 +277,10 @@ static void on_peer(void *self, enum role who, unsigned index, struct channel *c
     } else if (who == ROLE_KEYS) {
         r->keys = c;
         channel_set_user(c, &keys_user, r);
+    } else if (who == ROLE_AGENT) {
+        r->agent = c;
+        channel_set_user(c, &agent_user, r);
+        relay_report_room(r);
     } else {
         channel_set_user(c, &admin_user, r);
     }
@@ -302,7 +327,7 @@ static void *create(struct role_env *env)
     chunk_pool_init(&r->pool, RELAY_ARENA_CHUNK, chunks > 1024 ? (size_t)chunks : 1024);
     r->turn.run = on_turn;
     world_turn_end(r->world, &r->turn);
-    static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN, ROLE_KEYS};
+    static const enum role peers[] = {ROLE_QUEUE, ROLE_LOOKUP, ROLE_ADMIN, ROLE_KEYS, ROLE_AGENT};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         if (env->peers[peers[i]][0] != NULL)
             on_peer(r, peers[i], 0, env->peers[peers[i]][0]);

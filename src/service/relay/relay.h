@@ -10,6 +10,7 @@
  * relay_resume.c   sessions of TLS to go on with
  * relay_convert.c  the message made fit for a server that takes less
  * relay_source.c   the address that a connection leaves from
+ * relay_report.c   what became of TLS, for reports to domains
  */
 #pragma once
 #include "base/idmap.h"
@@ -22,6 +23,7 @@
 #include "service/boot/role.h"
 #include "service/boot/signer.h"
 #include "verify/tls_level.h"
+#include "verify/tls_rpt_judge.h"
 #include "wire/downgrade.h"
 
 enum {
@@ -131,6 +133,7 @@ struct link {         /* one connection to a server */
     enum smtp_client_tls tls;
     bool is_smtps, wants_tls, is_shaking, is_encrypted, is_verified;
     bool is_fallback_due; /* TLS failed, and the mail may go without */
+    bool is_reported;     /* what became of TLS was told */
     size_t names_n;
     char names[RELAY_NAMES_MAX];
     char key[RELAY_HOST_TEXT];       /* what is known of the host is known by this */
@@ -177,7 +180,7 @@ struct unsent { /* an answer that waits for room in the queue's channel */
 struct relay {
     struct role_env *env;
     struct world *world;
-    struct channel *queue, *lookup, *keys;
+    struct channel *queue, *lookup, *keys, *agent;
     struct chunk_pool pool;
     struct list jobs, links, idle;
     size_t n_jobs, n_idle;
@@ -195,6 +198,7 @@ struct relay {
     struct idmap sessions; /* struct kept_session */
     struct list sessions_by_age;
     uint64_t convert_octets; /* at most RELAY_CONVERT_MAX */
+    uint64_t n_unreported;   /* sessions of TLS that agent had no room for */
     bool is_draining;
     struct turn_hook turn;
     struct list unsent;
@@ -235,6 +239,9 @@ bool relay_dane_is_asking(const struct job *j);
 const struct dane_verdict *relay_dane_verdict(const struct job *j);
 /* Appends what the verdict is drawn from, for people. */
 void relay_dane_why(const struct job *j, struct buf *out);
+/* Appends what was found, as list_put_str() texts in an order of their own; those that are usable, where some
+ * are. */
+void relay_dane_lines(const struct job *j, struct buf *out);
 /* Forgets the hop, and its questions. */
 void relay_dane_drop(struct job *j);
 
@@ -256,6 +263,10 @@ void relay_want_pipe(struct job *j); /* pump again when the pipe has octets */
 /* relay_tls.c */
 /* Fills in how safe k must be for j. false: there is no going to this host; noted in j. */
 MUST_USE bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, struct str name);
+/* What k was made for, as j has it. */
+void relay_tls_facts(const struct link *k, const struct job *j, struct tls_level_facts *out);
+/* Does the domain's policy name k's host? */
+bool relay_tls_is_of_policy(const struct link *k, const struct job *j);
 /* An idle connection that serves j gets it: what it asks for is kept for relay_tls_tell(). */
 void relay_tls_take(struct link *k, const struct job *j);
 /* Appends what k's job wanted and why, and says whether k is proven to be the next hop's. */
@@ -324,6 +335,20 @@ void relay_convert_drop(struct job *j);
  * Which of the pool's addresses of the family is chance. false: there is none, noted in j. */
 MUST_USE bool relay_source_pick(struct job *j, const struct netaddr *to, const char *host,
                                 struct netaddr *out_from, struct str *out_helo);
+
+/* relay_report.c */
+/* What became of TLS on k, or that it was not tried, goes to agent, once; nothing, where nobody wants reports
+ * or j is no mail to a domain's own servers. */
+void relay_report(struct link *k, const struct job *j, enum tls_rpt_end end, enum tls_fault fault,
+                  struct str reason);
+/* k is ready: without TLS, maybe. */
+void relay_report_plain(struct link *k, const struct job *j);
+/* k's conversation failed with this: because of TLS, maybe. */
+void relay_report_failure(struct link *k, const struct job *j, const struct smtp_client_result *f);
+/* The handshake is done, and was enough for j. */
+void relay_report_secured(struct link *k, const struct job *j, const struct tls_facts *f);
+/* agent has room, or is there anew: logs what it has missed. */
+void relay_report_room(struct relay *r);
 
 /* relay.c */
 /* Answers the queue; the job is deleted. */

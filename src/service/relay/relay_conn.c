@@ -46,12 +46,13 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     }
     struct netaddr from;
     struct str helo;
-    if (!relay_source_pick(j, to, k->host, &from, &helo) || !relay_tls_judge(k, j, to, name) ||
-        !relay_login_fill(k, j, name, to->port)) {
+    bool ok = relay_source_pick(j, to, k->host, &from, &helo);
+    if (ok)
+        (void)str_to_c(helo, k->helo, sizeof k->helo);
+    if (!ok || !relay_tls_judge(k, j, to, name) || !relay_login_fill(k, j, name, to->port)) {
         mem_free(k);
         return false;
     }
-    (void)str_to_c(helo, k->helo, sizeof k->helo);
     (void)str_to_c(r->env->config->policy.hostname, k->hostname, sizeof k->hostname);
     if (from.kind != NETADDR_NONE) {
         buf_init_fixed(&b, k->from, sizeof k->from - 1);
@@ -470,8 +471,10 @@ static bool is_ourselves(const struct smtp_client_result *f)
 
 static void on_dead(struct link *k)
 {
-    struct job *j = leave_job(k);
     const struct smtp_client_result *f = smtp_client_failure(k->client);
+    if (k->job != NULL)
+        relay_report_failure(k, k->job, f);
+    struct job *j = leave_job(k);
     bool is_loop = is_ourselves(f);
     bool is_known =
         j != NULL && is_loop && job_has_better(j); /* why that one did not take it is to be told */
@@ -500,8 +503,10 @@ static void take_events(struct link *k)
             secret_free(&k->password); /* it was said, or is not needed */
             if (k->state == LINK_HELLO)
                 relay_resume_keep(k); /* in TLS 1.3 it came before these octets */
-            if (k->job != NULL && k->state == LINK_HELLO)
+            if (k->job != NULL && k->state == LINK_HELLO) {
+                relay_report_plain(k, k->job);
                 begin_job(k);
+            }
             break;
         case SMTP_CLIENT_WANT_BODY:
             k->job->body_begun = true;

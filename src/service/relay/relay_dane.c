@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 
-enum { FAILED_TEXT_MAX = 256 };
+enum { FAILED_TEXT_MAX = 256, LINE_MAX = 2048 };
 
 struct asked { /* a question to lookup */
     struct idmap_node by_token;
@@ -178,6 +178,51 @@ void relay_dane_why(const struct job *j, struct buf *out)
     (void)buf_puts(out, dane_why_text(j->dane->verdict.why));
     if (j->dane->failed[0] != '\0')
         (void)buf_printf(out, ": %s", j->dane->failed);
+}
+
+static int compare(const struct dane_record *a, const struct dane_record *b)
+{
+    return a->usage != b->usage         ? a->usage - b->usage
+           : a->selector != b->selector ? a->selector - b->selector
+           : a->matching != b->matching ? a->matching - b->matching
+                                        : str_cmp(a->data, b->data);
+}
+
+static size_t found_records(const struct relay_dane *d, struct dane_record *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; d->verdict.result == DANE_USABLE && i < d->verdict.n_records; i++)
+        out[n++] = d->verdict.records[i];
+    for (size_t slot = 0; d->verdict.result != DANE_USABLE && slot < DANE_BASES; slot++) {
+        const struct dane_answer *a = &d->facts.tlsa[slot];
+        for (size_t i = 0; a->status == DANE_FOUND && a->is_secure && i < a->n_rdata; i++) {
+            if (n < DANE_RECORDS_MAX && dane_parse(a->rdata[i], &out[n]))
+                n++;
+        }
+    }
+    return n;
+}
+
+/* Name servers give records in any order: sorted, so that the same ones are the same text each time. */
+void relay_dane_lines(const struct job *j, struct buf *out)
+{
+    struct dane_record all[DANE_RECORDS_MAX];
+    char mem[LINE_MAX];
+    struct buf line;
+    size_t n = j->dane == NULL ? 0 : found_records(j->dane, all);
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = i; k > 0 && compare(&all[k - 1], &all[k]) > 0; k--) {
+            struct dane_record t = all[k];
+            all[k] = all[k - 1];
+            all[k - 1] = t;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        buf_init_fixed(&line, mem, sizeof mem);
+        dane_format(&all[i], &line);
+        if (!line.failed && out->max - out->n >= line.n + sizeof(uint32_t))
+            (void)list_put_str(out, buf_str(&line));
+    }
 }
 
 void relay_dane_drop(struct job *j)

@@ -7,26 +7,6 @@
     "30313233343536373839616263646566"                                                                       \
     "30313233343536373839616263646566"
 
-/* Answers the i-th question for records; rdata: one or none. */
-static void records(size_t i, enum dns_status status, bool is_secure, struct str rdata)
-{
-    char list_mem[1024], mem[2048];
-    struct buf list, b;
-    buf_init_fixed(&list, list_mem, sizeof list_mem);
-    buf_init_fixed(&b, mem, sizeof mem);
-    if (rdata.n > 0)
-        assert_true(list_put_str(&list, rdata));
-    assert_true(i < the->n_rr);
-    struct ipc_rr_answer m = {.token = the->rr[i].token,
-                              .status = (uint8_t)status,
-                              .is_secure = is_secure,
-                              .rdata = buf_str(&list),
-                              .why = status == DNS_STATUS_OK ? STR_NIL : STR("TLSA of it: SERVFAIL")};
-    assert_true(ipc_encode_rr_answer(&m, &b));
-    the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_RR_ANSWER, buf_str(&b), NULL);
-    end_turn();
-}
-
 static void asked(size_t i, enum dns_type type, const char *name)
 {
     assert_true(i < the->n_rr);

@@ -5,8 +5,8 @@
 #include "service/relay/relay.h"
 
 #include "base/mem.h"
-#include "crypto/crypto.h"
 #include "base/rand.h"
+#include "crypto/crypto.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +72,7 @@ struct conn {
     void (*tls_fn)(void *arg, struct conn *c, enum err err, struct str why);
     void *tls_arg;
     struct tls_facts facts;
+    enum tls_fault tls_fault;
 };
 struct connecting {
     struct world_object object;
@@ -92,6 +93,10 @@ struct result {
     struct esc esc;
     char host[300], text[600];
 };
+struct session { /* of TLS, as agent was told */
+    uint8_t policy, result;
+    char text[700]; /* "DOMAIN MX HELO FROM TO: reason", and each line behind a blank and a bar */
+};
 struct rr_asked {
     uint64_t token;
     enum dns_type type;
@@ -108,7 +113,10 @@ struct fixture {
     struct conn conns[CONNS_MAX];
     struct connecting dials[CONNS_MAX];
     size_t n_conns;
-    struct channel queue, lookup;
+    struct channel queue, lookup, agent;
+    bool is_agent_full;
+    struct session sessions[20];
+    size_t n_told;
     char asked[ASKED_MAX][300];
     uint64_t asked_token[ASKED_MAX];
     size_t n_asked;
@@ -223,6 +231,23 @@ static void take_results(const struct ipc_job_done *m)
     assert_false(r.failed);
 }
 
+static void take_session(const struct ipc_tls_session *m)
+{
+    assert_true(the->n_told < ARRAY_LEN(the->sessions));
+    struct session *s = &the->sessions[the->n_told++];
+    struct buf b;
+    struct reader lines = reader_of(m->lines);
+    struct str line;
+    s->policy = m->policy;
+    s->result = m->result;
+    buf_init_fixed(&b, s->text, sizeof s->text - 1);
+    buf_printf(&b, "%.*s %.*s %.*s %.*s %.*s: %.*s", STR_FMT(m->domain), STR_FMT(m->mx), STR_FMT(m->helo),
+               STR_FMT(m->sending), STR_FMT(m->receiving), STR_FMT(m->reason));
+    while (list_next_str(&lines, &line))
+        buf_printf(&b, " |%.*s", STR_FMT(line));
+    assert_false(b.failed || lines.failed);
+}
+
 static enum err channel_send_to_test(struct channel *c, uint16_t type, struct str payload,
                                      struct handle *give)
 {
@@ -239,6 +264,14 @@ static enum err channel_send_to_test(struct channel *c, uint16_t type, struct st
         assert_true(type == IPC_SIGN_ASK && ipc_decode_sign_ask(payload, &the->sign_ask));
         the->sign_ask.octets = STR_NIL;
         the->n_sign_asks++;
+        return ERR_OK;
+    }
+    if (c == &the->agent) {
+        struct ipc_tls_session s;
+        if (the->is_agent_full)
+            return ERR_AGAIN;
+        assert_true(type == IPC_TLS_SESSION && ipc_decode_tls_session(payload, &s));
+        take_session(&s);
         return ERR_OK;
     }
     struct ipc_rr_ask rr;
@@ -343,6 +376,11 @@ static const struct tls_facts *facts_of(const struct conn *c)
     return c->facts.version.n > 0 ? &c->facts : NULL;
 }
 
+static enum tls_fault fault_of(const struct conn *c)
+{
+    return c->tls_fault;
+}
+
 static bool no_exporter(const struct conn *c, unsigned char *out)
 {
     UNUSED(c);
@@ -382,6 +420,7 @@ static const struct world_tls_ops tls_ops = {.client = new_context,
                                              .context_release = release_context,
                                              .start = shake_hands,
                                              .facts = facts_of,
+                                             .fault = fault_of,
                                              .exporter = no_exporter,
                                              .server_end_point = no_end_point};
 
@@ -479,6 +518,18 @@ static enum err conn_takes(struct conn *c, const struct str *pieces, size_t n_pi
     return ERR_OK;
 }
 
+static const struct netaddr *conn_is_at(const struct conn *c)
+{
+    static const struct netaddr ours = {.kind = NETADDR_IP4, .ip = {198, 51, 100, 7}, .port = 40000};
+    UNUSED(c);
+    return &ours;
+}
+
+static const struct netaddr *conn_is_to(const struct conn *c)
+{
+    return &c->to;
+}
+
 static void conn_closes(struct conn *c)
 {
     assert_false(c->is_closed);
@@ -515,6 +566,8 @@ static const struct world_ops ops = {.tls = &tls_ops,
                                      .conn_want = conn_wants,
                                      .conn_read = conn_gives,
                                      .conn_write = conn_takes,
+                                     .conn_local = conn_is_at,
+                                     .conn_peer = conn_is_to,
                                      .conn_close = conn_closes};
 
 /* ---- what the tests do ----------------------------------------------------------------------- */
@@ -622,6 +675,7 @@ static void secures(struct conn *c, bool is_verified)
 
 static void breaks(struct conn *c, enum err err, const char *why)
 {
+    c->tls_fault = c->tls_fault == TLS_FAULT_NONE ? TLS_FAULT_HANDSHAKE : c->tls_fault;
     assert_true(c->is_shaking && !c->is_closed);
     c->is_shaking = false;
     c->tls_fn(c->tls_arg, c, err, str_from_c(why));
@@ -807,6 +861,26 @@ static void lookup_fails(void)
     lookup_answers(DNS_STATUS_TEMPORARY, NULL, NULL);
 }
 
+/* Answers the i-th question for records; rdata: one or none. */
+static void records(size_t i, enum dns_status status, bool is_secure, struct str rdata)
+{
+    char list_mem[1024], mem[2048];
+    struct buf list, b;
+    buf_init_fixed(&list, list_mem, sizeof list_mem);
+    buf_init_fixed(&b, mem, sizeof mem);
+    if (rdata.n > 0)
+        assert_true(list_put_str(&list, rdata));
+    assert_true(i < the->n_rr);
+    struct ipc_rr_answer m = {.token = the->rr[i].token,
+                              .status = (uint8_t)status,
+                              .is_secure = is_secure,
+                              .rdata = buf_str(&list),
+                              .why = status == DNS_STATUS_OK ? STR_NIL : STR("TLSA of it: SERVFAIL")};
+    assert_true(ipc_encode_rr_answer(&m, &b));
+    the->lookup.user->on_message(the->lookup.arg, &the->lookup, IPC_RR_ANSWER, buf_str(&b), NULL);
+    end_turn();
+}
+
 #define ENVELOPE "MAIL FROM:<a@x.test>\nRCPT TO:<r@y.test>\nDATA\n"
 
 /* The job on c goes well. */
@@ -839,9 +913,10 @@ static int setup(void **state)
     the->config = (struct config){.smtp_port = 25, .memory_max = 16 << 20};
     the->config.policy.hostname = STR("me.test");
     the->env = (struct role_env){.world = &the->world, .role = ROLE_RELAY, .config = &the->config};
-    the->queue.object.ops = the->lookup.object.ops = &ops;
+    the->queue.object.ops = the->lookup.object.ops = the->agent.object.ops = &ops;
     the->env.peers[ROLE_QUEUE][0] = &the->queue;
     the->env.peers[ROLE_LOOKUP][0] = &the->lookup;
+    the->env.peers[ROLE_AGENT][0] = &the->agent;
     struct crypto *crypto;
     assert_int_equal(crypto_new(&crypto), ERR_OK);
     the->env.ext = crypto;

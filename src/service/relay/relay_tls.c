@@ -94,24 +94,34 @@ static bool is_of_policy(const struct job *j, struct str key)
     return false;
 }
 
-static void judge(const struct relay *r, const struct job *j, struct str key, bool near,
-                  enum dane_result dane, struct tls_level_verdict *out)
+bool relay_tls_is_of_policy(const struct link *k, const struct job *j)
+{
+    return is_of_policy(j, str_from_c(k->key));
+}
+
+void relay_tls_facts(const struct link *k, const struct job *j, struct tls_level_facts *out)
 {
     /* without a word of the administrator what the domain publishes counts, once it is asked for */
     static const enum tls_rule rules[] = {
         [HOP_TLS_MAY] = TLS_RULE_DANE,        [HOP_TLS_NONE] = TLS_RULE_NONE,
         [HOP_TLS_ENCRYPT] = TLS_RULE_ENCRYPT, [HOP_TLS_VERIFY] = TLS_RULE_VERIFY,
         [HOP_TLS_ANY] = TLS_RULE_MAY,         [HOP_TLS_DANE] = TLS_RULE_DANE_ONLY};
-    struct tls_level_facts f = {
+    *out = (struct tls_level_facts){
         .rule = rules[j->tls],
-        .dane = dane,
+        .dane = k->dane,
         .is_found_securely = j->trusts_hops,
         .sts = j->sts,
-        .sts_matches = is_of_policy(j, key),
-        .requiretls = j->params.requiretls && !near,
+        .sts_matches = relay_tls_is_of_policy(k, j),
+        .requiretls = j->params.requiretls && !k->is_near,
         .tls_required_no = j->params.tls_optional,
-        .seen = relay_seen(r, key),
+        .seen = relay_seen(k->relay, str_from_c(k->key)),
     };
+}
+
+static void judge(const struct link *k, const struct job *j, struct tls_level_verdict *out)
+{
+    struct tls_level_facts f;
+    relay_tls_facts(k, j, &f);
     tls_level_judge(&f, out);
 }
 
@@ -152,7 +162,7 @@ static void note_verdict(struct job *j, const struct link *k)
 
 void relay_tls_take(struct link *k, const struct job *j)
 {
-    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, &k->wanted);
+    judge(k, j, &k->wanted);
 }
 
 bool relay_tls_tell(const struct link *k, struct buf *out)
@@ -188,6 +198,7 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
     struct tls_level_verdict *v = &k->verdict;
     struct buf said;
     bool in_plain = j->in_plain;
+    bool is_first = j->address == 1; /* of the host's addresses */
     j->in_plain = false;
     k->is_near = is_near(to);
     set_key(k, to, name);
@@ -195,7 +206,7 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
     k->dane = d == NULL ? DANE_NONE : d->result;
     k->mx = j->mx;
     (void)str_to_c(j->next_hop, k->next_hop, sizeof k->next_hop);
-    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, v);
+    judge(k, j, v);
     k->wanted = *v;
     buf_init_fixed(&said, k->dane_said, sizeof k->dane_said - 1);
     relay_dane_why(j, &said);
@@ -207,6 +218,8 @@ bool relay_tls_judge(struct link *k, struct job *j, const struct netaddr *to, st
     case TLS_LEVEL_DEFER:
     case TLS_LEVEL_REFUSE:
         note_verdict(j, k);
+        if (is_first)
+            relay_report(k, j, TLS_RPT_END_UNTRIED, TLS_FAULT_NONE, str_from_c(j->fail_text));
         return false;
     case TLS_LEVEL_PLAIN:
         k->tls = SMTP_CLIENT_TLS_NONE;
@@ -256,7 +269,7 @@ static bool is_same_proof(const struct link *k, const struct job *j)
 bool relay_tls_serves(const struct link *k, const struct job *j)
 {
     struct tls_level_verdict v;
-    judge(k->relay, j, str_from_c(k->key), k->is_near, k->dane, &v);
+    judge(k, j, &v);
     if (!is_same_login(k, j) || k->is_smtps != j->is_smtps)
         return false;
     switch (v.level) {
@@ -332,14 +345,14 @@ static void put_proof(struct link *k, const struct tls_facts *f)
         buf_puts(&b, ", not verified: the certificate is for another name");
 }
 
-static void fail(struct link *k, enum err err, struct str why);
+static void fail(struct link *k, enum err err, enum tls_fault fault, struct str why);
 
 /* The TLS library makes nothing of the records: as if none was usable (RFC 7672 2.2). false: then it is not
  * enough. */
 static bool is_enough_unproven(struct link *k)
 {
     k->dane = DANE_UNUSABLE;
-    judge(k->relay, k->job, str_from_c(k->key), k->is_near, k->dane, &k->verdict);
+    judge(k, k->job, &k->verdict);
     k->wanted = k->verdict;
     return k->verdict.level == TLS_LEVEL_ENCRYPT;
 }
@@ -349,7 +362,7 @@ static void secure(struct link *k, const struct tls_facts *f)
     k->is_dane = f->is_dane;
     k->dane_usage = f->dane_usage;
     if (k->verdict.level == TLS_LEVEL_DANE && !f->is_dane && !is_enough_unproven(k)) {
-        fail(k, ERR_TLS, STR("no TLSA record can be used"));
+        fail(k, ERR_TLS, TLS_FAULT_RECORDS, STR("no TLSA record can be used"));
         return;
     }
     struct smtp_client_secured s = {.is_verified = f->is_dane || (f->is_trusted && f->is_named)};
@@ -361,13 +374,14 @@ static void secure(struct link *k, const struct tls_facts *f)
     k->is_verified = s.is_verified;
     put_proof(k, f);
     relay_see(k->relay, str_from_c(k->key), s.is_verified);
+    relay_report_secured(k, k->job, f);
     if (k->client == NULL)
         relay_link_greet(k, &s);
     else
         smtp_client_tls(k->client, &s, world_now_ms(k->relay->world));
 }
 
-static void fail(struct link *k, enum err err, struct str why)
+static void fail(struct link *k, enum err err, enum tls_fault fault, struct str why)
 {
     const struct tls_level_verdict *v = &k->verdict;
     char mem[RESULT_TEXT_MAX];
@@ -377,6 +391,7 @@ static void fail(struct link *k, enum err err, struct str why)
         buf_puts(&b, "TLS could not be established: ");
     buf_put(&b, why.n > 0 ? str_slice(why, 0, sizeof mem / 2) : str_from_c(err_str(err)));
     struct smtp_client_result f = {.stage = SMTP_AT_TLS, .esc = ESC(4, 7, 5), .text = buf_str(&b)};
+    relay_report(k, k->job, TLS_RPT_END_BROKEN, fault, f.text);
     k->is_fallback_due =
         k->client != NULL && v->level == TLS_LEVEL_OPPORTUNISTIC && v->may_fall_back && k->user[0] == '\0';
     if (k->client != NULL) {
@@ -396,7 +411,7 @@ static void on_tls(void *arg, struct conn *c, enum err err, struct str why)
     if (f != NULL)
         secure(k, f);
     else
-        fail(k, err, why);
+        fail(k, err, err == ERR_OK ? TLS_FAULT_OURS : conn_tls_fault(c), why);
     relay_link_pump(k);
 }
 
@@ -444,7 +459,7 @@ void relay_tls_begin(struct link *k)
     tls_session_free(&session);
     k->is_shaking = e == ERR_OK;
     if (e != ERR_OK)
-        fail(k, e, STR_NIL);
+        fail(k, e, TLS_FAULT_OURS, STR_NIL);
 }
 
 /* ---- the trust anchors --------------------------------------------------------------------------- */
