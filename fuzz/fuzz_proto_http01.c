@@ -15,9 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n = 0;
     if (size > 0)
         memcpy(copy, data, size);
-    while (n <= size && !http01_is_whole(str_of(copy, n)))
+    while (n <= size && !http_is_whole(str_of(copy, n)))
         n++;
-    must(n <= size || size < HTTP01_HEAD_MAX);
+    must(n <= size || size < HTTP_HEAD_MAX);
     if (n <= size) {
         buf_init_fixed(&out, mem, sizeof mem);
         unsigned status = http01_reply(str_of(copy, size), list, ARRAY_LEN(list), &out);

@@ -1,22 +1,19 @@
 /* proto/http01.h: the answers to an authority that looks whether a name leads to us (RFC 8555 8.3): a server
- * of HTTP/1.1 (RFC 9112) that knows one kind of path, and nothing else.
+ * that knows one kind of path, and nothing else.
  *
  * Owns:     nothing: the caller has the octets that came, and the challenges.
- * Limits:   HTTP01_HEAD_MAX octets of a request up to its empty line, HTTP01_CHALLENGES_MAX challenges, one
- *           request a connection.
+ * Limits:   those of http_head.h; HTTP01_CHALLENGES_MAX challenges.
  * Errors:   what is no request is answered 400, what is too long 431, another method 405, another path 404.
- * Security: what comes is compared and never repeated: no octet of a request is in an answer. No
- *           redirection, no file, no header field is looked at.
+ * Security: as in http_head.h. What comes is compared with what is here; no header field is looked at.
  */
 #pragma once
-#include "base/buf.h"
+#include "proto/http_head.h"
 
 enum {
-    HTTP01_HEAD_MAX = 4096,
     HTTP01_TOKEN_MAX = 128, /* authorities' have 43; RFC 8555 8.3: base64url */
     HTTP01_ANSWER_MAX = 256,
     HTTP01_CHALLENGES_MAX = 100, /* the names of one certificate */
-    HTTP01_REPLY_MAX = 512,
+    HTTP01_REPLY_MAX = HTTP_SAID_MAX + HTTP01_ANSWER_MAX,
 };
 struct http01_challenge {
     size_t n_token, n_answer;
@@ -27,8 +24,6 @@ struct http01_challenge {
 bool http01_is_token(struct str s);
 /* Is it the answer for that token: TOKEN.THUMBPRINT (RFC 8555 8.1)? */
 bool http01_is_answer(struct str token, struct str answer);
-/* Is the request as far whole that it can be answered? Octets behind that are not looked at. */
-bool http01_is_whole(struct str request);
-/* The answer to what http01_is_whole() said yes to, at most HTTP01_REPLY_MAX octets; the connection ends
+/* The answer to what http_is_whole() said yes to, at most HTTP01_REPLY_MAX octets; the connection ends
  * behind it. Gives the status, for the log. */
 unsigned http01_reply(struct str request, const struct http01_challenge *list, size_t n, struct buf *out);

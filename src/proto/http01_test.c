@@ -30,8 +30,8 @@ static void check(const char *request, unsigned status, const char *body)
     struct str s = str_from_c(request), rest;
     struct buf out;
     for (size_t n = 0; n < s.n; n++)
-        assert_false(http01_is_whole(str_slice(s, 0, n)));
-    assert_true(http01_is_whole(s));
+        assert_false(http_is_whole(str_slice(s, 0, n)));
+    assert_true(http_is_whole(s));
     buf_init_fixed(&out, mem, sizeof mem);
     assert_int_equal(http01_reply(s, list, ARRAY_LEN(list), &out), status);
     assert_false(out.failed);
@@ -75,23 +75,23 @@ static void others(void **state)
 static void too_long(void **state)
 {
     UNUSED(state);
-    static char request[HTTP01_HEAD_MAX + 1];
+    static char request[HTTP_HEAD_MAX + 1];
     char mem[HTTP01_REPLY_MAX];
     struct buf out;
     memset(request, 'a', sizeof request);
-    assert_false(http01_is_whole(str_of(request, HTTP01_HEAD_MAX - 1)));
-    assert_true(http01_is_whole(str_of(request, HTTP01_HEAD_MAX)));
+    assert_false(http_is_whole(str_of(request, HTTP_HEAD_MAX - 1)));
+    assert_true(http_is_whole(str_of(request, HTTP_HEAD_MAX)));
     buf_init_fixed(&out, mem, sizeof mem);
-    assert_int_equal(http01_reply(str_of(request, HTTP01_HEAD_MAX), NULL, 0, &out), 431);
+    assert_int_equal(http01_reply(str_of(request, HTTP_HEAD_MAX), NULL, 0, &out), 431);
     memcpy(request, "GET / HTTP/1.1\r\n", 16);
-    memcpy(request + HTTP01_HEAD_MAX - 3, "\r\n\r\n", 4); /* one octet over */
+    memcpy(request + HTTP_HEAD_MAX - 3, "\r\n\r\n", 4); /* one octet over */
     buf_reset(&out);
     assert_int_equal(http01_reply(str_of(request, sizeof request), NULL, 0, &out), 431);
     memset(request + 16, 'a', sizeof request - 16);
-    memcpy(request + HTTP01_HEAD_MAX - 5, "\r\n\r\n", 4);
+    memcpy(request + HTTP_HEAD_MAX - 5, "\r\n\r\n", 4);
     buf_reset(&out);
-    assert_true(http01_is_whole(str_of(request, HTTP01_HEAD_MAX - 1)));
-    assert_int_equal(http01_reply(str_of(request, HTTP01_HEAD_MAX - 1), NULL, 0, &out), 404);
+    assert_true(http_is_whole(str_of(request, HTTP_HEAD_MAX - 1)));
+    assert_int_equal(http01_reply(str_of(request, HTTP_HEAD_MAX - 1), NULL, 0, &out), 404);
 }
 
 static void longest_reply(void **state)

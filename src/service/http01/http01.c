@@ -25,7 +25,7 @@ struct visit {
     struct timer timer;
     size_t n_in, n_said;
     struct buf out; /* empty until it is answered */
-    char out_mem[HTTP01_REPLY_MAX], in[HTTP01_HEAD_MAX];
+    char out_mem[HTTP01_REPLY_MAX], in[HTTP_HEAD_MAX];
 };
 struct http01_role {
     struct role_env *env;
@@ -115,7 +115,7 @@ static void on_ready(void *arg, struct conn *c, unsigned ready)
     if (is_answered)
         return;
     v->n_in += n;
-    if (http01_is_whole(str_of(v->in, v->n_in)))
+    if (http_is_whole(str_of(v->in, v->n_in)))
         answer(v);
 }
 
