@@ -64,3 +64,35 @@ bool base64_take(struct str text, struct buf *out)
     }
     return true;
 }
+
+static int url_value(char c)
+{
+    return c == '-' ? 62 : c == '_' ? 63 : c == '+' || c == '/' ? -1 : base64_value(c);
+}
+
+bool base64url_take(struct str text, struct buf *out)
+{
+    size_t start = out->n, n_left = text.n % 4; /* of one digit no octet comes */
+    if (n_left == 1 ||
+        (text.n > 0 && !buf_reserve(out, BASE64_OCTETS(text.n) + (n_left > 0 ? n_left - 1 : 0))))
+        return false;
+    uint32_t bits = 0;
+    unsigned n_bits = 0; /* of bits that no octet has taken */
+    for (size_t i = 0; i < text.n; i++) {
+        int v = url_value(text.p[i]);
+        if (v < 0) {
+            out->n = start;
+            return false;
+        }
+        bits = (bits << 6 | (uint32_t)v) & 0xfff;
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            buf_putc(out, (char)(bits >> n_bits & 0xff));
+        }
+    }
+    if ((bits & ((1u << n_bits) - 1)) == 0)
+        return true;
+    out->n = start;
+    return false;
+}

@@ -21,3 +21,6 @@ bool base64_put(struct buf *out, struct str in);
  * octet is outside the alphabet, padding is wrong or bits under it are not zero, or there is no room (then
  * out->failed too). A buffer grows once, to what is needed. */
 MUST_USE bool base64_take(struct str text, struct buf *out);
+/* The same in the alphabet that is safe in URLs and file names, "-" and "_" for "+" and "/", without padding
+ * (RFC 4648 5, RFC 7515 2). */
+MUST_USE bool base64url_take(struct str text, struct buf *out);

@@ -120,6 +120,44 @@ static void grows_once(void **state)
     buf_fini(&out);
 }
 
+/* The URL's alphabet against the other one: each octet, each remainder. */
+static void url_form_is_the_same_otherwise_written(void **state)
+{
+    UNUSED(state);
+    char all[256], mem[BASE64_SIZE(256)], back[256];
+    for (size_t i = 0; i < sizeof all; i++)
+        all[i] = (char)i;
+    for (size_t from = 0; from <= sizeof all; from++) {
+        struct buf b = fixed(mem, sizeof mem), d = fixed(back, sizeof all - from); /* exactly the room */
+        assert_true(base64_put(&b, str_of(all + from, sizeof all - from)));
+        while (b.n > 0 && b.p[b.n - 1] == '=')
+            b.n--;
+        for (size_t i = 0; i < b.n; i++)
+            b.p[i] = (char)(b.p[i] == '+' ? '-' : b.p[i] == '/' ? '_' : b.p[i]);
+        assert_true(base64url_take(buf_str(&b), &d));
+        assert_true(str_eq(buf_str(&d), str_of(all + from, sizeof all - from)));
+    }
+}
+
+static void url_form_is_exact(void **state)
+{
+    UNUSED(state);
+    static const char *const rows[] = {"Z",    "Zg==", "Zh",     "Zm9",   "Zm8=",    "Zm9+",
+                                       "Zm9/", "Zm 9", "Zm9v\n", "Zm9vZ", "Zm9\xff", "Zm.v"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char mem[16];
+        struct buf d = fixed(mem, sizeof mem);
+        buf_putc(&d, 'x');
+        assert_false(base64url_take(str_from_c(rows[i]), &d));
+        assert_int_equal(d.n, 1);
+        assert_false(d.failed);
+    }
+    char mem[2];
+    struct buf d = fixed(mem, sizeof mem);
+    assert_false(base64url_take(STR("Zm9v"), &d));
+    assert_true(d.failed && d.n == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +167,8 @@ int main(void)
         cmocka_unit_test(no_two_texts_mean_the_same),
         cmocka_unit_test(no_room_is_told),
         cmocka_unit_test(grows_once),
+        cmocka_unit_test(url_form_is_the_same_otherwise_written),
+        cmocka_unit_test(url_form_is_exact),
     };
     return cmocka_run_group_tests_name("base64", tests, NULL, NULL);
 }
