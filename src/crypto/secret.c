@@ -44,3 +44,12 @@ void secret_free(struct str *s)
     }
     *s = STR_NIL;
 }
+
+struct str secret_line(struct str octets)
+{
+    size_t end = str_chr(octets, '\n');
+    struct str line = end == STR_NPOS ? octets : str_slice(octets, 0, end);
+    if (str_ends(line, STR("\r")))
+        line.n--;
+    return line;
+}

@@ -9,6 +9,8 @@ void secret_wipe(void *p, size_t n);
 /* Wipes what a buffer has allocated and empties it. A buffer that grew has left octets behind: secrets belong
  * into fixed ones, or into those whose room was reserved at once. */
 void secret_wipe_buf(struct buf *b);
+/* The password that a file holds: its first line, without the end of it. */
+struct str secret_line(struct str octets);
 /* A copy on the heap that secret_free() wipes; the empty slice for an empty one. false: no memory. */
 MUST_USE bool secret_copy(struct str s, struct str *out);
 /* Wipes and frees what secret_copy() gave and leaves the empty slice. */

@@ -58,12 +58,25 @@ static void copy_is_a_copy(void **state)
     assert_null(s.p);
 }
 
+static void line_of_a_file(void **state)
+{
+    static const struct {
+        const char *octets, *line;
+    } rows[] = {
+        {"", ""},      {"word", "word"}, {"word\n", "word"}, {"word\r\nmore\n", "word"}, {" a b \n", " a b "},
+        {"\nword", ""}};
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_true(str_eq(secret_line(str_from_c(rows[i].octets)), str_from_c(rows[i].line)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_is_all_octets),
         cmocka_unit_test(wipe_leaves_zeros),
         cmocka_unit_test(copy_is_a_copy),
+        cmocka_unit_test(line_of_a_file),
     };
     return cmocka_run_group_tests_name("secret", tests, NULL, NULL);
 }

@@ -25,12 +25,8 @@ static void forget(struct relay_secret *s)
 
 void relay_secret_set(struct relay *r, struct str name, struct str octets)
 {
-    size_t end = str_chr(octets, '\n');
-    struct str line = end == STR_NPOS ? octets : str_slice(octets, 0, end);
-    if (str_ends(line, STR("\r")))
-        line.n--;
     struct relay_secret *old = find(r, name), *s = mem_new(struct relay_secret);
-    if (s == NULL || !secret_copy(name, &s->name) || !secret_copy(line, &s->octets)) {
+    if (s == NULL || !secret_copy(name, &s->name) || !secret_copy(secret_line(octets), &s->octets)) {
         if (s != NULL) {
             secret_free(&s->name);
             mem_free(s);
