@@ -214,7 +214,7 @@ def check_headers_alone():
     bad = []
     headers = [h for h in sources(".h") if not is_test(h)]
     for path in headers:
-        done = subprocess.run(["cc", "-std=c17", "-D_GNU_SOURCE", "-fsyntax-only", "-I", os.path.join(ROOT, "src"), "-I/usr/include/lua5.4",
+        done = subprocess.run(["cc", "-std=c17", "-D_GNU_SOURCE", "-fsyntax-only", "-I", os.path.join(ROOT, "src"), "-I/usr/include/lua5.4", "-I/usr/include/postgresql",
                                "-x", "c", os.path.join(ROOT, path)], stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
             bad.append("%s: %s" % (path, done.stderr.split("\n")[0]))
