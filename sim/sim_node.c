@@ -161,6 +161,7 @@ static const struct role_ops *ops_of(enum role r)
     case ROLE_HTTP01:
     case ROLE_AUTH:
     case ROLE_PAM:
+    case ROLE_TABLES:
         break;
     }
     must_not_reach();

@@ -128,6 +128,9 @@ enum limits {
     ACME_URL_MAX = 1000,
     CONFIG_PASSWORD_FILES_MAX = 1000,
     CONFIG_AUTHS_MAX = 100, /* programs of others that look at passwords */
+    CONFIG_TABLES_MAX = 32, /* directories and databases among them */
+    TABLE_TEXT_MAX = 1024,  /* octets of a URL, DN or filter */
+    TABLE_QUERY_MAX = 4096, /* octets of an SQL query */
     PAM_SERVICE_MAX = 64,   /* octets of the name of a service of PAM */
     CONFIG_SENDERS_MAX = 10000,
     CONFIG_REWRITES_MAX = 1000,

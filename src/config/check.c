@@ -268,8 +268,13 @@ static void check_resolver(struct loader *ld)
     }
 }
 
-static bool wants_authorities(const struct policy_conf *p)
+static bool wants_authorities(const struct config *c)
 {
+    const struct policy_conf *p = &c->policy;
+    for (size_t i = 0; i < c->n_auths; i++) {
+        if (c->auths[i].table.tls != TABLE_CLEAR)
+            return true;
+    }
     for (size_t i = 0; i < p->n_routes; i++) {
         if (p->routes[i].tls == HOP_TLS_VERIFY)
             return true;
@@ -294,7 +299,7 @@ static void check_authorities(struct loader *ld)
 {
     struct config *c = ld->conf;
     const char *path = "/etc/ssl/certs/ca-certificates.crt";
-    if (c->authorities.n == 0 && !read_optional(ld, path, &c->authorities) && wants_authorities(&c->policy))
+    if (c->authorities.n == 0 && !read_optional(ld, path, &c->authorities) && wants_authorities(c))
         report_warning(ld->report, (struct place){ld->name, 0},
                        "can't read %s (package ca-certificates): no server can be verified", path);
 }

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "config/schema.h"
+#include "config/table_values.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,35 @@ static uint32_t number_of(struct loader *ld, struct str *list, const struct doma
 
 static bool is_same_auth(const struct auth_backend *a, const struct auth_backend *b)
 {
-    return a->kind == b->kind && netaddr_eq(&a->at, &b->at) && str_eq(a->service, b->service);
+    const struct auth_table *t = &a->table, *u = &b->table;
+    return a->kind == b->kind && netaddr_eq(&a->at, &b->at) && str_eq(a->service, b->service) &&
+           str_eq(t->server, u->server) && str_eq(t->user, u->user) && str_eq(t->secret, u->secret) &&
+           str_eq(t->place, u->place) && str_eq(t->question, u->question);
+}
+
+/* One process asks them all, and may read one folder. */
+static bool check_table(struct loader *ld, const struct auth_backend *list, const struct domain_fact *f)
+{
+    const struct config *c = ld->conf;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_auths; i++) {
+        n += config_is_table(list[i].kind);
+        if (f->auth.kind != AUTH_BY_SQLITE || list[i].kind != AUTH_BY_SQLITE ||
+            str_eq(table_folder(&list[i].table), table_folder(&f->auth.table)))
+            continue;
+        report_error(
+            ld->report, f->at,
+            "auth: SQLite databases in two folders (%.*s, %.*s): the process that reads them may read one",
+            STR_FMT(report_brief(table_folder(&list[i].table))),
+            STR_FMT(report_brief(table_folder(&f->auth.table))));
+        return false;
+    }
+    if (config_is_table(f->auth.kind) && n == CONFIG_TABLES_MAX) {
+        report_error(ld->report, f->at, "more than %d different directories and databases",
+                     (int)CONFIG_TABLES_MAX);
+        return false;
+    }
+    return true;
 }
 
 static uint32_t auth_number_of(struct loader *ld, struct auth_backend *list, const struct domain_fact *f)
@@ -40,6 +69,8 @@ static uint32_t auth_number_of(struct loader *ld, struct auth_backend *list, con
         report_error(ld->report, f->at, "more than %d different auth", (int)CONFIG_AUTHS_MAX);
         return 0;
     }
+    if (!check_table(ld, list, f))
+        return 0;
     list[c->n_auths++] = f->auth;
     return (uint32_t)c->n_auths;
 }

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "config/schema.h"
 #include "config/shared.h"
+#include "config/table_values.h"
 #include "config/values.h"
 
 #include <string.h>
@@ -124,6 +125,15 @@ static void put_acme(struct buf *b, const struct acme_conf *a)
         codec_put_addr(b, &a->addrs[i]);
 }
 
+static void put_table(struct buf *b, const struct auth_table *t)
+{
+    buf_put_lstr(b, t->server);
+    buf_put_lstr(b, t->user);
+    buf_put_lstr(b, t->secret);
+    buf_put_lstr(b, t->place);
+    buf_put_lstr(b, t->question);
+}
+
 static void put_auths(struct buf *b, const struct config *c)
 {
     buf_put_u32(b, (uint32_t)c->n_auths);
@@ -132,6 +142,8 @@ static void put_auths(struct buf *b, const struct config *c)
         buf_put_u8(b, (uint8_t)a->kind);
         if (a->kind == AUTH_BY_DOVECOT)
             codec_put_addr(b, &a->at);
+        else if (config_is_table(a->kind))
+            put_table(b, &a->table);
         else
             buf_put_lstr(b, a->service);
     }
@@ -559,15 +571,38 @@ static void get_acme(struct decoder *d, struct acme_conf *a)
     }
 }
 
+/* What the URL says is read from it again. */
+static void get_table(struct decoder *d, struct auth_backend *b)
+{
+    enum auth_by kind = b->kind;
+    struct auth_table t = {.server = codec_get_str(d, anything)};
+    const char *error =
+        kind == AUTH_BY_LDAP ? table_ldap_server(t.server, &t) : table_sql_database(t.server, &kind, &t);
+    struct str user = codec_get_str(d, codec_no_ctl_error);
+    t.secret = codec_get_str(d, secret_or_nothing_error);
+    struct str place = codec_get_str(d, codec_no_ctl_error);
+    t.question = codec_get_str(d, anything);
+    codec_want(d, error == NULL && kind == b->kind);
+    if (kind == AUTH_BY_LDAP) {
+        t.user = user;
+        t.place = place;
+    }
+    b->table = t;
+    codec_want(d, str_eq(t.user, user) && str_eq(t.place, place) && table_error(b) == NULL);
+    codec_want(d, kind != AUTH_BY_SQLITE || str_starts(t.place, STR("/")));
+}
+
 static void get_auths(struct decoder *d, struct config *c)
 {
     struct auth_backend *list = codec_get_list(d, CONFIG_AUTHS_MAX, 2, sizeof *list, &c->n_auths);
     for (size_t i = 0; i < c->n_auths && d->ok; i++) {
         uint8_t kind = read_u8(&d->in);
-        codec_want(d, kind <= AUTH_BY_PAM);
+        codec_want(d, kind < AUTH_BY_N);
         list[i].kind = d->ok ? (enum auth_by)kind : AUTH_BY_DOVECOT;
         if (list[i].kind == AUTH_BY_DOVECOT)
             list[i].at = codec_get_addr(d);
+        else if (config_is_table(list[i].kind))
+            get_table(d, &list[i]);
         else
             list[i].service = codec_get_str(d, value_service_error);
         codec_want(d, list[i].kind != AUTH_BY_DOVECOT || list[i].at.kind == NETADDR_UNIX);

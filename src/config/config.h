@@ -7,6 +7,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/err.h"
+#include "ext/table.h"
 #include "policy/policy.h"
 
 /* Where the commands and sendmail look for the server when nobody says otherwise. */
@@ -48,11 +49,22 @@ struct acme_conf { /* how certificates are got from an authority (RFC 8555); onc
     size_t n_addrs;
 };
 #define ACME_CLIENT "client"
-enum auth_by { AUTH_BY_DOVECOT = 0, AUTH_BY_PAM };
+enum auth_by { AUTH_BY_DOVECOT = 0, AUTH_BY_PAM, AUTH_BY_LDAP, AUTH_BY_POSTGRESQL, AUTH_BY_SQLITE, AUTH_BY_N };
+struct auth_table { /* a directory or a database that knows passwords */
+    struct str server;   /* its URL, as the configuration has it; no password is in it */
+    struct str host;     /* a name to be asked for; empty: at has it */
+    struct netaddr at;   /* PostgreSQL's unix socket: its folder; with host: the port alone; SQLite: nothing */
+    enum table_tls tls;
+    struct str user;     /* who asks it: LDAP: a DN, or empty: nobody in particular; SQLite: empty */
+    struct str secret;   /* the path of the file with his password, or empty */
+    struct str place;    /* LDAP: base DN; PostgreSQL: database; SQLite: path */
+    struct str question; /* LDAP: filter with %u, %d; SQL: query with $1, $2, $3 */
+};
 struct auth_backend { /* a program of others that looks at passwords; by its place in the list it is known */
     enum auth_by kind;
     struct netaddr at;  /* DOVECOT: the socket of its auth process */
     struct str service; /* PAM: the name of a file in /etc/pam.d */
+    struct auth_table table; /* LDAP, POSTGRESQL, SQLITE */
 };
 struct account { /* of this machine */
     struct str name, home, shell;
@@ -150,6 +162,11 @@ bool config_reports_tls(const struct config *c);
 /* The agent role has work: one of the two. Its folder is beside the journal's. */
 bool config_wants_agent(const struct config *c);
 void config_agent_folder(const struct config *c, struct buf *out);
+/* Is it one that the tables role asks? */
+bool config_is_table(enum auth_by kind);
+/* The tables role has work. Its folder is that of the SQLite databases: empty where there is none. */
+bool config_wants_tables(const struct config *c);
+struct str config_tables_folder(const struct config *c);
 /* Errors as text for people, one a line, at most 20 of them; warnings likewise. */
 struct config_report {
     struct buf errors, warnings; /* initialised by the caller */

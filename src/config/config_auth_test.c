@@ -7,9 +7,9 @@
 #define AUTH(value) TEST_HEAD "domain \"a.example\" { users = any, deliver = lmtp \"h\", auth = " value " }"
 static const struct bad_row bad[] = {
     {AUTH("\"dovecot\""),
-     "waxwing.lua:3: 'auth' in domain must be dovecot \"unix:/PATH\" or pam \"SERVICE\"\n"},
+     "waxwing.lua:3: 'auth' in domain must be dovecot \"unix:/PATH\", pam \"SERVICE\", ldap { ... } or sql { ... }\n"},
     {AUTH("passwd \"org.users\""),
-     "waxwing.lua:3: 'auth' in domain must be dovecot \"unix:/PATH\" or pam \"SERVICE\"\n"},
+     "waxwing.lua:3: 'auth' in domain must be dovecot \"unix:/PATH\", pam \"SERVICE\", ldap { ... } or sql { ... }\n"},
     {AUTH("dovecot \"127.0.0.1:12345\""),
      "waxwing.lua:3: dovecot: \"127.0.0.1:12345\" is no socket of this machine, and elsewhere passwords would go there "
      "in the clear: \"unix:/run/dovecot/auth-client\"\n"},

@@ -171,7 +171,7 @@ static void set_auth(lua_State *L, struct domain_fact *f, const struct site *sit
     if (v != NULL && v->kind == VALUE_AUTH)
         f->auth = v->auth;
     else
-        facts_error(L, site, "must be dovecot \"unix:/PATH\" or pam \"SERVICE\"");
+        facts_error(L, site, "must be dovecot \"unix:/PATH\", pam \"SERVICE\", ldap { ... } or sql { ... }");
 }
 
 static void set_relay(lua_State *L, struct domain_fact *f)

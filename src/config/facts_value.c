@@ -19,7 +19,7 @@ struct value *value_at(lua_State *L, int i)
     return luaL_testudata(L, i, value_type);
 }
 
-static struct value *push_value(lua_State *L, enum value_kind kind)
+struct value *value_push(lua_State *L, enum value_kind kind)
 {
     luaenv_charge(L, LOADER_FACT_STEPS);
     struct value *v = lua_newuserdatauv(L, sizeof *v, 0);
@@ -115,7 +115,7 @@ static int file_value(lua_State *L, const char *word, bool is_passwd)
 {
     struct loader *ld = loader_of(L);
     struct site site = {loader_place(L), "", word, 0};
-    struct value *v = push_value(L, VALUE_FILE);
+    struct value *v = value_push(L, VALUE_FILE);
     v->is_passwd = is_passwd;
     v->is_bad = facts_text(L, 1, &site, &v->path) != GOT_IT || !loader_read(ld, site.at, v->path, &v->text);
     return 1;
@@ -136,7 +136,7 @@ static int value_secret(lua_State *L)
 {
     struct loader *ld = loader_of(L);
     struct site site = {loader_place(L), "", "secret", 0};
-    struct value *v = push_value(L, VALUE_SECRET);
+    struct value *v = value_push(L, VALUE_SECRET);
     struct str path = STR_NIL;
     v->is_bad = facts_text(L, 1, &site, &path) != GOT_IT;
     if (v->is_bad)
@@ -163,7 +163,7 @@ static int value_maildir(lua_State *L)
     struct place at = loader_place(L);
     struct site site = {at, "", "maildir", 0};
     struct str path = STR_NIL;
-    struct value *v = push_value(L, VALUE_MAILDIR);
+    struct value *v = value_push(L, VALUE_MAILDIR);
     if (lua_type(L, 1) != LUA_TTABLE) {
         if (facts_text(L, 1, &site, &path) == GOT_IT)
             set_maildir(L, v, &site, path);
@@ -190,7 +190,7 @@ static int value_lmtp(lua_State *L)
     struct site site = {loader_place(L), "", "lmtp", 0};
     struct str text;
     struct value_host host;
-    struct value *v = push_value(L, VALUE_LMTP);
+    struct value *v = value_push(L, VALUE_LMTP);
     v->is_bad = true;
     if (facts_text(L, 1, &site, &text) != GOT_IT)
         return 1;
@@ -254,7 +254,7 @@ static int value_pipe(lua_State *L)
     struct place at = loader_place(L);
     struct site site = {at, "", "pipe", 0};
     unsigned errors = ld->report->n_errors;
-    struct value *v = push_value(L, VALUE_PIPE);
+    struct value *v = value_push(L, VALUE_PIPE);
     v->deliver = (struct deliver){
         .kind = DELIVER_PIPE, .time_limit_s = PIPE_TIME_LIMIT_S, .uid = UINT32_MAX, .gid = UINT32_MAX};
     if (lua_type(L, 1) != LUA_TTABLE) {
@@ -275,7 +275,7 @@ static int value_dovecot(lua_State *L)
     struct site site = {loader_place(L), "", "dovecot", 0};
     struct str text;
     struct value_host host;
-    struct value *v = push_value(L, VALUE_AUTH);
+    struct value *v = value_push(L, VALUE_AUTH);
     v->is_bad = true;
     if (facts_text(L, 1, &site, &text) != GOT_IT)
         return 1;
@@ -294,7 +294,7 @@ static int value_pam(lua_State *L)
 {
     struct site site = {loader_place(L), "", "pam", 0};
     struct str name;
-    struct value *v = push_value(L, VALUE_AUTH);
+    struct value *v = value_push(L, VALUE_AUTH);
     v->is_bad = true;
     if (facts_text(L, 1, &site, &name) != GOT_IT)
         return 1;
@@ -324,8 +324,9 @@ void values_push(lua_State *L)
     lua_setfield(L, -2, "dovecot");
     lua_pushcfunction(L, value_pam);
     lua_setfield(L, -2, "pam");
-    (void)push_value(L, VALUE_ANY);
+    table_values_push(L);
+    (void)value_push(L, VALUE_ANY);
     lua_setfield(L, -2, "any");
-    (void)push_value(L, VALUE_SYSTEM);
+    (void)value_push(L, VALUE_SYSTEM);
     lua_setfield(L, -2, "system");
 }

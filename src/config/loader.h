@@ -41,7 +41,7 @@ struct value { /* what `any`, passwd "x", maildir "x", ... give; a Lua userdata,
     const struct str *users; /* sorted */
     size_t n_users;
     struct deliver deliver; /* lmtp, pipe */
-    struct auth_backend auth; /* dovecot, pam */
+    struct auth_backend auth; /* dovecot, pam, ldap, sql */
     struct place at;
 };
 
@@ -232,6 +232,8 @@ int fact_rewrite(lua_State *L); /* facts_rewrite.c */
 /* ---- facts_value.c ----------------------------------------------------------------------------- */
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any, ... to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */
+struct value *value_push(lua_State *L, enum value_kind kind); /* a new one, on the stack */
+void table_values_push(lua_State *L); /* facts_table.c: adds ldap and sql */
 /* The users of a VALUE_FILE, read when first asked for. */
 void value_read_users(lua_State *L, struct value *v);
 /* A list of users on top of the stack. */

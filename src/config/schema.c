@@ -146,7 +146,8 @@ static const struct schema_key keys[] = {
      "Who has a mailbox in this domain. All other names are refused."},
     {"domain", "deliver", SCHEMA_VALUE, false, "maildir \"PATH\" | lmtp \"HOST\" | pipe { ... }", NULL, 0, 0, NOWHERE,
      "What becomes of the mail of these users."},
-    {"domain", "auth", SCHEMA_VALUE, false, "dovecot \"unix:/PATH\" | pam \"SERVICE\"", NULL, 0, 0, NOWHERE,
+    {"domain", "auth", SCHEMA_VALUE, false, "dovecot \"unix:/PATH\" | pam \"SERVICE\" | ldap { ... } | sql { ... }", NULL, 0, 0,
+     NOWHERE,
      "Who looks at the passwords of these users; those in their file, if they are in one, have no meaning then. Only "
      "who is among the users can log in, and SCRAM is not offered, which nobody but the owner of a file can do."},
     {"domain", "user", SCHEMA_TEXT, false, "\"LOGIN\"", NULL, 0, 0, NOWHERE,
@@ -336,6 +337,30 @@ static const struct schema_key keys[] = {
     {"pipe", "timeout", SCHEMA_DURATION, false, "TIME", "1000s", 1, DAY, NOWHERE,
      "How long the program may take. Then it is ended, and the message is tried again."},
 
+    {"ldap", "server", SCHEMA_TEXT, true, "\"URL\"", NULL, 0, 0, NOWHERE,
+     "Where it is: \"ldaps://HOST\", \"ldap://HOST\" or \"ldapi://%2FPATH\", a port behind the host where it is another. Behind ldap:// "
+     "TLS is begun (StartTLS) before anything is said; the server's certificate must be of the authorities and for the "
+     "name. On this machine (ldapi, a loopback address, localhost) ldap:// does without."},
+    {"ldap", "base", SCHEMA_TEXT, true, "\"DN\"", NULL, 0, 0, NOWHERE,
+     "Below which entry its people are, at any depth, such as \"ou=people,dc=example,dc=org\"."},
+    {"ldap", "filter", SCHEMA_TEXT, false, "\"FILTER\"", "\"(mail=%u@%d)\"", 0, 0, NOWHERE,
+     "Which entry is a user's (RFC 4515): %u stands for his name, %d for his domain, both in lower case and escaped, %% for "
+     "a percent sign. It must match one entry; as that one the server is asked to take the password."},
+    {"ldap", "bind", SCHEMA_TEXT, false, "\"DN\"", NULL, 0, 0, NOWHERE,
+     "As whom entries are searched for. Without it the search is anonymous."},
+    {"ldap", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE, "That of bind."},
+
+    {"sql", "database", SCHEMA_TEXT, true, "\"URL\"", NULL, 0, 0, NOWHERE,
+     "Where it is: \"postgresql://USER@HOST:PORT/DATABASE\", where the server's certificate must be of the authorities and for the name "
+     "unless the host is this machine; \"postgresql://USER@/FOLDER/DATABASE\" by the socket in that folder, such as "
+     "/run/postgresql; or \"sqlite:/PATH\". The user _wwtables must be able to read an SQLite database, and never writes "
+     "there; all SQLite databases of a configuration are in one folder."},
+    {"sql", "query", SCHEMA_TEXT, true, "\"SELECT ...\"", NULL, 0, 0, NOWHERE,
+     "Gives one row with one column, the verifier of the password, in one of the forms that files of passwords have: see "
+     "Passwords. $1 stands for the address, $2 for the user without his domain, $3 for the domain: texts, in lower "
+     "case, which are never pasted into the query. No row: there is no such user."},
+    {"sql", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE, "That of the user of the database."},
+
     {"value", "maildir", SCHEMA_VALUE, false, "\"PATH\" | { ... }", NULL, 0, 0, NOWHERE,
      "For deliver: a Maildir for each user."},
     {"value", "lmtp", SCHEMA_VALUE, false, "\"unix:/PATH\" | \"HOST:PORT\"", NULL, 0, 0, NOWHERE,
@@ -360,6 +385,10 @@ static const struct schema_key keys[] = {
      "For auth: the modules that the file of this name in /etc/pam.d lists, such as \"waxwing\". They are asked about "
      "the user without his domain, and may ask for one password. The accounts of the machine need Waxwing to be "
      "started by root."},
+    {"value", "ldap", SCHEMA_VALUE, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "For auth: a directory (RFC 4511) that looks at passwords itself."},
+    {"value", "sql", SCHEMA_VALUE, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "For auth: a database that holds the verifiers of passwords."},
     {"value", "any", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
      "For users and recipients: every well-formed name is a user."},
     {"value", "system", SCHEMA_VALUE, false, "", NULL, 0, 0, NOWHERE,
@@ -372,8 +401,8 @@ struct future {
 };
 static const struct future futures[] = {
     {"", "dkim"}, {"", "on"}, {"", "milter"}, {"", "rspamd"},
-    {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"}, {"", "sql"},
-    {"", "ldap"}, {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
+    {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"},
+    {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
     {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},
     {"", "geoip"},
     {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},

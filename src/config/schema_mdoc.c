@@ -45,6 +45,8 @@ static const char *const section_intro[][2] = {
     {"log", "Keys of log"},
     {"maildir", "Keys of maildir"},
     {"pipe", "Keys of pipe, beside its list"},
+    {"ldap", "Keys of ldap"},
+    {"sql", "Keys of sql"},
     {"value", "Words that make values"},
 };
 

@@ -1,5 +1,6 @@
 #include "config/shared.h"
 
+#include "config/table_values.h"
 #include "ext/idn.h"
 
 void config_share(struct local_domain *d, const struct local_domain *from)
@@ -53,6 +54,29 @@ void config_agent_folder(const struct config *c, struct buf *out)
 {
     buf_put(out, c->journal);
     buf_puts(out, "-agent");
+}
+
+bool config_is_table(enum auth_by kind)
+{
+    return kind == AUTH_BY_LDAP || kind == AUTH_BY_POSTGRESQL || kind == AUTH_BY_SQLITE;
+}
+
+bool config_wants_tables(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_auths; i++) {
+        if (config_is_table(c->auths[i].kind))
+            return true;
+    }
+    return false;
+}
+
+struct str config_tables_folder(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_auths; i++) {
+        if (c->auths[i].kind == AUTH_BY_SQLITE)
+            return table_folder(&c->auths[i].table);
+    }
+    return STR_NIL;
 }
 
 static bool list_client_certificates(struct config *c, struct arena *a)

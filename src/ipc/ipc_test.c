@@ -175,14 +175,15 @@ static void test_edges(void **state)
 {
     UNUSED(state);
     static const enum role pairs[][2] = {
-        {ROLE_SMTPD, ROLE_QUEUE},  {ROLE_QUEUE, ROLE_LOOKUP}, {ROLE_QUEUE, ROLE_RELAY},
-        {ROLE_QUEUE, ROLE_LOCAL},  {ROLE_QUEUE, ROLE_ADMIN},  {ROLE_RELAY, ROLE_LOOKUP},
-        {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},  {ROLE_LOOKUP, ROLE_ADMIN},
-        {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_DELIVER},
-        {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},   {ROLE_RELAY, ROLE_KEYS},
-        {ROLE_KEYS, ROLE_ADMIN},   {ROLE_QUEUE, ROLE_AGENT},  {ROLE_AGENT, ROLE_LOOKUP},
-        {ROLE_AGENT, ROLE_ADMIN},  {ROLE_ACME, ROLE_HTTP01},  {ROLE_RELAY, ROLE_AGENT},
-        {ROLE_SMTPD, ROLE_AUTH},   {ROLE_AUTH, ROLE_PAM},     {ROLE_AUTH, ROLE_ADMIN},
+        {ROLE_SMTPD, ROLE_QUEUE},  {ROLE_QUEUE, ROLE_LOOKUP},  {ROLE_QUEUE, ROLE_RELAY},
+        {ROLE_QUEUE, ROLE_LOCAL},  {ROLE_QUEUE, ROLE_ADMIN},   {ROLE_RELAY, ROLE_LOOKUP},
+        {ROLE_SMTPD, ROLE_LOOKUP}, {ROLE_SMTPD, ROLE_ADMIN},   {ROLE_LOOKUP, ROLE_ADMIN},
+        {ROLE_RELAY, ROLE_ADMIN},  {ROLE_LOCAL, ROLE_ADMIN},   {ROLE_LOCAL, ROLE_DELIVER},
+        {ROLE_LOCAL, ROLE_PIPE},   {ROLE_SMTPD, ROLE_KEYS},    {ROLE_RELAY, ROLE_KEYS},
+        {ROLE_KEYS, ROLE_ADMIN},   {ROLE_QUEUE, ROLE_AGENT},   {ROLE_AGENT, ROLE_LOOKUP},
+        {ROLE_AGENT, ROLE_ADMIN},  {ROLE_ACME, ROLE_HTTP01},   {ROLE_RELAY, ROLE_AGENT},
+        {ROLE_SMTPD, ROLE_AUTH},   {ROLE_AUTH, ROLE_PAM},      {ROLE_AUTH, ROLE_ADMIN},
+        {ROLE_AUTH, ROLE_TABLES},  {ROLE_TABLES, ROLE_LOOKUP}, {ROLE_TABLES, ROLE_ADMIN},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -226,6 +227,9 @@ static void test_rights(void **state)
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_AUTH, IPC_AUTH_ASK));
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_PAM, IPC_AUTH_ASK)); /* guesses are counted on the way */
     assert_false(ipc_may_send(ROLE_PAM, ROLE_SMTPD, IPC_AUTH_ANSWER));
+    assert_true(ipc_may_send(ROLE_AUTH, ROLE_TABLES, IPC_AUTH_ASK));
+    assert_false(ipc_may_send(ROLE_SMTPD, ROLE_TABLES, IPC_AUTH_ASK));
+    assert_false(ipc_may_send(ROLE_TABLES, ROLE_LOOKUP, IPC_MX_ASK));
     assert_false(ipc_may_send(ROLE_AUTH, ROLE_SMTPD, IPC_AUTH_OFFER)); /* SCRAM is of files */
     assert_false(ipc_may_send(ROLE_SMTPD, ROLE_SUPER, IPC_KEY_STATE));
     for (unsigned from = 0; from < ROLE_N; from++) { /* secrets have one way, chains another */
@@ -237,7 +241,7 @@ static void test_rights(void **state)
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_FORGET), is_to_keys);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_CERT), is_to_tls);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_SECRET),
-                             from == ROLE_SUPER && to == ROLE_RELAY);
+                             from == ROLE_SUPER && (to == ROLE_RELAY || to == ROLE_TABLES));
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_ACME_PORT),
                              from == ROLE_ACME && to == ROLE_SUPER);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_PORT),

@@ -4,7 +4,7 @@ static const char *const names[ROLE_N] = {
     [ROLE_SUPER] = "supervisor", [ROLE_SMTPD] = "smtpd", [ROLE_LOOKUP] = "lookup",   [ROLE_QUEUE] = "queue",
     [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
     [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",   [ROLE_AGENT] = "agent",     [ROLE_ACME] = "acme",
-    [ROLE_HTTP01] = "http01",    [ROLE_AUTH] = "auth",   [ROLE_PAM] = "pam",
+    [ROLE_HTTP01] = "http01",    [ROLE_AUTH] = "auth",   [ROLE_PAM] = "pam",         [ROLE_TABLES] = "tables",
 };
 
 const char *role_name(enum role r)
@@ -80,6 +80,11 @@ static const struct {
     {ROLE_AUTH,    ROLE_PAM,     BIT(IPC_AUTH_ASK)},
     {ROLE_PAM,     ROLE_AUTH,    BIT(IPC_AUTH_ANSWER)},
     {ROLE_AUTH,    ROLE_ADMIN,   EVENTS},
+    {ROLE_AUTH,    ROLE_TABLES,  BIT(IPC_AUTH_ASK)},
+    {ROLE_TABLES,  ROLE_AUTH,    BIT(IPC_AUTH_ANSWER)},
+    {ROLE_TABLES,  ROLE_LOOKUP,  BIT(IPC_HOST_ASK)},
+    {ROLE_LOOKUP,  ROLE_TABLES,  BIT(IPC_HOST_ANSWER)},
+    {ROLE_TABLES,  ROLE_ADMIN,   EVENTS},
 };
 /* clang-format on */
 
@@ -98,6 +103,8 @@ static uint64_t super_says_also(enum role to)
         return BIT(IPC_SUP_CERT) | BIT(IPC_SUP_TICKETS);
     if (to == ROLE_ACME || to == ROLE_HTTP01)
         return BIT(IPC_SUP_PORT);
+    if (to == ROLE_TABLES)
+        return BIT(IPC_SUP_SECRET);
     return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) | BIT(IPC_SUP_SECRET) : 0;
 }
 

@@ -14,14 +14,15 @@ enum role {
     ROLE_DELIVER, /* child of local: has become the user */
     ROLE_PIPE,    /* likewise, and runs programs */
     ROLE_ADMIN,
-    ROLE_KEYS, /* private keys and password verifiers */
-    ROLE_AGENT, /* talks HTTPS with strangers */
+    ROLE_KEYS,   /* private keys and password verifiers */
+    ROLE_AGENT,  /* talks HTTPS with strangers */
     ROLE_ACME,   /* gets certificates from an authority, by a program */
     ROLE_AUTH,   /* asks others about passwords */
     ROLE_PAM,    /* one of them: PAM's modules, for auth */
     ROLE_HTTP01, /* answers the authority when it looks whether a name leads here */
+    ROLE_TABLES, /* others: directories and databases, for auth */
 };
-enum { ROLE_N = 15 };
+enum { ROLE_N = 16 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

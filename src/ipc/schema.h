@@ -41,8 +41,8 @@
 /* supervisor -> smtpd, relay: the certificate of that place in the configuration has this chain and key now.
  * +blob: the chain, PEM; empty: it is gone */
 #define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
-/* supervisor -> relay: what a file with the password of a next hop holds. name: its path, by which jobs call it.
- * +blob: its octets */
+/* supervisor -> relay, tables: what a file with the password of a next hop, a directory or a database holds. name: its
+ * path, by which jobs and the configuration call it. +blob: its octets */
 #define IPC_FIELDS_sup_secret(F) F(str, name)
 
 /* supervisor -> smtpd, once it is ready and at each change: struct tls_ticket_key one after another, the first
@@ -127,12 +127,13 @@
  * or the client's proof; message: SCRAM's AuthMessage (RFC 5802 3).
  * salt, iterations: for scram_first; signature: the server's, for scram_final that is right.
  * smtpd -> auth: file is a domain, its user and the password are asked of who looks at its passwords; user of the
- * answer: who it is, an address, where the verdict is AUTH_OK. auth -> pam: file is a service. */
+ * answer: who it is, an address, where the verdict is AUTH_OK. auth -> pam: file is a service. auth -> tables: file is
+ * a domain; why: for the log, where the verdict is AUTH_TEMPORARY. */
 #define IPC_FIELDS_auth_ask(F)                                                                               \
     F(u64, token)                                                                                            \
     F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)
 #define IPC_FIELDS_auth_answer(F)                                                                            \
-    F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature) F(str, user)
+    F(u64, token) F(u8, verdict) F(str, salt) F(u32, iterations) F(str, signature) F(str, user) F(str, why)
 /* keys -> smtpd, first of all and at each change. scram: bits 1 << enum scram_hash that each user can do */
 #define IPC_FIELDS_auth_offer(F) F(u8, scram)
 

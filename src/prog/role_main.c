@@ -3,6 +3,7 @@
 #include "ext/http_curl.h"
 #include "ext/journal_sqlite.h"
 #include "ext/pam_check.h"
+#include "ext/tables.h"
 #include "ext/unbound.h"
 #include "io/sandbox.h"
 #include "io/trim.h"
@@ -29,6 +30,7 @@ struct process {
     struct crypto *crypto;
     struct http_curl *http;
     struct io_trim trim;
+    struct tables_ext *tables;
     struct sandbox_profile profile;
     struct sandbox_report report;
 };
@@ -92,6 +94,8 @@ static const struct role_ops *ops_of(enum role r)
         return &auth_role;
     case ROLE_PAM:
         return &pam_role;
+    case ROLE_TABLES:
+        return &tables_role;
     case ROLE_SUPER:
     case ROLE_DELIVER:
     case ROLE_PIPE:
@@ -153,6 +157,10 @@ static void *ext_for(struct process *p, const struct arguments *a)
     }
     if (a->role == ROLE_AGENT)
         return p->http == NULL ? NULL : http_curl_client(p->http);
+    if (a->role == ROLE_TABLES) {
+        must(p->tables != NULL);
+        return tables_ext_drivers(p->tables);
+    }
     if (a->role == ROLE_PAM)
         return pam_of_this_machine();
     if (a->role != ROLE_ADMIN || a->root == NULL)
@@ -190,10 +198,17 @@ int role_main(int argc, char **argv)
     }
     if (a.role == ROLE_AGENT) /* loads its library, which is a file */
         p.http = http_curl_new(p.io);
+    if (a.role == ROLE_TABLES)
+        p.tables = tables_ext_new();
     p.profile = *role_sandbox(a.role);
     p.profile.rw_path = a.root;
     /* Landlock binds the threads that start later: before any disk is opened */
     enum err e = sandbox_files(&p.profile, &p.report);
+    if (e != ERR_OK && a.role == ROLE_TABLES && a.root != NULL) { /* what needs no file goes on */
+        log_error(&p.log, "tables.folder", LC("folder", a.root), LERR(e));
+        p.profile.rw_path = NULL;
+        e = sandbox_files(&p.profile, &p.report);
+    }
     if (e != ERR_OK && a.role != ROLE_DELIVER) {
         log_error(&p.log, "sandbox.refused", LC("part", "files"), LERR(e));
         return EXIT_OS;

@@ -21,6 +21,9 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     [ROLE_ACME]    = {.name = "acme",    .spawn = true, .net_tcp = true, .net_udp = true},
     [ROLE_HTTP01]  = {.name = "http01",  .accept = true},
     [ROLE_AUTH]    = {.name = "auth",    .unix_connect = true},
+    /* its libraries read trust anchors from memory that has a name in /proc, SQLite a database in the role's folder; there
+     * is nothing that it can write */
+    [ROLE_TABLES]  = {.name = "tables",  .net_tcp = true, .unix_connect = true, .files_read = true},
     /* PAM's modules do whatever the administrator chose: files, directories of users, programs */
     [ROLE_PAM]     = {.name = "pam",     .spawn = true, .net_tcp = true, .net_udp = true, .unix_connect = true},
 };
@@ -55,11 +58,13 @@ const char *role_user(enum role r)
         return "_wwhttp";
     case ROLE_AUTH:
         return "_wwauth";
+    case ROLE_TABLES:
+        return "_wwtables";
     case ROLE_SUPER:
     case ROLE_LOCAL:   /* stays root to become the users; runs nothing that came from the network */
     case ROLE_DELIVER: /* is one of the users */
     case ROLE_PIPE:    /* likewise */
-    case ROLE_PAM:     /* stays root: only root may look at the password of another; reads two texts of auth */
+    case ROLE_PAM: /* stays root: only root may look at the password of another; reads two texts of auth */
         break;
     }
     return NULL;

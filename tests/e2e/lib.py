@@ -23,7 +23,7 @@ WAXWING = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "waxwing"
 SANITIZED = "sanitized" in sys.argv[2:]
 DEADLINE_S = 60
 IDS = "[0-9A-Z]{13}"
-SYSTEM_USERS = ("_wwsmtpd", "_wwlookup", "_wwqueue", "_wwrelay", "_wwadmin", "_wwkeys", "_wwauth", "_wwagent", "_wwacme", "_wwhttp",
+SYSTEM_USERS = ("_wwsmtpd", "_wwlookup", "_wwqueue", "_wwrelay", "_wwadmin", "_wwkeys", "_wwauth", "_wwtables", "_wwagent", "_wwacme", "_wwhttp",
                 "_wwmail")
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"

@@ -332,13 +332,13 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 14 };
+enum { COLUMNS = 15 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
                                            ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS,  ROLE_AGENT,
-                                           ROLE_ACME,    ROLE_HTTP01, ROLE_AUTH,  ROLE_PAM};
+                                           ROLE_ACME,    ROLE_HTTP01, ROLE_AUTH,  ROLE_PAM,   ROLE_TABLES};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01 auth pam. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01 auth pam tables. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local and pam are root and
  * start programs, so they have the rights of both there. */
 static const struct {
@@ -346,46 +346,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLoddo"},
-    {"read in its folder",            read_own,            "ddodoooodooddo"},
-    {"make a file in its folder",     make_own,            "ddodoooodooddo"},
-    {"rename in its folder",          rename_own,          "ddodoooodooddo"},
-    {"read in another folder",        read_other,          "ddLdoLLodLoddo"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLodLoddo"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLoddo"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLoddo"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLoddo"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLoddo"},
-    {"change a mode by path",         change_mode,         "dddd-ddoddodd-"},
-    {"TCP socket",                    socket_tcp,          "dodooddodooddo"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodooddo"},
-    {"UDP socket",                    socket_udp,          "doddoddoddoddo"},
-    {"unix socket",                   socket_unix,         "dddo-ddoddodo-"},
-    {"netlink socket",                socket_netlink,      "dddddddddddddd"},
-    {"raw socket",                    socket_raw,          "dddddddddddddd"},
-    {"connect out",                   connect_out,         "dodooddodooddo"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddodoodo-"},
-    {"bind and listen",               bind_and_listen,     "ddddoddoddoddo"},
-    {"accept on a given listener",    accept_given,        "oddd-dooddood-"},
-    {"read a given connection",       read_given,          "oooooooooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddoddoddo"},
-    {"fork",                          make_process,        "ddddoddoddoddo"},
-    {"kill another",                  kill_other,          "dddd-ddoddodd-"},
-    {"kill everybody",                kill_all,            "dddd-dd-dd-dd-"},
-    {"ptrace another",                trace_other,         "dddddddddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-dL-dd-"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdkkd"},
-    {"take another's descriptor",     take_descriptor,     "dddddddddddddd"},
-    {"become root",                   become_root,         "dddd-dddddddd-"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdkkd"},
-    {"new namespace",                 new_namespace,       "kkkkdkkdkkdkkd"},
-    {"io_uring",                      make_ring,           "kkkkdkkdkkdkkd"},
-    {"bpf",                           load_bpf,            "kkkkdkkdkkdkkd"},
-    {"executable memory",             map_code,            "dddd-ddoddodd-"},
-    {"make memory executable",        turn_into_code,      "dddd-ddoddodd-"},
-    {"raise a limit",                 raise_limit,         "dddd-dddddddd-"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-dd-"},
-    {"use memory",                    use_memory,          "oooooooooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLoddoL"},
+    {"read in its folder",            read_own,            "ddodoooodooddoo"},
+    {"make a file in its folder",     make_own,            "ddodoooodooddod"},
+    {"rename in its folder",          rename_own,          "ddodoooodooddod"},
+    {"read in another folder",        read_other,          "ddLdoLLodLoddoL"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLodLoddod"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLoddod"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLoddod"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLoddoL"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLoddoL"},
+    {"change a mode by path",         change_mode,         "dddd-ddoddodd-d"},
+    {"TCP socket",                    socket_tcp,          "dodooddodooddoo"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodooddoo"},
+    {"UDP socket",                    socket_udp,          "doddoddoddoddod"},
+    {"unix socket",                   socket_unix,         "dddo-ddoddodo-o"},
+    {"netlink socket",                socket_netlink,      "ddddddddddddddd"},
+    {"raw socket",                    socket_raw,          "ddddddddddddddd"},
+    {"connect out",                   connect_out,         "dodooddodooddoo"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddodoodo-o"},
+    {"bind and listen",               bind_and_listen,     "ddddoddoddoddod"},
+    {"accept on a given listener",    accept_given,        "oddd-dooddood-d"},
+    {"read a given connection",       read_given,          "ooooooooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddoddoddod"},
+    {"fork",                          make_process,        "ddddoddoddoddod"},
+    {"kill another",                  kill_other,          "dddd-ddoddodd-d"},
+    {"kill everybody",                kill_all,            "dddd-dd-dd-dd-d"},
+    {"ptrace another",                trace_other,         "ddddddddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-dL-dd-L"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdkkdk"},
+    {"take another's descriptor",     take_descriptor,     "ddddddddddddddd"},
+    {"become root",                   become_root,         "dddd-dddddddd-d"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdkkdk"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdkkdkkdk"},
+    {"io_uring",                      make_ring,           "kkkkdkkdkkdkkdk"},
+    {"bpf",                           load_bpf,            "kkkkdkkdkkdkkdk"},
+    {"executable memory",             map_code,            "dddd-ddoddodd-d"},
+    {"make memory executable",        turn_into_code,      "dddd-ddoddodd-d"},
+    {"raise a limit",                 raise_limit,         "dddd-dddddddd-d"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-dd-d"},
+    {"use memory",                    use_memory,          "ooooooooooooooo"},
 };
 /* clang-format on */
 

@@ -193,8 +193,9 @@ static struct backend *backend_find(struct auth *a, const struct auth_backend *c
 {
     list_each (l, &a->backends) {
         struct backend *b = list_entry(l, struct backend, link);
-        if (b->conf.kind == conf->kind && netaddr_eq(&b->conf.at, &conf->at) &&
-            str_eq(b->conf.service, conf->service))
+        if (config_is_table(conf->kind) ? config_is_table(b->conf.kind)
+                                        : b->conf.kind == conf->kind && netaddr_eq(&b->conf.at, &conf->at) &&
+                                              str_eq(b->conf.service, conf->service))
             return b;
     }
     return NULL;
@@ -267,6 +268,8 @@ static void ask(struct auth_asker *k, const struct ipc_auth_ask *m, const struct
     set_due(a);
     if (b->dovecot != NULL)
         dovecot_ask(b->dovecot, q);
+    else if (config_is_table(b->conf.kind))
+        tables_ask(a, q);
     else
         pam_lines_ask(a, q);
 }
@@ -364,6 +367,8 @@ static void auth_peer(void *self, enum role who, unsigned index, struct channel 
         channel_set_user(c, &admin_user, a);
     if (who == ROLE_PAM)
         pam_lines_peer(a, index, c);
+    if (who == ROLE_TABLES)
+        tables_peer(a, c);
     if (who != ROLE_SMTPD)
         return;
     struct auth_asker *k = mem_new(struct auth_asker);
@@ -391,6 +396,8 @@ static struct backend *backend_new(struct auth *a, const struct auth_backend *co
     b->auth = a;
     b->conf = *conf;
     b->conf.service = str_of(b->service, n);
+    b->conf.table =
+        (struct auth_table){.tls = TABLE_CLEAR}; /* its texts are not ours: the process tables has them */
     if (conf->kind == AUTH_BY_DOVECOT && (b->dovecot = dovecot_new(b)) == NULL) {
         mem_free(b);
         return NULL;
@@ -487,6 +494,7 @@ static void *auth_create(struct role_env *env)
     a->count_timer.fire = on_count;
     a->drain_timer.fire = on_drain_deadline;
     pam_lines_init(a);
+    tables_init(a);
     configure(a);
     world_timer_set(a->world, &a->count_timer, world_now_ms(a->world) + COUNT_EVERY_MS);
     for (size_t r = 0; r < ROLE_N; r++) {

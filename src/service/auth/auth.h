@@ -1,7 +1,7 @@
 /* service/auth/auth.h: what the files of the auth role share.
  *
  * auth.c has the role, its channels, questions and the limit of guesses; dovecot.c asks Dovecot, pam.c those
- * processes that run PAM's modules.
+ * processes that run PAM's modules, tables.c that which asks directories and databases.
  */
 #pragma once
 #include "proto/dovecot_auth.h"
@@ -59,6 +59,8 @@ struct auth {
     uint32_t next_id;
     struct pam_line pam[ROLE_PAM_N];
     struct list pam_waiting;
+    struct channel *tables; /* NULL: there is none now */
+    struct list tables_waiting, tables_asked;
     struct timer due_timer, count_timer, drain_timer;
     bool is_draining, is_drained;
     struct {
@@ -90,3 +92,9 @@ void dovecot_overdue(struct dovecot *d, struct auth_question *q);
 void pam_lines_init(struct auth *a);
 void pam_lines_peer(struct auth *a, unsigned index, struct channel *c);
 void pam_lines_ask(struct auth *a, struct auth_question *q);
+
+/* ---- tables.c ---- */
+
+void tables_init(struct auth *a);
+void tables_peer(struct auth *a, struct channel *c);
+void tables_ask(struct auth *a, struct auth_question *q);

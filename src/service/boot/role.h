@@ -34,7 +34,7 @@ struct role_env { /* belongs to boot; a role may keep the pointer */
     size_t n_certificates;
     const char *root; /* --root: the role's own folder (queue: spool, admin: journal, acme: its client's), or NULL */
     /* What only this role needs from outside: lookup's struct resolver *, admin's struct journal *, agent's struct
-     * http_client *, relay's struct crypto * (NULL: no logins). */
+     * http_client *, relay's struct crypto * (NULL: no logins), tables' struct table_drivers *. */
     void *ext;
     uint64_t n_events_dropped;
     struct boot *boot;
@@ -79,7 +79,7 @@ void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
 extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
-    keys_role, auth_role, pam_role, agent_role, acme_role, http01_role;
+    keys_role, auth_role, pam_role, agent_role, acme_role, http01_role, tables_role;
 
 struct boot_hooks {
     void *arg;

@@ -656,7 +656,8 @@ static void lookup_peer(void *self, enum role who, unsigned index, struct channe
 {
     struct lookup *u = self;
     UNUSED(index);
-    if (who != ROLE_SMTPD && who != ROLE_QUEUE && who != ROLE_RELAY && who != ROLE_AGENT)
+    if (who != ROLE_SMTPD && who != ROLE_QUEUE && who != ROLE_RELAY && who != ROLE_AGENT &&
+        who != ROLE_TABLES)
         return;
     struct asker *k = mem_new(struct asker);
     if (k == NULL) {

@@ -450,6 +450,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_HTTP01:
     case ROLE_AUTH:
     case ROLE_PAM:
+    case ROLE_TABLES:
         break;
     }
 }

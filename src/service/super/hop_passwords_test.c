@@ -93,24 +93,43 @@ static void test_each_once(void **state)
     struct world w = {&ops, &log};
     struct channel relay = {.object = {&ops}};
     struct secret_files files = {.read = read_file}, none = {.arg = NULL};
-    struct config c = {.policy = {.routes = routes, .n_routes = ARRAY_LEN(routes)}};
+    static const struct auth_backend auths[] = {
+        {.kind = AUTH_BY_LDAP, .table = {.secret = STR_INIT("/a")}},
+        {.kind = AUTH_BY_PAM},
+        {.kind = AUTH_BY_POSTGRESQL, .table = {.secret = STR_INIT("/table")}},
+        {.kind = AUTH_BY_POSTGRESQL, .table = {.secret = STR_INIT("/table")}},
+    };
+    struct config c = {.policy = {.routes = routes, .n_routes = ARRAY_LEN(routes)},
+                       .auths = auths,
+                       .n_auths = ARRAY_LEN(auths)};
     UNUSED(state);
     the_relay = &relay;
-    struct str paths[ARRAY_LEN(routes)];
-    assert_int_equal(hop_passwords_list(&c, paths), 4);
+    struct str paths[ARRAY_LEN(routes) + ARRAY_LEN(auths)];
+    assert_int_equal(hop_passwords_list(&c, paths), 5);
     assert_true(str_eq(paths[0], STR("/a")) && str_eq(paths[1], STR("/none")) &&
                 str_eq(paths[2], STR("/big")) && str_eq(paths[3], STR("/empty")));
-    assert_true(hop_passwords_send(&w, &files, &c, &relay));
+    assert_true(str_eq(paths[4], STR("/table")));
+    assert_true(hop_passwords_send(&w, &files, &c, ROLE_RELAY, &relay));
     assert_int_equal(relay.n_sent, 2);
     assert_string_equal(relay.names[0], "/a");
     assert_string_equal(relay.octets[0], "one\n");
     assert_string_equal(relay.names[1], "/empty");
     assert_non_null(strstr(logged, "/big")); /* the last of two complaints */
     relay.is_full = true;
-    assert_false(hop_passwords_send(&w, &files, &c, &relay));
+    assert_false(hop_passwords_send(&w, &files, &c, ROLE_RELAY, &relay));
     relay.is_full = false;
-    assert_true(hop_passwords_send(&w, &none, &c, &relay));
+    assert_true(hop_passwords_send(&w, &none, &c, ROLE_RELAY, &relay));
     assert_int_equal(relay.n_sent, 2);
+    /* each gets what it logs in with, and all others nothing */
+    assert_true(hop_passwords_send(&w, &files, &c, ROLE_TABLES, &relay));
+    assert_int_equal(relay.n_sent, 4);
+    assert_string_equal(relay.names[2], "/a");
+    assert_string_equal(relay.names[3], "/table");
+    for (unsigned r = 0; r < ROLE_N; r++) {
+        if (r != ROLE_RELAY && r != ROLE_TABLES)
+            assert_true(hop_passwords_send(&w, &files, &c, (enum role)r, &relay));
+    }
+    assert_int_equal(relay.n_sent, 4);
     assert_int_equal(relay.n_handles, 0);
 }
 

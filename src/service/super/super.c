@@ -5,8 +5,8 @@
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
  * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01; relay, local, lookup; keys,
- * auth, pam; admin. There is a keys process where the configuration has secrets, and a local one where mail can end
- * here; smtpd is not started before all of them were looked at (secrets.c).
+ * auth, pam, tables; admin. There is a keys process where the configuration has secrets, and a local one
+ * where mail can end here; smtpd is not started before all of them were looked at (secrets.c).
  */
 #include "service/super/super.h"
 
@@ -64,9 +64,10 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1,  [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
-    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,   [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
-    [ROLE_AGENT] = 2,  [ROLE_ACME] = 0,    [ROLE_HTTP01] = 1, [ROLE_AUTH] = 3,  [ROLE_PAM] = 3,
+    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
+    [ROLE_LOCAL] = 2,  [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,
+    [ROLE_KEYS] = 3,   [ROLE_ADMIN] = 4,  [ROLE_AGENT] = 2,   [ROLE_ACME] = 0,
+    [ROLE_HTTP01] = 1, [ROLE_AUTH] = 3,   [ROLE_PAM] = 3,     [ROLE_TABLES] = 3,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -164,8 +165,7 @@ static bool tell(struct slot *slot)
     struct ipc_sup_start m = {.generation = s->config->generation};
     enum err e = ipc_send_sup_start(slot->channel, &m, NULL);
     slot->was_told_start = e == ERR_OK;
-    if (e == ERR_OK && slot->role == ROLE_RELAY &&
-        !hop_passwords_send(s->world, &s->conf.files, s->config, slot->channel))
+    if (e == ERR_OK && !hop_passwords_send(s->world, &s->conf.files, s->config, slot->role, slot->channel))
         return false;
     return e == ERR_OK || e == ERR_AGAIN; /* on_room goes on */
 }
@@ -222,6 +222,8 @@ static bool role_root(const struct super *s, enum role r, struct buf *out)
         buf_put(out, s->config->journal);
     else if (r == ROLE_AGENT)
         config_agent_folder(s->config, out);
+    else if (r == ROLE_TABLES)
+        buf_put(out, config_tables_folder(s->config));
     else if (r == ROLE_ACME && buf_put(out, s->config->acme.folder))
         buf_puts(out, "/" ACME_CLIENT);
     return buf_putc(out, '\0') && !out->failed;
@@ -467,6 +469,7 @@ static bool is_surplus(const struct slot *slot)
            (slot->role == ROLE_AGENT && !config_wants_agent(c)) || (is_acme && c->acme.contact.n == 0) ||
            (slot->role == ROLE_AUTH && slot->index >= auth_count(c)) ||
            (slot->role == ROLE_PAM && slot->index >= pam_count(c)) ||
+           (slot->role == ROLE_TABLES && !config_wants_tables(c)) ||
            (slot->role == ROLE_LOCAL && !delivers(c)) ||
            (slot->role == ROLE_SMTPD && slot->index >= c->n_smtpd) ||
            (slot->role == ROLE_RELAY && slot->index >= c->n_relay);
@@ -613,6 +616,7 @@ static bool add_slots(struct super *s)
     unsigned n_acme = s->config->acme.contact.n > 0 ? 1 : 0;
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
            add_many(s, ROLE_AUTH, auth_count(s->config)) && add_many(s, ROLE_PAM, pam_count(s->config)) &&
+           add_many(s, ROLE_TABLES, config_wants_tables(s->config) ? 1 : 0) &&
            add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
            add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
            add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) &&
@@ -705,10 +709,10 @@ static void on_files_changed(void *arg)
     struct super *s = arg;
     list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
-        if (slot->role == ROLE_RELAY && slot->was_told_start && is_alive(slot) &&
-            slot->state != SLOT_DRAINING &&
-            !hop_passwords_send(s->world, &s->conf.files, s->config, slot->channel))
-            log_warn(s->world->log, "secret.untold", LU("relay", slot->index));
+        if (slot->was_told_start && is_alive(slot) && slot->state != SLOT_DRAINING &&
+            !hop_passwords_send(s->world, &s->conf.files, s->config, slot->role, slot->channel))
+            log_warn(s->world->log, "secret.untold", LC("role", role_name(slot->role)),
+                     LU("index", slot->index));
     }
 }
 
@@ -726,7 +730,7 @@ static bool set_secrets(struct super *s, const struct config *c)
 {
     struct secret_certificate *list =
         mem_alloc_array(c->n_certificates + c->n_client_certificates + 1, sizeof *list);
-    struct str *of_hops = mem_alloc_array(c->policy.n_routes + 1, sizeof *of_hops);
+    struct str *of_hops = mem_alloc_array(c->policy.n_routes + c->n_auths + 1, sizeof *of_hops);
     if (list == NULL || of_hops == NULL) {
         mem_free(list);
         mem_free(of_hops);
@@ -789,6 +793,17 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     return s;
 }
 
+/* What a process may read is settled when it starts: with another folder another one takes its place. */
+static void drain_tables(struct super *s, const struct config *old)
+{
+    list_each (l, &s->slots) {
+        struct slot *slot = list_entry(l, struct slot, link);
+        if (slot->role == ROLE_TABLES && (slot->state == SLOT_STARTING || slot->state == SLOT_UP) &&
+            !str_eq(config_tables_folder(old), config_tables_folder(s->config)))
+            slot_drain(slot);
+    }
+}
+
 static void drain_surplus(struct super *s)
 {
     list_each (l, &s->slots) {
@@ -819,11 +834,13 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
     take_listeners(s, next, config->n_listeners);
     handle_drop(s->config_blob);
     s->config_blob = blob;
+    const struct config *old = s->config;
     s->config = config;
     s->drain_deadline_ms = world_now_ms(s->world) + 60000; /* for processes that are no longer wanted */
     if (!set_secrets(s, config))
         log_error(s->world->log, "reload.memory", LC("what", "not every new secret could be added"));
     drain_surplus(s);
+    drain_tables(s, old);
     if (!add_slots(s))
         log_error(s->world->log, "reload.memory", LC("what", "not every new process could be added"));
     list_each (l, &s->slots) {
@@ -832,8 +849,8 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
             continue;
         bool ok = (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) &&
                   send_config(s, slot->channel) &&
-                  (slot->role != ROLE_RELAY || !slot->was_told_start ||
-                   hop_passwords_send(s->world, &s->conf.files, config, slot->channel));
+                  (!slot->was_told_start ||
+                   hop_passwords_send(s->world, &s->conf.files, config, slot->role, slot->channel));
         if (!ok)
             child_kill(slot->child, true); /* it starts anew with the new configuration */
         else if (slot->state == SLOT_UP)
