@@ -205,6 +205,23 @@ static struct tls_rpt_policy *find_policy(struct tls_rpt_tally *t, const struct 
     return mine;
 }
 
+/* One more row. false: no room. */
+static bool new_failure(struct arena *a, struct tls_rpt_policy *p, const struct tls_rpt_failure *f,
+                        uint64_t n)
+{
+    if (p->failures == NULL) /* most policies never need it */
+        p->failures = arena_alloc_array(a, TLS_RPT_FAILURES_MAX, sizeof *p->failures);
+    if (p->failures == NULL || p->n_failures == TLS_RPT_FAILURES_MAX)
+        return false;
+    struct tls_rpt_failure mine = {.result = f->result, .n = n};
+    if (!arena_str(a, f->sending_ip, &mine.sending_ip) || !arena_str(a, f->mx, &mine.mx) ||
+        !arena_str(a, f->helo, &mine.helo) || !arena_str(a, f->receiving_ip, &mine.receiving_ip) ||
+        !arena_str(a, f->info, &mine.info) || !arena_str(a, f->reason, &mine.reason))
+        return false;
+    p->failures[p->n_failures++] = mine;
+    return true;
+}
+
 static bool add_failure(struct arena *a, struct tls_rpt_policy *p, const struct tls_rpt_failure *f)
 {
     for (size_t i = 0; i < p->n_failures; i++) {
@@ -213,17 +230,7 @@ static bool add_failure(struct arena *a, struct tls_rpt_policy *p, const struct 
             return true;
         }
     }
-    if (p->failures == NULL) /* most policies never need it */
-        p->failures = arena_alloc_array(a, TLS_RPT_FAILURES_MAX, sizeof *p->failures);
-    if (p->failures == NULL || p->n_failures == TLS_RPT_FAILURES_MAX)
-        return false;
-    struct tls_rpt_failure mine = {.result = f->result, .n = 1};
-    if (!arena_str(a, f->sending_ip, &mine.sending_ip) || !arena_str(a, f->mx, &mine.mx) ||
-        !arena_str(a, f->helo, &mine.helo) || !arena_str(a, f->receiving_ip, &mine.receiving_ip) ||
-        !arena_str(a, f->info, &mine.info) || !arena_str(a, f->reason, &mine.reason))
-        return false;
-    p->failures[p->n_failures++] = mine;
-    return true;
+    return new_failure(a, p, f, 1);
 }
 
 void tls_rpt_tally_add(struct tls_rpt_tally *t, const struct tls_rpt_policy *p,
@@ -239,4 +246,18 @@ void tls_rpt_tally_add(struct tls_rpt_tally *t, const struct tls_rpt_policy *p,
         if (!add_failure(t->arena, mine, f))
             t->n_dropped++;
     }
+}
+
+bool tls_rpt_tally_restore(struct tls_rpt_tally *t, const struct tls_rpt_policy *p)
+{
+    size_t before = t->n_policies;
+    struct tls_rpt_policy *mine = find_policy(t, p);
+    bool ok = mine != NULL && t->n_policies > before;
+    for (size_t i = 0; ok && i < p->n_failures; i++)
+        ok = new_failure(t->arena, mine, &p->failures[i], p->failures[i].n);
+    if (ok) {
+        mine->n_ok = p->n_ok;
+        mine->n_failed = p->n_failed;
+    }
+    return ok;
 }

@@ -105,3 +105,6 @@ void tls_rpt_tally_init(struct tls_rpt_tally *t, struct arena *a);
  * session without policy is counted under TLS_RPT_NO_POLICY. */
 void tls_rpt_tally_add(struct tls_rpt_tally *t, const struct tls_rpt_policy *p,
                        const struct tls_rpt_failure *f);
+/* A policy with all its counts, as a tally had it before; all is copied. false: there is no room for it, or the tally
+ * has it already. */
+MUST_USE bool tls_rpt_tally_restore(struct tls_rpt_tally *t, const struct tls_rpt_policy *p);

@@ -111,6 +111,32 @@ static void knows_its_words(void **state)
     assert_int_equal(tls_rpt_type_parse(STR_NIL), TLS_RPT_TYPE_OTHER);
 }
 
+/* What a restart brings back says the same, and goes on counting. */
+static void check_restored(const struct tls_rpt_tally *t, const struct tls_rpt_report *was, struct str json,
+                           const struct tls_rpt_policy *policy, const struct tls_rpt_failure *f)
+{
+    struct chunk_pool pool;
+    struct arena a;
+    struct tls_rpt_tally again;
+    struct tls_rpt_report r = *was;
+    struct buf copy;
+    chunk_pool_init(&pool, 4096, 100);
+    arena_init(&a, &pool, 100000);
+    buf_init(&copy, 10000);
+    tls_rpt_tally_init(&again, &a);
+    for (size_t i = 0; i < t->n_policies; i++)
+        assert_true(tls_rpt_tally_restore(&again, &t->policies[i]));
+    assert_false(tls_rpt_tally_restore(&again, &t->policies[0]));
+    r.policies = again.policies;
+    assert_true(tls_rpt_write(&r, &copy));
+    assert_true(str_eq(buf_str(&copy), json));
+    tls_rpt_tally_add(&again, policy, f);
+    assert_true(again.policies[0].n_failed == 4 && again.policies[0].failures[0].n == 3);
+    buf_fini(&copy);
+    arena_reset(&a);
+    chunk_pool_fini(&pool);
+}
+
 static void counts_and_writes(void **state)
 {
     UNUSED(state);
@@ -176,6 +202,7 @@ static void counts_and_writes(void **state)
         assert_false(tls_rpt_write(&r, &small));
         buf_fini(&small);
     }
+    check_restored(&t, &r, buf_str(&b), &sts, &expired);
     buf_fini(&b);
     arena_reset(&a);
     chunk_pool_fini(&pool);
