@@ -97,6 +97,12 @@ enum limits {
     TLS_RPT_RUA_MAX = 8,              /* places that one domain wants its report sent to */
     TLS_RPT_POLICIES_MAX = 8,         /* told apart in a report of ours */
     TLS_RPT_FAILURES_MAX = 64,        /* told apart for one policy in a report of ours; the rest is counted */
+    TLS_RPT_NAMES_MAX = 50000,        /* domains of which it is remembered whether they want reports */
+    TLS_RPT_DAYS_MAX = 10000,         /* of those that do: domains, and their days that are not reported yet */
+    TLS_RPT_MEMORY = 64 * 1024 * 1024, /* octets of what is counted */
+    TLS_RPT_DAY_MEMORY = 128 * 1024,  /* of one domain and day */
+    TLS_RPT_ASKS_MAX = 64,            /* records asked for at a time */
+    TLS_RPT_SENDS_MAX = 16,           /* reports that are sent at a time */
     TLS_RPT_CONTACT_MAX = 200,        /* octets of who we are, and whom to ask, in a report of ours */
     TLS_RPT_REPORT_MAX = 1024 * 1024, /* octets of a report that others send, unpacked */
 

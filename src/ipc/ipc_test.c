@@ -219,7 +219,10 @@ static void test_rights(void **state)
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_AUTH_ASK)); /* it has no users */
     assert_true(ipc_may_send(ROLE_QUEUE, ROLE_AGENT, IPC_STS_ASK));
     assert_true(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_RR_ASK));
-    assert_false(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_MX_ASK)); /* it has no mail to send */
+    assert_true(ipc_may_send(ROLE_AGENT, ROLE_QUEUE, IPC_PUT)); /* reports, which queue looks at */
+    assert_false(ipc_may_send(ROLE_AGENT, ROLE_QUEUE, IPC_PUT_COMMIT));
+    assert_false(ipc_may_send(ROLE_AGENT, ROLE_QUEUE, IPC_CALLOUT_ASK));
+    assert_false(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_MX_ASK)); /* queue routes its reports */
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_QUEUE, IPC_STS_ANSWER));
     assert_true(ipc_may_send(ROLE_RELAY, ROLE_AGENT, IPC_TLS_SESSION));
     assert_false(ipc_may_send(ROLE_AGENT, ROLE_RELAY, IPC_TLS_SESSION));

@@ -62,7 +62,8 @@
 
 /* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
  * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
- * one put_done. */
+ * one put_done. agent -> queue: a report about TLS, by id_want and put alone: one recipient, the configured address as
+ * the sender, no flags, params, client and helo (queue knows them). */
 #define IPC_FIELDS_id_want(F) F(u32, n)
 #define IPC_FIELDS_id_grant(F) F(u64, first) F(u32, n)
 #define IPC_FIELDS_put_rcpts(F) F(u64, token) F(str, rcpts)

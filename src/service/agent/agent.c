@@ -1,12 +1,14 @@
-/* service/agent/agent.c: the agent role: its channels and its life. What it knows and does is sts.c.
+/* service/agent/agent.c: the agent role: its channels and its life. What it knows and does is sts.c and
+ * rpt.c.
  *
  * Owns:     answers that wait for queue's room.
  * Limits:   while queue has no room for answers nothing is read from it.
- * Errors:   without its folder it works on, and forgets with its end what it has fetched.
+ * Errors:   without its folder it works on, and forgets with its end what it has fetched
+ * and counted.
  * Security: the one role that speaks HTTPS with strangers. It sees names of domains and no mail, holds no
  * key, and opens no file but its own.
  */
-#include "service/agent/agent.h"
+#include "service/agent/rpt.h"
 
 #include "base/mem.h"
 
@@ -56,7 +58,8 @@ static void forget_unsent(struct agent *a)
 
 void agent_look_drained(struct agent *a)
 {
-    if (!a->is_draining || a->is_drained || !list_is_empty(&a->unsent) || !sts_store_is_idle(a))
+    if (!a->is_draining || a->is_drained || !list_is_empty(&a->unsent) || !sts_store_is_idle(a) ||
+        !rpt_is_idle(a))
         return;
     a->is_drained = true;
     role_drained(a->env);
@@ -81,6 +84,7 @@ static void queue_gone(struct agent *a)
     a->queue = NULL;
     forget_unsent(a);
     sts_queue_gone(a);
+    rpt_queue_gone(a);
 }
 
 static void on_queue_closed(void *arg, struct channel *c)
@@ -91,51 +95,98 @@ static void on_queue_closed(void *arg, struct channel *c)
     agent_look_drained(a);
 }
 
+static bool from_queue(struct agent *a, uint16_t type, struct str payload)
+{
+    struct ipc_sts_ask ask;
+    struct ipc_id_grant grant;
+    struct ipc_put_done done;
+    if (type == IPC_STS_ASK && ipc_decode_sts_ask(payload, &ask))
+        sts_ask(a, ask.token, ask.domain);
+    else if (type == IPC_ID_GRANT && ipc_decode_id_grant(payload, &grant))
+        rpt_on_grant(a, &grant);
+    else if (type == IPC_PUT_DONE && ipc_decode_put_done(payload, &done))
+        rpt_on_put_done(a, &done);
+    else
+        return false;
+    return true;
+}
+
 static void on_queue_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                              struct handle *given)
 {
     struct agent *a = arg;
-    struct ipc_sts_ask m;
     UNUSED(given);
     if (!role_message_allowed(a->env, ROLE_QUEUE, c, type)) {
         queue_gone(a);
-    } else if (!ipc_decode_sts_ask(payload, &m)) {
+    } else if (!from_queue(a, type, payload)) {
         queue_gone(a);
         role_message_malformed(a->env, ROLE_QUEUE, c, type);
-    } else {
-        sts_ask(a, m.token, m.domain);
     }
 }
 
 /* ---- lookup ---------------------------------------------------------------------------------- */
 
+static void lookup_gone(struct agent *a)
+{
+    a->lookup = NULL;
+    sts_lookup_gone(a);
+    rpt_lookup_gone(a);
+}
+
+/* An answer that nobody waits for any more is no fault. */
+static bool from_lookup(struct agent *a, uint16_t type, struct str payload)
+{
+    struct ipc_rr_answer rr;
+    struct ipc_host_answer host;
+    if (type == IPC_RR_ANSWER && ipc_decode_rr_answer(payload, &rr)) {
+        if (!sts_on_rr(a, &rr))
+            rpt_on_rr(a, &rr);
+    } else if (type == IPC_HOST_ANSWER && ipc_decode_host_answer(payload, &host)) {
+        if (!sts_on_host(a, &host))
+            rpt_on_host(a, &host);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void on_lookup_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                               struct handle *given)
 {
     struct agent *a = arg;
-    struct ipc_rr_answer rr;
-    struct ipc_host_answer host;
     UNUSED(given);
     if (!role_message_allowed(a->env, ROLE_LOOKUP, c, type)) {
-        a->lookup = NULL;
-        sts_lookup_gone(a);
-    } else if (type == IPC_RR_ANSWER && ipc_decode_rr_answer(payload, &rr)) {
-        sts_on_rr(a, &rr);
-    } else if (type == IPC_HOST_ANSWER && ipc_decode_host_answer(payload, &host)) {
-        sts_on_host(a, &host);
-    } else {
-        a->lookup = NULL;
+        lookup_gone(a);
+    } else if (!from_lookup(a, type, payload)) {
         role_message_malformed(a->env, ROLE_LOOKUP, c, type);
-        sts_lookup_gone(a);
+        lookup_gone(a);
     }
 }
 
 static void on_lookup_closed(void *arg, struct channel *c)
 {
     struct agent *a = arg;
-    a->lookup = NULL;
     role_peer_closed(a->env, c);
-    sts_lookup_gone(a);
+    lookup_gone(a);
+}
+
+/* ---- relay ----------------------------------------------------------------------------------- */
+
+static void on_relay_message(void *arg, struct channel *c, uint16_t type, struct str payload,
+                             struct handle *given)
+{
+    struct agent *a = arg;
+    struct ipc_tls_session m;
+    UNUSED(given);
+    if (role_message_allowed(a->env, ROLE_RELAY, c, type) &&
+        !(ipc_decode_tls_session(payload, &m) && rpt_session(a, &m)))
+        role_message_malformed(a->env, ROLE_RELAY, c, type);
+}
+
+static void on_relay_closed(void *arg, struct channel *c)
+{
+    struct agent *a = arg;
+    role_peer_closed(a->env, c);
 }
 
 /* ---- admin ----------------------------------------------------------------------------------- */
@@ -164,6 +215,7 @@ static void on_room(void *arg, struct channel *c)
 
 static const struct channel_user queue_user = {on_queue_message, on_queue_room, on_queue_closed};
 static const struct channel_user lookup_user = {on_lookup_message, on_room, on_lookup_closed};
+static const struct channel_user relay_user = {on_relay_message, on_room, on_relay_closed};
 static const struct channel_user admin_user = {on_admin_message, on_room, on_admin_closed};
 
 static void agent_peer(void *self, enum role who, unsigned index, struct channel *c)
@@ -176,6 +228,8 @@ static void agent_peer(void *self, enum role who, unsigned index, struct channel
     } else if (who == ROLE_LOOKUP) {
         a->lookup = c;
         channel_set_user(c, &lookup_user, a);
+    } else if (who == ROLE_RELAY) {
+        channel_set_user(c, &relay_user, a);
     } else if (who == ROLE_ADMIN) {
         channel_set_user(c, &admin_user, a);
     }
@@ -199,6 +253,9 @@ static void on_count(struct timer *t)
     count(&b, "mta_sts_asked", a->count.asked);
     count(&b, "mta_sts_fetched", a->count.fetched);
     count(&b, "mta_sts_not_fetched", a->count.failed);
+    count(&b, "tls_sessions", a->rpt->count.sessions);
+    count(&b, "tls_reports_sent", a->rpt->count.sent);
+    count(&b, "tls_reports_failed", a->rpt->count.failed);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = a->env->peers[ROLE_ADMIN][0];
     if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 &&
@@ -230,6 +287,29 @@ static void ready(struct agent *a)
     agent_look_drained(a);
 }
 
+static void rpt_open(struct agent *a)
+{
+    if (rpt_store_open(a, ready))
+        return;
+    log_error(world_log(a->world), "tlsrpt.not_restored", LERR(ERR_NOMEM));
+    ready(a);
+}
+
+static void open_stores(struct agent *a)
+{
+    const char *root = a->env->root;
+    enum err e = root == NULL ? ERR_NOTFOUND : world_disk(a->world, root, &a->disk);
+    if (e == ERR_OK && sts_store_open(a, rpt_open))
+        return;
+    if (root != NULL)
+        log_error(world_log(a->world), "mta_sts.not_restored", LC("folder", root),
+                  LERR(e == ERR_OK ? ERR_NOMEM : e));
+    if (a->disk != NULL)
+        rpt_open(a);
+    else
+        ready(a);
+}
+
 static void *agent_create(struct role_env *env)
 {
     struct agent *a = mem_must_new(struct agent);
@@ -241,14 +321,9 @@ static void *agent_create(struct role_env *env)
     list_init(&a->unsent);
     a->count_timer.fire = on_count;
     a->drain_timer.fire = on_drain_deadline;
-    must(sts_init(a));
+    must(sts_init(a) && rpt_init(a));
     world_timer_set(a->world, &a->count_timer, world_now_ms(a->world) + COUNT_EVERY_MS);
-    enum err e = env->root == NULL ? ERR_NOTFOUND : sts_store_open(a, env->root, ready);
-    if (e == ERR_OK)
-        return a;
-    if (env->root != NULL)
-        log_error(world_log(a->world), "mta_sts.not_restored", LC("folder", env->root), LERR(e));
-    ready(a);
+    open_stores(a);
     return a;
 }
 
@@ -272,6 +347,7 @@ static void agent_drain(void *self, uint64_t deadline_ms)
     struct agent *a = self;
     a->is_draining = true;
     world_timer_set(a->world, &a->drain_timer, deadline_ms);
+    rpt_drain(a);
     agent_look_drained(a);
 }
 
@@ -280,6 +356,10 @@ static void agent_del(void *self)
 {
     struct agent *a = self;
     sts_store_close(a);
+    rpt_store_close(a);
+    if (a->disk != NULL)
+        disk_close(a->disk);
+    rpt_fini(a);
     sts_fini(a);
     forget_unsent(a);
     world_timer_cancel(a->world, &a->count_timer);

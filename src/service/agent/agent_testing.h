@@ -1,7 +1,7 @@
 /* The role over a world, a disk, an HTTPS client and channels that this test holds in its hand; boot's part
  * is here too.
  */
-#include "service/agent/agent.h"
+#include "service/agent/rpt.h"
 
 #include "base/mem.h"
 #include "base/rand.h"
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SENT_MAX = 400, FILES_MAX = 16, FILE_MAX = 66 * 1024, GETS_MAX = 200, DAY_S = 86400 };
+enum { SENT_MAX = 400, FILES_MAX = 40, FILE_MAX = 256 * 1024, GETS_MAX = 200, DAY_S = 86400 };
 
 #define MX "version: STSv1\nmode: enforce\nmx: mx1.a.test\nmx: *.b.test\nmax_age: 604800\n"
 #define TESTING "version: STSv1\nmode: testing\nmx: mx.c.test\nmax_age: 604800\n"
@@ -32,7 +32,7 @@ struct channel { /* the far end is the test */
     struct sent {
         uint16_t type;
         size_t n;
-        char bytes[4096];
+        char *bytes;
     } sent[SENT_MAX];
 };
 struct disk_file {
@@ -47,8 +47,12 @@ struct disk {
     struct world_object object;
 };
 struct got {
-    char url[600], host[300];
+    char url[1100], host[300], type[64];
     size_t n_addresses;
+    uint16_t port;
+    bool is_post;
+    size_t n_body;
+    char body[8192];
     void (*fn)(void *arg, const struct http_answer *a);
     void *arg;
     bool is_done;
@@ -62,11 +66,11 @@ struct fixture {
     int64_t wall_ms;
     struct config config, config2;
     struct role_env env;
-    struct channel queue, lookup, admin;
+    struct channel queue, lookup, admin, relay[2];
     struct disk disk;
     struct disk_file handle;
     struct file files[FILES_MAX];
-    struct disk_op *op; /* the one under way */
+    struct list ops; /* under way */
     enum err disk_fails;
     bool disk_waits;
     unsigned n_unlinks, n_syncs;
@@ -162,11 +166,19 @@ static enum err send_to_test(struct channel *c, uint16_t type, struct str payloa
     assert_false(c->is_closed);
     if (c->is_full)
         return ERR_AGAIN;
-    assert_true(c->n_sent < SENT_MAX && payload.n <= sizeof c->sent[0].bytes);
+    assert_true(c->n_sent < SENT_MAX);
     struct sent *s = &c->sent[c->n_sent++];
-    *s = (struct sent){.type = type, .n = payload.n};
+    *s = (struct sent){.type = type, .n = payload.n, .bytes = mem_alloc(payload.n + 1)};
+    assert_non_null(s->bytes);
     memcpy(s->bytes, payload.p, payload.n);
     return ERR_OK;
+}
+
+static void forget_sent(struct channel *c)
+{
+    for (size_t i = 0; i < c->n_sent; i++)
+        mem_free(c->sent[i].bytes);
+    c->n_sent = c->n_seen = 0;
 }
 
 static size_t backlog(const struct channel *c)
@@ -304,8 +316,7 @@ static enum err open_disk(struct world *w, const char *root, struct disk **out)
 static void submit(struct disk *d, struct disk_op *op)
 {
     struct fixture *f = container_of(d, struct fixture, disk);
-    assert_null(f->op); /* one at a time */
-    f->op = op;
+    list_push_back(&f->ops, &op->link);
 }
 
 static void close_disk(struct disk *d)
@@ -329,17 +340,24 @@ static const struct world_ops ops = {.now_ms = now_ms,
 
 /* ---- HTTPS ----------------------------------------------------------------------------------- */
 
-static bool http_ask(void *self, const struct http_request *g, void (*fn)(void *arg, const struct http_answer *a),
-                     void *arg)
+static bool http_ask(void *self, const struct http_request *g,
+                     void (*fn)(void *arg, const struct http_answer *a), void *arg)
 {
     struct fixture *f = self;
     if (f->http_refuses)
         return false;
     assert_true(f->n_gets < GETS_MAX);
     struct got *x = &f->gets[f->n_gets++];
-    *x = (struct got){.fn = fn, .arg = arg, .n_addresses = g->n_addresses};
-    assert_true(str_to_c(g->url, x->url, sizeof x->url) && str_to_c(g->host, x->host, sizeof x->host));
-    assert_int_equal(g->size_max, MTA_STS_POLICY_MAX);
+    *x = (struct got){.fn = fn,
+                      .arg = arg,
+                      .n_addresses = g->n_addresses,
+                      .port = g->port,
+                      .is_post = g->is_post,
+                      .n_body = g->body.n};
+    assert_true(str_to_c(g->url, x->url, sizeof x->url) && str_to_c(g->host, x->host, sizeof x->host) &&
+                str_to_c(g->type, x->type, sizeof x->type) && g->body.n <= sizeof x->body);
+    memcpy(x->body, g->body.n > 0 ? g->body.p : "", g->body.n);
+    assert_true(g->is_post || g->size_max == MTA_STS_POLICY_MAX);
     assert_int_equal(g->timeout_ms, MTA_STS_FETCH_MS);
     return true;
 }
@@ -368,9 +386,8 @@ static void turn(struct fixture *f)
         struct turn_hook *h = list_entry(l, struct turn_hook, link);
         h->run(h);
     }
-    while (f->op != NULL && !f->disk_waits) {
-        struct disk_op *op = f->op;
-        f->op = NULL;
+    while (!list_is_empty(&f->ops) && !f->disk_waits) {
+        struct disk_op *op = list_entry(list_pop_front(&f->ops), struct disk_op, link);
         op->err = run_op(f, op);
         op->done(op);
     }
@@ -388,9 +405,12 @@ static void end(struct fixture *f)
 {
     agent_role.del(f->self);
     assert_true(list_is_empty(&f->hooks));
-    f->op = NULL;
-    f->n_ready = 0;
-    f->queue.n_sent = f->queue.n_seen = f->lookup.n_sent = f->lookup.n_seen = f->n_gets = 0;
+    list_init(&f->ops);
+    f->n_ready = f->n_drained = 0;
+    f->n_gets = 0;
+    forget_sent(&f->queue);
+    forget_sent(&f->lookup);
+    forget_sent(&f->admin);
 }
 
 static int setup(void **state)
@@ -402,15 +422,21 @@ static int setup(void **state)
     f->now_ms = 1000;
     f->wall_ms = (int64_t)1800000000 * 1000;
     f->queue.object.ops = f->lookup.object.ops = f->admin.object.ops = f->disk.object.ops = &ops;
-    f->config = (struct config){.generation = 1, .authorities = STR("anchors")};
-    f->config2 = (struct config){.generation = 2, .authorities = STR("others")};
+    f->relay[0].object.ops = f->relay[1].object.ops = &ops;
+    f->config = (struct config){
+        .generation = 1, .mta_sts = true, .authorities = STR("anchors"), .tls_reports_every_s = DAY_S};
+    f->config2 = (struct config){
+        .generation = 2, .mta_sts = true, .authorities = STR("others"), .tls_reports_every_s = DAY_S};
     f->http = (struct http_client){f, http_ask, http_trust};
     f->env = (struct role_env){
         .world = &f->world, .role = ROLE_AGENT, .config = &f->config, .root = "/agent", .ext = &f->http};
     f->env.peers[ROLE_QUEUE][0] = &f->queue;
     f->env.peers[ROLE_LOOKUP][0] = &f->lookup;
     f->env.peers[ROLE_ADMIN][0] = &f->admin;
+    f->env.peers[ROLE_RELAY][0] = &f->relay[0];
+    f->env.peers[ROLE_RELAY][1] = &f->relay[1];
     list_init(&f->hooks);
+    list_init(&f->ops);
     begin(f);
     *state = f;
     return 0;

@@ -280,7 +280,8 @@ static void answer_all(struct domain *d, const struct mta_sts_plan *plan)
 
 static void look(struct domain *d);
 
-static void fail(struct domain *d, const char *what, struct str text)
+/* as: TLS_RPT_OTHER when it is no fault of the domain's. */
+static void fail(struct domain *d, enum tls_rpt_result as, const char *what, struct str text)
 {
     struct agent *a = d->agent;
     struct buf why;
@@ -292,6 +293,7 @@ static void fail(struct domain *d, const char *what, struct str text)
     memcpy(d->failed_id, d->id, sizeof d->failed_id);
     d->failed_at_s = now_s(a);
     d->has_failed = true;
+    d->failed_as = as;
     a->count.failed++;
     log_warn(world_log(a->world), "mta_sts.not_fetched", LS("domain", name_of(d)), LC("why", d->failed_why));
     set_phase(d, DOMAIN_IDLE);
@@ -304,11 +306,11 @@ static void take(struct domain *d, struct str body)
     struct mta_sts_policy p;
     const char *why = mta_sts_policy(body, &p);
     if (why != NULL) {
-        fail(d, "the policy can't be used: ", str_from_c(why));
+        fail(d, TLS_RPT_STS_POLICY_INVALID, "the policy can't be used: ", str_from_c(why));
         return;
     }
     if (!policy_set(d, str_from_c(d->id), now_s(a), body, &p)) {
-        fail(d, "no memory", STR_NIL);
+        fail(d, TLS_RPT_OTHER, "no memory", STR_NIL);
         return;
     }
     d->has_failed = false;
@@ -333,29 +335,31 @@ static void on_http(void *arg, const struct http_answer *r)
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     if (r->status != HTTP_ANSWERED) {
-        fail(d,
-             r->status == HTTP_INSECURE ? "the policy host is not authenticated: "
-                                        : "the policy can't be fetched: ",
-             r->why);
+        if (r->status == HTTP_INSECURE)
+            fail(d, TLS_RPT_STS_WEBPKI_INVALID, "the policy host is not authenticated: ", r->why);
+        else
+            fail(d, r->status == HTTP_FAILED ? TLS_RPT_OTHER : TLS_RPT_STS_POLICY_FETCH_ERROR,
+                 "the policy can't be fetched: ", r->why);
     } else if (r->code != 200) { /* 3.3: nothing else, no redirect */
         buf_printf(&b, "%u", r->code);
-        fail(d, "the policy host answered with code ", buf_str(&b));
+        fail(d, TLS_RPT_STS_POLICY_FETCH_ERROR, "the policy host answered with code ", buf_str(&b));
     } else if (!is_plain_text(r->type)) {
-        fail(d, "the policy is not text/plain but ", r->type.n == 0 ? STR("nothing") : r->type);
+        fail(d, TLS_RPT_STS_POLICY_INVALID, "the policy is not text/plain but ",
+             r->type.n == 0 ? STR("nothing") : r->type);
     } else {
         take(d, r->body);
     }
 }
 
-void sts_on_host(struct agent *a, const struct ipc_host_answer *m)
+bool sts_on_host(struct agent *a, const struct ipc_host_answer *m)
 {
     struct idmap_node *n = idmap_remove(&a->tokens, m->token);
     if (n == NULL)
-        return;
+        return false;
     struct domain *d = container_of(n, struct domain, by_token);
     if (d->phase != DOMAIN_HOST) { /* the answer to another question: lookup is broken */
-        fail(d, "no sense from the name server", STR_NIL);
-        return;
+        fail(d, TLS_RPT_OTHER, "no sense from the name server", STR_NIL);
+        return true;
     }
     struct netaddr addresses[ADDRESSES_MAX];
     struct reader r = reader_of(m->addresses);
@@ -363,8 +367,8 @@ void sts_on_host(struct agent *a, const struct ipc_host_answer *m)
     while (count < ADDRESSES_MAX && list_next_addr(&r, &addresses[count]))
         count++;
     if (m->status != DNS_STATUS_OK || count == 0) {
-        fail(d, "the policy host has no address: ", m->why);
-        return;
+        fail(d, TLS_RPT_STS_POLICY_FETCH_ERROR, "the policy host has no address: ", m->why);
+        return true;
     }
     char url_mem[URL_MAX], host_mem[2 * DNS_NAME_MAX];
     struct buf url, host;
@@ -383,7 +387,8 @@ void sts_on_host(struct agent *a, const struct ipc_host_answer *m)
     if (a->http->ask(a->http->self, &g, on_http, d))
         set_phase(d, DOMAIN_FETCH);
     else
-        fail(d, "no memory", STR_NIL);
+        fail(d, TLS_RPT_OTHER, "no memory", STR_NIL);
+    return true;
 }
 
 static void fetch(struct domain *d)
@@ -396,7 +401,7 @@ static void fetch(struct domain *d)
     struct ipc_host_ask m = {.token = ++a->token, .name = buf_str(&host)};
     set_phase(d, DOMAIN_HOST);
     if (host.n > DNS_NAME_MAX || a->lookup == NULL || ipc_send_host_ask(a->lookup, &m, NULL) != ERR_OK)
-        fail(d, "no addresses can be asked for", STR_NIL);
+        fail(d, TLS_RPT_OTHER, "no addresses can be asked for", STR_NIL);
     else
         idmap_insert(&a->tokens, &d->by_token, m.token);
 }
@@ -412,15 +417,15 @@ static void txt_known(struct domain *d, enum mta_sts_dns dns, uint64_t ttl_ms)
     d->turn_ms = world_now_ms(d->agent->world);
 }
 
-void sts_on_rr(struct agent *a, const struct ipc_rr_answer *m)
+bool sts_on_rr(struct agent *a, const struct ipc_rr_answer *m)
 {
     struct idmap_node *n = idmap_remove(&a->tokens, m->token);
     if (n == NULL)
-        return;
+        return false;
     struct domain *d = container_of(n, struct domain, by_token);
     if (d->phase != DOMAIN_TXT) {
-        fail(d, "no sense from the name server", STR_NIL);
-        return;
+        fail(d, TLS_RPT_OTHER, "no sense from the name server", STR_NIL);
+        return true;
     }
     struct str records[RECORDS_MAX], id = STR_NIL;
     struct reader r = reader_of(m->rdata);
@@ -442,6 +447,7 @@ void sts_on_rr(struct agent *a, const struct ipc_rr_answer *m)
     } else {
         txt_known(d, MTA_STS_DNS_NONE, ttl_ms);
     }
+    return true;
 }
 
 static void begin(struct domain *d)
@@ -476,7 +482,7 @@ static void on_turn_end(struct turn_hook *h)
         struct domain *d = list_entry(a->to_fetch.next, struct domain, waiting);
         if (now_ms - d->turn_ms < MTA_STS_FETCH_MS)
             break;
-        fail(d, "too many policies are being fetched", STR_NIL);
+        fail(d, TLS_RPT_OTHER, "too many policies are being fetched", STR_NIL);
     }
 }
 
@@ -498,6 +504,23 @@ static void look(struct domain *d)
     }
     if (is_known && !plan.wait)
         answer_all(d, &plan);
+}
+
+void sts_tell(const struct agent *a, struct str domain, struct sts_told *out)
+{
+    const struct domain *d = domain_find(a, domain);
+    *out = (struct sts_told){.failed_as = TLS_RPT_OTHER};
+    if (d == NULL)
+        return;
+    struct mta_sts_plan plan = plan_of(d);
+    if (plan.apply) {
+        out->has_policy = true;
+        out->text = str_of(d->policy.text, d->policy.n_text);
+        must(mta_sts_policy(out->text, &out->policy) == NULL); /* it was read before */
+    } else if (is_failing(d)) {
+        out->failed_as = d->failed_as;
+        out->why = str_from_c(d->failed_why);
+    }
 }
 
 static void answer_unknown(struct agent *a, uint64_t token, uint32_t ttl_s, const char *why)
@@ -546,7 +569,7 @@ void sts_lookup_gone(struct agent *a)
         if ((*p)->phase == DOMAIN_TXT)
             txt_known(*p, MTA_STS_DNS_FAILED, DNS_MIN_MS);
         else
-            fail(*p, "the name server went away", STR_NIL);
+            fail(*p, TLS_RPT_OTHER, "the name server went away", STR_NIL);
     }
 }
 
@@ -570,7 +593,7 @@ void sts_queue_gone(struct agent *a)
 void sts_sweep(struct agent *a)
 {
     int64_t now = now_s(a);
-    size_t n = 0;
+    size_t n = config_follows_sts(a->env->config) ? 0 : SWEEP_MAX; /* nobody asks for them now */
     list_each (l, &a->kept) {
         struct domain *d = list_entry(l, struct domain, by_use);
         int64_t age = now > d->policy.at_s ? now - d->policy.at_s : 0;

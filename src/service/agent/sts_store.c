@@ -19,73 +19,24 @@ enum { HEAD_MAX = 128, FILE_MAX = MTA_STS_POLICY_MAX + HEAD_MAX, NAMES_MAX = 16 
 /* Beginning with what no name of a domain has. */
 static const char fresh_name[] = "=new";
 
-enum store_step {
-    STORE_IDLE = 0,
-    STORE_CLEAR,
-    STORE_OPEN,
-    STORE_WRITE,
-    STORE_CLOSE,
-    STORE_RENAME,
-    STORE_SYNC
-};
 struct sts_store {
     struct agent *agent;
-    struct disk *disk;
-    struct disk_op op;
     /* reading, at the start */
+    struct disk_op op;
     struct buf names;
     size_t names_at;
     size_t n_read, n_bad;
     void (*done)(struct agent *a);
     /* writing */
     struct list changed; /* domains */
-    enum store_step step;
+    struct replace file;
     struct domain *domain; /* whose file is written; stays until it is done */
     char name[DNS_NAME_MAX + 1];
     struct buf text;
-    struct str piece;
-    enum err failed; /* of this file */
     bool is_failing; /* told, until one succeeds */
 };
 
-static void start(struct sts_store *s, enum disk_kind kind, const char *name,
-                  void (*done)(struct disk_op *op))
-{
-    s->op = (struct disk_op){.kind = kind, .lane = DISK_LANE_WRITE, .name = name, .done = done};
-    list_init(&s->op.link);
-}
-
 /* ---- writing ---- */
-
-static void on_step(struct disk_op *op);
-
-static void submit(struct sts_store *s, enum store_step step, enum disk_kind kind, const char *name)
-{
-    struct disk_file *file = s->op.file;
-    start(s, kind, name, on_step);
-    s->op.file = file;
-    s->step = step;
-    switch (step) {
-    case STORE_OPEN:
-        s->op.create = DISK_CREATE_NEW;
-        break;
-    case STORE_WRITE:
-        s->piece = buf_str(&s->text);
-        s->op.pieces = &s->piece;
-        s->op.n_pieces = 1;
-        s->op.sync = true;
-        break;
-    case STORE_RENAME:
-        s->op.name2 = s->name;
-        break;
-    case STORE_IDLE:
-    case STORE_CLEAR:
-    case STORE_CLOSE:
-    case STORE_SYNC:
-        break;
-    }
-    disk_submit(s->disk, &s->op);
-}
 
 static bool make_text(struct sts_store *s, const struct policy *p)
 {
@@ -104,69 +55,26 @@ static void write_next(struct sts_store *s)
     }
     struct domain *d = list_entry(l, struct domain, to_save);
     s->domain = d;
-    s->failed = ERR_OK;
     must(str_to_c(str_of(d->name, d->n_name), s->name, sizeof s->name));
     if (d->policy.text == NULL) {
-        submit(s, STORE_RENAME, DISK_UNLINK, s->name);
+        replace_remove(&s->file, s->name);
     } else if (make_text(s, &d->policy)) {
-        submit(s, STORE_CLEAR, DISK_UNLINK, fresh_name);
+        replace_write(&s->file, s->name, buf_str(&s->text));
     } else { /* it stays in memory only */
         s->domain = NULL;
-        s->step = STORE_IDLE;
         buf_reset(&s->text);
         log_error(world_log(s->agent->world), "mta_sts.not_saved", LC("domain", s->name), LERR(ERR_NOMEM));
     }
 }
 
-static void end_file(struct sts_store *s)
+static void on_written(struct replace *r, enum err err)
 {
-    const struct log *log = world_log(s->agent->world);
-    if (s->failed != ERR_OK && !s->is_failing)
-        log_error(log, "mta_sts.not_saved", LC("domain", s->name), LERR(s->failed));
-    s->is_failing = s->failed != ERR_OK;
-    s->step = STORE_IDLE;
+    struct sts_store *s = container_of(r, struct sts_store, file);
+    if (err != ERR_OK && !s->is_failing)
+        log_error(world_log(s->agent->world), "mta_sts.not_saved", LC("domain", s->name), LERR(err));
+    s->is_failing = err != ERR_OK;
     s->domain = NULL;
     write_next(s);
-}
-
-static void on_step(struct disk_op *op)
-{
-    struct sts_store *s = container_of(op, struct sts_store, op);
-    if (op->err != ERR_OK && op->err != ERR_NOTFOUND && s->failed == ERR_OK)
-        s->failed = op->err;
-    switch (s->step) {
-    case STORE_CLEAR:
-        submit(s, STORE_OPEN, DISK_OPEN, fresh_name);
-        return;
-    case STORE_OPEN:
-        if (op->err == ERR_OK)
-            submit(s, STORE_WRITE, DISK_WRITE, NULL);
-        else
-            end_file(s);
-        return;
-    case STORE_WRITE:
-        submit(s, STORE_CLOSE, DISK_CLOSE, NULL);
-        return;
-    case STORE_CLOSE:
-        s->op.file = NULL;
-        if (s->failed == ERR_OK)
-            submit(s, STORE_RENAME, DISK_RENAME, fresh_name);
-        else
-            end_file(s);
-        return;
-    case STORE_RENAME:
-        if (s->failed == ERR_OK)
-            submit(s, STORE_SYNC, DISK_SYNC_DIR, ".");
-        else
-            end_file(s);
-        return;
-    case STORE_SYNC:
-        end_file(s);
-        return;
-    case STORE_IDLE:
-        break;
-    }
-    must_not_reach();
 }
 
 void sts_store_put(struct domain *d)
@@ -176,7 +84,7 @@ void sts_store_put(struct domain *d)
         return;
     list_remove(&d->to_save);
     list_push_back(&s->changed, &d->to_save);
-    if (s->step == STORE_IDLE && s->done == NULL)
+    if (replace_is_idle(&s->file) && s->done == NULL)
         write_next(s);
 }
 
@@ -188,7 +96,7 @@ bool sts_store_needs(const struct domain *d)
 
 bool sts_store_is_idle(const struct agent *a)
 {
-    return a->store == NULL || (a->store->step == STORE_IDLE && list_is_empty(&a->store->changed));
+    return a->store == NULL || (replace_is_idle(&a->store->file) && list_is_empty(&a->store->changed));
 }
 
 /* ---- reading ---- */
@@ -228,12 +136,16 @@ static void read_next(struct sts_store *s)
     while (s->names_at < s->names.n) {
         const char *name = s->names.p + s->names_at;
         s->names_at += strlen(name) + 1;
-        if (strcmp(name, fresh_name) == 0) /* of a write that did not end; the next one clears it */
+        if (name[0] == '=') /* of a write that did not end; or counts for reports (rpt_store.c) */
             continue;
-        start(s, DISK_READ_SMALL, name, on_read);
-        s->op.mem = s->text.p;
-        s->op.size = FILE_MAX;
-        disk_submit(s->disk, &s->op);
+        s->op = (struct disk_op){.kind = DISK_READ_SMALL,
+                                 .lane = DISK_LANE_WRITE,
+                                 .name = name,
+                                 .mem = s->text.p,
+                                 .size = FILE_MAX,
+                                 .done = on_read};
+        list_init(&s->op.link);
+        disk_submit(s->agent->disk, &s->op);
         return;
     }
     struct agent *a = s->agent;
@@ -242,7 +154,7 @@ static void read_next(struct sts_store *s)
     s->done = NULL;
     log_info(world_log(a->world), "mta_sts.restored", LU("policies", s->n_read), LU("unreadable", s->n_bad));
     done(a);
-    if (s->step == STORE_IDLE && !list_is_empty(&s->changed)) /* what came up meanwhile */
+    if (replace_is_idle(&s->file) && !list_is_empty(&s->changed)) /* what came up meanwhile */
         write_next(s);
 }
 
@@ -254,26 +166,26 @@ static void on_list(struct disk_op *op)
     read_next(s);
 }
 
-enum err sts_store_open(struct agent *a, const char *root, void (*done)(struct agent *a))
+bool sts_store_open(struct agent *a, void (*done)(struct agent *a))
 {
     struct sts_store *s = mem_new(struct sts_store);
     if (s == NULL)
-        return ERR_NOMEM;
+        return false;
     *s = (struct sts_store){.agent = a, .done = done};
+    s->file = (struct replace){.disk = a->disk, .fresh = fresh_name, .done = on_written};
     list_init(&s->changed);
     buf_init(&s->names, NAMES_MAX);
     buf_init(&s->text, FILE_MAX);
-    enum err e = buf_reserve(&s->text, FILE_MAX) ? world_disk(a->world, root, &s->disk) : ERR_NOMEM;
-    if (e != ERR_OK) {
-        buf_fini(&s->text);
+    if (!buf_reserve(&s->text, FILE_MAX)) {
         mem_free(s);
-        return e;
+        return false;
     }
     a->store = s;
-    start(s, DISK_LIST, ".", on_list);
-    s->op.names = &s->names;
-    disk_submit(s->disk, &s->op);
-    return ERR_OK;
+    s->op = (struct disk_op){
+        .kind = DISK_LIST, .lane = DISK_LANE_WRITE, .name = ".", .names = &s->names, .done = on_list};
+    list_init(&s->op.link);
+    disk_submit(a->disk, &s->op);
+    return true;
 }
 
 void sts_store_close(struct agent *a)
@@ -282,7 +194,6 @@ void sts_store_close(struct agent *a)
     if (s == NULL)
         return;
     a->store = NULL;
-    disk_close(s->disk);
     buf_fini(&s->names);
     buf_fini(&s->text);
     mem_free(s);

@@ -341,19 +341,33 @@ static void on_lookup_closed(void *arg, struct channel *c)
     role_peer_closed(q->env, c);
 }
 
+static void agent_gone(struct queue *q)
+{
+    q->agent = NULL; /* what it was asked is asked of the next one */
+    queue_agent_gone(q);
+}
+
+static bool from_agent(struct queue *q, uint16_t type, struct str payload)
+{
+    struct ipc_sts_answer m;
+    if (type != IPC_STS_ANSWER)
+        return queue_agent_message(q, type, payload);
+    if (!ipc_decode_sts_answer(payload, &m))
+        return false;
+    mx_on_sts(q, &m);
+    return true;
+}
+
 static void on_agent_message(void *arg, struct channel *c, uint16_t type, struct str payload,
                              struct handle *given)
 {
     struct queue *q = arg;
-    struct ipc_sts_answer m;
     UNUSED(given);
     if (!role_message_allowed(q->env, ROLE_AGENT, c, type)) {
-        q->agent = NULL;
-    } else if (!ipc_decode_sts_answer(payload, &m)) {
-        q->agent = NULL;
+        agent_gone(q);
+    } else if (!from_agent(q, type, payload)) {
+        agent_gone(q);
         role_message_malformed(q->env, ROLE_AGENT, c, type);
-    } else {
-        mx_on_sts(q, &m);
     }
 }
 
@@ -366,7 +380,7 @@ static void on_agent_room(void *arg, struct channel *c)
 static void on_agent_closed(void *arg, struct channel *c)
 {
     struct queue *q = arg;
-    q->agent = NULL; /* what it was asked is asked of the next one */
+    agent_gone(q);
     role_peer_closed(q->env, c);
 }
 
@@ -442,6 +456,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
         if (index == 0) {
             q->agent = c;
             channel_set_user(c, &agent_user, q);
+            queue_agent_set(q, c);
             mx_on_agent(q);
         }
         break;

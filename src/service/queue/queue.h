@@ -72,6 +72,7 @@ enum {
     QUEUE_STS_LOOK_MS = 10 * 1000,
     QUEUE_MX_TTL_MIN_S = 60,
     QUEUE_MX_TTL_MAX_S = 24 * 60 * 60,
+    QUEUE_AGENT_LINK = ROLE_SMTPD_MAX, /* in queue.smtpd */
     QUEUE_CTL_MAX = 16,                /* questions of operators at a time */
     QUEUE_ETRN_MAX = 4,                /* of them ETRN: each looks at the whole queue */
     QUEUE_SUSPEND_MS = 60 * 60 * 1000, /* a suspended entry is looked at again, at twice this the latest */
@@ -116,7 +117,7 @@ struct early { /* recipients that came before their put */
     uint64_t token;
     struct buf rcpts;
 };
-struct smtpd_link {
+struct smtpd_link { /* or agent's: its reports come by it */
     struct queue *q;
     struct channel *channel;
     uint32_t index, life; /* life: counts the channels, so that no answer goes to the wrong one */
@@ -282,7 +283,7 @@ struct queue {
     size_t n_store; /* tickets, claims, reads and body writers that are open */
     uint64_t seed;  /* of hashes of remote names */
 
-    struct smtpd_link smtpd[ROLE_SMTPD_MAX];
+    struct smtpd_link smtpd[ROLE_SMTPD_MAX + 1]; /* the last one is agent's: QUEUE_AGENT_LINK */
     struct list puts_waiting;
     size_t puts_waiting_octets;
     uint64_t put_octets; /* of messages being taken in */
@@ -354,6 +355,11 @@ void queue_send_counters(struct queue *q);
 /* ---- queue_put.c ---- */
 void queue_smtpd_set(struct queue *q, unsigned index, struct channel *c);
 void queue_smtpd_fini(struct queue *q);
+/* agent's channel is the caller's, as are its other messages. */
+void queue_agent_set(struct queue *q, struct channel *c);
+void queue_agent_gone(struct queue *q);
+/* ID_WANT or PUT. false: malformed. */
+MUST_USE bool queue_agent_message(struct queue *q, uint16_t type, struct str payload);
 void queue_put_done(struct queue *q, uint32_t smtpd, uint32_t life, uint64_t token, uint64_t id,
                     enum err err);
 void queue_puts_retry(struct queue *q); /* those that wait for the store */

@@ -1,4 +1,6 @@
-/* service/queue/queue_put.c: messages from smtpd.
+/* service/queue/queue_put.c: messages from smtpd; and from agent, whose reports about TLS (RFC 8460) may be
+ * nothing else: one recipient, the configured address as the sender, the body with the message, and no
+ * parameter but that TLS is not required (5.3).
  *
  * Each smtpd gets ids and may put each of its own once: a taken-over smtpd can neither overwrite another's
  * message nor put one twice. What it says is checked as if it came from the network. put_done follows when
@@ -10,6 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "service/queue/queue.h"
+#include "wire/address.h"
 
 #include <string.h>
 
@@ -77,7 +80,7 @@ static void on_id_want(struct smtpd_link *l, const struct ipc_id_want *m)
     }
     struct ipc_id_grant g = {.first = first, .n = n};
     if (!grants_add(l, first, n) || ipc_send_id_grant(l->channel, &g, NULL) != ERR_OK)
-        queue_trouble(q, ERR_NOMEM, "ids could not be given to smtpd");
+        queue_trouble(q, ERR_NOMEM, "ids could not be given to who takes messages");
 }
 
 /* ---- small messages ---- */
@@ -147,7 +150,7 @@ static enum err submit(struct fresh *f)
 
 static void pause_all(struct queue *q, bool paused)
 {
-    for (size_t i = 0; i < ARRAY_LEN(q->smtpd); i++) {
+    for (size_t i = 0; i < ROLE_SMTPD_MAX; i++) { /* not agent: its answers must come */
         struct smtpd_link *l = &q->smtpd[i];
         if (l->channel != NULL && l->is_paused != paused)
             channel_pause(l->channel, paused);
@@ -371,6 +374,76 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
     role_message_malformed(env, ROLE_SMTPD, c, type);
 }
 
+/* ---- reports of agent ---- */
+
+/* What it is sent with is not agent's to say. false: agent is broken. */
+static bool on_report(struct smtpd_link *l, const struct ipc_put *m)
+{
+    struct queue *q = l->q;
+    char params_mem[MAIL_PARAMS_MAX];
+    struct buf params;
+    buf_init_fixed(&params, params_mem, sizeof params_mem);
+    must(mail_params_put(&(struct mail_params){.tls_optional = true}, &params));
+    struct envelope e = {.arrival_ms = world_wall_ms(q->world),
+                         .body_size = m->body.n,
+                         .sender = m->sender,
+                         .params = buf_str(&params),
+                         .rcpts = m->rcpts,
+                         .n_rcpts = rcpt_count(m->rcpts)};
+    struct reader r = reader_of(m->rcpts);
+    struct rcpt rcpt;
+    struct address to;
+    bool is_plain = e.n_rcpts == 1 && rcpt_next(&r, &rcpt) && rcpt.notify == 0 && rcpt.flags == 0 &&
+                    rcpt.target == 0 && rcpt.orcpt.n + rcpt.shown.n == 0 &&
+                    address_parse(rcpt.address, false, &to) == NULL && to.kind == DOMAIN_NAME;
+    if (!is_plain || m->flags != 0 || m->params.n + m->client.n + m->helo.n > 0 || m->is_piped != 0 ||
+        m->body.n == 0 || m->body.n > IPC_BODY_INLINE_MAX || !queue_take_id(l, m->id))
+        return false;
+    if (e.arrival_ms < 0)
+        e.arrival_ms = 0;
+    /* it may have another one because it has not got the new configuration yet */
+    bool is_configured = q->config->tls_reports.n > 0 && str_eq(m->sender, q->config->tls_reports);
+    if (is_configured)
+        put_inline(l, m, &e);
+    else
+        queue_put_done(q, l->index, l->life, m->token, m->id, ERR_DENIED);
+    return true;
+}
+
+bool queue_agent_message(struct queue *q, uint16_t type, struct str payload)
+{
+    struct smtpd_link *l = &q->smtpd[QUEUE_AGENT_LINK];
+    struct ipc_id_want want;
+    struct ipc_put put;
+    if (type == IPC_ID_WANT && ipc_decode_id_want(payload, &want))
+        on_id_want(l, &want);
+    else
+        return type == IPC_PUT && ipc_decode_put(payload, &put) && on_report(l, &put);
+    return true;
+}
+
+static void set_channel(struct smtpd_link *l, struct channel *c)
+{
+    l->channel = c;
+    l->life++;
+    /* What is said before the store is open stays in the channel. */
+    l->is_paused = l->q->phase == QUEUE_OPENING;
+    if (l->is_paused)
+        channel_pause(c, true);
+}
+
+void queue_agent_set(struct queue *q, struct channel *c)
+{
+    set_channel(&q->smtpd[QUEUE_AGENT_LINK], c);
+}
+
+void queue_agent_gone(struct queue *q)
+{
+    forget_channel(&q->smtpd[QUEUE_AGENT_LINK]);
+}
+
+/* ---- channels ---- */
+
 static void on_room(void *arg, struct channel *c)
 {
     UNUSED(arg);
@@ -389,13 +462,8 @@ static const struct channel_user user = {on_message, on_room, on_closed};
 void queue_smtpd_set(struct queue *q, unsigned index, struct channel *c)
 {
     struct smtpd_link *l = &q->smtpd[index];
-    l->channel = c;
-    l->life++;
     channel_set_user(c, &user, l);
-    /* What smtpd says before the store is open stays in the channel. */
-    l->is_paused = q->phase == QUEUE_OPENING;
-    if (l->is_paused)
-        channel_pause(c, true);
+    set_channel(l, c);
 }
 
 void queue_smtpd_fini(struct queue *q)
