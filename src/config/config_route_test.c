@@ -18,7 +18,18 @@ static const struct {
     {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\", password = secret \"none.pass\" }",
      "waxwing.lua:3: can't use the file /etc/waxwing/none.pass: not found\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\" }",
-     "waxwing.lua:3: route has a user and no password\n"},
+     "waxwing.lua:3: route has a user and neither a password nor a certificate to log in with: password = secret "
+     "\"FILE\", or cert and key\n"},
+    {TEST_HEAD "route { to = \"*\", via = \"smtps://me@hub.example\", cert = \"us.pem\" }\n"
+     "route { to = \"*\", via = \"smtp://me@hub.example\", cert = \"us.pem\", key = \"us.key\", tls = \"may\" }\n"
+     "route { to = \"*\", via = \"smtp://me@127.0.0.1\", cert = \"us.pem\", key = \"us.key\" }\n"
+     "route { to = \"*\", user = \"me\", cert = \"us.pem\", key = \"us.key\", tls = \"verify\" }",
+     "waxwing.lua:3: route needs both of a certificate: cert = \"FILE\", key = \"FILE\"\n"
+     "waxwing.lua:4: route logs in by its certificate, and the way there may be without TLS: tls is \"verify\" or "
+     "\"encrypt\"\n"
+     "waxwing.lua:5: route logs in by its certificate, and the way there may be without TLS: tls is \"verify\" or "
+     "\"encrypt\"\n"
+     "waxwing.lua:6: route has a login and no host to log in to: via\n"},
     {TEST_HEAD "route { to = \"*\", via = \"smtps://hub.example\", password = secret \"hub.pass\" }",
      "waxwing.lua:3: route has a password and no user\n"},
     {TEST_HEAD "route { to = \"*\", user = \"me\", password = secret \"hub.pass\", tls = \"verify\" }",

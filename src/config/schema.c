@@ -189,7 +189,8 @@ static const struct schema_key keys[] = {
      "The host that takes the mail (the port is 25, of smtps 465, of LMTP 24, when none is given), or \"mx\": the MX "
      "hosts of the recipient's domain. On smtps TLS comes before the greeting."},
     {"route", "user", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
-     "Who we are for that host, in place of USER in via."},
+     "Who we are for that host, in place of USER in via. Without a password cert and key log in: the host takes the "
+     "certificate for a proof that we are this user (SASL EXTERNAL), else the mail waits."},
     {"route", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE,
      "Log in to that host, by the best way that it offers. Where it refuses the login the mail waits. A file that changes "
      "is read again by itself."},
@@ -200,7 +201,7 @@ static const struct schema_key keys[] = {
      "fails, and has never worked with that host, in the clear. encrypt: TLS, with whoever answers. verify: TLS with the "
      "host that is meant, as its certificate says; else the mail waits. dane: TLS with the host that TLSA records tell, "
      "and these and the MX records are signed (DNSSEC); else the mail waits. Without this key: verify for smtps and with "
-     "a password, none for LMTP, may for all others. But for none and any, what the host's domain has published for it "
+     "a user, none for LMTP, may for all others. But for none and any, what the host's domain has published for it "
      "counts first (DANE, RFC 7672): where DNSSEC validates TLSA records, mail goes to the server that they tell, by "
      "TLS, or it waits."},
     {"route", "cert", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,

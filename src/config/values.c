@@ -305,8 +305,10 @@ const char *value_via(struct str s, struct next_hop *out, struct str *out_user)
 const char *value_route_error(const struct route_rule *r)
 {
     bool has_login = r->auth.user.n > 0, is_weak = hop_tls_is_weak(r->tls);
-    if (has_login && r->auth.secret.n == 0)
-        return "has a user and no password";
+    bool by_certificate = has_login && r->auth.secret.n == 0;
+    if (by_certificate && r->certificate.cert.n == 0 && r->certificate.key.n == 0)
+        return "has a user and neither a password nor a certificate to log in with: password = secret "
+               "\"FILE\", or cert and key";
     if (!has_login && r->auth.secret.n > 0)
         return "has a password and no user";
     if (has_login && r->is_mx)
@@ -315,6 +317,9 @@ const char *value_route_error(const struct route_rule *r)
         return "needs both of a certificate: cert = \"FILE\", key = \"FILE\"";
     if (r->certificate.cert.n > 0 && r->tls == HOP_TLS_NONE)
         return "has a certificate and no TLS to show it in";
+    if (by_certificate && is_weak && r->via.addr.kind != NETADDR_UNIX)
+        return "logs in by its certificate, and the way there may be without TLS: tls is \"verify\" or "
+               "\"encrypt\"";
     if (!r->is_mx && r->via.addr.kind == NETADDR_UNIX && r->tls != HOP_TLS_NONE)
         return "asks for TLS on a unix socket, where there is none";
     if (!r->is_mx && r->via.is_smtps && is_weak)

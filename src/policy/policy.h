@@ -48,7 +48,9 @@ bool hop_tls_of_word(struct str word, enum hop_tls *out);
 bool hop_tls_is_weak(enum hop_tls t);
 struct hop_login { /* for a next hop that asks who we are (RFC 4954); no user: we have none */
     struct str user;
-    struct str secret; /* the path of the file that holds the password: a name, what is in it is relay's alone */
+    /* The path of the file that holds the password: a name, what is in it is relay's alone. Empty: the certificate
+     * of the route says that it is us (SASL EXTERNAL). */
+    struct str secret;
 };
 struct hop_certificate { /* who we are for a next hop that asks in TLS; no cert: nobody */
     struct str cert, key; /* paths of PEM files: the chain, its own first; the private key */

@@ -44,7 +44,7 @@ static bool is_usable(const struct sasl_client_conf *conf, enum sasl_mechanism m
         return false;
     switch (m) {
     case SASL_EXTERNAL:
-        return conf->has_certificate && conf->is_encrypted;
+        return conf->has_certificate && conf->is_encrypted && (has_user || conf->user.n == 0);
     case SASL_SCRAM_SHA256_PLUS:
     case SASL_SCRAM_SHA1_PLUS:
         return has_password && has_binding(conf);
@@ -146,7 +146,8 @@ static enum sasl_client_step first(struct sasl_client *c)
 {
     const struct sasl_client_conf *conf = c->conf;
     switch (c->mechanism) {
-    case SASL_EXTERNAL: /* who we are is what the certificate says */
+    case SASL_EXTERNAL:
+        buf_put(&c->out, conf->user);
         return respond(c, PHASE_SENT);
     case SASL_SCRAM_SHA256_PLUS:
     case SASL_SCRAM_SHA1_PLUS:

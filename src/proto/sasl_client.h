@@ -20,7 +20,9 @@ struct sasl_client_conf { /* borrowed: outlives the exchange */
     const struct crypto *crypto;
     unsigned allowed;                 /* SASL_BIT() of those that may be used; 0: all */
     struct str user, password, token; /* empty: not there */
-    bool has_certificate;             /* TLS was done with a client certificate */
+    /* TLS was done with a client certificate: EXTERNAL, as user, or where that is empty as whom the server
+     * takes the certificate for (RFC 4422 A). */
+    bool has_certificate;
     bool is_encrypted;
     /* Channel bindings of this TLS session; empty: not to be had. */
     struct str tls_exporter, tls_server_end_point;

@@ -233,7 +233,7 @@ static void mechanisms_of_one_message(void **state)
         struct str want;
     } rows[] = {
         {SASL_PLAIN, STR("\0user@example.com\0pencil")},
-        {SASL_EXTERNAL, STR_NIL},
+        {SASL_EXTERNAL, STR("user@example.com")},
         /* RFC 7628 4.1 */
         {SASL_OAUTHBEARER,
          octets("bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9MTQzAWF1dGg9QmVhcmVyIHZG"
@@ -256,11 +256,18 @@ static void mechanisms_of_one_message(void **state)
             sasl_client_del(&c);
         }
     }
+    conf.user = STR_NIL; /* as whom the certificate is for */
+    struct str r;
+    struct sasl_client *c = begin(&conf, SASL_EXTERNAL);
+    assert_true(sasl_client_initial(c, &r) && r.n == 0);
+    assert_true(sasl_client_succeeded(c));
+    sasl_client_del(&c);
+    conf.user = STR("a\0b");
+    assert_int_equal(sasl_client_choose(&conf, SASL_BIT(SASL_EXTERNAL)), SASL_NONE);
     /* the example of Google's page */
     conf.user = STR("someuser@example.com");
     conf.token = STR("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg");
-    struct str r;
-    struct sasl_client *c = begin(&conf, SASL_XOAUTH2);
+    c = begin(&conf, SASL_XOAUTH2);
     assert_true(sasl_client_initial(c, &r));
     assert_true(str_eq(
         r, octets("dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNr"

@@ -88,7 +88,8 @@ static bool auth_new(struct smtp_client *c, enum sasl_mechanism *out)
     buf_init_fixed(&a->line, a->line_mem, sizeof a->line_mem);
     a->conf = (struct sasl_client_conf){
         .crypto = login->crypto,
-        .allowed = login->allowed,
+        .allowed = login->by_certificate ? SASL_BIT(SASL_EXTERNAL) : login->allowed,
+        .has_certificate = login->by_certificate,
         .user = login->user,
         .password = login->password,
         .token = login->token,
@@ -108,12 +109,15 @@ static bool auth_new(struct smtp_client *c, enum sasl_mechanism *out)
 void smtp_client_auth_begin(struct smtp_client *c)
 {
     enum sasl_mechanism m;
-    if (!c->is_encrypted && !c->conf.is_near) { /* RFC 5248: 4.7.10, encryption needed */
+    bool by_certificate = c->conf.login->by_certificate;
+    if (!c->is_encrypted && (!c->conf.is_near || by_certificate)) { /* RFC 5248: 4.7.10, encryption needed */
         leave(c, ESC(4, 7, 10), STR("logging in needs TLS, and this connection has none"));
     } else if (c->mechanisms == 0) {
         leave(c, ESC(4, 7, 4), STR("the server offers no login that is known here (AUTH)"));
     } else if (!auth_new(c, &m)) {
         leave(c, ESC(4, 3, 0), STR("no memory for the login"));
+    } else if (m == SASL_NONE && by_certificate) {
+        leave(c, ESC(4, 7, 4), STR("the server offers no login by a certificate (AUTH EXTERNAL)"));
     } else if (m == SASL_NONE) {
         leave(c, ESC(4, 7, 4), STR("the server offers no login that fits what is known of us (AUTH)"));
     } else {

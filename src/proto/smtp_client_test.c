@@ -335,6 +335,7 @@ static void test_tls_script(void **state)
     conf.helo = STR("me.example");
     if (conf.login != NULL) {
         login.allowed = conf.login->allowed;
+        login.by_certificate = conf.login->by_certificate;
         conf.login = &login;
     }
     run_all_ways(s->text, &conf);

@@ -15,12 +15,14 @@ struct tls_script {
 static const struct smtp_client_secured verified_from_start = {.is_verified = true};
 static const struct smtp_client_login any_login = {.allowed = 0};
 static const struct smtp_client_login scram_login = {.allowed = SASL_BIT(SASL_SCRAM_SHA256)};
+static const struct smtp_client_login certificate_login = {.by_certificate = true};
 static const struct smtp_client_secured unverified_from_start = {.is_verified = false};
 
 /* clang-format off */
 #define MAY {.tls = SMTP_CLIENT_TLS_MAY}
 #define LOGIN_MAY {.tls = SMTP_CLIENT_TLS_MAY, .login = &any_login}
 #define LOGIN_MUST {.tls = SMTP_CLIENT_TLS_MUST, .login = &any_login}
+#define EXTERNAL {.tls = SMTP_CLIENT_TLS_MUST, .login = &certificate_login}
 #define MUST {.tls = SMTP_CLIENT_TLS_MUST}
 #define CLEAR(...) "S 220 mx.example ESMTP\nC EHLO me.example\n" __VA_ARGS__
 #define OFFERED CLEAR("S 250-mx.example\nS 250-SIZE 50\nS 250-PIPELINING\nS 250-REQUIRETLS\nS 250 starttls\n")
@@ -148,6 +150,15 @@ static const struct tls_script tls_scripts[] = {
      "C Yz1iaXdzLHI9Ym01dWJtNXVibTV1Ym01dWJtNXVibTV1c3J2LHA9eTJ1bURnS0NJZEVDOUFJS21zeThWOStXSUtkYTVRd3pzakVCQ3Y1SVZ6ND0=\n"
      "S 334 dj05ZXMrdzRpSGl6N1MxdE5kY0pqUUlTWXZoZjY3S0I5UUJmYnZmWU82cjlrPQ==\nC *\nS 501 cancelled\n" ENDED
      "F TEMPORARY AUTH 0 4.7.5 \n"},
+    {"AUTH EXTERNAL", EXTERNAL, ASKED("PLAIN SCRAM-SHA-256 EXTERNAL") "C AUTH EXTERNAL bWU=\nS 235 ok\nE READY\n+\n"},
+    {"AUTH EXTERNAL is the only one with a certificate", EXTERNAL,
+     ASKED("PLAIN SCRAM-SHA-256") ENDED "F TEMPORARY AUTH 0 4.7.4 AUTH EXTERNAL\n"},
+    {"AUTH EXTERNAL refused", EXTERNAL, ASKED("EXTERNAL") "C AUTH EXTERNAL bWU=\nS 535 5.7.8 who?\n" ENDED
+     "F TEMPORARY AUTH 535 4.7.8 who?\n"},
+    {"AUTH EXTERNAL and a question more", EXTERNAL, ASKED("EXTERNAL") "C AUTH EXTERNAL bWU=\nS 334 \nC *\nS 501 x\n" ENDED
+     "F TEMPORARY AUTH 0 4.7.5 \n"},
+    {"AUTH EXTERNAL needs TLS on this machine, too", {.is_near = true, .login = &certificate_login},
+     CLEAR("S 250-mx\nS 250 AUTH EXTERNAL\n") ENDED "F TEMPORARY AUTH 0 4.7.10 needs TLS\n"},
     {"AUTH on this machine needs no TLS", {.is_near = true, .login = &any_login},
      CLEAR("S 250-mx\nS 250 AUTH PLAIN\n") "C AUTH PLAIN AG1lAHB3\nS 235 ok\nE READY\n"},
     {"AUTH with TLS from the start", {.secured = &verified_from_start, .login = &any_login},

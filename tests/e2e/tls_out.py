@@ -44,7 +44,7 @@ openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", 
 class Hop:
     """A server at ADDRESS:PORT. how: what it does about TLS: none, ok, old (TLS 1.0), smtps, refuse, close, garbage, hang, inject,
     asks (for a certificate that the lab has signed: without one the handshake fails), once (one message a connection);
-    auth: the mechanisms it offers inside TLS, of "me" with "secret". .taken: (TLS version or None, who logged in) of each
+    auth: the mechanisms it offers inside TLS, of "me" with "secret", or of whom the certificate is for. .taken: (TLS version or None, who logged in) of each
     message."""
 
     def __init__(self, address, how, cert, auth="", port=25):
@@ -101,14 +101,13 @@ class Hop:
                     return None
                 return self.context.wrap_socket(conn, server_side=True)
             elif verb == "AUTH":
-                user = self._login(line.split(" "), say, f)
+                user = self._login(line.split(" "), say, f, self._subject(conn))
                 say("235 2.7.0 welcome" if user else "535 5.7.8 who are you")
             elif verb == "DATA":
                 say("354 go")
                 while f.readline() not in (b".\r\n", b""):
                     pass
-                subject = dict(x[0] for x in (conn.getpeercert() or {}).get("subject", ())) if version else {}
-                self.taken.append((version, user or subject.get("commonName")))
+                self.taken.append((version, user or (self._subject(conn) if version else None)))
                 self.resumed.append(version is not None and conn.session_reused)
                 say("250 2.0.0 kept")
                 if self.how == "once":
@@ -125,7 +124,14 @@ class Hop:
         return None
 
     @staticmethod
-    def _login(words, say, f):
+    def _subject(conn):
+        """Whom the client's certificate is for, or None."""
+        return dict(x[0] for x in (conn.getpeercert() or {}).get("subject", ())).get("commonName")
+
+    @staticmethod
+    def _login(words, say, f, subject):
+        if words[1] == "EXTERNAL":  # as itself, and nobody else
+            return subject + " by EXTERNAL" if subject and base64.b64decode(words[2]).decode() == subject else None
         if words[1] == "PLAIN" and base64.b64decode(words[2]) == b"\0me\0secret":
             return "me by PLAIN"
         if words[1] == "LOGIN":
@@ -179,12 +185,22 @@ CASES = {
     "plainauth": ("ok", "good", 'via = "smtp://me@mx.plainauth.test", password = secret "right"', "transport", "verified"),
     "loginauth": ("ok", "good", 'via = "smtp://mx.loginauth.test", user = "me", password = secret "right"', "transport",
                   "verified"),
+    "extauth": ("asks", "good", 'via = "smtp://us@mx.extauth.test", cert = "us.crt", key = "us.key"', "transport", "verified (PKIX)"),
+    "extother": ("asks", "good", 'via = "smtp://you@mx.extother.test", cert = "us.crt", key = "us.key"', "deferred", "who are you"),
+    "extnone": ("asks", "good", 'via = "smtp://us@mx.extnone.test", cert = "us.crt", key = "us.key"', "deferred",
+                "offers no login by a certificate"),
+    "extunseen": ("ok", "good", 'via = "smtp://us@mx.extunseen.test", cert = "us.crt", key = "us.key"', "deferred", "who are you"),
+    "extplain": ("none", "good", 'via = "smtp://us@mx.extplain.test", cert = "us.crt", key = "us.key"', "deferred",
+                 "does not offer STARTTLS"),
+    "extpass": ("asks", "good", 'via = "smtp://me@mx.extpass.test", password = secret "right", cert = "us.crt", key = "us.key"',
+                "transport", "verified (PKIX)"),
     "badauth": ("ok", "good", 'via = "smtp://me@mx.badauth.test", password = secret "false"', "deferred", "who are you"),
     "noauth": ("ok", "good", 'via = "smtp://me@mx.noauth.test", password = secret "right"', "deferred", "offers no login"),
     "cleartext": ("none", "good", 'via = "smtp://me@mx.cleartext.test", password = secret "right"', "deferred",
                   "does not offer STARTTLS"),
 }
-AUTH = {"plainauth": "PLAIN", "loginauth": "LOGIN", "badauth": "PLAIN LOGIN"}
+AUTH = {"extauth": "PLAIN EXTERNAL", "extother": "EXTERNAL", "extnone": "PLAIN LOGIN", "extunseen": "EXTERNAL",
+        "extpass": "EXTERNAL PLAIN", "plainauth": "PLAIN", "loginauth": "LOGIN", "badauth": "PLAIN LOGIN"}
 hops, records, routes = {}, [], []
 for name, text in (("right", "secret\n"), ("false", "wrong\n")):
     os.chmod(lib.file_of(os.path.join(where, name), text), 0o600)
@@ -256,6 +272,26 @@ if not lacking and os.path.exists(peers.POSTFIX_DIST):
     records.append("postfix MX 10 mx.postfix\nmx.postfix A 198.51.100.1")
     routes.append('route { to = "scram.test", via = "smtp://me@mx.postfix.test", password = secret "right" }')
 
+class EximExternal(peers.Exim):
+    """Lets in whom a certificate of the lab's authority is for, and takes mail of nobody else."""
+
+    def command(self, address, domains):
+        command = super().command(address, domains)
+        path = os.path.join(self.where, "conf")
+        with open(path, encoding="ascii") as f:
+            text = f.read().replace("  accept domains = +ours\n", "  accept authenticated = *\n         domains = +ours\n")
+        lib.file_of(path, text + """begin authenticators
+external:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = $tls_in_certificate_verified
+  server_param2 = ${certextract {subject,CN}{$tls_in_peercert}}
+  server_condition = ${if eq{$auth1}{$auth2}}
+  server_set_id = $auth1
+""")
+        return command
+
+
 why_not = peers.Exim.missing()
 if why_not is None:
     folder = os.path.join(where, "ex")
@@ -265,6 +301,20 @@ if why_not is None:
     peers.Exim(folder, "192.0.2.201", ["exim.test"], "tls_advertise_hosts = *\ntls_certificate = %s\ntls_privatekey = %s\n"
                % (pem, pem))
     records.append("exim MX 10 mx.exim\nmx.exim A 192.0.2.201")
+    folder = os.path.join(where, "exx")
+    os.mkdir(folder)
+    pem = make("eximext", ["mx.eximext.test"])
+    ca = os.path.join(where, "ca.crt")
+    for path in (pem, ca):
+        os.chmod(path, 0o644)
+    others["exim"] = EximExternal(folder, "192.0.2.204", ["eximext.test", "eximyou.test"],
+                                  "tls_advertise_hosts = *\ntls_certificate = %s\ntls_privatekey = %s\ntls_try_verify_hosts = *\n"
+                                  "tls_verify_certificates = %s\n" % (pem, pem, ca))
+    records.append("mx.eximext A 192.0.2.204")
+    make("visitor", ["visitor.test"])
+    for domain, user in (("eximext", "visitor"), ("eximyou", "you")):
+        routes.append('route { to = "%s.test", via = "smtp://%s@mx.eximext.test", cert = "visitor.crt", key = "visitor.key" }'
+                      % (domain, user))
 
 lib.Dns(where, {"test.": "\n".join(records)})
 server = lib.start(where, """hostname "mx.wax.example"
@@ -301,7 +351,8 @@ for domain, (how, _, route, event, want) in CASES.items():
     encrypted = "TLS" in got[:4]
     taken = [(t[0] is not None) for t in hops[domain].taken]
     tap.equal(taken, [encrypted] if event == "transport" else [], "%s: so it was at the server" % domain)
-for domain, who in (("plainauth", "me by PLAIN"), ("loginauth", "me by LOGIN")):
+for domain, who in (("plainauth", "me by PLAIN"), ("loginauth", "me by LOGIN"), ("extauth", "us by EXTERNAL"),
+                    ("extpass", "me by PLAIN")):
     tap.equal([t[1] for t in hops[domain].taken], [who], "%s: the server knows who it was" % domain)
 for domain, who in (("asks", "us"), ("asksver", "us"), ("asksnot", None)):
     tap.equal([t[1] for t in hops[domain].taken], [who], "%s: our certificate" % domain)
@@ -344,6 +395,10 @@ if why_not is None:
     got = text_of(id_, "transport")
     tap.ok("verified (PKIX)" in got, "Exim: TLS", got)
     server.wait_event(id_, "delivered")
+    server.wait_event(send("eximext"), "delivered")
+    tap.ok("A=external:visitor" in others["exim"].log(), "Exim: EXTERNAL, and Exim knows who it was", others["exim"].log())
+    got = text_of(send("eximyou"), "deferred")
+    tap.ok("535" in got or "ncorrect" in got, "Exim: as nobody else", got)
 else:
     tap.skip("Exim", why_not)
 

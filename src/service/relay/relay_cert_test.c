@@ -98,6 +98,45 @@ static void test_not_at_hand(void **state)
     takes(greets());
 }
 
+/* A user without a password: the certificate says who it is, and nothing else will do. */
+static void test_login(void **state)
+{
+    static const char *const offers[] = {"250-mx\n250 AUTH PLAIN SCRAM-SHA-256 EXTERNAL\n",
+                                         "250-mx\n250 AUTH PLAIN\n"};
+    UNUSED(state);
+    comes(0, US, "our chain", 7, KEY_USE_CLIENT);
+    for (uint64_t i = 0; i < 2; i++) {
+        struct order o = order_of(i, US);
+        o.user = "me";
+        o.site = i == 0 ? "host:a" : "host:b";
+        o.tls = HOP_TLS_ENCRYPT;
+        give(&o);
+        struct conn *c = offers_tls();
+        assert_string_equal(c->tls_ours, "our chain");
+        secures(c, false);
+        expect(c, "EHLO me.test\n");
+        say(c, offers[i]);
+        if (i == 1)
+            break;
+        expect(c, "AUTH EXTERNAL bWU=\n");
+        say(c, "235 2.7.0 welcome\n");
+        expect(c, "MAIL FROM:<a@x.test>\n");
+        say(c, "250 ok\n");
+        expect(c, "RCPT TO:<r@y.test>\n");
+        say(c, "250 ok\n");
+        expect(c, "DATA\n");
+        say(c, "354 go\n");
+        expect(c, "x\n.\n");
+        say(c, "250 taken\n");
+        assert_int_equal(last_result(1)->kind, RESULT_OK);
+    }
+    expect(&the->conns[the->n_conns - 1], "QUIT\n");
+    say(&the->conns[the->n_conns - 1], "221 bye\n");
+    const struct result *r = last_result(2);
+    assert_true(r->kind == RESULT_TEMPORARY && r->stage == SMTP_AT_AUTH);
+    assert_string_equal(r->text, "the server offers no login by a certificate (AUTH EXTERNAL)");
+}
+
 /* A bad one leaves what was in force. */
 static void test_bad_renewal(void **state)
 {
@@ -212,8 +251,8 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_shown),  T(test_not_at_hand), T(test_bad_renewal),
-        T(test_reload), T(test_signatures),  T(test_too_many_signatures),
+        T(test_shown),  T(test_login),      T(test_not_at_hand),         T(test_bad_renewal),
+        T(test_reload), T(test_signatures), T(test_too_many_signatures),
     };
     return cmocka_run_group_tests_name("relay_cert", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* service/relay/relay_login.c: passwords of next hops: handed over by the supervisor, kept by the name of
- * their file, and copied into the one connection that needs one, until it has said it.
+/* service/relay/relay_login.c: logins at next hops. Passwords are handed over by the supervisor, kept by the
+ * name of their file, and copied into the one connection that needs one, until it has said it; a user without
+ * one logs in by our certificate (relay_cert.c).
  */
 #include "base/mem.h"
 #include "crypto/secret.h"
@@ -67,6 +68,11 @@ bool relay_login_fill(struct link *k, struct job *j, struct str host, uint16_t p
     k->secret_hash = str_ihash(j->secret, r->seed);
     if (j->user.n == 0)
         return true;
+    if (j->secret.n == 0) { /* the certificate is all that proves it */
+        k->login = (struct smtp_client_login){.user = str_from_c(k->user), .by_certificate = true};
+        world_random(r->world, k->login.nonce, sizeof k->login.nonce);
+        return true;
+    }
     const struct relay_secret *s = find(r, j->secret);
     if (s == NULL || r->crypto == NULL || !secret_copy(s->octets, &k->password)) {
         job_note(j, SMTP_AT_AUTH, 0, ESC(4, 3, 5), k->host, STR("the password for this host is not at hand"));
