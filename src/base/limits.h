@@ -130,6 +130,7 @@ enum limits {
     LOGIN_APP_MAX = 32, /* octets of "phone" in the login "joe/phone" */
     CONFIG_ALIASES_MAX = 1000000, /* targets of all aliases together */
     CONFIG_CERTIFICATES_MAX = 1000,
+    HTTPS_ADDRESSES_MAX = 8,
     ACME_NAMES_MAX = 100, /* of one certificate; Let's Encrypt takes no more */
     ACME_URL_MAX = 1000,
     CONFIG_PASSWORD_FILES_MAX = 1000,

@@ -60,7 +60,7 @@ static void add_submit(struct loader *ld)
 }
 
 /* An address that another one covers ("0.0.0.0:25" and "192.0.2.1:25") can't be bound beside it. */
-static bool overlap(const struct netaddr *a, const struct netaddr *b)
+bool check_overlap(const struct netaddr *a, const struct netaddr *b)
 {
     if (netaddr_eq(a, b))
         return true;
@@ -76,7 +76,7 @@ static void check_listener(struct loader *ld, const struct listener_fact *l)
     netaddr_format(&l->conf.addr, &text);
     for (const struct listener_fact *other = ld->listeners; other != l && other != NULL;
          other = other->next) {
-        if (!overlap(&other->conf.addr, &l->conf.addr))
+        if (!check_overlap(&other->conf.addr, &l->conf.addr))
             continue;
         if (l->at.line == 0) { /* add_submit(); the listeners by default overlap nothing */
             report_error(
@@ -336,6 +336,7 @@ void check(struct loader *ld)
     check_routes(ld);
     check_authorities(ld);
     check_domains(ld);
+    check_sts(ld);
     check_resolver(ld);
     check_dane(ld);
     check_retry(ld);

@@ -12,5 +12,13 @@ void check_domains(struct loader *ld);
 void check_passwords(struct loader *ld);
 /* Certificates and logins: what listeners do with them; before the list of listeners is made. */
 void check_security(struct loader *ld);
+/* Certificates for policy hosts that an authority is to issue, into `list` behind those that were named. */
+void check_sts_certificates(struct loader *ld, struct certificate_conf *list);
+/* A certificate of an authority for these names has its files. */
+void check_acme_files(struct loader *ld, struct certificate_conf *c);
+/* Policies of MTA-STS that are served here, and where; behind check_domains(). */
+void check_sts(struct loader *ld);
+/* Can't both be bound. */
+bool check_overlap(const struct netaddr *a, const struct netaddr *b);
 /* Where mail for postmaster, abuse, catch-alls and aliases ends; only when all else is well. */
 void check_redirections(struct loader *ld);

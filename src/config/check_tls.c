@@ -108,6 +108,12 @@ static struct str file_of(struct loader *ld, struct str folder, struct str name,
     return str_of(p, folder.n + 1 + name.n + n);
 }
 
+void check_acme_files(struct loader *ld, struct certificate_conf *c)
+{
+    c->cert = file_of(ld, ld->conf->acme.folder, c->names[0], ".crt");
+    c->key = file_of(ld, ld->conf->acme.folder, c->names[0], ".key");
+}
+
 /* A certificate of an authority: for whom it is, and its files. */
 static void complete_acme(struct loader *ld, const struct certificate_fact *f, struct certificate_conf *out)
 {
@@ -120,8 +126,7 @@ static void complete_acme(struct loader *ld, const struct certificate_fact *f, s
     }
     if (out->n_names == 0)
         return;
-    out->cert = file_of(ld, c->acme.folder, out->names[0], ".crt");
-    out->key = file_of(ld, c->acme.folder, out->names[0], ".key");
+    check_acme_files(ld, out);
     for (const struct certificate_conf *other = c->certificates; other < out; other++) {
         if (other->n_names > 0 && str_eq(other->names[0], out->names[0]))
             report_error(ld->report, f->at, "two certificates are for \"%.*s\" first",
@@ -143,7 +148,7 @@ static void complete_addresses(struct acme_conf *acme)
 static void list_certificates(struct loader *ld)
 {
     struct config *c = ld->conf;
-    struct certificate_conf *list = loader_alloc(ld, ld->n_certificates + 1, sizeof *list);
+    struct certificate_conf *list = loader_alloc(ld, ld->n_certificates + ld->n_domains + 1, sizeof *list);
     c->certificates = list;
     c->acme.folder = check_path_or(ld, "tls", "acme_folder", c->acme.folder);
     c->acme.directory = check_path_or(ld, "tls", "acme_directory", c->acme.directory);
@@ -153,10 +158,16 @@ static void list_certificates(struct loader *ld)
             complete_acme(ld, f, &list[c->n_certificates]);
         c->n_certificates++;
     }
-    if (c->acme.contact.n > 0)
-        complete_addresses(&c->acme);
-    else
+    if (c->acme.contact.n == 0) {
         c->acme = (struct acme_conf){.n_addrs = 0};
+        return;
+    }
+    if (c->acme.n_addrs > 0 && c->acme.challenge != ACME_HTTP_01)
+        report_warning(ld->report, ld->certificates->at,
+                       "acme_address is of no use with acme_challenge = \"tls-alpn-01\": that is https { "
+                       "address = ... }");
+    complete_addresses(&c->acme);
+    check_sts_certificates(ld, list);
 }
 
 static int compare_senders(const void *pa, const void *pb)

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 4, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
+enum { MAGIC = 0x46435857 /* "WXCF" */, VERSION = 5, RESOLVERS_MAX = 8, BLOCKS_MAX = 100000 };
 
 /* ---- encode ------------------------------------------------------------------------------------ */
 
@@ -187,6 +187,23 @@ static void put_rewrite(struct buf *b, const struct rewrite_conf *r)
     }
 }
 
+static void put_https(struct buf *b, const struct config *c)
+{
+    buf_put_u32(b, (uint32_t)c->n_sts_hosts);
+    for (size_t i = 0; i < c->n_sts_hosts; i++) {
+        const struct sts_host *h = &c->sts_hosts[i];
+        buf_put_lstr(b, h->domain);
+        buf_put_u8(b, (uint8_t)h->policy.mode);
+        buf_put_u32(b, h->policy.max_age_s);
+        buf_put_u32(b, (uint32_t)h->policy.n_mx);
+        for (size_t k = 0; k < h->policy.n_mx; k++)
+            buf_put_lstr(b, h->policy.mx[k]);
+    }
+    buf_put_u32(b, (uint32_t)c->n_https_addrs);
+    for (size_t i = 0; i < c->n_https_addrs; i++)
+        codec_put_addr(b, &c->https_addrs[i]);
+}
+
 bool config_encode(const struct config *c, struct buf *out)
 {
     buf_put_u32(out, MAGIC);
@@ -211,6 +228,7 @@ bool config_encode(const struct config *c, struct buf *out)
     for (size_t i = 0; i < c->n_listeners; i++)
         put_listener(out, &c->listeners[i]);
     put_security(out, c);
+    put_https(out, c);
     put_blocks(out, c->xclient_from, c->n_xclient_from);
     put_blocks(out, c->etrn_from, c->n_etrn_from);
     buf_put_lstr(out, c->policy.verp);
@@ -639,6 +657,42 @@ static void get_security(struct decoder *d, struct config *c)
         codec_want(d, c->listeners[i].tls == LISTEN_PLAIN || c->n_certificates > 0);
 }
 
+static const char *mx_error(struct str s)
+{
+    return is_lower(s) && mta_sts_is_pattern(s) ? NULL : "";
+}
+
+static void get_policy_of(struct decoder *d, struct mta_sts_own *out)
+{
+    uint8_t mode = read_u8(&d->in);
+    codec_want(d, mode <= MTA_STS_ENFORCE);
+    out->mode = d->ok ? (enum mta_sts_mode)mode : MTA_STS_NONE;
+    out->max_age_s = read_u32(&d->in);
+    struct str *mx = codec_get_list(d, MTA_STS_OWN_MX_MAX, 4, sizeof *mx, &out->n_mx);
+    for (size_t i = 0; i < out->n_mx && d->ok; i++)
+        mx[i] = codec_get_str(d, mx_error);
+    out->mx = mx;
+    codec_want(d, out->max_age_s <= MTA_STS_MAX_AGE_S && (out->n_mx > 0) == (out->mode != MTA_STS_NONE));
+}
+
+static void get_https(struct decoder *d, struct config *c)
+{
+    struct sts_host *list = codec_get_list(d, CONFIG_DOMAINS_MAX, 13, sizeof *list, &c->n_sts_hosts);
+    for (size_t i = 0; i < c->n_sts_hosts && d->ok; i++) {
+        list[i].domain = codec_get_str(d, codec_lower_domain_error);
+        get_policy_of(d, &list[i].policy);
+        codec_want(d, i == 0 || str_cmp(list[i - 1].domain, list[i].domain) < 0);
+    }
+    c->sts_hosts = list;
+    codec_want(d, c->n_sts_hosts == 0 || c->n_certificates > 0);
+    c->n_https_addrs = read_u32(&d->in);
+    codec_want(d, c->n_https_addrs <= HTTPS_ADDRESSES_MAX && (c->n_https_addrs > 0) == config_wants_https(c));
+    for (size_t i = 0; d->ok && i < c->n_https_addrs; i++) {
+        c->https_addrs[i] = codec_get_addr(d);
+        codec_want(d, codec_is_ip(&c->https_addrs[i]) && c->https_addrs[i].port > 0);
+    }
+}
+
 static const char *domain_or_nothing_error(struct str s)
 {
     return s.n == 0 ? NULL : codec_lower_domain_error(s);
@@ -691,6 +745,7 @@ const struct config *config_decode(struct str bytes, struct arena *a)
     get_resolver(&d, c);
     get_listeners(&d, c);
     get_security(&d, c);
+    get_https(&d, c);
     c->xclient_from = get_blocks(&d, &c->n_xclient_from);
     c->etrn_from = get_blocks(&d, &c->n_etrn_from);
     c->policy.verp = codec_get_str(&d, user_or_nothing_error);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "ext/table.h"
 #include "policy/policy.h"
+#include "verify/mta_sts_own.h"
 
 /* Where the commands and sendmail look for the server when nobody says otherwise. */
 #define CONFIG_CONTROL_PATH "/run/waxwing/control"
@@ -41,14 +42,20 @@ struct certificate_conf { /* by its place in the list it is known to all roles *
     const struct str *names; /* A-labels for an authority to certify (see acme_conf); the first names its files */
     size_t n_names;          /* 0: who runs the server brings the certificate */
 };
+enum acme_challenge { ACME_HTTP_01 = 0, ACME_TLS_ALPN_01 };
 struct acme_conf { /* how certificates are got from an authority (RFC 8555); once for all of them */
     struct str contact; /* mail address, which also says yes to the authority's terms; empty: none is got */
     struct str directory; /* URL of the authority */
     struct str folder;    /* of keys and certificates; the client works in its part ACME_CLIENT */
-    struct netaddr addrs[2]; /* where challenges are answered */
+    uint8_t challenge;       /* enum acme_challenge: how the authority looks whether a name leads here */
+    struct netaddr addrs[2]; /* where challenges of HTTP-01 are answered */
     size_t n_addrs;
 };
 #define ACME_CLIENT "client"
+struct sts_host { /* a domain whose policy of MTA-STS is served here, at mta-sts.DOMAIN (RFC 8461 3.3) */
+    struct str domain;
+    struct mta_sts_own policy;
+};
 enum auth_by { AUTH_BY_DOVECOT = 0, AUTH_BY_PAM, AUTH_BY_LDAP, AUTH_BY_POSTGRESQL, AUTH_BY_SQLITE, AUTH_BY_N };
 struct auth_table { /* a directory or a database that knows passwords */
     struct str server;   /* its URL, as the configuration has it; no password is in it */
@@ -89,6 +96,10 @@ struct config {
     /* Those that routes name, each once; for all roles their places follow those of the others. Derived. */
     const struct certificate_conf *client_certificates;
     size_t n_client_certificates;
+    const struct sts_host *sts_hosts; /* sorted by domain */
+    size_t n_sts_hosts;
+    struct netaddr https_addrs[HTTPS_ADDRESSES_MAX]; /* where https listens; none where it is not wanted */
+    size_t n_https_addrs;
     struct str client_ca; /* PEM: who signs the certificates of clients; empty: clients are asked for none */
     bool tls_legacy;      /* clients that know no better may use TLS 1.0 and old ciphers */
     bool tls_tickets;     /* sessions may be resumed */
@@ -155,6 +166,8 @@ struct config_env {
     bool is_root;
     struct str home; /* folder that relative paths are relative to */
 };
+/* The https role has work: policies to serve, or an authority that looks by TLS-ALPN-01. */
+bool config_wants_https(const struct config *c);
 /* Are the MTA-STS policies of domains asked for? */
 bool config_follows_sts(const struct config *c);
 /* Are sessions counted for reports about TLS? */

@@ -20,7 +20,7 @@ static const struct bad_row rows[] = {
      "tls \"c\"",
      "waxwing.lua:3: tls needs both: cert = \"FILE\", key = \"FILE\"; or acme = \"ADDRESS\", to get them from an authority\n"
      "waxwing.lua:4: 'legacy' in tls must be true or false and not a number\n"
-     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, acme, names, acme_directory, acme_folder, acme_address, legacy, tickets, client_ca)\n"
+     "waxwing.lua:5: unknown key 'ca' in tls (it takes cert, key, acme, names, acme_directory, acme_folder, acme_challenge, acme_address, legacy, tickets, client_ca)\n"
      "waxwing.lua:6: 'tls' is written tls { ... }\n"},
     {TEST_HEAD "tls { acme = \"admin\" }\n"
      "tls { acme = \"-d@example.org\" }\n"

@@ -163,12 +163,15 @@ static void report_unknown_key(lua_State *L, const struct unknown_key *u, const 
 {
     struct config_report *report = loader_of(L)->report;
     const char *near = schema_suggest(str_from_c(section), u->key);
+    const char *elsewhere = schema_elsewhere(str_from_c(section), u->key);
     struct str brief = report_brief(u->key);
     char mem[200];
     struct buf known;
     buf_init_fixed(&known, mem, sizeof mem);
     put_known_keys(section, &known);
-    if (schema_is_future(str_from_c(section), u->key))
+    if (elsewhere != NULL)
+        report_error(report, u->at, "unknown key '%.*s' in %s: %s", STR_FMT(brief), section, elsewhere);
+    else if (schema_is_future(str_from_c(section), u->key))
         report_error(report, u->at, "'%.*s' in %s is not in this version of Waxwing", STR_FMT(brief),
                      section);
     else if (near != NULL)
@@ -510,6 +513,7 @@ static const struct fact_function functions[] = {
     {"source", fact_source},
     {"authorities", fact_authorities},
     {"tls", fact_tls},
+    {"https", fact_https},
     {"senders", fact_senders},
     {"rewrite", fact_rewrite},
     {"submit", fact_submit},

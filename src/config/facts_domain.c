@@ -174,6 +174,12 @@ static void set_auth(lua_State *L, struct domain_fact *f, const struct site *sit
         facts_error(L, site, "must be dovecot \"unix:/PATH\", pam \"SERVICE\", ldap { ... } or sql { ... }");
 }
 
+static void set_sts(lua_State *L, struct domain_fact *f, const struct site *site)
+{
+    if (is_usable(L, f))
+        sts_read(L, f, site);
+}
+
 static void set_relay(lua_State *L, struct domain_fact *f)
 {
     struct str relay = STR_NIL;
@@ -230,11 +236,8 @@ static void read_domain(lua_State *L, struct domain_fact *f)
     static const struct {
         const char *key;
         void (*set)(lua_State *L, struct domain_fact *f, const struct site *site);
-    } keys[] = {{"users", set_users},
-                {"deliver", set_deliver},
-                {"auth", set_auth},
-                {"recipients", set_recipients},
-                {"aliases", aliases_read}};
+    } keys[] = {{"users", set_users},           {"deliver", set_deliver},    {"auth", set_auth},
+                {"recipients", set_recipients}, {"mta_sts_policy", set_sts}, {"aliases", aliases_read}};
     struct loader *ld = loader_of(L);
     unsigned errors = ld->report->n_errors;
     (void)facts_check_keys(L, 1, f->at, "domain", false);

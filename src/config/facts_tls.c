@@ -56,20 +56,18 @@ static const char *contact_error(struct str s)
 static void get_address(lua_State *L, struct place at, struct acme_conf *acme)
 {
     enum { HTTP_PORT = 80 };
-    struct value_host host;
+    struct netaddr addr = {.kind = NETADDR_NONE};
     struct str text = STR_NIL;
     struct site site = facts_text_key(L, at, "tls", "acme_address", &text);
     if (text.n == 0)
         return;
-    const char *error = value_host(text, HTTP_PORT, false, &host);
-    if (error == NULL && host.addr.kind == NETADDR_NONE)
-        error = "must be an IP address, such as \"192.0.2.1\" or \"127.0.0.1:8080\"";
+    const char *error = facts_ip(text, HTTP_PORT, &addr);
     if (error != NULL)
         facts_bad_text(L, &site, text, error);
-    else if (acme->n_addrs > 0 && !netaddr_eq(&acme->addrs[0], &host.addr))
+    else if (acme->n_addrs > 0 && !netaddr_eq(&acme->addrs[0], &addr))
         facts_error(L, &site, "is given twice and differs: it is for all certificates");
     else
-        acme->addrs[0] = host.addr;
+        acme->addrs[0] = addr;
     acme->n_addrs = 1;
 }
 

@@ -71,6 +71,8 @@ struct domain_fact {
     size_t n_aliases;
     struct program_fact *programs;
     bool has_plus, is_system; /* users = system */
+    bool has_sts;
+    struct mta_sts_own sts; /* n_mx 0: not said */
     struct local_domain d;
 };
 struct listener_fact {
@@ -229,6 +231,11 @@ bool facts_pattern(lua_State *L, const struct site *site, struct str text, struc
 int fact_tls(lua_State *L); /* facts_tls.c */
 int fact_senders(lua_State *L);
 int fact_rewrite(lua_State *L); /* facts_rewrite.c */
+int fact_https(lua_State *L);   /* facts_sts.c */
+/* "192.0.2.1", "[2001:db8::1]:8443"; NULL: it is one, else what is wrong. */
+const char *facts_ip(struct str text, uint16_t port, struct netaddr *out);
+/* What mta_sts_policy = ... on top of the stack says, into f. */
+void sts_read(lua_State *L, struct domain_fact *f, const struct site *site);
 /* ---- facts_value.c ----------------------------------------------------------------------------- */
 void values_push(lua_State *L); /* adds maildir, lmtp, passwd, file, any, ... to the table on the stack */
 struct value *value_at(lua_State *L, int i); /* NULL: something else */

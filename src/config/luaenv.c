@@ -341,8 +341,11 @@ static int get_word(lua_State *L)
     struct place at = loader_place(L);
     struct str name = key_text(L, 2);
     const char *near = suggest_word(name);
+    const char *elsewhere = schema_elsewhere(STR(""), name);
     if (is_unavailable(name))
         report_error(report, at, "'%.*s' is not available in a configuration", STR_FMT(name));
+    else if (elsewhere != NULL)
+        report_error(report, at, "unknown word '%.*s': %s", STR_FMT(name), elsewhere);
     else if (schema_is_future(STR(""), name))
         report_error(report, at, "'%.*s' is not in this version of Waxwing", STR_FMT(name));
     else if (near != NULL)
@@ -364,6 +367,9 @@ static int set_word(lua_State *L)
     if (fact != NULL)
         report_error(ld->report, loader_place(L), "'%.*s' is no variable: write %s %s without '='",
                      STR_FMT(name), fact->name, fact->form);
+    else if (schema_elsewhere(STR(""), name) != NULL)
+        report_error(ld->report, loader_place(L), "unknown word '%.*s': %s", STR_FMT(name),
+                     schema_elsewhere(STR(""), name));
     else if (schema_is_future(STR(""), name))
         report_error(ld->report, loader_place(L), "'%.*s' is not in this version of Waxwing", STR_FMT(name));
     else if (schema_find(STR("value"), name) != NULL || is_unavailable(name))

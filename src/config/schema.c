@@ -43,6 +43,9 @@ static const struct schema_key keys[] = {
      "A certificate with its key; without any there is no TLS. May stand more than once: a client gets the "
      "certificate for the name that it asks for, and the first when there is none for it. Changed files are taken by "
      "themselves."},
+    {"", "https", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "The port at which policies of MTA-STS are served (mta_sts_policy), and an authority looks whether names lead here "
+     "(acme_challenge = \"tls-alpn-01\"). Without either of them it is not open."},
     {"", "senders", SCHEMA_LIST, false, "{ [\"LOGIN\"] = { \"PATTERN\", ... }, ... }", NULL, 0, 0, NOWHERE,
      "The addresses that a login may send from beside its own: patterns as in route. Its own are its address, with "
      "whatever detail behind the plus, and aliases that lead to it alone."},
@@ -121,7 +124,8 @@ static const struct schema_key keys[] = {
      "Get the certificate from an authority that speaks ACME (RFC 8555), and renew it 30 days before it ends, by the "
      "program uacme. The address is told to the authority, and to give this key is to agree to the authority's terms "
      "of service. The names must lead to this machine, and its port 80 be reachable, for that is how the authority "
-     "looks (HTTP-01). Until the first certificate has come a self-signed one is shown. The private key is made here "
+     "looks, unless acme_challenge says otherwise. Each mta-sts.DOMAIN of a domain with mta_sts_policy that no names "
+     "have gets a certificate of its own. Until the first certificate has come a self-signed one is shown. The private key is made here "
      "once and stays the same, so that TLSA records do, too."},
     {"tls", "names", SCHEMA_LIST, false, "{ \"NAME\", ... }", "hostname", 0, 0, NOWHERE,
      "With acme: the names that the certificate is for."},
@@ -130,8 +134,11 @@ static const struct schema_key keys[] = {
      "The authority, for all certificates."},
     {"tls", "acme_folder", SCHEMA_PATH, false, "\"FOLDER\"", "\"/var/lib/waxwing-acme\"", 0, 0, NOWHERE,
      "Where keys and certificates that were got are kept."},
+    {"tls", "acme_challenge", SCHEMA_CHOICE, false, "http-01 | tls-alpn-01", "http-01", 0, 1, AT(acme.challenge),
+     "How the authority looks whether the names lead here: at port 80 (RFC 8555 8.3), which is open while it asks, or at "
+     "port 443 (RFC 8737; see https)."},
     {"tls", "acme_address", SCHEMA_TEXT, false, "\"ADDRESS\"", NULL, 0, 0, NOWHERE,
-     "Where the authority's questions are answered, while it asks: an IP address, and a port other than 80 behind a "
+     "Where the authority's questions of HTTP-01 are answered, while it asks: an IP address, and a port other than 80 behind a "
      "colon. Without it, port 80 of all addresses. Where a web server has the port, let that hand "
      "/.well-known/acme-challenge/ on to another one."},
     {"tls", "legacy", SCHEMA_BOOL, false, "true", "false", 0, 1, AT(tls_legacy),
@@ -140,6 +147,11 @@ static const struct schema_key keys[] = {
      "Let clients resume sessions (RFC 5077), at all certificates."},
     {"tls", "client_ca", SCHEMA_PATH, false, "\"FILE\"", NULL, 0, 0, NOWHERE,
      "Ask clients for a certificate, and log in (EXTERNAL) those that have one of these authorities."},
+
+    {"https", "address", SCHEMA_VALUE, false, "\"ADDRESS\" | { \"ADDRESS\", ... }", NULL, 0, 0, NOWHERE,
+     "IP addresses, with a port other than 443 behind a colon. Without it, port 443 of all addresses. Others find the "
+     "policies and the authority its answers at port 443 only: where a web server has that, let it hand connections for "
+     "these names on unopened, or leave the policies to it."},
 
     {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,
@@ -168,6 +180,13 @@ static const struct schema_key keys[] = {
     {"domain", "forward", SCHEMA_BOOL, false, "true", "false", 0, 1, NOWHERE,
      "Before mail goes into a user's Maildir the file .forward in his home says where else it is to go. Needs "
      "users = system and deliver = maildir. See Forwarding by users."},
+    {"domain", "mta_sts_policy", SCHEMA_VALUE, false, "\"none\" | \"testing\" | \"enforce\" | { ... }", NULL, 0, 0,
+     NOWHERE,
+     "Serve a policy of MTA-STS (RFC 8461) for this domain, at https://mta-sts.DOMAIN/.well-known/mta-sts.txt: to other "
+     "servers it says which hosts take its mail, and that they have TLS with a certificate for their names. testing: they "
+     "tell of failures, if the domain asks for reports, and send all the same; begin with it. enforce: rather than that they "
+     "wait. none: there is no policy any more; leave it there for as long as the max_age of the one before. The name "
+     "mta-sts.DOMAIN must lead here and needs a certificate, see tls. `waxwing dns` prints the records."},
     {"domain", "relay", SCHEMA_TEXT, false, "\"mx\" | \"smtp://HOST:PORT\" | \"smtps://HOST:PORT\" | "
      "\"lmtp://HOST:PORT\"", NULL, 0, 0, NOWHERE,
      "Mail does not end here: it goes on to the MX hosts before us (we are a backup MX), or to a host. In place of "
@@ -176,6 +195,13 @@ static const struct schema_key keys[] = {
      "\"callout\" | any", NULL, 0, 0, NOWHERE,
      "Who exists in a domain with relay: a list, or \"callout\" to ask the host that takes the mail, or any. With "
      "any, what the host refuses must be sent back, often to people who never wrote it."},
+
+    {"mta_sts_policy", "mode", SCHEMA_CHOICE, true, "none | testing | enforce", NULL, 0, 2, NOWHERE, "As above."},
+    {"mta_sts_policy", "max_age", SCHEMA_DURATION, false, "TIME", "1w", 0, MTA_STS_MAX_AGE_S, NOWHERE,
+     "How long others keep it in mind. It protects against who forges DNS for so long, and a mistake stays in force for so "
+     "long."},
+    {"mta_sts_policy", "mx", SCHEMA_LIST, false, "{ \"NAME\", ... }", "hostname", 0, 0, NOWHERE,
+     "The hosts that take its mail, as in its MX records; \"*.example.org\" is any one name below it."},
 
     {"route", "to", SCHEMA_TEXT, false, "\"PATTERN\"", "\"*\"", 0, 0, NOWHERE,
      "Which recipients: \"*\", \"example.org\", \"*.example.org\" (what is below it), \"*@example.org\", "
@@ -403,7 +429,7 @@ struct future {
 static const struct future futures[] = {
     {"", "dkim"}, {"", "on"}, {"", "milter"}, {"", "rspamd"},
     {"", "dnsbl"}, {"", "greylist"}, {"", "rate"}, {"", "dashboard"}, {"", "metrics"}, {"", "http"},
-    {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"}, {"", "mta_sts"},
+    {"", "redis"}, {"", "spf"}, {"", "dmarc"}, {"", "arc"}, {"", "dane"},
     {"", "srs"}, {"", "auth"}, {"", "reject"}, {"", "defer"}, {"", "accept"}, {"", "webhook"}, {"", "store"},
     {"", "geoip"},
     {"listen", "dnsbl"}, {"listen", "greylist"}, {"listen", "http"},
@@ -434,6 +460,28 @@ static bool is_among(const struct future *list, size_t n, struct str section, st
             return true;
     }
     return false;
+}
+
+const char *schema_elsewhere(struct str section, struct str name)
+{
+    static const char own[] = "the policy that a domain publishes is a key of it: "
+                              "domain \"NAME\" { ..., mta_sts_policy = \"testing\" }";
+    static const char both[] =
+        "the policy that a domain publishes is a key of it, domain \"NAME\" { ..., mta_sts_policy = \"testing\" }; "
+        "whether those of others are followed is outgoing { mta_sts = true }";
+    static const char key[] = "the policy that this domain publishes is mta_sts_policy = \"testing\"; whether those "
+                              "of others are followed is outgoing { mta_sts = true }";
+    static const struct {
+        const char *section, *name, *what;
+    } places[] = {{"", "mta_sts", both},
+                  {"", "mta_sts_policy", own},
+                  {"outgoing", "mta_sts_policy", own},
+                  {"domain", "mta_sts", key}};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (str_eq(section, str_from_c(places[i].section)) && str_eq(name, str_from_c(places[i].name)))
+            return places[i].what;
+    }
+    return NULL;
 }
 
 bool schema_is_future(struct str section, struct str name)

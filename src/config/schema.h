@@ -35,6 +35,8 @@ const struct schema_key *schema_at(size_t i);
 const struct schema_key *schema_find(struct str section, struct str name);
 /* A word of later versions of Waxwing: known, and not in this one. */
 bool schema_is_future(struct str section, struct str name);
+/* Of a name that belongs into another place: what is to be written there, for people; or NULL. */
+const char *schema_elsewhere(struct str section, struct str name);
 /* The name in the section nearest to a mistyped one, or NULL when none is near. */
 const char *schema_suggest(struct str section, struct str name);
 /* Changes that make b of a: inserted, dropped, other, or swapped with its neighbour; at most 99. Case folded.

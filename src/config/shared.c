@@ -26,6 +26,11 @@ static bool has_smart_host(const struct policy_conf *p)
     return false;
 }
 
+bool config_wants_https(const struct config *c)
+{
+    return c->n_sts_hosts > 0 || (c->acme.contact.n > 0 && c->acme.challenge == ACME_TLS_ALPN_01);
+}
+
 static bool is_by_mx(const struct config *c)
 {
     bool yes = !has_smart_host(&c->policy);

@@ -52,8 +52,7 @@ bool mta_sts_record(const struct str *rdata, size_t n, struct buf *mem, struct s
 
 enum { SEEN_VERSION = 1, SEEN_MODE = 2, SEEN_MAX_AGE = 4, LABEL_MAX = 63, NAME_MAX_DOTTED = 253 };
 
-/* Letters, digits and hyphens; a leading "*." is for exactly one label (3.2). */
-static bool is_pattern(struct str s)
+bool mta_sts_is_pattern(struct str s)
 {
     if (str_starts(s, STR("*.")))
         s = str_skip(s, 2);
@@ -95,7 +94,7 @@ static const char *take_max_age(struct str value, struct mta_sts_policy *out)
 
 static const char *take_mx(struct str value, struct mta_sts_policy *out)
 {
-    if (!is_pattern(value))
+    if (!mta_sts_is_pattern(value))
         return "one of its mx is no host name";
     if (out->n_mx == MTA_STS_MX_MAX)
         return "it has too many mx";

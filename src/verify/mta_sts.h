@@ -38,6 +38,8 @@ struct mta_sts_policy {
  * parsed. Else what is wrong, for people and for the failure-reason-code of a TLS report (RFC 8460); static
  * text. */
 MUST_USE const char *mta_sts_policy(struct str body, struct mta_sts_policy *out);
+/* 3.2: letters, digits and hyphens; a leading "*." is for exactly one label. */
+bool mta_sts_is_pattern(struct str s);
 /* 4.1: host (A-labels, a final dot is taken) is one of the policy's; "*" stands for exactly one label. */
 bool mta_sts_matches(const struct mta_sts_policy *p, struct str host);
 const char *mta_sts_mode_word(enum mta_sts_mode m);
