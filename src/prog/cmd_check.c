@@ -1,7 +1,9 @@
 /* prog/cmd_check.c: `waxwing check`: is the configuration good? */
 #include "base/limits.h"
 #include "base/log.h"
+#include "crypto/crypto.h"
 #include "prog/load.h"
+#include "prog/policy_hosts.h"
 #include "prog/prog.h"
 
 #include <getopt.h>
@@ -50,6 +52,30 @@ static int report(const struct loaded *l, bool ok, bool json, const char *path)
     return exit_code(l, ok);
 }
 
+struct looking {
+    struct loaded *l;
+    const char *path;
+};
+
+static void warn_uncovered(void *arg, struct str domain)
+{
+    const struct looking *k = arg;
+    buf_printf(&k->l->warnings,
+               "%s: domain \"%.*s\" has mta_sts_policy, and none of the certificates is for mta-sts.%.*s: "
+               "nobody can get "
+               "its policy\n",
+               k->path, STR_FMT(domain), STR_FMT(domain));
+}
+
+/* The server says it in its log: here files may be read before it runs. */
+static void look_at_policy_hosts(struct loaded *l, const char *path)
+{
+    struct crypto *crypto = NULL;
+    if (l->config->n_sts_hosts > 0 && crypto_new(&crypto) == ERR_OK)
+        policy_hosts_uncovered(crypto, l->config, warn_uncovered, &(struct looking){l, path});
+    crypto_del(&crypto);
+}
+
 int cmd_check(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -77,6 +103,8 @@ int cmd_check(int argc, char **argv)
     }
     struct loaded l;
     bool ok = load_config(path, STR_NIL, path, 1, &l);
+    if (ok)
+        look_at_policy_hosts(&l, path);
     int status = report(&l, ok, json, path);
     loaded_fini(&l);
     return status;

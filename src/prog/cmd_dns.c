@@ -5,6 +5,7 @@
 #include "crypto/certificate.h"
 #include "prog/dns_records.h"
 #include "prog/load.h"
+#include "prog/policy_hosts.h"
 #include "prog/prog.h"
 
 #include <getopt.h>
@@ -86,10 +87,13 @@ static void print_text(void *arg, const struct dns_fact *f)
         (void)printf("%.*s IN %s %.*s\n", STR_FMT(f->name), f->type, STR_FMT(f->text));
         return;
     }
-    if (f->kind == DNS_FACT_POLICY)
+    if (f->kind == DNS_FACT_POLICY && f->is_served)
+        (void)printf("; %.*s is served by this server (mta_sts_policy):\n", STR_FMT(f->name));
+    else if (f->kind == DNS_FACT_POLICY)
         (void)printf(
             "; %.*s, on a web server with a certificate for that name, is to hold this policy; when the "
-            "reports\n; (TLS-RPT) tell of no failures, make it mode: enforce, and change the id:\n",
+            "reports\n; (TLS-RPT) tell of no failures, make it mode: enforce, and change the id "
+            "(mta_sts_policy does both here):\n",
             STR_FMT(f->name));
     print_comment(f->text);
 }
@@ -108,10 +112,27 @@ static void print_json(void *arg, const struct dns_fact *f)
     }
     if (f->kind == DNS_FACT_RECORD)
         buf_printf(&out, ",\"type\":\"%s\"", f->type);
+    if (f->kind == DNS_FACT_POLICY)
+        buf_printf(&out, ",\"served\":%s", f->is_served ? "true" : "false");
     buf_puts(&out, f->kind == DNS_FACT_RECORD ? ",\"data\":" : ",\"text\":");
     log_quote(&out, f->text);
     (void)printf("%.*s}\n", STR_FMT(buf_str(&out)));
     buf_fini(&out);
+}
+
+struct printer {
+    void (*fn)(void *arg, const struct dns_fact *f);
+};
+
+static void print_uncovered(void *arg, struct str domain)
+{
+    const struct printer *p = arg;
+    char mem[512];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    buf_printf(&b, "None of the certificates is for mta-sts.%.*s: nobody can get that policy.",
+               STR_FMT(domain));
+    p->fn(NULL, &(struct dns_fact){.kind = DNS_FACT_NOTE, .text = buf_str(&b)});
 }
 
 static int print_all(const struct config *c, bool json)
@@ -124,8 +145,11 @@ static int print_all(const struct config *c, bool json)
         return EXIT_OS;
     }
     bool ok = find_keys(crypto, c, keys, &n);
-    if (ok)
-        dns_records(c, keys, n, json ? print_json : print_text, NULL);
+    struct printer printer = {json ? print_json : print_text};
+    if (ok) {
+        dns_records(c, keys, n, printer.fn, NULL);
+        policy_hosts_uncovered(crypto, c, print_uncovered, &printer);
+    }
     crypto_del(&crypto);
     mem_free(keys);
     return ok ? EXIT_OK : EXIT_NOINPUT;

@@ -1,7 +1,5 @@
 #include "prog/dns_records.h"
 
-#include "base/siphash.h"
-
 #include <string.h>
 
 struct teller {
@@ -9,6 +7,7 @@ struct teller {
     void (*fn)(void *arg, const struct dns_fact *f);
     void *arg;
     struct buf name, text; /* of the fact at hand */
+    bool is_served;        /* likewise */
 };
 
 static void begin(struct teller *t)
@@ -20,7 +19,7 @@ static void begin(struct teller *t)
 static void tell(struct teller *t, enum dns_fact_kind kind, const char *type)
 {
     must(!t->name.failed && !t->text.failed); /* a configuration's names have their bounds */
-    struct dns_fact f = {kind, buf_str(&t->name), type, buf_str(&t->text)};
+    struct dns_fact f = {kind, buf_str(&t->name), type, t->is_served, buf_str(&t->text)};
     t->fn(t->arg, &f);
 }
 
@@ -95,36 +94,66 @@ static void tell_keys(struct teller *t, const struct dns_key *keys, size_t n)
 
 /* ---- domains ---------------- */
 
-void dns_policy(struct str host, struct buf *out)
+/* Where https listens at addresses that are named these are it, else those of the hostname. */
+static void tell_policy_host(struct teller *t, struct str domain)
 {
-    buf_printf(out, "version: STSv1\r\nmode: testing\r\nmx: %.*s\r\nmax_age: 604800\r\n", STR_FMT(host));
+    enum { HTTPS_PORT = 443 };
+    const struct config *c = t->c;
+    bool is_told = false;
+    for (size_t i = 0; i < c->n_https_addrs; i++) {
+        const struct netaddr *at = &c->https_addrs[i];
+        if (at->port != HTTPS_PORT || netaddr_is_any(at) || netaddr_is_loopback(at))
+            continue;
+        begin(t);
+        mta_sts_policy_host(domain, &t->name);
+        buf_putc(&t->name, '.');
+        netaddr_format_ip(at, &t->text);
+        tell(t, DNS_FACT_RECORD, at->kind == NETADDR_IP6 ? "AAAA" : "A");
+        is_told = true;
+    }
+    if (is_told)
+        return;
+    begin(t);
+    mta_sts_policy_host(domain, &t->name);
+    if (str_eq(buf_str(&t->name), c->policy.hostname))
+        return;
+    buf_putc(&t->name, '.');
+    buf_printf(&t->text, "%.*s.", STR_FMT(c->policy.hostname));
+    tell(t, DNS_FACT_RECORD, "CNAME");
 }
 
-void dns_policy_id(struct str policy, struct buf *out)
+static const struct sts_host *served(const struct config *c, struct str domain)
 {
-    static const unsigned char key[SIPHASH_KEY] = "MTA-STS policies"; /* no secret: equal texts, equal ids */
-    unsigned char hash[SIPHASH_SIZE];
-    siphash(key, policy, hash);
-    for (size_t i = 0; i < sizeof hash; i++)
-        buf_printf(out, "%02x", (unsigned)hash[i]);
+    for (size_t i = 0; i < c->n_sts_hosts; i++) {
+        if (str_eq(c->sts_hosts[i].domain, domain))
+            return &c->sts_hosts[i];
+    }
+    return NULL;
 }
 
-static void tell_policy(struct teller *t, struct str domain)
+/* host NULL: a web server elsewhere may hold it. */
+static void tell_policy(struct teller *t, struct str domain, const struct sts_host *host)
 {
-    char mem[1024], id_mem[64];
+    char mem[MTA_STS_OWN_MAX], id_mem[MTA_STS_ID_MAX];
     struct buf policy, id;
+    const struct mta_sts_own usual = {
+        .mode = MTA_STS_TESTING, .max_age_s = MTA_STS_OWN_AGE_S, .mx = &t->c->policy.hostname, .n_mx = 1};
     buf_init_fixed(&policy, mem, sizeof mem);
     buf_init_fixed(&id, id_mem, sizeof id_mem);
-    dns_policy(t->c->policy.hostname, &policy);
-    dns_policy_id(buf_str(&policy), &id);
+    mta_sts_own_policy(host == NULL ? &usual : &host->policy, &policy);
+    mta_sts_own_id(buf_str(&policy), &id);
     begin(t);
     buf_printf(&t->name, "_mta-sts.%.*s.", STR_FMT(domain));
     buf_printf(&t->text, "\"v=STSv1; id=%.*s\"", STR_FMT(buf_str(&id)));
     tell(t, DNS_FACT_RECORD, "TXT");
+    if (host != NULL)
+        tell_policy_host(t, domain);
     begin(t);
-    buf_printf(&t->name, "https://mta-sts.%.*s/.well-known/mta-sts.txt", STR_FMT(domain));
+    mta_sts_policy_url(domain, &t->name);
     buf_put(&t->text, buf_str(&policy));
+    t->is_served = host != NULL;
     tell(t, DNS_FACT_POLICY, NULL);
+    t->is_served = false;
     begin(t);
     buf_printf(&t->name, "_smtp._tls.%.*s.", STR_FMT(domain));
     buf_printf(&t->text, "\"v=TLSRPTv1; rua=mailto:postmaster@%.*s\"", STR_FMT(domain));
@@ -147,9 +176,10 @@ static void tell_domain(struct teller *t, const struct local_domain *d, bool has
             "%.*s is passed on as a backup: the host that keeps its mail needs a lower number than 20.",
             STR_FMT(d->name));
         tell(t, DNS_FACT_NOTE, NULL);
-    } else if (has_tls) {
-        tell_policy(t, d->name);
     }
+    const struct sts_host *host = served(t->c, d->name);
+    if (host != NULL || (has_tls && !is_backup))
+        tell_policy(t, d->name, host);
 }
 
 /* Where programs of users look for the ports to log in at. */
@@ -174,7 +204,7 @@ static void tell_submission(struct teller *t, struct str domain)
 void dns_records(const struct config *c, const struct dns_key *keys, size_t n_keys,
                  void (*fn)(void *arg, const struct dns_fact *f), void *arg)
 {
-    char name[1024], text[2048];
+    char name[1024], text[MTA_STS_OWN_MAX];
     struct teller t = {.c = c, .fn = fn, .arg = arg};
     buf_init_fixed(&t.name, name, sizeof name);
     buf_init_fixed(&t.text, text, sizeof text);

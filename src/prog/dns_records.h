@@ -17,12 +17,9 @@ struct dns_fact {
     enum dns_fact_kind kind;
     struct str name; /* record: who has it; policy: its address on the web */
     const char *type;
+    bool is_served;  /* policy: by this server */
     struct str text; /* record: its data as zone files have them; else lines of text */
 };
 /* keys: of the certificates that clients of the hostname's port 25 are shown. */
 void dns_records(const struct config *c, const struct dns_key *keys, size_t n_keys,
                  void (*fn)(void *arg, const struct dns_fact *f), void *arg);
-/* The policy of MTA-STS for a domain whose mail goes to host, and the id of its record: another text has
- * another id. */
-void dns_policy(struct str host, struct buf *out);
-void dns_policy_id(struct str policy, struct buf *out);
