@@ -115,6 +115,7 @@ enum limits {
     TLS_TLSA_MAX = 32,                      /* TLSA records of one handshake */
     TLS_DANE_DATA_TOLD = 64,                /* octets of the record that matched, in the facts */
     TLS_TICKET_KEYS_MAX = 8,
+    TLS_PROOFS_MAX = 100, /* names that are proven to an authority at a time: of one certificate */
     TLS_SIGN_OCTETS_MAX = 512,     /* what is asked to be signed */
     TLS_SIGNATURE_MAX = 1024,      /* RSA-8192 */
     TLS_SIGNATURES_OPEN_MAX = 512, /* handshakes of a process that wait for one; more wait their turn */

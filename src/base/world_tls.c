@@ -48,6 +48,21 @@ void tls_context_release(struct tls_context **t)
         ops_of(gone)->context_release(gone);
 }
 
+bool tls_context_is_for(const struct tls_context *t, struct str host)
+{
+    return ops_of(t)->context_is_for(t, host);
+}
+
+enum err tls_context_prove(struct tls_context *t, struct str name, const unsigned char digest[32])
+{
+    return ops_of(t)->context_prove(t, name, digest);
+}
+
+void tls_context_prove_none(struct tls_context *t)
+{
+    ops_of(t)->context_prove_none(t);
+}
+
 enum err conn_tls_start(struct conn *c, bool is_server, const struct tls_start *start,
                         void (*fn)(void *arg, struct conn *c, enum err err, struct str why), void *arg)
 {

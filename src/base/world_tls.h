@@ -8,8 +8,8 @@
  * Security: no private key is in here. A signer, given by the role, has signatures made elsewhere and answers
  * later; a handshake waits for it without holding up others. No renegotiation, no compression, no early data,
  * no key exchange without forward secrecy.
- * RFC 8446, 5246 (TLS), 6066 (SNI), 7301 (ALPN), 6698, 7671 and 7672 (DANE), 9525 (names), 9266 and 5929
- * (channel bindings).
+ * RFC 8446, 5246 (TLS), 6066 (SNI), 7301 (ALPN), 8737 (TLS-ALPN-01), 6698, 7671 and 7672 (DANE), 9525
+ * (names), 9266 and 5929 (channel bindings).
  */
 #pragma once
 #include "base/world.h"
@@ -91,6 +91,15 @@ MUST_USE struct tls_context *world_tls_server(struct world *w, const struct tls_
                                               struct buf *why);
 MUST_USE struct tls_context *world_tls_client(struct world *w, const struct tls_client_conf *conf,
                                               struct buf *why);
+/* Has a server one of its certificates for this host (A-labels)? */
+bool tls_context_is_for(const struct tls_context *t, struct str host);
+/* TLS-ALPN-01 (RFC 8737 3), for a server with alpn: who offers "acme-tls/1" alone and asks for this name
+ * (A-labels) is shown a certificate, signed by itself, that holds digest: SHA-256 of the key authorization.
+ * Then facts.alpn is that word, and the connection is of no other use. Others never see it. Its key is made
+ * here and signs nothing else. Given again for a name, the last counts. ERR_TOO_BIG: there are TLS_PROOFS_MAX
+ * of them; ERR_INVALID: it is no name. */
+MUST_USE enum err tls_context_prove(struct tls_context *t, struct str name, const unsigned char digest[32]);
+void tls_context_prove_none(struct tls_context *t);          /* forgets them; handshakes under way go on */
 struct tls_context *tls_context_keep(struct tls_context *t); /* one reference more; returns t */
 /* One less, *t becomes NULL. Connections keep their own; all must be gone before the world is. */
 void tls_context_release(struct tls_context **t);
@@ -188,6 +197,9 @@ struct world_tls_ops {
     struct tls_context *(*client)(struct world *, const struct tls_client_conf *, struct buf *);
     struct tls_context *(*context_keep)(struct tls_context *);
     void (*context_release)(struct tls_context *);
+    bool (*context_is_for)(const struct tls_context *, struct str);
+    enum err (*context_prove)(struct tls_context *, struct str, const unsigned char *);
+    void (*context_prove_none)(struct tls_context *);
     enum err (*start)(struct conn *, bool, const struct tls_start *,
                       void (*)(void *, struct conn *, enum err, struct str), void *);
     const struct tls_facts *(*facts)(const struct conn *);

@@ -4,6 +4,7 @@
  * tls_provider.c  keys whose private half is elsewhere, as an OpenSSL provider
  * tls_chain.c     PEM into certificates and names
  * tls_context.c   contexts: suites, SNI, tickets
+ * tls_proof.c     what a name is proven with to an authority of certificates
  * tls_conn.c      a connection after its handshake; the socket
  * tls_shake.c     the handshake
  * tls_facts.c     what was agreed
@@ -78,7 +79,7 @@ struct tls_name {
     uint32_t certificate;
     uint32_t site;
 };
-struct tls_tickets;
+struct tls_proof; /* tls_proof.c */
 struct tls_context {
     struct world_object object; /* first */
     struct tls_world *w;
@@ -94,11 +95,28 @@ struct tls_context {
     EVP_CIPHER *ticket_cipher;
     char alpn[64]; /* with its length before it */
     size_t n_alpn;
+    struct tls_proof *proofs;
+    size_t n_proofs;
 };
 struct tls_context *io_tls_server(struct world *w, const struct tls_server_conf *conf, struct buf *why);
 struct tls_context *io_tls_client(struct world *w, const struct tls_client_conf *conf, struct buf *why);
 struct tls_context *io_tls_context_keep(struct tls_context *t);
 void io_tls_context_release(struct tls_context *t);
+bool io_tls_context_is_for(const struct tls_context *t, struct str host);
+/* A name as clients write it in lower case and without a final dot; false: it can't be one. */
+bool tls_fold_name(struct str asked, char out[DNS_NAME_MAX + 1]);
+/* As SSL_CTX_set_alpn_select_cb(3) wants it; arg: the context. */
+int tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, const unsigned char *in,
+                unsigned n_in, void *arg);
+/* An SSL_CTX as all of t are, without certificates. NULL without memory. */
+SSL_CTX *tls_make_ctx(struct tls_context *t, bool legacy);
+
+/* ---- tls_proof.c ---- */
+
+enum err io_tls_context_prove(struct tls_context *t, struct str name, const unsigned char *digest);
+void io_tls_context_prove_none(struct tls_context *t);
+/* What is shown for a folded name; NULL: there is no proof of it. */
+SSL_CTX *tls_proof_of(const struct tls_context *t, const char *name);
 
 /* ---- tls_conn.c: one connection ---- */
 
@@ -121,6 +139,7 @@ struct tls_conn { /* an idle session pays for this */
     bool is_shut : 1;  /* nothing is written any more; the socket's end follows when `out` is empty */
     bool is_mute : 1;  /* nothing goes out any more */
     bool is_dane : 1;
+    bool wants_proof : 1; /* the client is an authority's: see tls_proof.c */
     uint8_t fault;       /* enum tls_fault, once the handshake is over */
     struct timer linger; /* at the latest then the end */
 };

@@ -138,42 +138,59 @@ static bool wildcard_of(const char *name, char *out, size_t cap)
     return true;
 }
 
-static const struct tls_name *choose(const struct tls_context *t, const char *asked)
+bool tls_fold_name(struct str asked, char out[DNS_NAME_MAX + 1])
 {
-    char name[DNS_NAME_MAX + 1], wild[DNS_NAME_MAX + 2];
-    size_t n = strlen(asked);
-    if (n == 0 || n > DNS_NAME_MAX)
-        return NULL;
-    for (size_t i = 0; i <= n; i++)
-        name[i] = ascii_lower(asked[i]);
-    if (name[n - 1] == '.')
-        name[n - 1] = 0;
+    if (str_ends(asked, STR(".")))
+        asked.n--;
+    if (asked.n == 0 || asked.n > DNS_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < asked.n; i++)
+        out[i] = ascii_lower(asked.p[i]);
+    out[asked.n] = '\0';
+    return true;
+}
+
+/* name: folded. */
+static const struct tls_name *choose(const struct tls_context *t, const char *name)
+{
+    char wild[DNS_NAME_MAX + 2];
     const struct tls_name *found = find_name(t->names, t->n_names, name);
     if (found == NULL && wildcard_of(name, wild, sizeof wild))
         found = find_name(t->names, t->n_names, wild);
     return found;
 }
 
+bool io_tls_context_is_for(const struct tls_context *t, struct str host)
+{
+    char name[DNS_NAME_MAX + 1];
+    return tls_fold_name(host, name) && choose(t, name) != NULL;
+}
+
 static int on_server_name(SSL *ssl, int *alert, void *arg)
 {
     const struct tls_context *t = context_of(ssl);
-    const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    UNUSED(alert);
+    const struct tls_conn *tc = SSL_get_app_data(ssl);
+    char name[DNS_NAME_MAX + 1];
     UNUSED(arg);
-    const struct tls_name *found = asked == NULL ? NULL : choose(t, asked);
-    if (found == NULL)
-        return SSL_TLSEXT_ERR_NOACK;
-    return SSL_set_SSL_CTX(ssl, t->sites[found->site].ctx) != NULL ? SSL_TLSEXT_ERR_OK
-                                                                   : SSL_TLSEXT_ERR_ALERT_FATAL;
+    bool has_name = tls_fold_name(str_from_c(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)), name);
+    const struct tls_name *found = has_name && !tc->wants_proof ? choose(t, name) : NULL;
+    SSL_CTX *ctx = found != NULL                 ? t->sites[found->site].ctx
+                   : has_name && tc->wants_proof ? tls_proof_of(t, name)
+                                                 : NULL;
+    if (ctx == NULL && tc->wants_proof)
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+    if (ctx == NULL)
+        return tc->wants_proof ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;
+    return SSL_set_SSL_CTX(ssl, ctx) != NULL ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 /* in: names, each after its length, as the library has checked. */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, const unsigned char *in,
-                   unsigned n_in, void *arg)
+int tls_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out, const unsigned char *in,
+                unsigned n_in, void *arg)
 {
     const struct tls_context *t = arg;
-    struct str ours = str_of(t->alpn + 1, t->n_alpn - 1);
-    UNUSED(ssl);
+    const struct tls_conn *tc = SSL_get_app_data(ssl);
+    struct str ours = tc->wants_proof ? STR("acme-tls/1") : str_of(t->alpn + 1, t->n_alpn - 1);
     for (size_t i = 0; i < n_in && in[i] < n_in - i; i += in[i] + 1u) {
         if (str_eq(str_of(in + i + 1, in[i]), ours)) {
             *out = in + i + 1;
@@ -205,7 +222,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 /* ---- contexts ---- */
 
-static SSL_CTX *make_ctx(struct tls_context *t, bool legacy)
+SSL_CTX *tls_make_ctx(struct tls_context *t, bool legacy)
 {
     SSL_CTX *ctx = SSL_CTX_new_ex(t->w->lib, NULL, t->is_server ? TLS_server_method() : TLS_client_method());
     const char *suites = !legacy ? SUITES : t->is_server ? SUITES_LEGACY : SUITES_LEGACY_CLIENT;
@@ -236,7 +253,7 @@ static bool set_up_server(struct making *m, SSL_CTX *ctx)
         (void)SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     if (t->n_alpn > 0)
-        SSL_CTX_set_alpn_select_cb(ctx, on_alpn, t);
+        SSL_CTX_set_alpn_select_cb(ctx, tls_on_alpn, t);
     if (m->conf->ask_certificate) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_client_certificate);
         SSL_CTX_set1_cert_store(ctx, m->client_ca);
@@ -260,7 +277,7 @@ static uint32_t get_site(struct making *m, const int of_type[TLS_KEY_TYPES])
     struct tls_site *more = mem_grow(t->sites, (t->n_sites + 1) * sizeof *more);
     if (more != NULL)
         t->sites = more;
-    SSL_CTX *ctx = more == NULL ? NULL : make_ctx(t, m->conf->legacy);
+    SSL_CTX *ctx = more == NULL ? NULL : tls_make_ctx(t, m->conf->legacy);
     if (ctx == NULL || !set_up_server(m, ctx)) {
         SSL_CTX_free(ctx);
         m->has_failed = true;
@@ -494,7 +511,7 @@ static bool set_anchors(struct tls_context *t, SSL_CTX *ctx, const struct tls_cl
 static bool make_client(struct tls_context *t, const struct tls_client_conf *conf, struct buf *why)
 {
     t->sites = mem_new(struct tls_site);
-    SSL_CTX *ctx = t->sites == NULL ? NULL : make_ctx(t, conf->legacy);
+    SSL_CTX *ctx = t->sites == NULL ? NULL : tls_make_ctx(t, conf->legacy);
     if (ctx == NULL)
         return false;
     t->sites[0].ctx = ctx;
@@ -533,6 +550,7 @@ void io_tls_context_release(struct tls_context *t)
     must(t->n_refs > 0);
     if (--t->n_refs > 0)
         return;
+    io_tls_context_prove_none(t);
     for (size_t i = 0; i < t->n_sites; i++)
         SSL_CTX_free(t->sites[i].ctx);
     for (size_t i = 0; i < t->n_names; i++)
