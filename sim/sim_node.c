@@ -159,6 +159,7 @@ static const struct role_ops *ops_of(enum role r)
     case ROLE_AGENT: /* HTTPS has live tests instead */
     case ROLE_ACME:
     case ROLE_HTTP01:
+    case ROLE_HTTPS:
     case ROLE_AUTH:
     case ROLE_PAM:
     case ROLE_TABLES:

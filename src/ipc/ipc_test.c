@@ -184,6 +184,7 @@ static void test_edges(void **state)
         {ROLE_AGENT, ROLE_ADMIN},  {ROLE_ACME, ROLE_HTTP01},   {ROLE_RELAY, ROLE_AGENT},
         {ROLE_SMTPD, ROLE_AUTH},   {ROLE_AUTH, ROLE_PAM},      {ROLE_AUTH, ROLE_ADMIN},
         {ROLE_AUTH, ROLE_TABLES},  {ROLE_TABLES, ROLE_LOOKUP}, {ROLE_TABLES, ROLE_ADMIN},
+        {ROLE_ACME, ROLE_HTTPS},   {ROLE_HTTPS, ROLE_KEYS},
     };
     for (unsigned a = 1; a < ROLE_N; a++) {
         for (unsigned b = 1; b < ROLE_N; b++) {
@@ -217,6 +218,8 @@ static void test_rights(void **state)
     assert_true(ipc_may_send(ROLE_SMTPD, ROLE_KEYS, IPC_AUTH_ASK));
     assert_true(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_SIGN_ASK));
     assert_false(ipc_may_send(ROLE_RELAY, ROLE_KEYS, IPC_AUTH_ASK)); /* it has no users */
+    assert_true(ipc_may_send(ROLE_HTTPS, ROLE_KEYS, IPC_SIGN_ASK));
+    assert_false(ipc_may_send(ROLE_HTTPS, ROLE_KEYS, IPC_AUTH_ASK)); /* nor has the web */
     assert_true(ipc_may_send(ROLE_QUEUE, ROLE_AGENT, IPC_STS_ASK));
     assert_true(ipc_may_send(ROLE_AGENT, ROLE_LOOKUP, IPC_RR_ASK));
     assert_true(ipc_may_send(ROLE_AGENT, ROLE_QUEUE, IPC_PUT)); /* reports, which queue looks at */
@@ -238,7 +241,7 @@ static void test_rights(void **state)
     for (unsigned from = 0; from < ROLE_N; from++) { /* secrets have one way, chains another */
         for (unsigned to = 0; to < ROLE_N; to++) {
             bool is_to_keys = from == ROLE_SUPER && to == ROLE_KEYS;
-            bool is_to_tls = from == ROLE_SUPER && (to == ROLE_SMTPD || to == ROLE_RELAY);
+            bool is_to_tls = from == ROLE_SUPER && (to == ROLE_SMTPD || to == ROLE_RELAY || to == ROLE_HTTPS);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_KEY), is_to_keys);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_USERS), is_to_keys);
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_FORGET), is_to_keys);
@@ -251,6 +254,10 @@ static void test_rights(void **state)
                              from == ROLE_SUPER && (to == ROLE_ACME || to == ROLE_HTTP01));
             assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_HTTP01_SERVE),
                              from == ROLE_ACME && to == ROLE_HTTP01);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_ALPN_SERVE),
+                             from == ROLE_ACME && to == ROLE_HTTPS);
+            assert_int_equal(ipc_may_send((enum role)from, (enum role)to, IPC_SUP_TICKETS),
+                             from == ROLE_SUPER && to == ROLE_SMTPD);
             assert_false(ipc_may_send((enum role)from, (enum role)to, IPC_NONE));
             assert_false(ipc_may_send((enum role)from, (enum role)to, UINT16_MAX));
         }

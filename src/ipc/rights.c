@@ -5,6 +5,7 @@ static const char *const names[ROLE_N] = {
     [ROLE_RELAY] = "relay",      [ROLE_LOCAL] = "local", [ROLE_DELIVER] = "deliver", [ROLE_PIPE] = "pipe",
     [ROLE_ADMIN] = "admin",      [ROLE_KEYS] = "keys",   [ROLE_AGENT] = "agent",     [ROLE_ACME] = "acme",
     [ROLE_HTTP01] = "http01",    [ROLE_AUTH] = "auth",   [ROLE_PAM] = "pam",         [ROLE_TABLES] = "tables",
+    [ROLE_HTTPS] = "https",
 };
 
 const char *role_name(enum role r)
@@ -75,6 +76,10 @@ static const struct {
     {ROLE_AGENT,   ROLE_ADMIN,   EVENTS},
     {ROLE_ACME,    ROLE_HTTP01,  BIT(IPC_HTTP01_SERVE)},
     {ROLE_HTTP01,  ROLE_ACME,    BIT(IPC_HTTP01_SERVING)},
+    {ROLE_ACME,    ROLE_HTTPS,   BIT(IPC_ALPN_SERVE)},
+    {ROLE_HTTPS,   ROLE_ACME,    BIT(IPC_ALPN_SERVING)},
+    {ROLE_HTTPS,   ROLE_KEYS,    BIT(IPC_SIGN_ASK)},
+    {ROLE_KEYS,    ROLE_HTTPS,   BIT(IPC_SIGN_ANSWER)},
     {ROLE_SMTPD,   ROLE_AUTH,    BIT(IPC_AUTH_ASK)},
     {ROLE_AUTH,    ROLE_SMTPD,   BIT(IPC_AUTH_ANSWER)},
     {ROLE_AUTH,    ROLE_PAM,     BIT(IPC_AUTH_ASK)},
@@ -105,6 +110,8 @@ static uint64_t super_says_also(enum role to)
         return BIT(IPC_SUP_PORT);
     if (to == ROLE_TABLES)
         return BIT(IPC_SUP_SECRET);
+    if (to == ROLE_HTTPS)
+        return BIT(IPC_SUP_CERT);
     return to == ROLE_RELAY ? BIT(IPC_SUP_CERT) | BIT(IPC_SUP_SECRET) : 0;
 }
 

@@ -20,9 +20,10 @@ enum role {
     ROLE_AUTH,   /* asks others about passwords */
     ROLE_PAM,    /* one of them: PAM's modules, for auth */
     ROLE_HTTP01, /* answers the authority when it looks whether a name leads here */
+    ROLE_HTTPS,  /* port 443: serves policies of MTA-STS, and answers the authority there */
     ROLE_TABLES, /* others: directories and databases, for auth */
 };
-enum { ROLE_N = 16 };
+enum { ROLE_N = 17 };
 const char *role_name(enum role r); /* "supervisor", "smtpd", ... */
 bool role_parse(struct str name, enum role *out);
 

@@ -38,7 +38,7 @@
 #define IPC_FIELDS_sup_forget(F) F(u8, kind) F(u32, number)
 /* keys -> supervisor. err ERR_OK: in force; then `why` may hold a warning. n: users of the file */
 #define IPC_FIELDS_key_state(F) F(u8, kind) F(u32, number) F(u8, err) F(u32, n) F(str, why)
-/* supervisor -> smtpd, relay: the certificate of that place in the configuration has this chain and key now.
+/* supervisor -> smtpd, https, relay: the certificate of that place in the configuration has this chain and key now.
  * +blob: the chain, PEM; empty: it is gone */
 #define IPC_FIELDS_sup_cert(F) F(u16, certificate) F(u32, key) F(u8, uses) F(str, name)
 /* supervisor -> relay, tables: what a file with the password of a next hop, a directory or a database holds. name: its
@@ -59,6 +59,10 @@
  * http01 -> acme: so it is, and the port is open (or closed) */
 #define IPC_FIELDS_http01_serve(F) F(str, token) F(str, answer)
 #define IPC_FIELDS_http01_serving(F) F(str, token)
+/* acme -> https: from now on this is the proof for the name, too (RFC 8737): digest: SHA-256 of the key authorization,
+ * 32 octets. An empty name: forget all. https -> acme: so it is */
+#define IPC_FIELDS_alpn_serve(F) F(str, name) F(str, digest)
+#define IPC_FIELDS_alpn_serving(F) F(str, name)
 
 /* smtpd -> queue. The octets of a message of at most IPC_BODY_INLINE_MAX are in `body`; longer ones come by
  * the pipe and are ended by put_commit. The recipient list may be begun by put_rcpts. Each put is answered by
@@ -118,7 +122,7 @@
     F(u8, result) F(str, domain) F(str, lines) F(str, mx) F(str, helo) F(str, sending) F(str, receiving)     \
         F(str, reason)
 
-/* smtpd, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
+/* smtpd, https, relay -> keys: a signature for a handshake. scheme, digest: enum tls_scheme, enum tls_digest of
  * base/world_tls.h; octets: the digest's value, or what is to be signed where the scheme has no digest of
  * its own. signature is empty where err is not ERR_OK. */
 #define IPC_FIELDS_sign_ask(F) F(u64, token) F(u32, key) F(u8, scheme) F(u8, digest) F(str, octets)
@@ -219,6 +223,8 @@
     M(ACME_ISSUED, acme_issued)                                                                              \
     M(HTTP01_SERVE, http01_serve)                                                                            \
     M(HTTP01_SERVING, http01_serving)                                                                        \
+    M(ALPN_SERVE, alpn_serve)                                                                                \
+    M(ALPN_SERVING, alpn_serving)                                                                            \
     M(ID_WANT, id_want)                                                                                      \
     M(ID_GRANT, id_grant)                                                                                    \
     M(PUT_RCPTS, put_rcpts)                                                                                  \
@@ -310,7 +316,7 @@ enum home_says {
 enum { TLS_SESSION_OK = 255 }; /* tls_session: result */
 enum secret_kind { SECRET_KEY = 0, SECRET_USERS };
 enum {                          /* sup_key, sup_cert: uses */
-       KEY_USE_SERVER = 1 << 0, /* smtpd shows this certificate */
+       KEY_USE_SERVER = 1 << 0, /* smtpd and https show this certificate */
        KEY_USE_CLIENT = 1 << 1, /* relay does */
 };
 enum auth_kind { AUTH_PASSWORD = 0, AUTH_SCRAM_FIRST, AUTH_SCRAM_FINAL };

@@ -205,18 +205,23 @@ static void on_term(void *arg, int signo)
     s->is_draining = true;
 }
 
+static void log_place(const struct serve *s, const struct netaddr *at, const char *protocol)
+{
+    char mem[NETADDR_TEXT_MAX + 32];
+    struct buf b;
+    buf_init_fixed(&b, mem, sizeof mem);
+    netaddr_format(at, &b);
+    log_info(&s->log, "listening", LS("at", buf_str(&b)), LC("protocol", protocol));
+}
+
 static void on_ready(void *arg)
 {
     struct serve *s = arg;
     const struct config *c = s->loaded[s->present].config;
-    for (size_t i = 0; i < c->n_listeners; i++) {
-        char mem[NETADDR_TEXT_MAX + 32];
-        struct buf b;
-        buf_init_fixed(&b, mem, sizeof mem);
-        netaddr_format(&c->listeners[i].addr, &b);
-        log_info(&s->log, "listening", LS("at", buf_str(&b)),
-                 LC("protocol", c->listeners[i].lmtp ? "LMTP" : "SMTP"));
-    }
+    for (size_t i = 0; i < c->n_listeners; i++)
+        log_place(s, &c->listeners[i].addr, c->listeners[i].lmtp ? "LMTP" : "SMTP");
+    for (size_t i = 0; i < c->n_https_addrs; i++)
+        log_place(s, &c->https_addrs[i], "HTTPS");
     log_info(&s->log, "ready", LU("generation", c->generation));
     mem_trim();
     if (c->trim)

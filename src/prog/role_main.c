@@ -90,6 +90,8 @@ static const struct role_ops *ops_of(enum role r)
         return &acme_role;
     case ROLE_HTTP01:
         return &http01_role;
+    case ROLE_HTTPS:
+        return &https_role;
     case ROLE_AUTH:
         return &auth_role;
     case ROLE_PAM:

@@ -20,6 +20,7 @@ static const struct sandbox_profile profiles[ROLE_N] = {
     /* its program speaks with the authority, and asks the system's resolver for it */
     [ROLE_ACME]    = {.name = "acme",    .spawn = true, .net_tcp = true, .net_udp = true},
     [ROLE_HTTP01]  = {.name = "http01",  .accept = true},
+    [ROLE_HTTPS]   = {.name = "https",   .accept = true},
     [ROLE_AUTH]    = {.name = "auth",    .unix_connect = true},
     /* its libraries read trust anchors from memory that has a name in /proc, SQLite a database in the role's folder; there
      * is nothing that it can write */
@@ -56,6 +57,8 @@ const char *role_user(enum role r)
         return "_wwacme";
     case ROLE_HTTP01:
         return "_wwhttp";
+    case ROLE_HTTPS:
+        return "_wwhttps";
     case ROLE_AUTH:
         return "_wwauth";
     case ROLE_TABLES:

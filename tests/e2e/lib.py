@@ -24,7 +24,7 @@ SANITIZED = "sanitized" in sys.argv[2:]
 DEADLINE_S = 60
 IDS = "[0-9A-Z]{13}"
 SYSTEM_USERS = ("_wwsmtpd", "_wwlookup", "_wwqueue", "_wwrelay", "_wwadmin", "_wwkeys", "_wwauth", "_wwtables", "_wwagent", "_wwacme", "_wwhttp",
-                "_wwmail")
+                "_wwhttps", "_wwmail")
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 # a process that ends leaves its memory to the kernel: that is no leak; what matters aborts the role, and tests see that

@@ -332,13 +332,14 @@ static int use_memory(const struct place *at)
 
 /* ---- the table ---- */
 
-enum { COLUMNS = 15 };
+enum { COLUMNS = 16 };
 static const enum role columns[COLUMNS] = {ROLE_SMTPD,   ROLE_LOOKUP, ROLE_QUEUE, ROLE_RELAY, ROLE_LOCAL,
                                            ROLE_DELIVER, ROLE_ADMIN,  ROLE_PIPE,  ROLE_KEYS,  ROLE_AGENT,
-                                           ROLE_ACME,    ROLE_HTTP01, ROLE_AUTH,  ROLE_PAM,   ROLE_TABLES};
+                                           ROLE_ACME,    ROLE_HTTP01, ROLE_HTTPS, ROLE_AUTH,  ROLE_PAM,
+                                           ROLE_TABLES};
 
 /* clang-format off */
-/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01 auth pam tables. o allowed, d denied, k killed for it, L denied where the kernel
+/* Columns: smtpd lookup queue relay local deliver admin pipe keys agent acme http01 https auth pam tables. o allowed, d denied, k killed for it, L denied where the kernel
  * has Landlock (else the file's owner may), - not tried: local and pam are root and
  * start programs, so they have the rights of both there. */
 static const struct {
@@ -346,46 +347,46 @@ static const struct {
     int (*attempt)(const struct place *at);
     const char *want;
 } attempts[] = {
-    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLoddoL"},
-    {"read in its folder",            read_own,            "ddodoooodooddoo"},
-    {"make a file in its folder",     make_own,            "ddodoooodooddod"},
-    {"rename in its folder",          rename_own,          "ddodoooodooddod"},
-    {"read in another folder",        read_other,          "ddLdoLLodLoddoL"},
-    {"make a file elsewhere",         make_other,          "ddLdoLLodLoddod"},
-    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLoddod"},
-    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLoddod"},
-    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLoddoL"},
-    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLoddoL"},
-    {"change a mode by path",         change_mode,         "dddd-ddoddodd-d"},
-    {"TCP socket",                    socket_tcp,          "dodooddodooddoo"},
-    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodooddoo"},
-    {"UDP socket",                    socket_udp,          "doddoddoddoddod"},
-    {"unix socket",                   socket_unix,         "dddo-ddoddodo-o"},
-    {"netlink socket",                socket_netlink,      "ddddddddddddddd"},
-    {"raw socket",                    socket_raw,          "ddddddddddddddd"},
-    {"connect out",                   connect_out,         "dodooddodooddoo"},
-    {"turn a given socket elsewhere", connect_given,       "dodo-ddodoodo-o"},
-    {"bind and listen",               bind_and_listen,     "ddddoddoddoddod"},
-    {"accept on a given listener",    accept_given,        "oddd-dooddood-d"},
-    {"read a given connection",       read_given,          "ooooooooooooooo"},
-    {"execute a program",             exec_shell,          "ddddoddoddoddod"},
-    {"fork",                          make_process,        "ddddoddoddoddod"},
-    {"kill another",                  kill_other,          "dddd-ddoddodd-d"},
-    {"kill everybody",                kill_all,            "dddd-dd-dd-dd-d"},
-    {"ptrace another",                trace_other,         "ddddddddddddddd"},
-    {"open another's memory",         read_memory,         "ddLd-LL-dL-dd-L"},
-    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdkkdk"},
-    {"take another's descriptor",     take_descriptor,     "ddddddddddddddd"},
-    {"become root",                   become_root,         "dddd-dddddddd-d"},
-    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdkkdk"},
-    {"new namespace",                 new_namespace,       "kkkkdkkdkkdkkdk"},
-    {"io_uring",                      make_ring,           "kkkkdkkdkkdkkdk"},
-    {"bpf",                           load_bpf,            "kkkkdkkdkkdkkdk"},
-    {"executable memory",             map_code,            "dddd-ddoddodd-d"},
-    {"make memory executable",        turn_into_code,      "dddd-ddoddodd-d"},
-    {"raise a limit",                 raise_limit,         "dddd-dddddddd-d"},
-    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-dd-d"},
-    {"use memory",                    use_memory,          "ooooooooooooooo"},
+    {"read /etc/passwd",              read_passwd,         "ddLdoLLodLodddoL"},
+    {"read in its folder",            read_own,            "ddodoooodoodddoo"},
+    {"make a file in its folder",     make_own,            "ddodoooodoodddod"},
+    {"rename in its folder",          rename_own,          "ddodoooodoodddod"},
+    {"read in another folder",        read_other,          "ddLdoLLodLodddoL"},
+    {"make a file elsewhere",         make_other,          "ddLdoLLodLodddod"},
+    {"truncate a file elsewhere",     truncate_other,      "ddLdoLLodLodddod"},
+    {"remove a file elsewhere",       remove_other,        "ddLdoLLodLodddod"},
+    {"leave its folder by ..",        leave_by_dots,       "ddLdoLLodLodddoL"},
+    {"leave its folder by a link",    leave_by_link,       "ddLdoLLodLodddoL"},
+    {"change a mode by path",         change_mode,         "dddd-ddoddoddd-d"},
+    {"TCP socket",                    socket_tcp,          "dodooddodoodddoo"},
+    {"TCP socket, IPv6",              socket_tcp6,         "dodooddodoodddoo"},
+    {"UDP socket",                    socket_udp,          "doddoddoddodddod"},
+    {"unix socket",                   socket_unix,         "dddo-ddoddoddo-o"},
+    {"netlink socket",                socket_netlink,      "dddddddddddddddd"},
+    {"raw socket",                    socket_raw,          "dddddddddddddddd"},
+    {"connect out",                   connect_out,         "dodooddodoodddoo"},
+    {"turn a given socket elsewhere", connect_given,       "dodo-ddodooddo-o"},
+    {"bind and listen",               bind_and_listen,     "ddddoddoddodddod"},
+    {"accept on a given listener",    accept_given,        "oddd-dooddoood-d"},
+    {"read a given connection",       read_given,          "oooooooooooooooo"},
+    {"execute a program",             exec_shell,          "ddddoddoddodddod"},
+    {"fork",                          make_process,        "ddddoddoddodddod"},
+    {"kill another",                  kill_other,          "dddd-ddoddoddd-d"},
+    {"kill everybody",                kill_all,            "dddd-dd-dd-ddd-d"},
+    {"ptrace another",                trace_other,         "dddddddddddddddd"},
+    {"open another's memory",         read_memory,         "ddLd-LL-dL-ddd-L"},
+    {"read another's memory",         read_memory_by_call, "kkkkdkkdkkdkkkdk"},
+    {"take another's descriptor",     take_descriptor,     "dddddddddddddddd"},
+    {"become root",                   become_root,         "dddd-ddddddddd-d"},
+    {"mount",                         mount_tmpfs,         "kkkkdkkdkkdkkkdk"},
+    {"new namespace",                 new_namespace,       "kkkkdkkdkkdkkkdk"},
+    {"io_uring",                      make_ring,           "kkkkdkkdkkdkkkdk"},
+    {"bpf",                           load_bpf,            "kkkkdkkdkkdkkkdk"},
+    {"executable memory",             map_code,            "dddd-ddoddoddd-d"},
+    {"make memory executable",        turn_into_code,      "dddd-ddoddoddd-d"},
+    {"raise a limit",                 raise_limit,         "dddd-ddddddddd-d"},
+    {"be dumpable again",             be_dumpable,         "dddd-dd-dd-ddd-d"},
+    {"use memory",                    use_memory,          "oooooooooooooooo"},
 };
 /* clang-format on */
 

@@ -12,7 +12,7 @@
 #include "ipc/rights.h"
 
 struct boot;
-struct role_certificate { /* what smtpd or relay shows; its key is in the keys role */
+struct role_certificate { /* what smtpd, https or relay shows; its key is in the keys role */
     bool is_there;
     uint32_t key;     /* for sign_ask */
     uint8_t uses;     /* KEY_USE_* */
@@ -79,7 +79,8 @@ void role_event(struct role_env *env, const struct ipc_event *e);
 
 /* The roles. (deliver, the child of local, has no supervisor: see service/local/deliver.h.) */
 extern const struct role_ops smtpd_role, lookup_role, queue_role, relay_role, local_role, admin_role,
-    keys_role, auth_role, pam_role, agent_role, acme_role, http01_role, tables_role;
+    keys_role, auth_role, pam_role, agent_role, acme_role, http01_role, https_role,
+    tables_role;
 
 struct boot_hooks {
     void *arg;

@@ -114,7 +114,8 @@ static struct held_key *key_find(struct keys *k, uint32_t number)
     return NULL;
 }
 
-/* A relay shows our own certificate to others; it has no say for what smtpd shows, nor the reverse. */
+/* A relay shows our own certificate to others; it has no say for what smtpd and https show, nor the reverse.
+ */
 static bool is_for(const struct held_key *h, enum role role)
 {
     return (h->uses & (role == ROLE_RELAY ? KEY_USE_CLIENT : KEY_USE_SERVER)) != 0;
@@ -232,7 +233,7 @@ static void keys_peer(void *self, enum role who, unsigned index, struct channel 
     UNUSED(index);
     if (who == ROLE_ADMIN)
         channel_set_user(c, &admin_user, k);
-    if (who != ROLE_SMTPD && who != ROLE_RELAY)
+    if (who != ROLE_SMTPD && who != ROLE_RELAY && who != ROLE_HTTPS)
         return;
     struct asker *a = mem_new(struct asker);
     if (a == NULL) {

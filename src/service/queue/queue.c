@@ -463,6 +463,7 @@ static void set_peer(void *self, enum role who, unsigned index, struct channel *
     case ROLE_KEYS:
     case ROLE_ACME:
     case ROLE_HTTP01:
+    case ROLE_HTTPS:
     case ROLE_AUTH:
     case ROLE_PAM:
     case ROLE_TABLES:

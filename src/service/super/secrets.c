@@ -504,7 +504,9 @@ bool secrets_is_settled(const struct secrets *s)
 
 bool secrets_tell(struct secrets *s, struct channel *c, enum role role, uint64_t *told)
 {
-    uint8_t use = role == ROLE_SMTPD ? KEY_USE_SERVER : role == ROLE_RELAY ? KEY_USE_CLIENT : 0;
+    uint8_t use = role == ROLE_SMTPD || role == ROLE_HTTPS ? KEY_USE_SERVER
+                  : role == ROLE_RELAY                     ? KEY_USE_CLIENT
+                                                           : 0;
     for (;;) {
         const struct secret *next = NULL;
         list_each (l, &s->list) {

@@ -4,9 +4,9 @@
  * READY) -> DOWN; DRAINING -> GONE at shutdown. A role that dies is started again at once, a second time
  * within RESTART_CALM_MS after a growing pause; the others keep running and get a new channel to it. One that
  * never worked, START_TRIES times in a row, ends the start of the whole: who waits for it is told why.
- * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01; relay, local, lookup; keys,
- * auth, pam, tables; admin. There is a keys process where the configuration has secrets, and a local one
- * where mail can end here; smtpd is not started before all of them were looked at (secrets.c).
+ * Draining goes by floors: smtpd, acme; queue (it waits for its jobs), http01, https; relay, local, lookup;
+ * keys, auth, pam, tables; admin. There is a keys process where the configuration has secrets, and a local
+ * one where mail can end here; smtpd is not started before all of them were looked at (secrets.c).
  */
 #include "service/super/super.h"
 
@@ -28,7 +28,8 @@ enum {
     RESTART_MAX_MS = 10000,
     START_TRIES = 4,
     DRAIN_FLOORS = 5,
-    DRAIN_GRACE_MS = 1000
+    DRAIN_GRACE_MS = 1000,
+    PLACES_MAX = CONFIG_LISTENERS_MAX + HTTPS_ADDRESSES_MAX /* smtpd's, then those of https */
 };
 
 struct slot {
@@ -55,7 +56,7 @@ struct super {
     struct secrets *secrets;
     struct tickets tickets;
     struct list slots;
-    struct listener *listeners[CONFIG_LISTENERS_MAX];
+    struct listener *listeners[PLACES_MAX];
     struct listener *control; /* the admin's socket for commands */
     bool said_ready, is_draining, has_ended;
     unsigned drain_floor;
@@ -64,10 +65,10 @@ struct super {
 };
 
 static const unsigned floor_of[ROLE_N] = {
-    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,  [ROLE_QUEUE] = 1,   [ROLE_RELAY] = 2,
-    [ROLE_LOCAL] = 2,  [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,
-    [ROLE_KEYS] = 3,   [ROLE_ADMIN] = 4,  [ROLE_AGENT] = 2,   [ROLE_ACME] = 0,
-    [ROLE_HTTP01] = 1, [ROLE_AUTH] = 3,   [ROLE_PAM] = 3,     [ROLE_TABLES] = 3,
+    [ROLE_SUPER] = 0,  [ROLE_SMTPD] = 0,   [ROLE_QUEUE] = 1,  [ROLE_RELAY] = 2, [ROLE_LOCAL] = 2,
+    [ROLE_LOOKUP] = 2, [ROLE_DELIVER] = 2, [ROLE_PIPE] = 2,   [ROLE_KEYS] = 3,  [ROLE_ADMIN] = 4,
+    [ROLE_AGENT] = 2,  [ROLE_ACME] = 0,    [ROLE_HTTP01] = 1, [ROLE_AUTH] = 3,  [ROLE_PAM] = 3,
+    [ROLE_TABLES] = 3, [ROLE_HTTPS] = 1,
 };
 
 static void slot_set_state(struct slot *s, enum slot_state to)
@@ -145,10 +146,14 @@ static bool send_listener(struct channel *c, struct listener *l, uint16_t index)
     return false;
 }
 
-static bool send_listeners(struct super *s, struct channel *c)
+/* Those of its role. false: the channel is broken, or one could not be wrapped. */
+static bool send_listeners(const struct slot *slot)
 {
-    for (uint16_t i = 0; i < s->config->n_listeners; i++) {
-        if (!send_listener(c, s->listeners[i], i))
+    struct super *s = slot->super;
+    bool is_web = slot->role == ROLE_HTTPS;
+    size_t n = slot->role == ROLE_SMTPD ? s->config->n_listeners : is_web ? s->config->n_https_addrs : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!send_listener(slot->channel, s->listeners[is_web ? CONFIG_LISTENERS_MAX + i : i], (uint16_t)i))
             return false;
     }
     return true;
@@ -201,7 +206,7 @@ static bool introduce(struct slot *slot)
             ipc_has_edge(slot->role, other->role) && !join(slot, other))
             return false;
     }
-    if (slot->role == ROLE_SMTPD && !send_listeners(s, slot->channel))
+    if (!send_listeners(slot))
         return false;
     if (slot->role == ROLE_ADMIN && s->control != NULL && !send_listener(slot->channel, s->control, 0))
         return false;
@@ -460,13 +465,20 @@ static unsigned pam_count(const struct config *c)
     return 0;
 }
 
+static bool wants_http01(const struct config *c)
+{
+    return c->acme.contact.n > 0 && c->acme.challenge == ACME_HTTP_01;
+}
+
 /* Has the configuration fewer of its kind? */
 static bool is_surplus(const struct slot *slot)
 {
     const struct config *c = slot->super->config;
-    bool is_acme = slot->role == ROLE_ACME || slot->role == ROLE_HTTP01;
     return (slot->role == ROLE_KEYS && !secrets_is_needed(slot->super->secrets)) ||
-           (slot->role == ROLE_AGENT && !config_wants_agent(c)) || (is_acme && c->acme.contact.n == 0) ||
+           (slot->role == ROLE_AGENT && !config_wants_agent(c)) ||
+           (slot->role == ROLE_ACME && c->acme.contact.n == 0) ||
+           (slot->role == ROLE_HTTP01 && !wants_http01(c)) ||
+           (slot->role == ROLE_HTTPS && !config_wants_https(c)) ||
            (slot->role == ROLE_AUTH && slot->index >= auth_count(c)) ||
            (slot->role == ROLE_PAM && slot->index >= pam_count(c)) ||
            (slot->role == ROLE_TABLES && !config_wants_tables(c)) ||
@@ -613,34 +625,43 @@ static bool add_many(struct super *s, enum role role, unsigned n)
 
 static bool add_slots(struct super *s)
 {
-    unsigned n_acme = s->config->acme.contact.n > 0 ? 1 : 0;
+    const struct config *c = s->config;
+    unsigned n_acme = c->acme.contact.n > 0 ? 1 : 0;
     return add_many(s, ROLE_ADMIN, 1) && add_many(s, ROLE_KEYS, secrets_is_needed(s->secrets) ? 1 : 0) &&
            add_many(s, ROLE_AUTH, auth_count(s->config)) && add_many(s, ROLE_PAM, pam_count(s->config)) &&
            add_many(s, ROLE_TABLES, config_wants_tables(s->config) ? 1 : 0) &&
            add_many(s, ROLE_AGENT, config_wants_agent(s->config) ? 1 : 0) && add_many(s, ROLE_LOOKUP, 1) &&
            add_many(s, ROLE_QUEUE, 1) && add_many(s, ROLE_RELAY, s->config->n_relay) &&
            add_many(s, ROLE_LOCAL, delivers(s->config) ? 1 : 0) &&
-           add_many(s, ROLE_SMTPD, s->config->n_smtpd) && add_many(s, ROLE_HTTP01, n_acme) &&
-           add_many(s, ROLE_ACME, n_acme);
+           add_many(s, ROLE_SMTPD, s->config->n_smtpd) && add_many(s, ROLE_HTTP01, wants_http01(c) ? 1 : 0) &&
+           add_many(s, ROLE_HTTPS, config_wants_https(c) ? 1 : 0) && add_many(s, ROLE_ACME, n_acme);
+}
+
+/* The i-th place to listen at; NULL: there is none. */
+static const struct netaddr *place_at(const struct config *c, size_t i)
+{
+    if (i < CONFIG_LISTENERS_MAX)
+        return i < c->n_listeners ? &c->listeners[i].addr : NULL;
+    return i - CONFIG_LISTENERS_MAX < c->n_https_addrs ? &c->https_addrs[i - CONFIG_LISTENERS_MAX] : NULL;
 }
 
 static struct listener *listener_for(struct super *s, const struct config *old, const struct netaddr *at)
 {
-    for (size_t i = 0; old != NULL && i < old->n_listeners; i++) {
-        if (s->listeners[i] != NULL && netaddr_eq(&old->listeners[i].addr, at))
+    for (size_t i = 0; old != NULL && i < PLACES_MAX; i++) {
+        const struct netaddr *place = place_at(old, i);
+        if (s->listeners[i] != NULL && place != NULL && netaddr_eq(place, at))
             return s->listeners[i];
     }
     return NULL;
 }
 
-/* Fills `next` with kept and new listeners. */
+/* Fills `next` (PLACES_MAX of them, NULL) with kept and new listeners. */
 static bool bind_all(struct super *s, const struct config *old, const struct config *config,
                      struct listener **next, struct buf *out)
 {
-    for (size_t i = 0; i < config->n_listeners; i++) {
-        const struct netaddr *at = &config->listeners[i].addr;
-        next[i] = listener_for(s, old, at);
-        if (next[i] != NULL)
+    for (size_t i = 0; i < PLACES_MAX; i++) {
+        const struct netaddr *at = place_at(config, i);
+        if (at == NULL || (next[i] = listener_for(s, old, at)) != NULL)
             continue;
         enum err e = world_listen(s->world, at, 0666, &next[i]);
         if (e == ERR_OK)
@@ -652,7 +673,7 @@ static bool bind_all(struct super *s, const struct config *old, const struct con
                    : e == ERR_DENIED ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
                                      : "");
         for (size_t k = 0; k < i; k++) {
-            if (listener_for(s, old, &config->listeners[k].addr) == NULL)
+            if (next[k] != NULL && listener_for(s, old, place_at(config, k)) == NULL)
                 listener_close(next[k]);
         }
         return false;
@@ -677,25 +698,24 @@ static bool bind_control(struct super *s, struct buf *out)
     return e == ERR_OK;
 }
 
-static void take_listeners(struct super *s, struct listener **next, size_t n)
+static void take_listeners(struct super *s, struct listener **next)
 {
-    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+    for (size_t i = 0; i < PLACES_MAX; i++) {
         bool kept = s->listeners[i] == NULL;
-        for (size_t k = 0; k < n; k++)
+        for (size_t k = 0; k < PLACES_MAX; k++)
             kept = kept || next[k] == s->listeners[i];
         if (!kept)
             listener_close(s->listeners[i]);
     }
-    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++)
-        s->listeners[i] = i < n ? next[i] : NULL;
+    memcpy(s->listeners, next, sizeof s->listeners);
 }
 
 static void start_down_slots(struct super *s)
 {
     list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
-        bool shows_certificates =
-            slot->role == ROLE_SMTPD || (slot->role == ROLE_RELAY && s->config->n_client_certificates > 0);
+        bool shows_certificates = slot->role == ROLE_SMTPD || slot->role == ROLE_HTTPS ||
+                                  (slot->role == ROLE_RELAY && s->config->n_client_certificates > 0);
         if (shows_certificates && !secrets_is_settled(s->secrets))
             continue;
         if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
@@ -765,7 +785,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
     list_init(&s->slots);
     tickets_init(&s->tickets, w, s, on_tickets);
     s->config_blob = handle_of_blob(w, config_bytes);
-    struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
+    struct listener *next[PLACES_MAX] = {NULL};
     char mem[512];
     struct buf why;
     buf_init_fixed(&why, mem, sizeof mem);
@@ -784,7 +804,7 @@ struct super *super_new(struct world *w, const struct config *config, struct str
         end(s, EX_NO_START, buf_str(&why));
         return s;
     }
-    take_listeners(s, next, config->n_listeners);
+    take_listeners(s, next);
     if (!bind_control(s, &why)) {
         end(s, EX_NO_START, buf_str(&why));
         return s;
@@ -821,7 +841,7 @@ static void drain_surplus(struct super *s)
 
 bool super_reload(struct super *s, const struct config *config, struct str config_bytes, struct buf *out)
 {
-    struct listener *next[CONFIG_LISTENERS_MAX] = {NULL};
+    struct listener *next[PLACES_MAX] = {NULL};
     if (s->is_draining || s->has_ended)
         return false;
     struct handle *blob = handle_of_blob(s->world, config_bytes);
@@ -831,7 +851,7 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
         handle_drop(blob);
         return false;
     }
-    take_listeners(s, next, config->n_listeners);
+    take_listeners(s, next);
     handle_drop(s->config_blob);
     s->config_blob = blob;
     const struct config *old = s->config;
@@ -847,8 +867,7 @@ bool super_reload(struct super *s, const struct config *config, struct str confi
         struct slot *slot = list_entry(l, struct slot, link);
         if (!is_alive(slot) || slot->state == SLOT_DRAINING)
             continue;
-        bool ok = (slot->role != ROLE_SMTPD || send_listeners(s, slot->channel)) &&
-                  send_config(s, slot->channel) &&
+        bool ok = send_listeners(slot) && send_config(s, slot->channel) &&
                   (!slot->was_told_start ||
                    hop_passwords_send(s->world, &s->conf.files, config, slot->role, slot->channel));
         if (!ok)
@@ -874,7 +893,7 @@ void super_del(struct super **sp)
     }
     world_timer_cancel(s->world, &s->drain_timer);
     tickets_fini(&s->tickets);
-    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+    for (size_t i = 0; i < PLACES_MAX; i++) {
         if (s->listeners[i] != NULL)
             listener_close(s->listeners[i]);
     }
