@@ -14,7 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str line = str_of(data, size);
     struct uacme_line got;
-    enum uacme_says says = uacme_read(line, &got);
+    enum uacme_says says = uacme_read(line, ACME_TLS_ALPN_01, &got);
+    must(got.answer.n == 0 && lies_within(got.name, line) && lies_within(got.token, line));
+    must(got.token.n == 0 || says == UACME_CHALLENGE);
+    says = uacme_read(line, ACME_HTTP_01, &got);
     must(lies_within(got.text, line) && lies_within(got.name, line));
     must(lies_within(got.token, line) && lies_within(got.answer, line));
     must((says == UACME_TEXT || says == UACME_DETAIL) == (got.text.n > 0));

@@ -3,7 +3,11 @@
  *   RESTING until the next round, which looks at each certificate of the configuration that names are for:
  *   ISSUING: uacme looks whether it is due, and gets it. Where the authority does not know us yet:
  *   JOINING: an account is made, once a round, and ISSUING begins again.
- *   CLOSING: http01 forgets what it answered, and closes the port. -> RESTING
+ *   CLOSING: who answers the authority forgets what that was, and http01 closes the port. -> ISSUING, the
+ * next; RESTING
+ *
+ * The authority looks whether a name leads here in one of two ways: at port 80 (HTTP-01), then http01
+ * answers, or at port 443 (TLS-ALPN-01), then https does.
  *
  * A round comes at the start, at each reload, and every day at a minute that chance finds; after one that
  * failed, after RETRY_FIRST_MS, doubled up to RETRY_MAX_MS. What is in force meanwhile stays in force. uacme
@@ -43,12 +47,14 @@ enum why_rank { WHY_NOTHING = 0, WHY_FIRST, WHY_FAILED, WHY_AUTHORITY, WHY_OURS 
 struct acme {
     struct role_env *env;
     struct world *world;
-    struct channel *http01;
+    enum acme_challenge challenge; /* of this round */
+    struct channel *servers[2];    /* http01, https: by challenge */
     enum acme_phase phase;
     size_t at;       /* the certificate under way */
     bool has_joined; /* in this round */
     bool has_failed; /* likewise, somewhere */
-    bool has_served; /* http01 has something to forget */
+    bool has_served; /* the server has something to forget */
+    bool is_over;    /* CLOSING: the round is, too */
     bool is_again;   /* another round is wanted at once */
     bool is_draining;
     unsigned n_failures; /* rounds in a row */
@@ -65,9 +71,11 @@ struct acme {
 
     uint32_t port_token; /* of the port that is asked for or open in this round; 0: none */
     uint32_t last_token;
-    size_t n_token; /* of the challenge that it waits for: 0: none */
-    char token[HTTP01_TOKEN_MAX];
+    size_t n_open; /* what the server is to say that it answers, and the program waits for: 0: nothing */
+    char open[DNS_NAME_MAX]; /* a token, or of TLS-ALPN-01 a name */
 };
+
+static const enum role server_role[] = {[ACME_HTTP_01] = ROLE_HTTP01, [ACME_TLS_ALPN_01] = ROLE_HTTPS};
 
 static void next_certificate(struct acme *a);
 static void begin_round(struct acme *a);
@@ -79,7 +87,7 @@ static void set_phase(struct acme *a, enum acme_phase to)
         [ACME_ISSUING] =
             {[ACME_ISSUING] = true, [ACME_JOINING] = true, [ACME_CLOSING] = true, [ACME_RESTING] = true},
         [ACME_JOINING] = {[ACME_ISSUING] = true, [ACME_CLOSING] = true, [ACME_RESTING] = true},
-        [ACME_CLOSING] = {[ACME_RESTING] = true},
+        [ACME_CLOSING] = {[ACME_ISSUING] = true, [ACME_RESTING] = true},
     };
     must(allowed[a->phase][to]);
     a->phase = to;
@@ -107,8 +115,6 @@ static uint64_t pause_ms(struct acme *a)
 static void rest(struct acme *a)
 {
     set_phase(a, ACME_RESTING);
-    a->port_token = 0;
-    a->has_served = false;
     if (a->is_draining) {
         role_drained(a->env);
         return;
@@ -124,13 +130,36 @@ static void rest(struct acme *a)
     world_timer_set(a->world, &a->next, world_now_ms(a->world) + ms);
 }
 
-static void end_round(struct acme *a)
+/* Nothing is answered any more. Of another configuration `at` says nothing. */
+static void go_on(struct acme *a)
 {
-    struct ipc_http01_serve forget = {.token = STR_NIL};
-    if (a->has_served && a->http01 != NULL && ipc_send_http01_serve(a->http01, &forget, NULL) == ERR_OK)
+    a->port_token = 0;
+    a->has_served = false;
+    if (a->is_over || a->is_again || a->is_draining)
+        rest(a);
+    else
+        next_certificate(a);
+}
+
+static enum err send_forget(struct acme *a)
+{
+    struct channel *server = a->servers[a->challenge];
+    const struct ipc_http01_serve http = {.token = STR_NIL};
+    const struct ipc_alpn_serve alpn = {.name = STR_NIL};
+    if (!a->has_served || server == NULL)
+        return ERR_CLOSED;
+    return a->challenge == ACME_HTTP_01 ? ipc_send_http01_serve(server, &http, NULL)
+                                        : ipc_send_alpn_serve(server, &alpn, NULL);
+}
+
+/* A server's list is as long as that of one certificate may be. */
+static void end_certificate(struct acme *a, bool is_over)
+{
+    a->is_over = is_over;
+    if (send_forget(a) == ERR_OK)
         set_phase(a, ACME_CLOSING);
     else
-        rest(a);
+        go_on(a);
 }
 
 static void on_next(struct timer *t)
@@ -186,6 +215,17 @@ static void on_port_again(struct timer *t)
         ask_port(a);
 }
 
+static enum err send_serve(struct acme *a, const struct uacme_line *l)
+{
+    struct channel *server = a->servers[a->challenge];
+    const struct ipc_http01_serve http = {.token = l->token, .answer = l->answer};
+    const struct ipc_alpn_serve alpn = {.name = l->name, .digest = str_of(l->digest, sizeof l->digest)};
+    if (server == NULL)
+        return ERR_CLOSED;
+    return a->challenge == ACME_HTTP_01 ? ipc_send_http01_serve(server, &http, NULL)
+                                        : ipc_send_alpn_serve(server, &alpn, NULL);
+}
+
 /* What we can't answer is declined: it asks again, until there is one that we can. */
 static void on_challenge(struct acme *a, const struct uacme_line *l)
 {
@@ -193,17 +233,20 @@ static void on_challenge(struct acme *a, const struct uacme_line *l)
         say(a, "n\n");
         return;
     }
-    struct ipc_http01_serve m = {.token = l->token, .answer = l->answer};
-    if (a->http01 == NULL || ipc_send_http01_serve(a->http01, &m, NULL) != ERR_OK) {
-        give_up(a, STR("the http01 process is not there to answer the authority"));
+    bool is_http = a->challenge == ACME_HTTP_01;
+    struct str open = is_http ? l->token : l->name;
+    if (open.n == 0 || open.n > sizeof a->open || send_serve(a, l) != ERR_OK) {
+        give_up(a, is_http ? STR("the http01 process is not there to answer the authority")
+                           : STR("the https process is not there to answer the authority"));
         return;
     }
     a->has_served = true;
-    memcpy(a->token, l->token.p, l->token.n);
-    a->n_token = l->token.n;
-    log_info(a->world->log, "acme.challenge", LS("name", l->name));
-    if (a->port_token != 0)
-        return; /* it is open */
+    memcpy(a->open, open.p, open.n);
+    a->n_open = open.n;
+    log_info(a->world->log, "acme.challenge", LS("name", l->name),
+             LC("kind", is_http ? "http-01" : "tls-alpn-01"));
+    if (!is_http || a->port_token != 0)
+        return; /* the port is open */
     a->port_token = ++a->last_token == 0 ? ++a->last_token : a->last_token;
     ask_port(a);
 }
@@ -211,7 +254,7 @@ static void on_challenge(struct acme *a, const struct uacme_line *l)
 static void on_line(struct acme *a, struct str line)
 {
     struct uacme_line l;
-    switch (uacme_read(line, &l)) {
+    switch (uacme_read(line, a->challenge, &l)) {
     case UACME_CHALLENGE:
         on_challenge(a, &l);
         break;
@@ -325,7 +368,7 @@ static void run(struct acme *a)
     buf_reset(&a->why);
     a->why_rank = WHY_NOTHING;
     a->is_unknown = a->was_asked_to_end = false;
-    a->n_token = 0;
+    a->n_open = 0;
     enum err e = start(a);
     if (e != ERR_OK) {
         const struct program_end end = {.err = e};
@@ -379,7 +422,7 @@ static void on_issue_end(struct acme *a, const struct program_end *end, bool is_
         fail(a);
     }
     a->at++;
-    next_certificate(a);
+    end_certificate(a, false);
 }
 
 static void on_program_end(void *arg, const struct program_end *end)
@@ -394,11 +437,11 @@ static void on_program_end(void *arg, const struct program_end *end)
     if (a->output != NULL)
         conn_close(a->output);
     a->input = a->output = NULL;
-    a->n_token = 0;
+    a->n_open = 0;
     bool is_good = end->err == ERR_OK && end->signo == 0 && a->why_rank != WHY_OURS;
     note_end(a, end);
     if (a->is_draining || a->is_again) { /* the configuration is another one: what `at` says is not known */
-        end_round(a);
+        end_certificate(a, true);
     } else if (a->phase == ACME_ISSUING) {
         on_issue_end(a, end, is_good);
     } else if (is_good && end->status == 0) {
@@ -408,7 +451,7 @@ static void on_program_end(void *arg, const struct program_end *end)
         run(a);
     } else {
         fail(a);
-        end_round(a); /* without an account nothing goes */
+        end_certificate(a, true); /* without an account nothing goes */
     }
 }
 
@@ -418,7 +461,7 @@ static void next_certificate(struct acme *a)
     while (a->at < c->n_certificates && c->certificates[a->at].n_names == 0)
         a->at++;
     if (a->at == c->n_certificates) {
-        end_round(a);
+        rest(a);
         return;
     }
     set_phase(a, ACME_ISSUING);
@@ -429,46 +472,63 @@ static void begin_round(struct acme *a)
 {
     world_timer_cancel(a->world, &a->next);
     a->is_again = a->has_joined = a->has_failed = false;
+    a->challenge = (enum acme_challenge)a->env->config->acme.challenge;
     a->at = 0;
     next_certificate(a);
 }
 
-/* ---- http01 and the supervisor ---------------- */
+/* ---- who answers, and the supervisor ---------------- */
 
-static void on_serving(struct acme *a, struct str token)
+static void on_serving(struct acme *a, struct str what)
 {
-    if (token.n == 0 && a->phase == ACME_CLOSING)
-        rest(a);
-    else if (token.n > 0 && a->program != NULL && str_eq(token, str_of(a->token, a->n_token))) {
-        a->n_token = 0;
+    if (what.n == 0 && a->phase == ACME_CLOSING) {
+        go_on(a);
+    } else if (what.n > 0 && a->program != NULL && str_eq(what, str_of(a->open, a->n_open))) {
+        a->n_open = 0;
         say(a, "y\n");
     }
 }
 
-static void lose_http01(struct acme *a)
+static void lose_server(struct acme *a, enum acme_challenge which)
 {
-    a->http01 = NULL;
+    a->servers[which] = NULL;
+    if (which != a->challenge)
+        return;
     a->port_token = 0; /* it closed with its process */
     a->has_served = false;
     if (a->phase == ACME_CLOSING)
-        rest(a);
-    else if (a->n_token > 0)
-        give_up(a, STR("the http01 process died"));
+        go_on(a);
+    else if (a->n_open > 0)
+        give_up(a, which == ACME_HTTP_01 ? STR("the http01 process died") : STR("the https process died"));
 }
 
-static void on_message(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+static void on_server(struct acme *a, enum acme_challenge which, struct channel *c, uint16_t type,
+                      struct str payload)
 {
-    struct acme *a = arg;
-    struct ipc_http01_serving m;
-    UNUSED(given);
-    if (!role_message_allowed(a->env, ROLE_HTTP01, c, type)) {
-        lose_http01(a);
-    } else if (!ipc_decode_http01_serving(payload, &m)) {
-        role_message_malformed(a->env, ROLE_HTTP01, c, type);
-        lose_http01(a);
-    } else {
-        on_serving(a, m.token);
+    struct ipc_http01_serving http = {.token = STR_NIL};
+    struct ipc_alpn_serving alpn = {.name = STR_NIL};
+    bool is_http = which == ACME_HTTP_01;
+    if (!role_message_allowed(a->env, server_role[which], c, type)) {
+        lose_server(a, which);
+    } else if (is_http ? !ipc_decode_http01_serving(payload, &http)
+                       : !ipc_decode_alpn_serving(payload, &alpn)) {
+        role_message_malformed(a->env, server_role[which], c, type);
+        lose_server(a, which);
+    } else if (which == a->challenge) {
+        on_serving(a, is_http ? http.token : alpn.name);
     }
+}
+
+static void on_http01(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    UNUSED(given);
+    on_server(arg, ACME_HTTP_01, c, type, payload);
+}
+
+static void on_https(void *arg, struct channel *c, uint16_t type, struct str payload, struct handle *given)
+{
+    UNUSED(given);
+    on_server(arg, ACME_TLS_ALPN_01, c, type, payload);
 }
 
 static void on_room(void *arg, struct channel *c)
@@ -477,22 +537,32 @@ static void on_room(void *arg, struct channel *c)
     UNUSED(c);
 }
 
-static void on_closed(void *arg, struct channel *c)
+static void http01_closed(void *arg, struct channel *c)
 {
     struct acme *a = arg;
     role_peer_closed(a->env, c);
-    lose_http01(a);
+    lose_server(a, ACME_HTTP_01);
 }
 
-static const struct channel_user http01_user = {on_message, on_room, on_closed};
+static void https_closed(void *arg, struct channel *c)
+{
+    struct acme *a = arg;
+    role_peer_closed(a->env, c);
+    lose_server(a, ACME_TLS_ALPN_01);
+}
+
+static const struct channel_user server_users[] = {[ACME_HTTP_01] = {on_http01, on_room, http01_closed},
+                                                   [ACME_TLS_ALPN_01] = {on_https, on_room, https_closed}};
 
 static void acme_peer(void *self, enum role who, unsigned index, struct channel *c)
 {
     struct acme *a = self;
-    if (who != ROLE_HTTP01 || index != 0)
-        return;
-    a->http01 = c;
-    channel_set_user(c, &http01_user, a);
+    for (size_t i = 0; i < ARRAY_LEN(server_role) && index == 0; i++) {
+        if (who != server_role[i])
+            continue;
+        a->servers[i] = c;
+        channel_set_user(c, &server_users[i], a);
+    }
 }
 
 static void acme_from_super(void *self, uint16_t type, struct str payload, struct handle *given)
@@ -529,8 +599,10 @@ static void *acme_create(struct role_env *env)
     buf_init_fixed(&a->line, a->line_mem, sizeof a->line_mem);
     buf_init_fixed(&a->why, a->why_mem, sizeof a->why_mem);
     must(env->root != NULL);
-    if (env->peers[ROLE_HTTP01][0] != NULL)
-        acme_peer(a, ROLE_HTTP01, 0, env->peers[ROLE_HTTP01][0]);
+    for (size_t i = 0; i < ARRAY_LEN(server_role); i++) {
+        if (env->peers[server_role[i]][0] != NULL)
+            acme_peer(a, server_role[i], 0, env->peers[server_role[i]][0]);
+    }
     world_timer_set(a->world, &a->next,
                     world_now_ms(a->world)); /* the first round, once the sandbox is closed */
     role_ready(env);

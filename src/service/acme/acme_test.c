@@ -125,6 +125,139 @@ static void issues(void **state)
     assert_false(runs());
 }
 
+/* The answers of one certificate are forgotten before the next is got: nobody keeps more than that has names.
+ */
+static void one_by_one(void **state)
+{
+    UNUSED(state);
+    the->config.n_certificates = 3;
+    says(CHALLENGE("http-01", TOKEN));
+    hears_serving(TOKEN);
+    told("serve(" TOKEN ") ");
+    ends(0);
+    told("serve() ");
+    assert_false(runs());
+    hears_serving("");
+    assert_non_null(strstr(the->program.words, " issue /acme/client/b.example.csr "));
+    says(CHALLENGE("http-01", TOKEN2));
+    assert_int_equal(the->n_ports, 2); /* it was closed */
+    hears_serving(TOKEN2);
+    ends(0);
+    told("serve(" TOKEN2 ") serve() ");
+    hears_serving("");
+    assert_int_equal(the->n_issued, 2);
+    comes_again(23 * (uint64_t)HOUR_MS, 25 * (uint64_t)HOUR_MS);
+}
+
+/* ---- TLS-ALPN-01 ---- */
+
+#define PROOF(name)                                                                                          \
+    "uacme: challenge=tls-alpn-01 ident=" name " token=" TOKEN                                               \
+    " key_auth=9LV_wNz1AQ1_RSmp-WKbbOEfALfSSKhuOs9TTCRCCEw\n"
+
+static int set_up_alpn(void **state)
+{
+    UNUSED(state);
+    begin(ROLE_ACME, &acme_role, "/acme/client");
+    the->env.peers[ROLE_HTTP01][0] = NULL;
+    the->env.peers[ROLE_HTTPS][0] = &the->other;
+    the->other_role = ROLE_HTTPS;
+    the->config.acme = (struct acme_conf){.contact = STR("admin@example.org"),
+                                          .directory = STR("https://ca.example/dir"),
+                                          .folder = STR("/acme"),
+                                          .challenge = ACME_TLS_ALPN_01};
+    the->config.certificates = certificates;
+    the->config.n_certificates = 1;
+    create();
+    pass(0);
+    return 0;
+}
+
+static void hears_proving(const char *name)
+{
+    char mem[256];
+    struct buf b;
+    struct ipc_alpn_serving m = {.name = str_from_c(name)};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_alpn_serving(&m, &b));
+    hear(IPC_ALPN_SERVING, &b);
+}
+
+static void proves(void **state)
+{
+    UNUSED(state);
+    says(CHALLENGE("http-01", TOKEN));
+    wrote("n\n");
+    told("");
+    says(PROOF("mx.example.org"));
+    told("prove(mx.example.org) ");
+    wrote("");
+    hears_proving("mail.example.org"); /* another */
+    wrote("");
+    hears_proving("mx.example.org");
+    wrote("y\n");
+    says(PROOF("mail.example.org"));
+    hears_proving("mail.example.org");
+    wrote("y\n");
+    assert_int_equal(the->n_ports, 0); /* the port is not opened for it */
+    ends(0);
+    told("prove(mail.example.org) prove() ");
+    assert_int_equal(the->n_issued, 1);
+    hears_proving("");
+    comes_again(23 * (uint64_t)HOUR_MS, 25 * (uint64_t)HOUR_MS);
+}
+
+static void https_dies(void **state)
+{
+    UNUSED(state);
+    says(PROOF("mx.example.org"));
+    the->other.user->on_closed(the->other.arg, &the->other);
+    assert_int_equal(the->program.n_terms, 1);
+    ends(2);
+    assert_true(was_logged("the https process died"));
+    comes_again(15 * MINUTE_MS, 18 * MINUTE_MS);
+    says(PROOF("mx.example.org"));
+    assert_int_equal(the->program.n_terms, 1);
+    ends(2);
+    assert_true(was_logged("the https process is not there"));
+    the->other.is_closed = false;
+    acme_role.peer(the->self, ROLE_HTTPS, 0, &the->other);
+    the->told[0] = '\0';
+    comes_again(30 * MINUTE_MS, 36 * MINUTE_MS);
+    says(PROOF("mx.example.org"));
+    told("prove(mx.example.org) ");
+    char mem[16];
+    struct buf bad;
+    buf_init_fixed(&bad, mem, sizeof mem);
+    hear(IPC_HTTP01_SERVING, &bad); /* that is http01's to say */
+    assert_true(the->other.is_closed);
+    ends(2);
+}
+
+/* A round that began with one kind of challenge ends with it. */
+static void kind_changes(void **state)
+{
+    UNUSED(state);
+    struct config next = the->config;
+    next.acme.challenge = ACME_HTTP_01;
+    says(PROOF("mx.example.org"));
+    told("prove(mx.example.org) ");
+    the->env.config = &next;
+    acme_role.reload(the->self, &the->config);
+    hears_proving("mx.example.org");
+    wrote("y\n");
+    ends(0);
+    told("prove() ");
+    hears_proving("");
+    assert_true(runs());
+    says(PROOF("mx.example.org"));
+    wrote("n\n");
+    ends(1);
+    the->env.config = &the->config;
+    acme_role.reload(the->self, &next);
+    ends(1);
+}
+
 static void closes(void **state)
 {
     UNUSED(state);
@@ -348,12 +481,14 @@ static void drains_at_rest(void **state)
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, finish)
+#define A(f) cmocka_unit_test_setup_teardown(f, set_up_alpn, finish)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        T(issues),          T(closes),  T(joins),       T(joins_in_vain),  T(others_go_on),
-        T(failures_double), T(no_port), T(http01_dies), T(time_runs_out),  T(is_not_there),
-        T(pieces),          T(reloads), T(drains),      T(drains_at_rest),
+        T(issues),          T(closes),     T(joins),        T(joins_in_vain),  T(others_go_on),
+        T(failures_double), T(no_port),    T(http01_dies),  T(time_runs_out),  T(is_not_there),
+        T(pieces),          T(reloads),    T(drains),       T(drains_at_rest), T(one_by_one),
+        A(proves),          A(https_dies), A(kind_changes),
     };
     return cmocka_run_group_tests_name("acme", tests, NULL, NULL);
 }

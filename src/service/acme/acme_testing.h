@@ -1,8 +1,10 @@
-/* service/acme/acme_testing.h: the two roles of certificates over a world that a test holds in its hand: it
- * is the supervisor, the other role, the program, and who connects. Boot's part is here too. */
+/* service/acme/acme_testing.h: the roles of certificates from an authority, and that of port 443, over a
+ * world that a test holds in its hand: it is the supervisor, the other role, keys, the program, and who
+ * connects; TLS is words. Boot's part is here too. */
 #pragma once
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/world_tls.h"
 #include "service/boot/role.h"
 
 #include <setjmp.h>
@@ -14,7 +16,7 @@
 
 #include <string.h>
 
-enum { CONNS_MAX_HERE = 200, OCTETS_MAX = 16 * 1024, TEXT_MAX = 2048, LISTENERS_MAX = 4, NOW_MS = 1000 };
+enum { CONNS_MAX_HERE = 400, OCTETS_MAX = 16 * 1024, TEXT_MAX = 2048, LISTENERS_MAX = 4, NOW_MS = 1000 };
 
 struct conn { /* what it reads comes from `in`, what it writes goes to `out` */
     struct world_object object;
@@ -25,6 +27,18 @@ struct conn { /* what it reads comes from `in`, what it writes goes to `out` */
     struct buf in, out;
     size_t room;
     struct netaddr addr;
+    void (*on_tls)(void *arg, struct conn *c, enum err err, struct str why); /* a handshake is under way */
+    void *tls_arg;
+    struct tls_context *context; /* of it */
+};
+enum { PROOFS_MAX_HERE = 101 };
+struct tls_context {
+    struct world_object object;
+    unsigned n_refs;
+    size_t n_certificates;
+    uint32_t keys[4];
+    size_t n_proofs;
+    char proofs[PROOFS_MAX_HERE][64];
 };
 struct program {
     struct world_object object;
@@ -61,7 +75,18 @@ struct fixture {
     struct role_env env;
     const struct role_ops *ops;
     void *self;
-    struct channel other;
+    enum role other_role;
+    struct channel other, keys;
+    struct tls_context contexts[16];
+    size_t n_contexts;
+    const char *covered;      /* what the certificates are for */
+    bool has_bad_certificate; /* no context is made */
+    enum err prove_err;
+    struct tls_facts facts;
+    struct tls_signer signer;
+    unsigned n_sign_asks;
+    uint64_t signed_token;
+    enum err signed_err;
     struct conn conns[CONNS_MAX_HERE];
     size_t n_conns;
     struct listener listeners[LISTENERS_MAX];
@@ -72,6 +97,8 @@ struct fixture {
     char told[TEXT_MAX]; /* to the other role: a word a message */
     enum err start_err;
 };
+#pragma GCC diagnostic ignored "-Wunused-function" /* no test uses all of it */
+
 static struct fixture *the;
 
 /* ---- boot ---------------- */
@@ -157,14 +184,24 @@ static enum err send_to_other(struct channel *c, uint16_t type, struct str paylo
 {
     struct ipc_http01_serve serve;
     struct ipc_http01_serving serving;
-    assert_ptr_equal(c, &the->other);
+    struct ipc_alpn_serve proof;
+    struct ipc_alpn_serving proving;
     assert_false(c->is_closed);
     assert_null(give);
-    assert_true(ipc_may_send(the->env.role, the->env.role == ROLE_ACME ? ROLE_HTTP01 : ROLE_ACME, type));
+    assert_true(ipc_may_send(the->env.role, c == &the->keys ? ROLE_KEYS : the->other_role, type));
+    if (c == &the->keys) {
+        the->n_sign_asks++;
+        return ERR_OK;
+    }
+    assert_ptr_equal(c, &the->other);
     if (type == IPC_HTTP01_SERVE && ipc_decode_http01_serve(payload, &serve))
         tell("serve", serve.token);
     else if (type == IPC_HTTP01_SERVING && ipc_decode_http01_serving(payload, &serving))
         tell("serving", serving.token);
+    else if (type == IPC_ALPN_SERVE && ipc_decode_alpn_serve(payload, &proof))
+        tell(proof.name.n == 0 || proof.digest.n == 32 ? "prove" : "malformed", proof.name);
+    else if (type == IPC_ALPN_SERVING && ipc_decode_alpn_serving(payload, &proving))
+        tell("proving", proving.name);
     return ERR_OK;
 }
 
@@ -258,7 +295,11 @@ static void kill_program(struct program *p, bool hard)
         p->n_terms++;
 }
 
-static const struct world_ops ops = {.now_ms = now_ms,
+/* ---- TLS ---------------- */
+
+static const struct world_tls_ops tls_ops;
+static const struct world_ops ops = {.tls = &tls_ops,
+                                     .now_ms = now_ms,
                                      .random = fill_random,
                                      .timer_set = timer_set,
                                      .timer_cancel = timer_cancel,
@@ -276,6 +317,89 @@ static const struct world_ops ops = {.now_ms = now_ms,
                                      .conn_peer = peer_of,
                                      .program = run_program,
                                      .program_kill = kill_program};
+
+static void set_signer(struct world *w, const struct tls_signer *s)
+{
+    UNUSED(w);
+    the->signer = *s;
+}
+
+static void tls_signed(struct world *w, uint64_t token, enum err err, struct str signature)
+{
+    UNUSED(w);
+    UNUSED(signature);
+    the->signed_token = token;
+    the->signed_err = err;
+}
+
+static struct tls_context *new_server(struct world *w, const struct tls_server_conf *conf, struct buf *why)
+{
+    UNUSED(w);
+    assert_true(str_eq(conf->alpn, STR("http/1.1")) && !conf->legacy && conf->n_tickets == 0);
+    if (the->has_bad_certificate) {
+        (void)buf_puts(why, "no good");
+        return NULL;
+    }
+    assert_true(the->n_contexts < ARRAY_LEN(the->contexts));
+    struct tls_context *t = &the->contexts[the->n_contexts++];
+    *t = (struct tls_context){.object = {&ops}, .n_refs = 1, .n_certificates = conf->n_certificates};
+    for (size_t i = 0; i < conf->n_certificates && i < ARRAY_LEN(t->keys); i++)
+        t->keys[i] = conf->certificates[i].key;
+    return t;
+}
+
+static void release_context(struct tls_context *t)
+{
+    assert_true(t->n_refs > 0);
+    t->n_refs--;
+}
+
+static bool context_is_for(const struct tls_context *t, struct str host)
+{
+    assert_true(t->n_refs > 0);
+    return str_find(str_from_c(the->covered), host) != STR_NPOS;
+}
+
+static enum err prove_name(struct tls_context *t, struct str name, const unsigned char *digest)
+{
+    UNUSED(digest);
+    if (the->prove_err != ERR_OK)
+        return the->prove_err;
+    assert_true(t->n_refs > 0 && t->n_proofs < PROOFS_MAX_HERE);
+    assert_true(str_to_c(name, t->proofs[t->n_proofs++], sizeof t->proofs[0]));
+    return ERR_OK;
+}
+
+static void prove_none(struct tls_context *t)
+{
+    t->n_proofs = 0;
+}
+
+static enum err start_tls(struct conn *c, bool is_server, const struct tls_start *start,
+                          void (*fn)(void *arg, struct conn *c, enum err err, struct str why), void *arg)
+{
+    assert_true(is_server && start->context->n_refs > 0 && start->deadline_ms > the->now_ms);
+    c->on_tls = fn;
+    c->tls_arg = arg;
+    c->context = start->context;
+    return ERR_OK;
+}
+
+static const struct tls_facts *facts_of(const struct conn *c)
+{
+    UNUSED(c);
+    return &the->facts;
+}
+
+static const struct world_tls_ops tls_ops = {.set_signer = set_signer,
+                                             .tls_signed = tls_signed,
+                                             .server = new_server,
+                                             .context_release = release_context,
+                                             .context_is_for = context_is_for,
+                                             .context_prove = prove_name,
+                                             .context_prove_none = prove_none,
+                                             .start = start_tls,
+                                             .facts = facts_of};
 
 static struct conn *new_conn(void)
 {
@@ -358,7 +482,10 @@ static void begin(enum role role, const struct role_ops *role_ops, const char *r
     the->other.object.ops = &ops;
     the->ops = role_ops;
     the->env = (struct role_env){.world = &the->world, .role = role, .config = &the->config, .root = root};
-    the->env.peers[role == ROLE_ACME ? ROLE_HTTP01 : ROLE_ACME][0] = &the->other;
+    the->keys.object.ops = &ops;
+    the->covered = "";
+    the->other_role = role == ROLE_ACME ? ROLE_HTTP01 : ROLE_ACME;
+    the->env.peers[the->other_role][0] = &the->other;
 }
 
 static void create(void)

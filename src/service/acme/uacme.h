@@ -1,8 +1,8 @@
 /* service/acme/uacme.h: what the program uacme (1.7, uacme(1)) says on standard error, line by line.
  *
  * Without a hook it asks for each challenge: a line "uacme: challenge=TYPE ident=NAME token=TOKEN
- * key_auth=AUTH", then one that waits for y or n on standard input. All else is text for people, and JSON
- * that the authority sent.
+ * key_auth=AUTH" (of tls-alpn-01 AUTH is the base64url of its SHA-256 digest), then one that waits for y or n
+ * on standard input. All else is text for people, and JSON that the authority sent.
  *
  * Owns:     nothing; what is taken from a line borrows from it.
  * Limits:   UACME_LINE_MAX octets a line; the rest of a longer one is not looked at.
@@ -10,8 +10,9 @@
  */
 #pragma once
 #include "base/buf.h"
+#include "config/config.h"
 
-enum { UACME_LINE_MAX = 4096 };
+enum { UACME_LINE_MAX = 4096, UACME_DIGEST = 32 };
 enum uacme_says {
     UACME_NOTHING = 0, /* of use to us */
     UACME_CHALLENGE,   /* it waits for an answer */
@@ -21,8 +22,10 @@ enum uacme_says {
 };
 struct uacme_line {
     struct str text;
-    /* of a challenge that we can answer (http-01); else token is empty */
-    struct str name, token, answer;
+    /* of a challenge that we answer; else token is empty */
+    struct str name, token;
+    struct str answer;                  /* HTTP-01 */
+    unsigned char digest[UACME_DIGEST]; /* TLS-ALPN-01: of the key authorization */
 };
-/* line: without its end. */
-enum uacme_says uacme_read(struct str line, struct uacme_line *out);
+/* line: without its end; wanted: the kind of challenge that is answered. */
+enum uacme_says uacme_read(struct str line, enum acme_challenge wanted, struct uacme_line *out);

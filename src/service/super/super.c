@@ -714,9 +714,11 @@ static void start_down_slots(struct super *s)
 {
     list_each (l, &s->slots) {
         struct slot *slot = list_entry(l, struct slot, link);
+        const struct config *c = s->config;
         bool shows_certificates = slot->role == ROLE_SMTPD || slot->role == ROLE_HTTPS ||
-                                  (slot->role == ROLE_RELAY && s->config->n_client_certificates > 0);
-        if (shows_certificates && !secrets_is_settled(s->secrets))
+                                  (slot->role == ROLE_RELAY && c->n_client_certificates > 0);
+        bool needs_https = slot->role == ROLE_ACME && c->acme.challenge == ACME_TLS_ALPN_01;
+        if ((shows_certificates || needs_https) && !secrets_is_settled(s->secrets))
             continue;
         if (slot->state == SLOT_DOWN && !slot->restart.is_set && !s->has_ended)
             slot_start(slot);
