@@ -108,6 +108,8 @@ enum err tls_why(struct tls_conn *tc, const struct tls_shake *k, struct buf *why
     } else if (reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255) {
         (void)buf_printf(why, "the other side refused the TLS handshake: %s",
                          SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+    } else if (reason == SSL_R_CALLBACK_FAILED && tc->wants_proof) {
+        (void)buf_puts(why, "an authority's question (acme-tls/1) about a name that is not being proven");
     } else if (error == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         return why_closed(tc, why);
     } else {

@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lib
@@ -97,7 +98,7 @@ def port_80():
         return s.connect_ex(("127.0.0.1", 80)) == 0
 
 
-def configure(names='{ "mx.example.org", "mail.example.org" }', extra=""):
+def configure(names='{ "mx.example.org", "mail.example.org" }', extra="", domain="", more=""):
     return lib.file_of(path("waxwing.lua"), lib.paths_lua(where) + '''
 hostname "mx.example.org"
 postmaster "joe@example.org"
@@ -105,7 +106,7 @@ resolver { "127.0.0.53" }
 listen { port = 25, address = "127.0.0.1" }
 tls { acme = "admin@example.org", names = %s, acme_directory = "https://127.0.0.1:14000/dir", acme_folder = "acme"%s }
 domain "example.org" %s
-''' % (names, extra, lib.maildir_lua(where, '{ "joe" }')))
+%s''' % (names, extra, lib.maildir_lua(where, '{ "joe" }', domain), more))
 
 
 def reload():
@@ -118,7 +119,7 @@ def reload():
 # ---- the first day: nobody is there -------------------------------------------------------------------------------------
 
 make_trust()
-dns = lib.Dns(where, {"example.org.": "mx A 127.0.0.1\nmail A 127.0.0.1\nastray A 203.0.113.9"})
+dns = lib.Dns(where, {"example.org.": "mx A 127.0.0.1\nmail A 127.0.0.1\nmta-sts CNAME mx\nsilent A 192.0.2.1\nastray A 203.0.113.9"})
 lib.mail_folder(where)
 config = configure()
 server = lib.Server(["--config", config], path("control")).wait_ready()
@@ -266,4 +267,121 @@ server = lib.Server(["--config", config], path("control")).wait_ready()
 tap.equal(ssl.PEM_cert_to_DER_cert(good[:good.index("-----END") + 26].strip()), Session().der,
           "after a restart without an authority the last certificate is in force")
 tap.equal(server.stop(), 0, "and it ends in good order, while its client is waiting")
+
+# ---- by TLS-ALPN-01, with a policy of MTA-STS -----------------------------------------------------------------------------
+
+STS = ("mta-sts.example.org", "/.well-known/mta-sts.txt")
+
+
+def policy_by_curl(root):
+    return subprocess.run(["curl", "-s", "--cacert", lib.file_of(path("root.pem"), root), "--resolve", STS[0] + ":443:127.0.0.1",
+                           "https://" + STS[0] + STS[1]], stdout=subprocess.PIPE, text=True).stdout
+
+
+def alpn(names='{ "mx.example.org", "mail.example.org" }'):
+    return configure(names, ', acme_challenge = "tls-alpn-01"', ', mta_sts_policy = "testing"', 'https { address = "127.0.0.1" }\n')
+
+
+def print_of(name):
+    """SHA-256 of the certificate that port 443 shows for the name."""
+    with socket.create_connection(("127.0.0.1", 443)) as s, ssl._create_unverified_context().wrap_socket(s, server_hostname=name) as t:
+        return hashlib.sha256(t.getpeercert(True)).hexdigest()
+
+
+for name in ("mx", STS[0].partition(".")[0]): # as on the first day
+    for ending in (".crt", ".key"):
+        if os.path.exists(path("acme/%s.example.org%s" % (name, ending))):
+            os.unlink(path("acme/%s.example.org%s" % (name, ending)))
+held = socket.create_server(("127.0.0.1", 80)) # of another program, and of no interest
+pebble = Pebble()
+alpn()
+server = lib.Server(["--config", config], path("control")).wait_ready()
+for name in ("mx", "mail", "mta-sts"):
+    server.wait_log(r"acme\.challenge.*name=%s\.example\.org kind=tls-alpn-01" % name)
+    server.wait_log(r"https\.proven.*name=%s\.example\.org to=127\.0\.0\.1" % name)
+for name in ("mx", "mta-sts"):
+    server.wait_log(r"acme\.issued.*name=%s\.example\.org" % name)
+root = pebble.root()
+lib.wait_until(lambda: policy_by_curl(root).startswith("version: STSv1\nmode: testing\n"), "the policy")
+tap.ok(True, "a certificate for the policy host comes by itself, by TLS-ALPN-01, and curl gets the policy with it")
+tap.equal(Session(root).noop(), 250, "that of the host, too")
+tap.ok(("http01", 0) not in server.pids() and ("https", 0) in server.pids(), "nobody wants port 80")
+old = {name: print_of(name) for name in ("mx.example.org", STS[0])}
+tap.equal(old["mx.example.org"], hashlib.sha256(Session(root).der).hexdigest(), "ports 25 and 443 show the same certificates")
+names = [sorted(line.strip().split(", ")) for name in ("mx", "mta-sts") for line in
+         openssl("x509", "-in", path("acme/%s.example.org.crt" % name), "-noout", "-ext", "subjectAltName").decode().splitlines()[1:]]
+tap.equal(names, [["DNS:mail.example.org", "DNS:mx.example.org"], ["DNS:mta-sts.example.org"]], "the policy host has a certificate of its own")
+
+since = reload()
+for name in old:
+    server.wait_log(r"acme\.issued.*name=%s" % re.escape(name), since)
+    lib.wait_until(lambda: print_of(name) != old[name], "the renewed certificate")
+tap.ok(policy_by_curl(root) != "" and Session(root).noop() == 250, "both are renewed, and taken by both")
+
+dead = server.pid("https")
+since = server.mark()
+os.kill(dead, signal.SIGKILL)
+lib.wait_until(lambda: server.pids().get(("https", 0), dead) != dead, "another https process")
+lib.wait_until(lambda: policy_by_curl(root) != "", "the policy")
+since = reload()
+server.wait_log(r"acme\.issued.*name=mta-sts\.example\.org", since)
+tap.ok(True, "a killed https process comes again, and begins anew")
+
+
+class Silent:
+    """Where another name leads: .asked is set when the authority is there, which then waits in vain."""
+
+    def __init__(self):
+        self.asked, self.listener = threading.Event(), socket.create_server(("192.0.2.1", 443))
+        self.conns = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            self.conns.append(self.listener.accept()[0])
+            self.asked.set()
+
+
+def shown(name, *args):
+    done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:443", "-servername", name, *args], input="", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=lib.DEADLINE_S)
+    text = subprocess.run(["openssl", "x509", "-noout", "-text"], input=done.stdout, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL).stdout
+    return done.stdout, text
+
+
+silent = Silent()
+alpn('{ "mx.example.org", "silent.example.org" }')
+since = reload()
+tap.ok(silent.asked.wait(lib.DEADLINE_S), "the authority asks where the name leads")
+said, text = shown("silent.example.org", "-alpn", "acme-tls/1")
+tap.ok("ALPN protocol: acme-tls/1" in said and "1.3.6.1.5.5.7.1.31: critical" in text and "DNS:silent.example.org" in text and
+       text.count("DNS:") == 1, "while it asks, its protocol is answered with the proof (openssl)", said + text)
+for args in ((), ("-alpn", "http/1.1"), ("-alpn", "acme-tls/1,http/1.1")):
+    said, text = shown("silent.example.org", *args)
+    tap.ok("1.3.6.1.5.5.7.1.31" not in text and "DNS:mx.example.org" in text and "acme-tls/1" not in said.partition("---")[2],
+           "and no other: " + " ".join(args), said + text)
+said, text = shown("mail.example.org", "-alpn", "acme-tls/1")
+tap.ok(text == "" and "alert" in said, "nor is another name", said)
+line = server.wait_log(r"acme\.failed.*name=mx\.example\.org", since)
+server.wait_log(r"acme\.retry", since)
+tap.ok("192.0.2.1:443" in line, "a name that leads elsewhere gets no certificate", line)
+tap.ok(policy_by_curl(root) != "", "and the policy host's goes on")
+said, text = shown("silent.example.org", "-alpn", "acme-tls/1")
+tap.ok(text == "" and "alert" in said, "behind that nothing is proven any more", said)
+
+held.close()
+configure()
+since = reload()
+server.wait_log(r"http01\.asked.*status=200", since)
+server.wait_log(r"acme\.issued.*name=mx\.example\.org", since)
+lib.wait_until(lambda: ("https", 0) not in server.pids(), "the end of the https process")
+tap.ok(True, "a reload goes back to HTTP-01")
+alpn()
+since = reload()
+server.wait_log(r"https\.proven.*name=mx\.example\.org", since)
+server.wait_log(r"acme\.issued.*name=mta-sts\.example\.org", since)
+tap.ok(True, "and to TLS-ALPN-01 again")
+pebble.stop()
+tap.equal(server.stop(), 0, "it ends in good order")
 tap.end()
