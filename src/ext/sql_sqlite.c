@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { STEPS_BETWEEN_LOOKS = 1000, TRIES = 3, SUFFIX = 8 };
+enum { STEPS_BETWEEN_LOOKS = 1000, TRIES = 3, SUFFIX = 16 };
 
 struct session {
     sqlite3 *db;
@@ -125,13 +125,19 @@ struct state { /* what shows that it was written */
     ino_t inode;
 };
 
-/* false: somebody has it open in WAL mode, or had until he crashed. */
+static bool is_absent(const char *path, const char *end)
+{
+    char beside[PATH_MAX + SUFFIX];
+    struct stat st;
+    (void)snprintf(beside, sizeof beside, "%s%s", path, end);
+    return stat(beside, &st) == -1 && errno == ENOENT;
+}
+
+/* false: somebody has it open, or had until he crashed. */
 static bool is_at_rest(const char *path, struct state *out)
 {
-    char wal[PATH_MAX + SUFFIX];
     struct stat st;
-    (void)snprintf(wal, sizeof wal, "%s-wal", path);
-    if (stat(wal, &st) == 0 || errno != ENOENT || stat(path, &st) == -1)
+    if (!is_absent(path, "-wal") || !is_absent(path, "-journal") || stat(path, &st) == -1)
         return false;
     *out = (struct state){st.st_mtim, st.st_size, st.st_ino};
     return true;
@@ -184,10 +190,8 @@ static enum table_says ask_at_rest(struct session *s, const struct table_questio
             return says;
     }
     buf_reset(why);
-    buf_puts(
-        why,
-        "the database (in WAL mode) was left in the middle of a change: a program that may write it has to "
-        "open it");
+    buf_puts(why, "the database was left in the middle of a change: a program that may write it has to "
+                  "open it");
     return TABLE_SAYS_NOTHING;
 }
 
@@ -251,7 +255,8 @@ static enum table_says session_ask(void *session, const struct table_question *q
     enum table_says says = run(s, s->db, q, &status, verifier, why);
     if (status == SQLITE_DONE)
         return says;
-    if (status == SQLITE_CANTOPEN)
+    if (status == SQLITE_CANTOPEN ||
+        status == SQLITE_READONLY) /* it may not make what it wants beside the file */
         return ask_at_rest(s, q, verifier, why);
     fail(s, s->db, status, why);
     *is_broken = status != SQLITE_INTERRUPT && status != SQLITE_BUSY && status != SQLITE_ERROR;

@@ -145,8 +145,11 @@ static void check_nobody(struct session *s)
 static void check_text(struct session *s, struct str text)
 {
     struct verifier v;
-    const char *problem = verifier_parse(str_trim(text), &v);
-    if (problem != NULL) {
+    text = str_trim(text);
+    const char *problem = text.n == 0 ? NULL : verifier_parse(text, &v);
+    if (text.n == 0) { /* a user without a password, or NULL */
+        check_nobody(s);
+    } else if (problem != NULL) {
         buf_reset(&s->why);
         buf_printf(&s->why, "the verifier of this user can't be used: %s", problem);
     } else if (v.asks == VERIFIER_NONE) { /* a locked account */
