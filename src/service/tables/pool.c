@@ -59,6 +59,7 @@ struct session {
     /* results */
     enum auth_verdict verdict;
     bool was_opened, has_failed; /* failed: the table itself, not what it says of this user */
+    unsigned n_hashes;
     struct buf why;
     char why_mem[TABLE_WHY_MAX];
 };
@@ -126,6 +127,7 @@ static void no_memory(struct session *s)
 static void check_verifier(struct session *s, const struct verifier *v)
 {
     bool is_right = false;
+    s->n_hashes++;
     if (verifier_check(s->crypto, v, s->question.password, &is_right) != ERR_OK)
         no_memory(s);
     else
@@ -222,9 +224,11 @@ static void submit(struct session *s)
     workers_submit(s->pool->tables->workers, &s->work);
 }
 
-/* Nobody needs it. */
+/* Nobody needs it. At the very end there are no threads any more. */
 static void session_end(struct session *s)
 {
+    if (s->pool->tables->workers == NULL)
+        close_handle(s);
     if (s->handle == NULL) {
         session_free(s);
         return;
@@ -249,6 +253,7 @@ static void take_result(struct pool *p, struct session *s)
 {
     struct table_ask *a = s->ask;
     p->tables->count.connections += s->was_opened;
+    p->tables->count.hashes += s->n_hashes;
     if (s->has_like) {
         p->like = s->like;
         p->has_like = true;
@@ -325,6 +330,7 @@ static void start(struct session *s, struct table_ask *a)
     s->generation = p->generation;
     s->must_ask = true;
     s->was_opened = s->has_failed = false;
+    s->n_hashes = 0;
     s->limit_ms = a->due_ms > now ? (uint32_t)(a->due_ms - now) : 0;
     s->n_at = p->host.n;
     memcpy(s->at, p->host.at, sizeof s->at);
@@ -464,7 +470,7 @@ static void pool_close(struct table *t)
     list_push_back(&all->closing, &p->link);
     list_each (l, &p->sessions) {
         struct session *s = list_entry(l, struct session, link);
-        if (!s->is_busy)
+        if (!s->is_busy || all->workers == NULL)
             session_end(s);
     }
     if (p->n_sessions == 0)

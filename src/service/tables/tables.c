@@ -506,6 +506,7 @@ static void on_count(struct timer *timer)
     count(&b, "tables_logins_failed", t->count.failed);
     count(&b, "tables_logins_too_busy", t->count.busy);
     count(&b, "tables_connections", t->count.connections);
+    count(&b, "tables_hashes", t->count.hashes);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = t->env->peers[ROLE_ADMIN][0];
     if (admin != NULL && channel_backlog(admin) < IPC_QUEUE_MAX / 2 &&
@@ -586,6 +587,7 @@ static void tables_del(void *self)
 {
     struct tables *t = self;
     workers_close(t->workers);
+    t->workers = NULL;
     auth_gone(t);
     list_each (l, &t->tables)
         table_del(list_entry(l, struct table, link));

@@ -62,7 +62,7 @@ struct tables {
     struct world *world;
     const struct table_drivers *drivers;
     struct crypto *crypto;
-    struct workers *workers;
+    struct workers *workers;       /* NULL: the end */
     struct channel *auth, *lookup; /* NULL: gone */
     struct list tables, asks, secrets, hosts;
     struct list closing; /* pools whose table is gone */
@@ -73,6 +73,7 @@ struct tables {
     bool is_draining, is_drained;
     struct {
         uint64_t right, wrong, failed, busy, connections;
+        uint64_t hashes; /* passwords computed, whoever they were of */
     } count;
 };
 
