@@ -37,7 +37,9 @@ static const char *settle_path(struct loader *ld, struct auth_table *t)
     t->place = str_skip(t->server, SCHEME);
     bool is_open;
     enum err e = ld->env->find_secret == NULL ? ERR_OK : ld->env->find_secret(ld->env->arg, full, &is_open);
-    return e == ERR_OK || e == ERR_TOO_BIG ? NULL : config_file_problem(e); /* any size will do */
+    if (e == ERR_OK || e == ERR_TOO_BIG) /* any size will do */
+        return NULL;
+    return e == ERR_NOTFOUND ? "names no file that is there" : "names a file that can't be read";
 }
 
 /* The value on top of the stack is done: whatever is wrong with it was told. */

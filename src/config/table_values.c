@@ -146,7 +146,8 @@ static const char *filter_error(struct str s)
             return "has a filter with a ')' too many";
         } else if (s.p[i] == '%' && i + 1 < s.n &&
                    (s.p[i + 1] == 'u' || s.p[i + 1] == '%' || s.p[i + 1] == 'd')) {
-            asks = asks || s.p[++i] == 'u';
+            i++;
+            asks = asks || s.p[i] == 'u';
         } else if (s.p[i] == '%') {
             return "has a filter with a '%' that is none of %u, %d and %%";
         }

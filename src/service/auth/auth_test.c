@@ -497,6 +497,97 @@ static void a_pam_process_lies(void **state)
     check_answer(&f->smtpd, 2, AUTH_TEMPORARY, "");
 }
 
+/* ---- directories and databases --------------------------------------------------------------- */
+
+static void ann_asks(struct fixture *f, uint64_t token)
+{
+    ask_about(&f->smtpd, token, "Ann", "d.example", "secret", "192.0.2.1");
+}
+
+static void tables_answer(struct fixture *f, uint64_t token, enum auth_verdict verdict, const char *why)
+{
+    char mem[2048];
+    struct buf b;
+    struct ipc_auth_answer m = {.token = token, .verdict = (uint8_t)verdict, .why = str_from_c(why)};
+    buf_init_fixed(&b, mem, sizeof mem);
+    assert_true(ipc_encode_auth_answer(&m, &b));
+    say(&f->tables, IPC_AUTH_ANSWER, &b);
+}
+
+/* Many at a time, answered in any order. */
+static void by_tables(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ids[3];
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        ann_asks(f, i);
+        struct ipc_auth_ask m = asked_of_pam(&f->tables);
+        assert_true(m.kind == AUTH_PASSWORD && str_eq(m.file, STR("d.example")) &&
+                    str_ieq(m.user, STR("ann")));
+        assert_true(str_eq(m.secret, STR("secret")) && str_eq(m.client, STR("192.0.2.1")));
+        ids[i] = m.token;
+    }
+    tables_answer(f, ids[2], AUTH_BAD, "");
+    check_answer(&f->smtpd, 2, AUTH_BAD, "");
+    tables_answer(f, ids[0], AUTH_OK, "");
+    check_answer(&f->smtpd, 0, AUTH_OK, "ann@d.example");
+    tables_answer(f, ids[1], AUTH_TEMPORARY, "ldaps://dir.test: can't connect");
+    check_answer(&f->smtpd, 1, AUTH_TEMPORARY, "");
+    assert_true(str_find(buf_str(&f->log_text), STR("ldaps://dir.test: can't connect")) != STR_NPOS);
+    assert_true(str_find(buf_str(&f->log_text), STR("secret")) == STR_NPOS);
+    ask_about(&f->smtpd, 4, "eve", "e.example", "x", "");
+    struct ipc_auth_ask m = asked_of_pam(&f->tables);
+    assert_true(str_eq(m.user, STR("@")) && str_eq(m.file, STR("e.example"))); /* she has no mailbox here */
+    tables_answer(f, m.token, AUTH_OK, "");
+    check_answer(&f->smtpd, 4, AUTH_BAD, "");
+}
+
+static void tables_go_and_come(void **state)
+{
+    struct fixture *f = *state;
+    ann_asks(f, 1);
+    f->tables.is_full = true;
+    ann_asks(f, 2); /* is not sent yet */
+    f->tables.user->on_closed(f->tables.arg, &f->tables);
+    check_answer(&f->smtpd, 1, AUTH_TEMPORARY, "");
+    ann_asks(f, 3);
+    check_nothing_sent(&f->smtpd);
+    f->tables = (struct channel){.is_closed = false};
+    give_channel(f, ROLE_TABLES, 0, &f->tables);
+    auth_role.peer(f->self, ROLE_TABLES, 0, &f->tables);
+    tables_answer(f, asked_of_pam(&f->tables).token, AUTH_OK, "");
+    check_answer(&f->smtpd, 2, AUTH_OK, "ann@d.example");
+    tables_answer(f, asked_of_pam(&f->tables).token, AUTH_BAD, "");
+    check_answer(&f->smtpd, 3, AUTH_BAD, "");
+    f->tables.is_full = true;
+    ann_asks(f, 4);
+    f->tables.is_full = false;
+    f->tables.user->on_room(f->tables.arg, &f->tables);
+    tables_answer(f, asked_of_pam(&f->tables).token, AUTH_OK, "");
+    check_answer(&f->smtpd, 4, AUTH_OK, "ann@d.example");
+}
+
+static void tables_are_slow_or_lie(void **state)
+{
+    struct fixture *f = *state;
+    ann_asks(f, 1);
+    uint64_t id = asked_of_pam(&f->tables).token;
+    pass(f, AUTH_ANSWER_MS);
+    check_answer(&f->smtpd, 1, AUTH_TEMPORARY, "");
+    tables_answer(f, id, AUTH_OK, ""); /* too late */
+    check_nothing_sent(&f->smtpd);
+    assert_false(f->tables.is_closed);
+    ann_asks(f, 2);
+    tables_answer(f, asked_of_pam(&f->tables).token, (enum auth_verdict)77,
+                  ""); /* says nothing that there is */
+    check_answer(&f->smtpd, 2, AUTH_TEMPORARY, "");
+    ann_asks(f, 3);
+    struct buf nothing = {0};
+    say(&f->tables, IPC_AUTH_ANSWER, &nothing);
+    assert_true(f->tables.is_closed);
+    check_answer(&f->smtpd, 3, AUTH_TEMPORARY, "");
+}
+
 /* ---- the configuration, the end -------------------------------------------------------------- */
 
 static void reload(void **state)
@@ -577,6 +668,9 @@ int main(void)
         TEST(a_pam_process_ends),
         TEST(a_module_hangs),
         TEST(a_pam_process_lies),
+        TEST(by_tables),
+        TEST(tables_go_and_come),
+        TEST(tables_are_slow_or_lie),
         TEST(reload),
         TEST(drain),
         TEST(drain_by_the_clock),

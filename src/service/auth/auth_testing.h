@@ -51,7 +51,7 @@ struct fixture {
     uint64_t now_ms;
     struct config config, config2;
     struct role_env env;
-    struct channel smtpd, smtpd2, admin, pam[ROLE_PAM_N];
+    struct channel smtpd, smtpd2, admin, pam[ROLE_PAM_N], tables;
     struct connecting connecting;
     unsigned n_connects, n_ready, n_drained, n_released;
     bool has_no_descriptors;
@@ -298,11 +298,15 @@ static const struct local_domain domains[] = {
     {.name = STR_INIT("a.example"), .plus = STR_INIT("+"), .auth = 1, .users = users_a, .n_users = 2},
     {.name = STR_INIT("b.example"), .plus = STR_INIT("+"), .auth = 2, .users = users_b, .n_users = 2},
     {.name = STR_INIT("c.example"), .plus = STR_INIT("+"), .auth = 1, .users = users_b, .n_users = 2},
+    {.name = STR_INIT("d.example"), .plus = STR_INIT("+"), .auth = 3, .users = users_a, .n_users = 2},
+    {.name = STR_INIT("e.example"), .plus = STR_INIT("+"), .auth = 4, .users = users_a, .n_users = 2},
     {.name = STR_INIT("file.example"), .plus = STR_INIT("+"), .passwords = 1, .users = users_a, .n_users = 2},
 };
 static struct auth_backend backends[] = {
     {.kind = AUTH_BY_DOVECOT, .at = {.kind = NETADDR_UNIX, .path = "/run/dovecot/auth-client"}},
     {.kind = AUTH_BY_PAM, .service = STR_INIT("waxwing")},
+    {.kind = AUTH_BY_LDAP, .table = {.server = STR_INIT("ldaps://dir.test")}},
+    {.kind = AUTH_BY_SQLITE, .table = {.server = STR_INIT("sqlite:/x")}},
 };
 
 static void log_line(void *arg, struct str line)
@@ -333,6 +337,7 @@ static int setup(void **state)
     give_channel(f, ROLE_ADMIN, 0, &f->admin);
     for (unsigned i = 0; i < ROLE_PAM_N; i++)
         give_channel(f, ROLE_PAM, i, &f->pam[i]);
+    give_channel(f, ROLE_TABLES, 0, &f->tables);
     f->self = auth_role.create(&f->env);
     assert_non_null(f->self);
     assert_int_equal(f->n_ready, 1);
