@@ -3,7 +3,7 @@
 # missing packages are installed; otherwise the command to type is printed and the build stops.
 set -eu
 packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev libidn2-dev
-libjansson-dev zlib1g-dev libcurl4-openssl-dev libpam0g-dev libcmocka-dev dns-root-data ca-certificates python3"
+libidn-dev libunistring-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev libpam0g-dev libcmocka-dev dns-root-data ca-certificates python3"
 # what the tests talk to; a missing one only means skipped tests, said and counted
 peers="nsd ldnsutils unbound gsasl testssl.sh libnet-ssleay-perl libauthen-sasl-perl swaks msmtp curl mutt s-nail dovecot-core
 dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux uacme pebble openssl"

@@ -11,6 +11,7 @@
 #include "base/world_tls.h"
 #include "crypto/crypto.h"
 #include "crypto/secret.h"
+#include "ext/saslprep.h"
 #include "io/secret_file.h"
 #include "io/sockaddr.h"
 #include "io/world_io.h"
@@ -39,7 +40,8 @@ struct check {
     struct smtp_client *client;
     struct smtp_client_login login;
     struct crypto *crypto;
-    struct buf password;
+    struct buf password, prepared, prepared_user;
+    char prepared_mem[SASL_PASSWORD_MAX], prepared_user_mem[SASL_NAME_MAX];
     struct timer timer;
     bool wants_tls, is_shaking, is_over;
     int status;
@@ -307,6 +309,13 @@ static int find_addresses(struct check *c)
     return failed != 0 ? EXIT_UNAVAILABLE : EXIT_OK;
 }
 
+/* What SCRAM says (RFC 5802 5.1), where it is not the same. */
+static struct str prepared(struct str s, struct buf *mem)
+{
+    bool ok = saslprep(s, SASLPREP_QUERY, mem) == SASLPREP_OK && !str_eq(buf_str(mem), s);
+    return ok ? buf_str(mem) : STR_NIL;
+}
+
 static int find_login(struct check *c)
 {
     const struct hop_login *auth = &c->route->auth;
@@ -327,6 +336,8 @@ static int find_login(struct check *c)
     c->login = (struct smtp_client_login){.crypto = c->crypto,
                                           .user = auth->user,
                                           .password = line,
+                                          .scram_user = prepared(auth->user, &c->prepared_user),
+                                          .scram_password = prepared(line, &c->prepared),
                                           .host = c->route->via.host,
                                           .port = c->route->via.addr.port};
     world_random(c->world, c->login.nonce, sizeof c->login.nonce);
@@ -379,8 +390,11 @@ int relay_check(struct str lua)
     c.config = l.config;
     c.route = &l.config->policy.routes[0];
     buf_init(&c.password, SECRET_FILE_MAX + 1);
+    buf_init_fixed(&c.prepared, c.prepared_mem, sizeof c.prepared_mem);
+    buf_init_fixed(&c.prepared_user, c.prepared_user_mem, sizeof c.prepared_user_mem);
     chunk_pool_init(&c.pool, 65536, CHUNKS_MAX);
     int status = go(&c);
-    secret_wipe_buf(&c.password); /* what is open ends with the process */
+    secret_wipe_buf(&c.password);
+    secret_wipe_buf(&c.prepared); /* what is open ends with the process */
     return status;
 }

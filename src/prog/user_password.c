@@ -1,9 +1,9 @@
 #include "prog/user_password.h"
 
 #include "crypto/secret.h"
+#include "ext/saslprep.h"
 #include "prog/control.h"
 #include "prog/prog.h"
-#include "wire/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,13 +24,31 @@ static int refuse(const char *why)
     return EXIT_DATA;
 }
 
-static int check(struct str password)
+static int too_long(void)
 {
-    if (!utf8_is_valid(password) || str_has_ctl(password))
-        return refuse("has characters that no client can send");
-    if (password.n < USER_PASSWORD_MIN)
-        return refuse("is too short: 8 characters are the least");
-    return EXIT_OK;
+    return refuse("is too long: 511 octets are the most");
+}
+
+/* Into the form that is compared (RFC 4013), or only says what is wrong with it. */
+static int prepare(struct buf *mem, bool only_look)
+{
+    char form_mem[USER_PASSWORD_MAX];
+    struct buf form;
+    int status = EXIT_OK;
+    buf_init_fixed(&form, form_mem, sizeof form_mem);
+    enum saslprep_result r = saslprep(buf_str(mem), SASLPREP_STORED, &form);
+    if (r == SASLPREP_NO_ROOM)
+        status = too_long();
+    else if (r != SASLPREP_OK)
+        status = refuse(saslprep_text(r));
+    else if (form.n < USER_PASSWORD_MIN)
+        status = refuse("is too short: 8 characters are the least");
+    if (status == EXIT_OK && !only_look) {
+        secret_wipe_buf(mem);
+        must(buf_put(mem, buf_str(&form))); /* USER_PASSWORD_MAX is the room of both */
+    }
+    secret_wipe(form_mem, sizeof form_mem);
+    return status;
 }
 
 /* ---- lines ---------------- */
@@ -64,7 +82,7 @@ static enum line read_line(int fd, int signals, struct buf *out)
 static int line_status(enum line l)
 {
     if (l == LINE_TOO_LONG)
-        return refuse("is too long: 511 octets are the most");
+        return too_long();
     if (l == LINE_FAILED)
         (void)fprintf(stderr, "waxwing user: the password can't be read\n");
     return l == LINE_READ ? EXIT_OK : EXIT_NOINPUT;
@@ -75,7 +93,7 @@ int user_password_read(struct buf *mem)
     int status = line_status(read_line(STDIN_FILENO, -1, mem));
     if (str_ends(buf_str(mem), STR("\r")))
         mem->n--;
-    return status == EXIT_OK ? check(buf_str(mem)) : status;
+    return status == EXIT_OK ? prepare(mem, false) : status;
 }
 
 /* ---- the terminal ---------------- */
@@ -139,11 +157,13 @@ int user_password_ask(struct str whose, struct buf *mem)
     } else {
         status = line_status(prompt(&t, "New password of", whose, mem));
         if (status == EXIT_OK)
-            status = check(buf_str(mem));
+            status = prepare(mem, true);
         if (status == EXIT_OK)
             status = line_status(prompt(&t, "Again, that of", whose, &again));
         if (status == EXIT_OK && !secret_eq(buf_str(mem), buf_str(&again)))
             status = refuse("was another one the second time");
+        if (status == EXIT_OK)
+            status = prepare(mem, false);
     }
     terminal_close(&t);
     secret_wipe(again_mem, sizeof again_mem);

@@ -1,7 +1,7 @@
 /* prog/user_password.h: a new password: from a person at a terminal, from a program, or made here.
  *
- * Limits:   USER_PASSWORD_MIN to USER_PASSWORD_MAX octets of UTF-8 without control characters: what each
- *           mechanism of a login can carry.
+ * Limits:   USER_PASSWORD_MIN to USER_PASSWORD_MAX octets in the form that SASLprep gives it (RFC 4013): what
+ *           each mechanism of a login can carry.
  * Errors:   exit codes of sysexits(3); what went wrong was printed.
  * Security: never from the command line, which all users of a machine can read. The caller wipes it.
  */

@@ -137,7 +137,7 @@ static void put_bare(struct sasl_client *c)
 {
     buf_reset(&c->auth);
     buf_puts(&c->auth, "n=");
-    sasl_put_saslname(&c->auth, c->conf->user);
+    sasl_put_saslname(&c->auth, c->conf->scram_user.n > 0 ? c->conf->scram_user : c->conf->user);
     buf_puts(&c->auth, ",r=");
     buf_put(&c->auth, buf_str(&c->nonce));
 }
@@ -207,7 +207,8 @@ static enum sasl_client_step put_proof(struct sasl_client *c, struct str salt, u
     enum scram_hash h = sasl_hash(c->mechanism);
     struct scram_keys k;
     uint8_t proof[SCRAM_KEY_MAX];
-    enum err e = scram_derive(c->conf->crypto, h, c->conf->password, salt, iterations, &k);
+    struct str password = c->conf->scram_password.n > 0 ? c->conf->scram_password : c->conf->password;
+    enum err e = scram_derive(c->conf->crypto, h, password, salt, iterations, &k);
     if (e == ERR_OK)
         e = scram_proof(c->conf->crypto, h, &k, buf_str(&c->auth), proof);
     if (e == ERR_OK) {

@@ -20,6 +20,8 @@ struct sasl_client_conf { /* borrowed: outlives the exchange */
     const struct crypto *crypto;
     unsigned allowed;                 /* SASL_BIT() of those that may be used; 0: all */
     struct str user, password, token; /* empty: not there */
+    /* By SASLprep (RFC 4013), which SCRAM wants of the client (RFC 5802 5.1); empty: as above. */
+    struct str scram_user, scram_password;
     /* TLS was done with a client certificate: EXTERNAL, as user, or where that is empty as whom the server
      * takes the certificate for (RFC 4422 A). */
     bool has_certificate;

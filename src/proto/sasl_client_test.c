@@ -276,6 +276,35 @@ static void mechanisms_of_one_message(void **state)
     sasl_client_del(&c);
 }
 
+/* SCRAM says the prepared forms, what is in clear text goes as it is. */
+static void scram_says_prepared(void **state)
+{
+    struct sasl_client_conf conf = conf_of(state), plain = conf;
+    struct str r, want;
+    conf.user = STR("raw");
+    conf.password = STR("raw");
+    conf.scram_user = plain.user;
+    conf.scram_password = plain.password;
+    struct sasl_client *c = begin(&conf, SASL_SCRAM_SHA256), *d = begin(&plain, SASL_SCRAM_SHA256);
+    for (int i = 0; i < 2; i++) {
+        char mem[256];
+        struct buf first;
+        buf_init_fixed(&first, mem, sizeof mem);
+        buf_puts(&first, "r=");
+        base64_put(&first, TEST_NONCE);
+        buf_puts(&first, "x,s=QSXCR+Q6sek8bf92,i=4096");
+        struct str challenge = i == 0 ? STR_NIL : buf_str(&first);
+        assert_int_equal(sasl_client_feed(d, challenge, &want), SASL_CLIENT_RESPONSE);
+        assert_int_equal(sasl_client_feed(c, challenge, &r), SASL_CLIENT_RESPONSE);
+        assert_true(r.n > 10 && str_eq(r, want));
+    }
+    sasl_client_del(&c);
+    sasl_client_del(&d);
+    c = begin(&conf, SASL_PLAIN);
+    assert_true(sasl_client_initial(c, &r) && str_eq(r, STR("\0raw\0raw")));
+    sasl_client_del(&c);
+}
+
 static void login_answers_twice(void **state)
 {
     struct sasl_client_conf conf = conf_of(state);
@@ -357,6 +386,7 @@ int main(void)
         cmocka_unit_test(servers_that_are_not_sane),
         cmocka_unit_test(tells_of_a_refusal),
         cmocka_unit_test(mechanisms_of_one_message),
+        cmocka_unit_test(scram_says_prepared),
         cmocka_unit_test(login_answers_twice),
         cmocka_unit_test(refused_tokens_are_answered),
         cmocka_unit_test(header_tells_what_was_offered),

@@ -53,10 +53,11 @@ struct smtp_client_secured { /* what TLS gave */
 };
 struct smtp_client_login { /* RFC 4954; borrowed: lives as long as the session */
     const struct crypto *crypto;
-    unsigned allowed;                 /* as in struct sasl_client_conf; 0: all */
-    struct str user, password, token; /* empty: not there */
-    bool by_certificate;              /* EXTERNAL only: what TLS has shown says who we are */
-    struct str host;                  /* the server, for OAUTHBEARER; may be empty */
+    unsigned allowed;                      /* as in struct sasl_client_conf; 0: all */
+    struct str user, password, token;      /* empty: not there */
+    struct str scram_user, scram_password; /* as in struct sasl_client_conf */
+    bool by_certificate;                   /* EXTERNAL only: what TLS has shown says who we are */
+    struct str host;                       /* the server, for OAUTHBEARER; may be empty */
     uint16_t port;
     unsigned char nonce[SASL_CLIENT_NONCE]; /* from the kernel, for this session */
 };

@@ -93,6 +93,8 @@ static bool auth_new(struct smtp_client *c, enum sasl_mechanism *out)
         .user = login->user,
         .password = login->password,
         .token = login->token,
+        .scram_user = login->scram_user,
+        .scram_password = login->scram_password,
         .is_encrypted = true, /* or nobody can listen */
         .tls_exporter = str_of(c->secured.exporter, c->secured.n_exporter),
         .tls_server_end_point = str_of(c->secured.end_point, c->secured.n_end_point),

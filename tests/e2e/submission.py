@@ -67,6 +67,10 @@ def user_command(*args, text=""):
 
 for user, password in PASSWORD.items():
     user_command("add", user, "--stdin", text=password + "\n")
+ONE, TWO = "p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd"  # each letter one character, or the dots by themselves
+user_command("add", "j\u00f6rg", "--stdin", text=TWO + "\u00a0x\n")
+with open(os.path.join(where, "org.users"), "a", encoding="utf-8") as file:  # as another system has made it: of the octets as they come
+    file.write("raw:" + ";".join(tls_peer.scram_verifier(h, TWO) for h in ("SHA-256", "SHA-1")) + "\n")
 PHONE = user_command("app-password", "joe", "phone")
 server = lib.start(where, LUA)
 boxes = ("u%d" % i for i in range(10000))
@@ -165,6 +169,23 @@ def by_hand():
                 tap.equal((code_of(exchange.answer), exchange.is_proved), (BAD, False) if spoil else ((235, "2.7.0"), True),
                           title + ("bound to another session" if spoil else "SCRAM bound to the session by tls-exporter"))
                 client.close()
+
+
+def outside_ascii():
+    """What looks alike is the same name and the same password (RFC 4013), whatever a keyboard makes of it."""
+    for name, make in (("587", starttls), ("465", implicit)):
+        for user, password, right, title in (
+                ("j\u00f6rg", ONE + " x", True, "as it is kept"), ("jo\u0308rg", TWO + "\u00a0x", True, "dots apart, a space that does not break"),
+                ("j\u00f6rg@example.org", "\uff50" + ONE[1:] + "\u2009x", True, "a wide letter, a thin space"), ("j\u00f6rg", ONE + "\u00adx", False, "no space"),
+                ("jorg", ONE + " x", False, "another name"), ("j\u00f6rg", "password x", False, "no dots"), ("raw", TWO, True, "kept by others as it came"),
+                ("raw", ONE, False, "of which there is one form only")):
+            client = make(source="127.77.0.1")
+            tap.equal(code_of(plain(client, user, password)), (235, "2.7.0") if right else BAD, "%s, outside ASCII: %s" % (name, title))
+            client.quit()
+        client = make()
+        exchange = Scram(client, "j\u00f6rg", ONE + " x")
+        tap.ok(exchange.is_proved and exchange.answer[0] == 235, name + ": a client of SCRAM says the one form", str(exchange.answer))
+        client.quit()
 
 
 def external():
@@ -630,7 +651,7 @@ def ends():
 # ---- all of it ----------------------------------------------------------------------------------------------------------
 
 false_before = None
-for part, needs in ((offers, None), (by_hand, None), (external, None), (wrong, None), (hostile, None), (false_salts, None), (senders, None), (traces, None),
+for part, needs in ((offers, None), (by_hand, None), (outside_ascii, None), (external, None), (wrong, None), (hostile, None), (false_salts, None), (senders, None), (traces, None),
                     (by_smtplib, None), (msmtp, "msmtp"), (swaks, "swaks"), (curl, "curl"), (nodemailer, None), (gsasl, "gsasl"),
                     (guesses, None), (work_and_salts_after_restart, None)):
     if needs and shutil.which(needs) is None:

@@ -202,7 +202,7 @@ CASES = {
 AUTH = {"extauth": "PLAIN EXTERNAL", "extother": "EXTERNAL", "extnone": "PLAIN LOGIN", "extunseen": "EXTERNAL",
         "extpass": "EXTERNAL PLAIN", "plainauth": "PLAIN", "loginauth": "LOGIN", "badauth": "PLAIN LOGIN"}
 hops, records, routes = {}, [], []
-for name, text in (("right", "secret\n"), ("false", "wrong\n")):
+for name, text in (("right", "secret\n"), ("false", "wrong\n"), ("apart", "pa\u0308sswo\u0308rd\u00a0x\n")):
     os.chmod(lib.file_of(os.path.join(where, name), text), 0o600)
 for n, (domain, (how, cert, route, _, _)) in enumerate(CASES.items()):
     at = "192.0.2.%d" % (10 + n)
@@ -248,7 +248,7 @@ service auth {{
   }}
 }}
 """.format(w=folder))
-    lib.file_of(os.path.join(folder, "users"), "me:{PLAIN}secret\n")
+    lib.file_of(os.path.join(folder, "users"), "me:{PLAIN}secret\nyou:{PLAIN}p\u00e4ssw\u00f6rd x\n")
     out = open(os.path.join(folder, "out"), "w")
     process = subprocess.Popen(["dovecot", "-F", "-c", conf], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     peers.atexit.register(lambda: process.poll() is None and (process.terminate(), process.wait()))
@@ -268,8 +268,9 @@ if not lacking and os.path.exists(peers.POSTFIX_DIST):
             "smtpd_sasl_security_options": "noanonymous", "mynetworks": "127.0.0.9/32",
             "smtpd_recipient_restrictions": "permit_sasl_authenticated, check_recipient_access inline:{postfix.test=OK}, reject",
             "smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination"}
-    others["postfix"] = peers.Postfix(folder, "198.51.100.1", ["postfix.test", "scram.test"], more)
+    others["postfix"] = peers.Postfix(folder, "198.51.100.1", ["postfix.test", "scram.test", "apart.test"], more)
     records.append("postfix MX 10 mx.postfix\nmx.postfix A 198.51.100.1")
+    routes.append('route { to = "apart.test", via = "smtp://you@mx.postfix.test", password = secret "apart" }')
     routes.append('route { to = "scram.test", via = "smtp://me@mx.postfix.test", password = secret "right" }')
 
 class EximExternal(peers.Exim):
@@ -387,6 +388,8 @@ if "postfix" in others:
     tap.ok("verified (PKIX)" in got, "Postfix with Dovecot's logins", got + others["postfix"].log())
     server.wait_event(id_, "delivered")
     tap.ok("sasl_method=SCRAM-SHA-256" in others["postfix"].log(), "by SCRAM", others["postfix"].log())
+    server.wait_event(send("apart"), "delivered")
+    tap.ok("sasl_username=you" in others["postfix"].log(), "by SCRAM with a password that SASLprep has to prepare", others["postfix"].log())
 else:
     tap.skip("Postfix and Dovecot", "needs " + (lacking or "Postfix's master.cf"))
 

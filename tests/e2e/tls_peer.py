@@ -133,6 +133,14 @@ class Scram:
         self.answer = client.ask("")  # RFC 4954 4: nothing to say is an empty line
 
 
+def scram_verifier(name, password, rounds=4096):
+    """As files of users have it (RFC 5803's parts), of the octets as they are. name: "SHA-256" or "SHA-1"."""
+    digest, salt = name.lower().replace("-", ""), os.urandom(16)
+    salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, rounds)
+    stored = hashlib.new(digest, hmac.digest(salted, b"Client Key", digest)).digest()
+    return "{SCRAM-%s}%d,%s,%s,%s" % (name, rounds, coded(salt), coded(stored), coded(hmac.digest(salted, b"Server Key", digest)))
+
+
 class ByOpenssl(lib.Smtp):
     """A session over `openssl s_client`, which tells the exporter of RFC 9266 that Python's ssl does not."""
 

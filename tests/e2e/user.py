@@ -76,12 +76,16 @@ def adds():
     tap.ok(done.returncode == 0 and re.fullmatch(r"\{SCRAM-SHA-256\}[^:]*", field_of("ann")) and
            after == before.replace("!locked", field_of("ann")), "another password; further fields stay", after)
     tap.ok(verifies(field_of("ann").split(";")[0], "p\u00e4ssw\u00f6rter"), "outside ASCII, and without the end of its line")
+    done = user("passwd", "ann@example.org", "--stdin", text="pa\u0308ssw\uff4frt\u00a0\u2168\u00ad\n")
+    tap.ok(done.returncode == 0 and verifies(field_of("ann").split(";")[0], "p\u00e4sswort IX"), "in the one form that it is compared in", str(done))
 
 
 def refuses():
     before = content()
     rows = [("joe@example.org", "short\n", 65), ("joe@example.org", "", 65), ("joe@example.org", "x" * 512, 65),
-            ("joe@example.org", "a control\x07character\n", 65), ("joe/x@example.org", "correct horse", 65),
+            ("joe@example.org", "a control\x07character\n", 65), ("joe@example.org", "not to be\u202eseen\n", 65),
+            ("joe@example.org", "younger \U0001f511 than 3.2\n", 65), ("joe@example.org", "\u0627 left and right\n", 65),
+            ("joe@example.org", "short\u00ad\u00ad\u00ad\n", 65), ("joe@example.org", "\ufdfa" * 20 + "\n", 65), ("joe/x@example.org", "correct horse", 65),
             ("joe@open.example", "correct horse", 65), ("joe@nowhere.example", "correct horse", 65),
             ("joe", "correct horse", 65), ("", "correct horse", 65), ("j\tx@example.org", "correct horse", 65)]
     for address, text, code in rows:

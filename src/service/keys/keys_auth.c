@@ -1,10 +1,14 @@
 /* service/keys/keys_auth.c: logins: passwords by slow hashes beside the loop, SCRAM on it (RFC 5802 5).
  *
+ * A password is looked at as SASLprep has it (RFC 4616 2), and where that is something else and wrong also as
+ * it came: files of other systems were made without. What it costs is the octets' doing, not the user's.
+ *
  * A user who isn't there costs what one who is costs, and SCRAM shows him a salt that is always the same: the
  * answers tell nothing of who has an account.
  */
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "ext/saslprep.h"
 #include "service/keys/keys.h"
 
 #include <string.h>
@@ -20,10 +24,11 @@ struct login { /* a password that is being looked at */
     struct guess guess;
     const struct crypto *crypto;
     struct verifier verifier;
-    size_t n_password;
-    char password[SASL_PASSWORD_MAX];
+    size_t n_password, n_raw; /* n_raw: 0 where it came prepared, or has no such form */
+    char password[SASL_PASSWORD_MAX], raw[SASL_PASSWORD_MAX];
     enum err err; /* results */
     bool is_right;
+    unsigned n_hashes;
 };
 
 static void answer(struct asker *a, const struct ipc_auth_answer *m)
@@ -74,6 +79,11 @@ static void login_run(struct compute *w) /* beside the loop */
 {
     struct login *x = container_of(w, struct login, work);
     x->err = verifier_check(x->crypto, &x->verifier, str_of(x->password, x->n_password), &x->is_right);
+    x->n_hashes = 1;
+    if (x->n_raw == 0 || x->err != ERR_OK || x->is_right)
+        return;
+    x->err = verifier_check(x->crypto, &x->verifier, str_of(x->raw, x->n_raw), &x->is_right);
+    x->n_hashes++;
 }
 
 static void login_done(struct compute *w)
@@ -81,7 +91,7 @@ static void login_done(struct compute *w)
     struct login *x = container_of(w, struct login, work);
     struct keys *k = x->keys;
     enum auth_verdict verdict = x->err != ERR_OK ? AUTH_TEMPORARY : x->is_right ? AUTH_OK : AUTH_BAD;
-    k->count.hashes++;
+    k->count.hashes += x->n_hashes;
     if (verdict == AUTH_OK) {
         k->count.right++;
         guess_right(k->guesses, &x->guess);
@@ -95,6 +105,23 @@ static void login_done(struct compute *w)
         answer_verdict(x->asker, x->token, verdict);
     login_del(x);
     keys_look_drained(k);
+}
+
+static void take_password(struct login *x, struct str given)
+{
+    struct buf prepared;
+    buf_init_fixed(&prepared, x->password, sizeof x->password);
+    if (saslprep(given, SASLPREP_QUERY, &prepared) != SASLPREP_OK || prepared.n == 0) {
+        x->n_password = given.n;
+        if (given.n > 0)
+            memcpy(x->password, given.p, given.n);
+        return;
+    }
+    x->n_password = prepared.n;
+    if (str_eq(buf_str(&prepared), given))
+        return;
+    x->n_raw = given.n;
+    memcpy(x->raw, given.p, given.n);
 }
 
 static void password(struct asker *a, const struct held_users *h, const struct ipc_auth_ask *m,
@@ -115,9 +142,7 @@ static void password(struct asker *a, const struct held_users *h, const struct i
     x->asker = a;
     x->token = m->token;
     x->guess = *g;
-    x->n_password = m->secret.n;
-    if (m->secret.n > 0)
-        memcpy(x->password, m->secret.p, m->secret.n);
+    take_password(x, m->secret);
     list_init(&x->link);
     list_push_back(&k->logins, &x->link);
     k->n_logins++;

@@ -54,6 +54,8 @@ struct fixture {
     size_t n_timers;
 };
 static struct made server, client, other;
+#define COMPOSED "p\xc3\xa4ssw\xc3\xb6rd"
+#define DECOMPOSED "pa\xcc\x88sswo\xcc\x88rd"
 static char users_text[2048], changed_text[2048];
 static struct crypto *crypto;
 
@@ -527,6 +529,42 @@ static void test_nobody(void **state)
     }
 }
 
+/* SASLprep makes one of what looks alike; what another system kept as it came is found, too. And all of it
+ * costs with nobody what it costs with somebody. */
+static void test_prepared(void **state)
+{
+    static const struct {
+        const char *kept, *given;
+        unsigned n_right; /* hashes until it was right; 0: it is not */
+        unsigned n_wrong; /* hashes for a user who isn't there, or for whom it is wrong */
+    } rows[] = {
+        {COMPOSED, COMPOSED, 1, 1},
+        {COMPOSED, DECOMPOSED, 1, 2},
+        {COMPOSED, DECOMPOSED "x", 0, 2},
+        {DECOMPOSED, DECOMPOSED, 2, 2},
+        {DECOMPOSED, COMPOSED, 0, 1},
+        {"two words", "two\xc2\xa0words", 1, 2},
+        {"two words", "two words", 1, 1},
+        {"\xff\xfe", "\xff\xfe", 1, 1}, /* no text: as it is */
+        {"\x07", "\x07", 1, 1},
+        {"", "\xc2\xad", 0, 1}, /* nothing would be left of it */
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[sizeof users_text];
+        make_users(text, sizeof text, rows[i].kept);
+        give_users(f, 1, "org.users", text);
+        assert_int_equal(f->state.err, ERR_OK);
+        for (int is_nobody = 0; is_nobody < 2; is_nobody++) {
+            uint64_t n = f->self->count.hashes;
+            unsigned n_right = is_nobody ? 0 : rows[i].n_right;
+            assert_int_equal(verdict(f, is_nobody ? "nobody" : "joe", rows[i].given),
+                             n_right > 0 ? AUTH_OK : AUTH_BAD);
+            assert_int_equal(f->self->count.hashes - n, n_right > 0 ? n_right : rows[i].n_wrong);
+        }
+    }
+}
+
 static void test_reload(void **state)
 {
     struct fixture *f = *state;
@@ -829,6 +867,7 @@ int main(void)
         T(test_keys_max),
         T(test_password),
         T(test_nobody),
+        T(test_prepared),
         T(test_reload),
         T(test_too_many_guesses),
         T(test_right_ones_are_free),

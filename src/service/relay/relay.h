@@ -140,8 +140,10 @@ struct link {         /* one connection to a server */
     char proof[RELAY_PROOF_TEXT];    /* of TLS, or why there is none */
     char dane_said[RELAY_DANE_TEXT]; /* what DANE said of the host; empty: was not asked */
     struct smtp_client_login login;
-    struct str password; /* until it was said */
+    struct str password,
+        prepared; /* until it was said; prepared: by SASLprep, where that is something else */
     char user[ROUTE_USER_MAX + 1];
+    char prepared_user[ROUTE_USER_MAX + 1];
     uint64_t secret_hash; /* of the name of what password says */
     uint64_t cert_hash;   /* of the name of our certificate, which was shown if the server asked */
     struct str site;
@@ -315,6 +317,8 @@ void relay_secret_set(struct relay *r, struct str name, struct str octets);
 void relay_secrets_prune(struct relay *r, bool all);
 /* Fills in k's login, if j wants one. false: the password is not here; noted in j. */
 MUST_USE bool relay_login_fill(struct link *k, struct job *j, struct str host, uint16_t port);
+/* k needs the password no more. */
+void relay_login_end(struct link *k);
 
 /* relay_convert.c */
 /* After SMTP_CLIENT_WANT_CONVERSION; answers the client now or from relay_convert_step(). */

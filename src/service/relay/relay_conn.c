@@ -7,7 +7,6 @@
  */
 #include "base/limits.h"
 #include "base/mem.h"
-#include "crypto/secret.h"
 #include "service/relay/relay.h"
 
 static void link_set_state(struct link *k, enum link_state to)
@@ -66,7 +65,7 @@ bool relay_link_open(struct job *j, const struct netaddr *to, struct str name)
     if (k->connecting == NULL) {
         job_note(j, SMTP_AT_CONNECT, 0, ESC(4, 4, 1), k->host,
                  STR("no memory or descriptors for a connection"));
-        secret_free(&k->password);
+        relay_login_end(k);
         mem_free(k);
         return false;
     }
@@ -93,7 +92,7 @@ void relay_link_end(struct link *k)
     k->connecting = NULL;
     k->conn = NULL;
     smtp_client_del(&k->client);
-    secret_free(&k->password);
+    relay_login_end(k);
     list_remove(&k->link);
     list_push_back(&r->ended, &k->link);
 }
@@ -500,7 +499,7 @@ static void take_events(struct link *k)
     while (!k->is_dead && smtp_client_next(k->client, &ev)) {
         switch (ev) {
         case SMTP_CLIENT_READY:
-            secret_free(&k->password); /* it was said, or is not needed */
+            relay_login_end(k); /* it was said, or is not needed */
             if (k->state == LINK_HELLO)
                 relay_resume_keep(k); /* in TLS 1.3 it came before these octets */
             if (k->job != NULL && k->state == LINK_HELLO) {

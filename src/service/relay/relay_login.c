@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "ext/saslprep.h"
 #include "service/relay/relay.h"
 
 static struct relay_secret *find(const struct relay *r, struct str name)
@@ -61,6 +62,33 @@ void relay_secrets_prune(struct relay *r, bool all)
     }
 }
 
+/* The other form of s, where there is one that is not the same: mem has its room. */
+static struct str prepared(struct str s, struct buf *mem)
+{
+    bool ok = saslprep(s, SASLPREP_QUERY, mem) == SASLPREP_OK && !str_eq(buf_str(mem), s);
+    return ok ? buf_str(mem) : STR_NIL;
+}
+
+/* RFC 5802 5.1. What has no such form goes as it is. false: no memory. */
+static bool prepare(struct link *k)
+{
+    char mem[SASL_PASSWORD_MAX];
+    struct buf password, user;
+    buf_init_fixed(&password, mem, sizeof mem);
+    buf_init_fixed(&user, k->prepared_user, sizeof k->prepared_user);
+    bool ok = secret_copy(prepared(k->password, &password), &k->prepared);
+    secret_wipe(mem, sizeof mem);
+    k->login.scram_user = prepared(k->login.user, &user);
+    k->login.scram_password = k->prepared;
+    return ok;
+}
+
+void relay_login_end(struct link *k)
+{
+    secret_free(&k->password);
+    secret_free(&k->prepared);
+}
+
 bool relay_login_fill(struct link *k, struct job *j, struct str host, uint16_t port)
 {
     struct relay *r = k->relay;
@@ -86,5 +114,9 @@ bool relay_login_fill(struct link *k, struct job *j, struct str host, uint16_t p
         .port = port,
     };
     world_random(r->world, k->login.nonce, sizeof k->login.nonce);
-    return true;
+    if (prepare(k))
+        return true;
+    job_note(j, SMTP_AT_AUTH, 0, ESC(4, 3, 0), k->host, STR("memory budget used up"));
+    relay_login_end(k);
+    return false;
 }

@@ -1,3 +1,4 @@
+#include "base/base64.h"
 #include "service/relay/relay_testing.h"
 
 #define ASKS_NOTHING "; wanted: opportunistic, since the domain asks for nothing: TLS where it can be had"
@@ -429,6 +430,42 @@ static void test_login(void **state)
     takes(c);
 }
 
+/* Of a name and a password in two parts SCRAM says the one form that both sides have, PLAIN what there is. */
+static void test_prepared_login(void **state)
+{
+    static const char *const offers[] = {"250-hub\n250 AUTH PLAIN\n",
+                                         "250-hub\n250 AUTH PLAIN SCRAM-SHA-256\n"};
+    struct order o = {.token = 1,
+                      .site = "host:hub.test:587",
+                      .hosts = {"hub.test"},
+                      .tls = HOP_TLS_ENCRYPT,
+                      .user = "jo\xcc\x88rg",
+                      .secret = "/p"};
+    UNUSED(state);
+    hand_over("/p", "pa\xcc\x88ss\n");
+    for (size_t i = 0; i < ARRAY_LEN(offers); i++) {
+        give(&o);
+        lookup_says("192.0.2.1", NULL);
+        struct conn *c = offers_tls();
+        secures(c, false);
+        expect(c, "EHLO me.test\n");
+        say(c, offers[i]);
+        if (i == 0) {
+            expect(c, "AUTH PLAIN AGpvzIhyZwBwYcyIc3M=\n");
+            say(c, "535 no\n");
+            say(c, "221 bye\n");
+            continue;
+        }
+        char mem[256];
+        struct buf first;
+        buf_init_fixed(&first, mem, sizeof mem);
+        struct str line = buf_str(&c->out);
+        assert_true(str_starts(line, STR("AUTH SCRAM-SHA-256 ")));
+        assert_true(base64_take(str_trim(str_skip(str_slice(line, 0, line.n - 2), 19)), &first));
+        assert_true(str_starts(buf_str(&first), STR("n,,n=j\xc3\xb6rg,r=")));
+    }
+}
+
 /* TLS that fails is no reason to log in without. */
 static void test_login_never_falls_back(void **state)
 {
@@ -508,6 +545,7 @@ int main(void)
         TEST(test_requiretls_later),
         TEST(test_without_tls),
         TEST(test_login),
+        TEST(test_prepared_login),
         TEST(test_login_never_falls_back),
         TEST(test_secrets_go),
         TEST(test_many_hosts),

@@ -9,6 +9,7 @@
  */
 #include "base/mem.h"
 #include "crypto/secret.h"
+#include "ext/saslprep.h"
 #include "service/smtpd/smtpd.h"
 
 #include <string.h>
@@ -114,13 +115,33 @@ static const struct local_domain *first_elsewhere(const struct policy_conf *p)
     return NULL;
 }
 
+/* A name outside ASCII is taken as it came where that is a user's, else as SASLprep has it (RFC 4616 2, RFC
+ * 5802 5.1). false: as policy_login(). */
+static bool find_login(const struct policy_conf *p, struct str name, struct buf *mem,
+                       struct policy_login *out)
+{
+    char prepared_mem[SASL_NAME_MAX];
+    struct buf prepared;
+    size_t before = mem->n;
+    bool ok = policy_login(p, name, mem, out);
+    buf_init_fixed(&prepared, prepared_mem, sizeof prepared_mem);
+    if (str_is_ascii(name) || saslprep(name, SASLPREP_QUERY, &prepared) != SASLPREP_OK)
+        return ok;
+    size_t at = ok ? str_rchr(out->address, '@') : 0;
+    if (ok &&
+        policy_has_user(policy_domain(p, str_skip(out->address, at + 1)), str_slice(out->address, 0, at)))
+        return true;
+    mem->n = before;
+    return policy_login(p, buf_str(&prepared), mem, out);
+}
+
 /* Who is asked about. A name that nobody can have stands for one that policy does not know. */
 static struct policy_login whom(const struct session *s, struct str user, struct buf *mem)
 {
     const struct config *c = s->conf->config;
     const struct local_domain *d = c->n_password_files > 0 ? NULL : first_elsewhere(&c->policy);
     struct policy_login who = {.address = STR_NIL, .user = STR("@"), .passwords = 1};
-    if (policy_login(&c->policy, user, mem, &who) || d == NULL)
+    if (find_login(&c->policy, user, mem, &who) || d == NULL)
         return who;
     buf_reset(mem);
     buf_puts(mem, "@@");
@@ -195,7 +216,7 @@ static void answer_external(struct session *s, const struct smtp_event *ev)
     struct str domain = ok ? str_skip(who.address, str_chr(who.address, '@') + 1) : STR_NIL;
     ok = ok && policy_has_user(policy_domain(p, domain), who.user);
     if (ok && ev->sasl->user.n > 0)
-        ok = policy_login(p, ev->sasl->user, &text, &wanted) && str_eq(wanted.address, who.address);
+        ok = find_login(p, ev->sasl->user, &text, &wanted) && str_eq(wanted.address, who.address);
     struct sasl_answer a = {.verdict = ok ? SASL_OK : SASL_BAD, .login = ok ? who.address : STR_NIL};
     if (!ok)
         tell(s, ev->sasl->identity, R_AUTH_BAD);
@@ -275,7 +296,7 @@ void login_done(struct session *s, const struct smtp_event *ev)
     struct policy_login who;
     struct buf text;
     buf_init_fixed(&text, l->address, sizeof l->address);
-    if (!policy_login(&s->conf->config->policy, ev->text, &text, &who)) {
+    if (!find_login(&s->conf->config->policy, ev->text, &text, &who)) {
         smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
         return;
     }

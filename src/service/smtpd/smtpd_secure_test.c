@@ -292,6 +292,38 @@ static void a_login_sends(void **state)
     assert_string_equal(the->event_text, "c.test, logged in as joe@here.test");
 }
 
+/* A name is somebody's as it came, or as SASLprep has it. */
+static void names_outside_ascii(void **state)
+{
+    static const struct str here[] = {STR_INIT("j\xc3\xb6rg"), STR_INIT("zoe\xcc\x88")};
+    static const struct {
+        const char *plain, *user;
+    } rows[] = {
+        {"AGpvzIhyZ0BoZXJlLnRlc3QAc2VjcmV0", "j\xc3\xb6rg"}, /* jo, a diaeresis, rg */
+        {"AGpvzIhyZy9waG9uZUBoZXJlLnRlc3QAc2VjcmV0", "j\xc3\xb6rg/phone"},
+        {"AHpvZcyIQGhlcmUudGVzdABzZWNyZXQ=", "zoe\xcc\x88"}, /* kept in two parts, and said so */
+    };
+    UNUSED(state);
+    configure(LISTEN_STARTTLS, LISTEN_MUST_AUTH);
+    the->domain.any_user = false;
+    the->domain.users = here;
+    the->domain.n_users = ARRAY_LEN(here);
+    put_in_force(0, 11);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = secure_client();
+        buf_reset(&c->out);
+        say(c, "AUTH PLAIN ");
+        say(c, rows[i].plain);
+        say(c, "\r\n");
+        if (!str_eq(the->auth.user, str_from_c(rows[i].user)))
+            fail_msg("row %zu: \"%.*s\"", i, STR_FMT(the->auth.user));
+        auth_answer(AUTH_OK);
+        hears(c, "235 2.7.0");
+        say(c, "MAIL FROM:<ann@here.test>\r\n");
+        hears(c, "550 5.7.1");
+    }
+}
+
 static void what_keys_says(void **state)
 {
     UNUSED(state);
@@ -583,6 +615,7 @@ int main(void)
         T(signatures),
         T(nobody_sends_without_a_login),
         T(a_login_sends),
+        T(names_outside_ascii),
         T(what_keys_says),
         T(unknown_names),
         T(no_answer_comes),
