@@ -43,7 +43,7 @@ struct fixture {
     uint64_t now_ms;
     struct config config, config2;
     struct role_env env;
-    struct channel smtpd, smtpd2, relay, admin;
+    struct channel smtpd, smtpd2, relay, https, admin;
     struct workers workers;
     struct blob_owner owner;
     struct keys *self;
@@ -406,12 +406,14 @@ static int setup(void **state)
     f->env = (struct role_env){.world = &f->world, .role = ROLE_KEYS, .config = &f->config};
     f->owner.object.ops = f->workers.object.ops = &ops;
     f->smtpd.object.ops = f->smtpd2.object.ops = f->relay.object.ops = f->admin.object.ops = &ops;
+    f->https.object.ops = &ops;
     f->env.peers[ROLE_SMTPD][0] = &f->smtpd;
     f->env.peers[ROLE_ADMIN][0] = &f->admin;
     f->self = keys_role.create(&f->env);
     assert_non_null(f->self);
     assert_int_equal(f->n_ready, 1);
     keys_role.peer(f->self, ROLE_RELAY, 0, &f->relay);
+    keys_role.peer(f->self, ROLE_HTTPS, 0, &f->https);
     keys_role.peer(f->self, ROLE_SMTPD, 1, &f->smtpd2);
     give_key(f, 1, KEY_USE_SERVER, made_pem(&server), made_cert(&server));
     assert_int_equal(f->state.err, ERR_OK);
@@ -447,10 +449,15 @@ static void test_sign(void **state)
     ask_sign(&f->relay, 2, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
     m = signed_answer(&f->relay);
     assert_true(m.err == ERR_OK && made_signed(&client, d, m.signature));
-    assert_int_equal(f->self->count.signatures, 2);
+    ask_sign(&f->https, 1, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
+    m = signed_answer(&f->https);
+    assert_true(m.err == ERR_OK && made_signed(&server, d, m.signature));
+    assert_int_equal(f->self->count.signatures, 3);
     /* each has its own keys */
     ask_sign(&f->relay, 1, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
     assert_int_equal(signed_answer(&f->relay).err, ERR_DENIED);
+    ask_sign(&f->https, 2, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
+    assert_int_equal(signed_answer(&f->https).err, ERR_DENIED);
     ask_sign(&f->smtpd, 2, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
     assert_int_equal(signed_answer(&f->smtpd).err, ERR_DENIED);
     ask_sign(&f->smtpd, 3, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, d);
@@ -460,7 +467,7 @@ static void test_sign(void **state)
     char big[TLS_SIGN_OCTETS_MAX + 1] = {0};
     ask_sign(&f->smtpd, 1, TLS_SIGN_ECDSA, TLS_DIGEST_SHA256, str_of(big, sizeof big));
     assert_int_equal(signed_answer(&f->smtpd).err, ERR_INVALID);
-    assert_int_equal(f->self->count.signatures_refused, 5);
+    assert_int_equal(f->self->count.signatures_refused, 6);
     assert_false(f->smtpd.is_closed);
 }
 
@@ -740,6 +747,7 @@ static void test_offer(void **state)
     forget(f, SECRET_USERS, 1);
     assert_int_equal(f->smtpd.scram, 0);
     assert_int_equal(f->relay.n_offers, 0);
+    assert_int_equal(f->https.n_offers, 0);
 }
 
 static void test_malformed(void **state)

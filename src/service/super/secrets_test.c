@@ -437,7 +437,7 @@ static void test_tell(void **state)
 {
     struct fixture *f = *state;
     uint32_t a, b;
-    uint64_t told = 0, told_relay = 0, told_queue = 0;
+    uint64_t told = 0, told_relay = 0, told_https = 0, told_queue = 0;
     start(f, &a, &b);
     f->smtpd.is_full = true;
     assert_false(secrets_tell(f->s, &f->smtpd, ROLE_SMTPD, &told));
@@ -450,6 +450,9 @@ static void test_tell(void **state)
     assert_true(m.certificate == 1 && m.key == b);
     tell(f, &f->smtpd, ROLE_SMTPD, &told); /* once is enough */
     tell(f, &f->relay, ROLE_RELAY, &told_relay);
+    assert_int_equal(next_cert(&f->relay, CERT("BBBB")).key, b);
+    tell(f, &f->relay, ROLE_HTTPS, &told_https); /* what smtpd shows */
+    assert_int_equal(next_cert(&f->relay, CERT("AAAA") CERT("ISSUER")).key, a);
     assert_int_equal(next_cert(&f->relay, CERT("BBBB")).key, b);
     tell(f, &f->relay, ROLE_QUEUE, &told_queue);
     all_seen(f);
