@@ -78,6 +78,8 @@ static void set_up(void)
     contexts[0] = world_tls_client(w, &client, &why);
     contexts[1] = world_tls_server(w, &server, &why);
     must(contexts[0] != NULL && contexts[1] != NULL);
+    must(tls_context_prove(contexts[1], STR("mx.example.org"),
+                           (const unsigned char *)"of a key authorization, 32 octet") == ERR_OK);
     world_tls_set_signer(w, &(struct tls_signer){NULL, on_sign});
     buf_fini(&pem);
     buf_fini(&why);
