@@ -52,14 +52,18 @@ static int report(const struct loaded *l, bool ok, bool json, const char *path)
     return exit_code(l, ok);
 }
 
+enum { POLICY_WARNINGS_MAX = 20 };
 struct looking {
     struct loaded *l;
     const char *path;
+    unsigned n;
 };
 
 static void warn_uncovered(void *arg, struct str domain)
 {
-    const struct looking *k = arg;
+    struct looking *k = arg;
+    if (k->n++ >= POLICY_WARNINGS_MAX)
+        return;
     buf_printf(&k->l->warnings,
                "%s: domain \"%.*s\" has mta_sts_policy, and none of the certificates is for mta-sts.%.*s: "
                "nobody can get "
@@ -72,7 +76,7 @@ static void look_at_policy_hosts(struct loaded *l, const char *path)
 {
     struct crypto *crypto = NULL;
     if (l->config->n_sts_hosts > 0 && crypto_new(&crypto) == ERR_OK)
-        policy_hosts_uncovered(crypto, l->config, warn_uncovered, &(struct looking){l, path});
+        policy_hosts_uncovered(crypto, l->config, warn_uncovered, &(struct looking){.l = l, .path = path});
     crypto_del(&crypto);
 }
 
