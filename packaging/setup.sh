@@ -3,10 +3,11 @@
 # missing packages are installed; otherwise the command to type is printed and the build stops.
 set -eu
 packages="gcc ninja-build meson pkg-config libunbound-dev liblua5.4-dev libsqlite3-dev libseccomp-dev libssl-dev libidn2-dev
-libidn-dev libunistring-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev libpam0g-dev libcmocka-dev dns-root-data ca-certificates python3"
+libidn-dev libunistring-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev libpam0g-dev libpq-dev libldap-dev libcmocka-dev dns-root-data
+ca-certificates python3"
 # what the tests talk to; a missing one only means skipped tests, said and counted
 peers="nsd ldnsutils unbound gsasl testssl.sh libnet-ssleay-perl libauthen-sasl-perl swaks msmtp curl mutt s-nail dovecot-core
-dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux uacme pebble openssl"
+dovecot-lmtpd python3-aiosmtpd strace mandoc iproute2 util-linux uacme pebble openssl slapd ldap-utils postgresql-15"
 
 missing=""
 for p in $packages; do
@@ -41,6 +42,7 @@ if [ -n "$missing$wanted" ]; then
         $sudo chmod 755 /usr/sbin/policy-rc.d
     fi
     echo 'postfix postfix/main_mailer_type select No configuration' | $sudo debconf-set-selections 2>/dev/null || true
+    echo 'slapd slapd/no_configuration boolean true' | $sudo debconf-set-selections 2>/dev/null || true
     # a dot for ten packages unpacked or set up; what apt says is shown when it fails
     { { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends $missing $wanted; } 2>&1 || echo "apt-get failed"; } | tee "$log" |

@@ -383,9 +383,11 @@ static const struct schema_key keys[] = {
      "/run/postgresql; or \"sqlite:/PATH\". The user _wwtables must be able to read an SQLite database, and never writes "
      "there; all SQLite databases of a configuration are in one folder."},
     {"sql", "query", SCHEMA_TEXT, true, "\"SELECT ...\"", NULL, 0, 0, NOWHERE,
-     "Gives one row with one column, the verifier of the password, in one of the forms that files of passwords have: see "
-     "Passwords. $1 stands for the address, $2 for the user without his domain, $3 for the domain: texts, in lower "
-     "case, which are never pasted into the query. No row: there is no such user."},
+     "Gives one row with one column, the verifier of the password, as files of passwords have it: a form of crypt(5) "
+     "(yescrypt, bcrypt, SHA-512, SHA-256), or {SCRAM-SHA-256} as Dovecot writes it. NULL, an empty text, or one that "
+     "begins with ! or * is a locked account; no row: there is no such user. $1 stands for the address, $2 for the user "
+     "without his domain, $3 for the domain: texts, in lower "
+     "case, which are never pasted into the query."},
     {"sql", "password", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE, "That of the user of the database."},
 
     {"value", "maildir", SCHEMA_VALUE, false, "\"PATH\" | { ... }", NULL, 0, 0, NOWHERE,
