@@ -14,7 +14,7 @@
 /* A path that leads to no file: else libpq looks in the account's home. */
 #define NO_FILE "/dev/null/none"
 
-enum { TEXT_OID = 25, PARAMETERS = 3 };
+enum { TEXT_OID = 25 };
 
 struct driver {
     struct table_driver base; /* first */
@@ -147,24 +147,24 @@ static void *session_open(const struct table_driver *self, const struct table_pl
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-/* Parameters are texts of C. */
-static bool copy(struct str s, char *out, size_t cap)
+struct parameters { /* texts of C */
+    char address[512], user[512], domain[512];
+};
+
+/* false: they can't be sent, and no user is called so. */
+static bool take_names(const struct table_question *q, struct parameters *out)
 {
-    return s.n < cap && (s.n == 0 || memchr(s.p, '\0', s.n) == NULL) && str_to_c(s, out, cap);
+    return str_to_c(q->address, out->address, sizeof out->address) &&
+           str_to_c(q->user, out->user, sizeof out->user) &&
+           str_to_c(q->domain, out->domain, sizeof out->domain);
 }
 
-static bool send(struct session *s, const struct table_question *q, uint64_t due_ms, struct buf *why)
+static bool send(struct session *s, const struct parameters *p, uint64_t due_ms, struct buf *why)
 {
-    static const Oid types[PARAMETERS] = {TEXT_OID, TEXT_OID, TEXT_OID};
-    char address[512], user[512], domain[512];
-    if (!copy(q->address, address, sizeof address) || !copy(q->user, user, sizeof user) ||
-        !copy(q->domain, domain, sizeof domain)) {
-        buf_puts(why, "no such name can be asked for");
-        return false;
-    }
-    const char *const values[PARAMETERS] = {address, user, domain};
+    static const Oid types[] = {TEXT_OID, TEXT_OID, TEXT_OID};
+    const char *const values[] = {p->address, p->user, p->domain};
     const struct pg_calls *c = s->calls;
-    if (c->sendQueryParams(s->conn, s->query, PARAMETERS, types, values, NULL, NULL, 0) != 1 ||
+    if (c->sendQueryParams(s->conn, s->query, ARRAY_LEN(values), types, values, NULL, NULL, 0) != 1 ||
         c->setSingleRowMode(s->conn) != 1) {
         table_quote(why, c->errorMessage(s->conn));
         return false;
@@ -248,7 +248,10 @@ static enum table_says session_ask(void *session, const struct table_question *q
     enum table_says says = TABLE_SAYS_NOTHING;
     unsigned n_rows = 0;
     PGresult *r = NULL;
-    bool ok = send(s, q, due_ms, why);
+    struct parameters names;
+    if (!take_names(q, &names))
+        return TABLE_SAYS_NOBODY;
+    bool ok = send(s, &names, due_ms, why);
     while (ok && (ok = receive(s, due_ms, &r, why)) && r != NULL) {
         ok = take_result(s, r, &n_rows, &says, verifier, why);
         s->calls->clear(r);
