@@ -149,7 +149,7 @@ def pg_domains():
         ("pg", "db.test/mail", QUERY), ("pgsix", "[::1]/mail", QUERY), ("pgunix", "%s/mail" % database.sockets, QUERY),
         ("pgparts", "db.test/mail", "SELECT password FROM parts WHERE name = $2 AND domain = $3"),
         ("pgtwo", "two.test/mail", QUERY),
-        ("pgwrong", "wrongdb.test/mail", QUERY), ("pgnone", "none.test/mail", QUERY), ("pgrogue", "rogue.test/mail", QUERY),
+        ("pgwrong", "wrongdb.test/mail", QUERY), ("pgnone", "none.test/mail", QUERY),
         ("pgtable", "db.test/mail", "SELECT password FROM missing WHERE address = $1"),
         ("pgcolumns", "db.test/mail", "SELECT address, password FROM users WHERE address <> $1 LIMIT 1"),
         ("pgrows", "db.test/mail", "SELECT password FROM users WHERE address <> $1"),
@@ -166,7 +166,7 @@ def fill_postgresql():
     lines = "CREATE DATABASE mail;\n\\c mail\nCREATE ROLE mail LOGIN PASSWORD '%s';\nCREATE TABLE users (address varchar(80), password text);\n" \
             "CREATE TABLE parts (name text, domain text, password text);\n" % OURS["pg"]
     for user, form in forms.items():
-        for at in ("pg", "pgsix", "pgunix", "pgtwo", "pgwrong", "pgrogue", "pgnone"):
+        for at in ("pg", "pgsix", "pgunix", "pgtwo", "pgwrong", "pgnone"):
             lines += "INSERT INTO users VALUES ($q$%s@%s.example$q$, $q$%s$q$);\n" % (user, at, form)
         lines += "INSERT INTO parts VALUES ($q$%s$q$, 'pgparts.example', $q$%s$q$);\n" % (user, form)
     database.sql(lines + "INSERT INTO users VALUES ('locked@pg.example', '!%s');\nGRANT SELECT ON users, parts TO mail;\n" % forms["joe"])
@@ -215,6 +215,20 @@ def bad_days_of_postgresql():
     tap.equal([code_of(client.reply()) for client in slow], [LATER] * 6, "and is given up")
     for client in slow:
         client.close()
+
+
+def another_authority():
+    """The server's certificate comes from one that the configuration does not name, then from one that it does."""
+    since = server.mark()
+    database.certificate(others, "rogue")
+    database.stop()
+    database.start()
+    tap.equal(try_plain("joe@pg.example", PASSWORD["joe"]), LATER, "PostgreSQL: a certificate of another authority")
+    tap.ok(server.wait_log(r"login\.failed.*certificate verify failed", since), "the log says so")
+    database.certificate(pki, "db")
+    database.stop()
+    database.start()
+    tap.equal(try_plain("joe@pg.example", PASSWORD["joe"]), RIGHT, "PostgreSQL: its own again")
 
 
 def new_word():
@@ -346,6 +360,18 @@ def impostors():
     tap.ok(" BIND dn=\"cn=mail" not in impostor.log(), "nothing was said to it", impostor.log())
 
 
+def other_authorities():
+    """A reload brings other anchors: to a process that opens no file."""
+    other = "authorities \"%s\"" % others.file
+    reload_until(BASE.replace('authorities "ca.crt"', other) + ldap_domains(), "joe@dirrogue.example", PASSWORD["joe"])
+    tap.ok(True, "LDAP: the other authority is the one that counts")
+    since = server.mark()
+    tap.equal(try_plain("joe@dir.example", PASSWORD["joe"]), LATER, "LDAP: and the first one no more")
+    tap.ok(server.wait_log(r"login.failed.*dir\.test.*TLS", since), "the log says so")
+    reload_until(BASE + ldap_domains(), "joe@dir.example", PASSWORD["joe"])
+    tap.equal(try_plain("joe@dirrogue.example", PASSWORD["joe"]), LATER, "LDAP: and back")
+
+
 def bad_days_of_ldap():
     since = server.mark()
     tap.equal(try_plain("joe@dir.example", PASSWORD["joe"]), RIGHT, "LDAP: connections are kept")
@@ -445,6 +471,7 @@ else:
     reload_until(BASE + pg_domains(), "joe@pg.example", PASSWORD["joe"])
     by_postgresql()
     bad_days_of_postgresql()
+    another_authority()
     our_process()
     tap.equal(try_plain("ann@pg.example", PASSWORD["ann"]), RIGHT, "PostgreSQL: a login to be forgotten")
     memory(False)
@@ -455,6 +482,7 @@ else:
     reload_until(BASE + ldap_domains(), "joe@dir.example", PASSWORD["joe"])
     by_ldap()
     impostors()
+    other_authorities()
     bad_days_of_ldap()
     memory(True)
 changes(BASE)
