@@ -4,7 +4,7 @@
  * A user's entry is searched for on a connection that is ours, and his password taken to the server by a bind
  * as that entry on another one (RFC 4513 5.1.3). Both are kept.
  *
- * Owns:     the library.
+ * Owns:     the library, which is loaded once for the life of the process.
  * Limits:   two entries are asked for, and exactly one must be found.
  * Errors:   as ext/table.h says. A bind that is refused for anything but the password is no answer.
  * Security: names are escaped within the filter (RFC 4515 3). An empty password is never sent, for it would
