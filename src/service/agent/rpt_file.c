@@ -5,7 +5,7 @@
  *   days:      1, domain, begin, length, dropped, id, due, first try, tries,
  *              places: known or not, number, each: state, URI;
  *              policies: number, each: type, domain, lines, MX patterns, good, bad,
- *                        failures: number, each: result, five texts, sessions
+ *                        failures: number, each: result, four texts, sessions
  *   0, CRC-32C of all before it
  *
  * Limits:   RPT_FILE_MAX; of a day those of its tally.
