@@ -74,6 +74,25 @@ static void what_does_not_fit_leaves_nothing(void **state)
     }
 }
 
+/* Nor what was written before it was seen not to fit. */
+static void much_that_does_not_fit_leaves_nothing(void **state)
+{
+    UNUSED(state);
+    struct rng rng;
+    struct buf out;
+    char *mem = mem_alloc(OCTETS_MAX);
+    assert_non_null(mem);
+    rng_seed(&rng, 4);
+    for (size_t i = 0; i < OCTETS_MAX; i++)
+        mem[i] = (char)rng_next(&rng);
+    buf_init(&out, OCTETS_MAX / 2);
+    assert_true(buf_putc(&out, 'x'));
+    assert_false(gzip_pack(str_of(mem, OCTETS_MAX), &out));
+    assert_int_equal(out.n, 1);
+    buf_fini(&out);
+    mem_free(mem);
+}
+
 /* The same octets whoever packs them when: no time and no name is in it. */
 static void it_tells_nothing_else(void **state)
 {
@@ -93,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_packed_unpacks),
         cmocka_unit_test(what_does_not_fit_leaves_nothing),
+        cmocka_unit_test(much_that_does_not_fit_leaves_nothing),
         cmocka_unit_test(it_tells_nothing_else),
     };
     return cmocka_run_group_tests_name("gzip", tests, NULL, NULL);

@@ -856,6 +856,8 @@ static void the_end_waits_for_what_is_sent(void **state)
     expect_no_question(f);
     end(f);
     begin(f);
+    assert_int_equal(only_day(f)->n_tries, 1);
+    assert_int_equal(only_day(f)->first_s, f->wall_ms / 1000);
     at(f, only_day(f)->due_s);
     (void)expect_host(f, "b.test");
 }
