@@ -5,8 +5,9 @@
 
 /* kind, word, what the fields hold. class: a word of wire/codes.h: what a refusal is about */
 #define EVENT_KINDS(X)                                                                                       \
-    X(ACCEPTED, "accepted")   /* smtpd: id; rcpt=sender, host=client, text=helo and login, number=octets */  \
-    X(RCPT, "recipient")      /* smtpd: id, rcpt */                                                          \
+    X(ACCEPTED, "accepted")   /* smtpd: id; rcpt=sender, host=client, text=helo and login, number=octets;    \
+                               * agent: likewise, text=what it is */                                         \
+    X(RCPT, "recipient")      /* smtpd, agent: id, rcpt */                                                   \
     X(REFUSED, "refused")     /* smtpd: id 0 or the id; rcpt, host=client, text=our reply */                 \
     X(ROUTED, "routed")       /* queue: id, rcpt=recipient or empty for all, host=site */                    \
     X(SPLIT, "split")         /* queue: id=parent, other_id=child, host=site */                              \

@@ -364,6 +364,13 @@ tap.ok(len(bodies) >= 2 and len(set(bodies)) == 1, "a report that is refused com
 rows = lib.rows_of(lib.run("status", "--json", "--control", server.control).stdout)
 tap.ok(any("tls_reports_sent" in json.dumps(row) for row in rows), "`waxwing status` counts them", rows)
 
+own = sums([r for _, r in by_mail("own@sink.test")])
+tap.equal([(k, v[:2]) for k, v in own.items()], [(("sts", "sink.test"), [0, 1])],
+          "the reports' own connections, all in the clear, are in no report")
+received = [octets for _, _, octets in sink.taken if b"Report Domain: right.test" in octets][0]
+id_ = re.search(rb"\tid (%s);" % lib.IDS.encode(), received)[1].decode()
+tap.equal([row["event"] for row in server.why(id_)][:2], ["accepted", "recipient"], "`waxwing why` knows where a report comes from")
+
 # ---- a full disk -------------------------------------------------------------------------------------------------------------
 
 tap.equal(server.stop(), 0, "the server ends in order")

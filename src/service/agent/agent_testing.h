@@ -60,7 +60,7 @@ struct got {
 struct fixture {
     struct world world; /* first */
     struct log log;
-    char said[4096];
+    char said[4096], events[4096];
     struct rng rng;
     uint64_t now_ms;
     int64_t wall_ms;
@@ -83,7 +83,7 @@ struct fixture {
     struct agent *self;
     struct timer *sweep;
     unsigned n_ready, n_drained, n_released;
-    uint64_t token;
+    uint64_t token, last_put;
 };
 
 #pragma GCC diagnostic ignored "-Wunused-function" /* no test uses all of it */
@@ -114,6 +114,17 @@ void role_fail(struct role_env *env, struct str reason)
 void role_drained(struct role_env *env)
 {
     fixture_of_env(env)->n_drained++;
+}
+
+void role_event(struct role_env *env, const struct ipc_event *e)
+{
+    struct fixture *f = fixture_of_env(env);
+    struct buf b;
+    buf_init_fixed(&b, f->events, sizeof f->events - 1);
+    b.n = strlen(f->events);
+    buf_printf(&b, "%s %llu %.*s %.*s %llu\n", event_word(e->kind), (unsigned long long)e->id,
+               STR_FMT(e->rcpt), STR_FMT(e->text), (unsigned long long)e->number);
+    f->events[b.n] = '\0';
 }
 
 void role_config_release(struct role_env *env, const struct config *old)

@@ -69,7 +69,8 @@ struct rpt_day {
     /* AT_WORK */
     struct rpt_ask ask;
     enum rpt_step step;
-    size_t at; /* of places */
+    size_t at;    /* of places */
+    size_t n_put; /* octets of the message that was put */
     size_t n_domain;
     char domain[]; /* lower case */
 };

@@ -363,6 +363,7 @@ static enum err put(struct rpt_day *d, struct str to, uint64_t id, struct str bo
     if (!rcpt_put(&(struct rcpt){.address = to}, &rcpts))
         return ERR_TOO_BIG;
     d->step = STEP_PUT;
+    d->n_put = body.n;
     struct ipc_put m = {.token = rpt_token(a, &d->ask, true),
                         .id = id,
                         .sender = a->env->config->tls_reports,
@@ -418,13 +419,38 @@ void rpt_send_ids(struct agent *a)
     }
 }
 
+/* What smtpd says of the messages that it hands over. */
+static void tell_put(const struct rpt_day *d, uint64_t id, struct str to)
+{
+    struct agent *a = d->agent;
+    char mem[DNS_NAME_MAX + 64];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_puts(&text, "our report about TLS to ");
+    buf_put(&text, rpt_domain(d));
+    struct ipc_event e = {
+        .kind = EVENT_RCPT, .wall_ms = (uint64_t)world_wall_ms(a->world), .id = id, .rcpt = to};
+    role_event(a->env, &e);
+    e.kind = EVENT_ACCEPTED;
+    e.rcpt = a->env->config->tls_reports;
+    e.text = buf_str(&text);
+    e.number = d->n_put;
+    role_event(a->env, &e);
+}
+
 void rpt_send_put_done(struct rpt_day *d, const struct ipc_put_done *m)
 {
-    if (m->err == ERR_OK)
+    char mem[SMTP_PATH_MAX];
+    struct buf to;
+    buf_init_fixed(&to, mem, sizeof mem);
+    if (m->err == ERR_OK) {
+        must(mail_address(place_of(d), &to)); /* it was, before it was put */
+        tell_put(d, m->id, buf_str(&to));
         place_sent(d);
-    else
+    } else {
         place_later(d, "the queue did not take it: ",
                     str_from_c(m->err <= ERR_TLS ? err_str((enum err)m->err) : "for no reason"));
+    }
 }
 
 static void begin_mail(struct rpt_day *d)

@@ -26,7 +26,7 @@ static int setup_on(void **state)
 
 static void say_session(struct fixture *f, struct channel *relay, const struct ipc_tls_session *m)
 {
-    char mem[4096];
+    char mem[65536];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
     assert_true(ipc_encode_tls_session(m, &b));
@@ -115,6 +115,7 @@ static struct ipc_put expect_put(struct fixture *f, uint64_t id)
     const struct sent *s = next_to_queue(f, IPC_PUT);
     assert_true(ipc_decode_put(str_of(s->bytes, s->n), &m));
     assert_int_equal(m.id, id);
+    f->last_put = id;
     assert_true(str_eq(m.sender, STR("tls@us.test")));
     assert_true(m.flags == 0 && m.params.n + m.client.n + m.helo.n == 0 && m.is_piped == 0);
     return m;
@@ -125,7 +126,8 @@ static void answer_put(struct fixture *f, uint64_t token, enum err err)
     char mem[32];
     struct buf b;
     buf_init_fixed(&b, mem, sizeof mem);
-    assert_true(ipc_encode_put_done(&(struct ipc_put_done){.token = token, .err = (uint8_t)err}, &b));
+    struct ipc_put_done m = {.token = token, .id = f->last_put, .err = (uint8_t)err};
+    assert_true(ipc_encode_put_done(&m, &b));
     from_queue(f, IPC_PUT_DONE, &b);
 }
 
@@ -358,6 +360,35 @@ static void what_is_too_much_is_not_counted_and_said(void **state)
     assert_non_null(strstr(f->said, "tlsrpt.not_counted sessions=3"));
 }
 
+/* Of one domain, whose policy changes all the time. */
+static void a_day_has_its_memory(void **state)
+{
+    struct fixture *f = *state;
+    char line[900], lines_mem[64000];
+    for (size_t i = 0; i < 5; i++) {
+        struct buf lines;
+        buf_init_fixed(&lines, lines_mem, sizeof lines_mem);
+        memset(line, 'a' + (char)i, sizeof line);
+        for (size_t k = 0; k < 60; k++)
+            assert_true(list_put_str(&lines, str_of(line, sizeof line)));
+        say_session(f, &f->relay[0],
+                    &(struct ipc_tls_session){.policy = TLS_RPT_TLSA,
+                                              .result = TLS_SESSION_OK,
+                                              .domain = STR("a.test"),
+                                              .lines = buf_str(&lines)});
+    }
+    const struct rpt_day *d = only_day(f);
+    assert_int_equal(d->tally.n_policies, 2);
+    assert_int_equal(d->tally.n_dropped, 3);
+    assert_true(d->arena.used <= TLS_RPT_DAY_MEMORY);
+    wants(f, "a.test", RUA("https://a.test/"));
+    on_the_next_morning(f);
+    wants(f, "a.test", RUA("https://a.test/"));
+    answer_host(f, expect_host(f, "a.test"), DNS_STATUS_OK);
+    answer_code(f, 200);
+    expect_done(f, 1, 0);
+}
+
 static void many_names_wait_for_their_turn(void **state)
 {
     enum { N = TLS_RPT_ASKS_MAX + 5 };
@@ -501,7 +532,14 @@ static void a_report_goes_by_mail(void **state)
     buf_init_fixed(&last, last_mem, sizeof last_mem);
     buf_printf(&last, "\r\n--%.*s--\r\n", STR_FMT(boundary));
     assert_true(str_ends(m.body, buf_str(&last)));
+    char events[200];
+    assert_true(
+        snprintf(
+            events, sizeof events,
+            "recipient 7000 r+1@a.test  0\naccepted 7000 tls@us.test our report about TLS to a.test %zu\n",
+            m.body.n) > 0);
     answer_put(f, m.token, ERR_OK);
+    assert_string_equal(f->events, events);
     expect_done(f, 1, 0);
     assert_non_null(strstr(f->said, "tlsrpt.sent domain=a.test day=1799971200 rua=mailto:r%2B1@a.test"));
 }
@@ -970,6 +1008,7 @@ int main(void)
         T(why_there_is_no_policy_is_told),
         T(nonsense_of_a_relay_ends_its_channel),
         T(what_is_too_much_is_not_counted_and_said),
+        T(a_day_has_its_memory),
         T(many_names_wait_for_their_turn),
         T(nothing_is_sent_before_the_day_is_over),
         T(a_report_goes_by_mail),
