@@ -133,7 +133,7 @@
  * salt, iterations: for scram_first; signature: the server's, for scram_final that is right.
  * smtpd -> auth: file is a domain, its user and the password are asked of who looks at its passwords; user of the
  * answer: who it is, an address, where the verdict is AUTH_OK. auth -> pam: file is a service. auth -> tables: file is
- * a domain; why: for the log, where the verdict is AUTH_TEMPORARY. */
+ * a domain; why: for log and journal, where the verdict is AUTH_TEMPORARY: it may quote who was asked. */
 #define IPC_FIELDS_auth_ask(F)                                                                               \
     F(u64, token)                                                                                            \
     F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)

@@ -4,6 +4,7 @@ fail, and what must not be heard by anybody: passwords."""
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -176,12 +177,27 @@ def guesses():
     tap.equal(try_plain("joe@example.org", PASSWORD["joe"]), RIGHT, "others are not touched by it")
 
 
+def in_journal(user):
+    """The last that it has of a login of this user that was refused: our code, and why."""
+    with sqlite3.connect("file:%s/journal/journal.db?mode=ro" % where, uri=True) as journal:
+        rows = journal.execute("SELECT number, text FROM lines WHERE id = 0 AND rcpt = ? ORDER BY seq DESC LIMIT 1", (user.encode(),)).fetchall()
+    return [(number, text.decode()) for number, text in rows][0] if rows else (0, "")
+
+
+def tells(user, reason, title):
+    """The journal comes a moment after the reply."""
+    lib.wait_until(lambda: in_journal(user)[0] == 454 and reason in in_journal(user)[1], "\"%s\" in the journal" % reason)
+    tap.ok(in_journal(user)[1].startswith("the login can't be checked now"), title, str(in_journal(user)))
+
+
 def failures():
     since = server.mark()
     dovecot.stop()
     tap.equal(try_plain("joe@example.org", PASSWORD["joe"]), LATER, "Dovecot is away: a temporary failure")
+    tells("joe@example.org", "Dovecot can't be reached at its socket", "the journal says that it was trouble, and whose")
     tap.equal(try_plain("joe@example.org", "wrong"), LATER, "whatever the password")
     tap.ok(server.wait_log(r"auth\.down.*auth-client", since), "the log says who is away")
+    tap.ok(server.wait_log(r"refused.*address=joe@example\.org.*can't be checked", since), "and that of logins the same")
     since = server.mark()
     dovecot.start()
     tap.equal(try_plain("joe@example.org", PASSWORD["joe"]), RIGHT, "it is back: so are logins")
@@ -242,6 +258,7 @@ def by_pam():
     since = server.mark()
     tap.equal(try_plain("joe@none.example", "anything"), LATER, "PAM: a service that there isn't")
     tap.ok(server.wait_log("pam.failed.*waxwing-none", since), "the log says so")
+    tells("joe@none.example", "PAM's modules could not say", "and the journal")
     tap.equal(try_plain("wwtest@unix.example", SYSTEM["wwtest"]), RIGHT, "PAM: an account of this machine")
     tap.equal(try_plain("wwtest@unix.example", "wrong"), BAD, "its wrong password")
     tap.equal(try_plain("wwold@unix.example", SYSTEM["wwold"]), BAD, "an account that has expired")

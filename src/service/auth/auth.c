@@ -2,8 +2,9 @@
  *
  * Owns:     open questions with their passwords, connections to those who are asked, the limit of guesses.
  * Limits:   AUTH_WAITING_MAX questions, each for AUTH_ANSWER_MS.
- * Errors:   who can't be asked, breaks off or falls silent is a temporary failure, with the reason in the
- * log. Security: who asks may be taken over: guesses are limited here, where nobody gets by, as in the keys
+ * Errors:   who can't be asked, breaks off or falls silent is a temporary failure, with the reason in the log
+ *           and, by way of smtpd, in the journal.
+ * Security: who asks may be taken over: guesses are limited here, where nobody gets by, as in the keys
  * role. Who is asked is believed about the users of the domains that name him, and of no other. Passwords are
  * wiped as soon as they were answered, and never in a log.
  */
@@ -14,7 +15,7 @@
 
 #include <string.h>
 
-enum { COUNT_EVERY_MS = 1000, ANSWER_SIZE = 1024 };
+enum { COUNT_EVERY_MS = 1000, ANSWER_SIZE = 1024, WHY_MAX = 200 };
 
 /* ---- to the askers ---------------- */
 
@@ -66,11 +67,15 @@ static void on_room(void *arg, struct channel *c)
     look_drained(k->auth);
 }
 
-static void send_verdict(struct auth_asker *k, uint64_t token, enum auth_verdict verdict, struct str user)
+/* why: for the journal, where it is AUTH_TEMPORARY. */
+static void send_verdict(struct auth_asker *k, uint64_t token, enum auth_verdict verdict, struct str user,
+                         struct str why)
 {
     char mem[ANSWER_SIZE];
     struct buf out;
     struct ipc_auth_answer m = {.token = token, .verdict = (uint8_t)verdict, .user = user};
+    if (verdict == AUTH_TEMPORARY)
+        m.why = str_slice(why, 0, WHY_MAX);
     buf_init_fixed(&out, mem, sizeof mem);
     must(ipc_encode_auth_answer(&m, &out));
     asker_send(k, buf_str(&out));
@@ -145,6 +150,7 @@ void auth_answer(struct auth_question *q, enum auth_say say, struct str user, st
     enum auth_verdict verdict = AUTH_BAD;
     buf_init_fixed(&address, mem, sizeof mem);
     if (say == AUTH_SAYS_LATER) {
+        why = why.n > 0 ? why : STR("who was asked gave no reason");
         verdict = AUTH_TEMPORARY;
         a->count.failed++;
         guess_undo(a->guesses, &q->guess);
@@ -160,7 +166,7 @@ void auth_answer(struct auth_question *q, enum auth_say say, struct str user, st
             note_stranger(a, q, user);
     }
     if (q->asker != NULL)
-        send_verdict(q->asker, q->token, verdict, verdict == AUTH_OK ? buf_str(&address) : STR_NIL);
+        send_verdict(q->asker, q->token, verdict, verdict == AUTH_OK ? buf_str(&address) : STR_NIL, why);
     question_del(q);
     look_drained(a);
 }
@@ -259,7 +265,9 @@ static void ask(struct auth_asker *k, const struct ipc_auth_ask *m, const struct
     if (q == NULL) {
         a->count.busy++;
         guess_undo(a->guesses, g);
-        send_verdict(k, m->token, AUTH_TEMPORARY, STR_NIL);
+        send_verdict(k, m->token, AUTH_TEMPORARY, STR_NIL,
+                     a->n_questions < AUTH_WAITING_MAX ? STR("no memory")
+                                                       : STR("too many passwords wait to be looked at"));
         return;
     }
     q->guess = *g;
@@ -286,10 +294,10 @@ static bool on_ask(struct auth_asker *k, const struct ipc_auth_ask *m)
     const struct local_domain *d = domain_of(a, m->file, &auth);
     struct backend *b = d == NULL ? NULL : backend_find(a, &a->env->config->auths[auth - 1]);
     if (b == NULL) { /* of another configuration, or there was no memory for it */
-        send_verdict(k, m->token, AUTH_TEMPORARY, STR_NIL);
+        send_verdict(k, m->token, AUTH_TEMPORARY, STR_NIL, STR("the configuration has changed meanwhile"));
     } else if (!guess_of(a, m, &g)) {
         a->count.too_many++;
-        send_verdict(k, m->token, AUTH_TOO_MANY, STR_NIL);
+        send_verdict(k, m->token, AUTH_TOO_MANY, STR_NIL, STR_NIL);
     } else {
         ask(k, m, d, b, &g);
     }

@@ -74,7 +74,7 @@ enum auth_say { AUTH_SAYS_YES = 0, AUTH_SAYS_NO, AUTH_SAYS_LATER };
 /* The name that its asker's user has at the back-end: of nobody where he is none of ours. */
 struct str auth_name(const struct auth_question *q);
 /* Ends it: it is answered, wiped and freed. user: who he is, as the back-end calls him, or empty; with YES
- * only. why: for the log where it is LATER. */
+ * only. why: for log and journal where it is LATER. */
 void auth_answer(struct auth_question *q, enum auth_say say, struct str user, struct str why);
 struct auth_question *auth_find(const struct list *place, uint32_t id);
 

@@ -410,6 +410,7 @@ static void check_answer(struct channel *c, uint64_t token, enum auth_verdict ve
     struct ipc_auth_answer m = next_answer(c);
     assert_int_equal(m.token, token);
     assert_int_equal(m.verdict, verdict);
+    assert_int_equal(m.why.n > 0, verdict == AUTH_TEMPORARY); /* that one has a reason, for the journal */
     if (!str_eq(m.user, str_from_c(user)))
         fail_msg("%.*s and not %s", STR_FMT(m.user), user);
 }

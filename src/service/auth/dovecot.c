@@ -212,9 +212,13 @@ static void on_connected(void *arg, enum err err, struct conn *c)
 {
     struct dovecot *d = arg;
     uint32_t pid;
+    char mem[128];
+    struct buf why;
     d->connecting = NULL;
     if (err != ERR_OK) {
-        end(d, str_from_c(err_str(err)));
+        buf_init_fixed(&why, mem, sizeof mem);
+        buf_printf(&why, "Dovecot can't be reached at its socket: %s", err_str(err));
+        end(d, buf_str(&why));
         return;
     }
     d->conn = c;

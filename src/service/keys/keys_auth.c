@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, WHY_MAX = 128 };
 
 struct login { /* a password that is being looked at */
     struct compute work;
@@ -33,7 +33,7 @@ struct login { /* a password that is being looked at */
 
 static void answer(struct asker *a, const struct ipc_auth_answer *m)
 {
-    char mem[512];
+    char mem[512 + WHY_MAX];
     struct buf out;
     buf_init_fixed(&out, mem, sizeof mem);
     must(ipc_encode_auth_answer(m, &out));
@@ -43,6 +43,14 @@ static void answer(struct asker *a, const struct ipc_auth_answer *m)
 static void answer_verdict(struct asker *a, uint64_t token, enum auth_verdict verdict)
 {
     struct ipc_auth_answer m = {.token = token, .verdict = (uint8_t)verdict};
+    answer(a, &m);
+}
+
+/* For the journal. */
+static void answer_later(struct asker *a, uint64_t token, const char *why)
+{
+    struct ipc_auth_answer m = {
+        .token = token, .verdict = AUTH_TEMPORARY, .why = str_slice(str_from_c(why), 0, WHY_MAX)};
     answer(a, &m);
 }
 
@@ -101,7 +109,9 @@ static void login_done(struct compute *w)
         guess_undo(k->guesses, &x->guess);
         log_error(world_log(k->world), "login.failed", LERR(x->err));
     }
-    if (x->asker != NULL)
+    if (x->asker != NULL && verdict == AUTH_TEMPORARY)
+        answer_later(x->asker, x->token, err_str(x->err));
+    else if (x->asker != NULL)
         answer_verdict(x->asker, x->token, verdict);
     login_del(x);
     keys_look_drained(k);
@@ -133,7 +143,9 @@ static void password(struct asker *a, const struct held_users *h, const struct i
         mem_free(x);
         k->count.busy++;
         guess_undo(k->guesses, g);
-        answer_verdict(a, m->token, AUTH_TEMPORARY);
+        answer_later(a, m->token,
+                     k->n_logins >= KEYS_WAITING_MAX ? "too many passwords wait to be looked at"
+                                                     : "no memory");
         return;
     }
     x->work = (struct compute){.run = login_run, .done = login_done};
@@ -189,7 +201,7 @@ static void scram_first(struct asker *a, const struct held_users *h, const struc
     if (e == ERR_OK)
         answer(a, &ok);
     else
-        answer_verdict(a, m->token, AUTH_TEMPORARY);
+        answer_later(a, m->token, err_str(e));
     secret_wipe(&v, sizeof v);
 }
 
@@ -208,7 +220,7 @@ static void scram_final(struct asker *a, const struct held_users *h, const struc
     k->count.proofs++;
     if (e != ERR_OK) {
         guess_undo(k->guesses, g);
-        answer_verdict(a, m->token, AUTH_TEMPORARY);
+        answer_later(a, m->token, err_str(e));
     } else if (!is_right) {
         k->count.wrong++;
         answer_verdict(a, m->token, AUTH_BAD);
@@ -245,7 +257,7 @@ bool keys_login(struct asker *a, const struct ipc_auth_ask *m)
     const struct held_users *h = keys_find_users(k, m->file);
     struct guess g;
     if (h == NULL) {
-        answer_verdict(a, m->token, AUTH_TEMPORARY);
+        answer_later(a, m->token, "the file of these users is not at hand");
     } else if (!guess_of(k, m, &g)) {
         k->count.too_many++;
         answer_verdict(a, m->token, AUTH_TOO_MANY);

@@ -520,7 +520,9 @@ static void test_password(void **state)
     assert_int_equal(f->self->count.hashes, 4);
     struct ipc_auth_ask m = login_of("other.users", "joe", "right");
     ask_login(&f->smtpd, &m);
-    assert_int_equal(auth_answer(&f->smtpd).verdict, AUTH_TEMPORARY); /* nobody handed it over */
+    struct ipc_auth_answer late = auth_answer(&f->smtpd); /* nobody handed it over */
+    assert_int_equal(late.verdict, AUTH_TEMPORARY);
+    assert_true(str_eq(late.why, STR("the file of these users is not at hand")));
     assert_int_equal(f->workers.n, 0);
 }
 
@@ -631,8 +633,11 @@ static void test_waiting_max(void **state)
         ask_login(&f->smtpd, &m);
     }
     assert_int_equal(f->workers.n, KEYS_WAITING_MAX);
-    for (unsigned i = 0; i < 20; i++) /* at once */
-        assert_int_equal(auth_answer(&f->smtpd).verdict, AUTH_TEMPORARY);
+    for (unsigned i = 0; i < 20; i++) { /* at once */
+        struct ipc_auth_answer late = auth_answer(&f->smtpd);
+        assert_int_equal(late.verdict, AUTH_TEMPORARY);
+        assert_true(str_eq(late.why, STR("too many passwords wait to be looked at")));
+    }
     assert_int_equal(f->self->count.busy, 20);
     /* a signature does not wait for them */
     char digest[32] = {4};

@@ -36,13 +36,13 @@ static bool is_login(enum ask_kind kind)
     return kind == ASK_AUTH || kind == ASK_ELSEWHERE;
 }
 
-/* What is said without an answer. */
-static void finish_without(struct session *s)
+/* What is said without an answer. why: of a login, for the journal. */
+static void finish_without(struct session *s, const char *why)
 {
     static const enum smtp_reply_id replies[] = {
         [ASK_SENDER] = R_MAIL_OK, [ASK_CALLOUT] = R_CALLOUT_LATER, [ASK_ETRN] = R_ETRN_UNABLE};
     if (is_login(s->ask.kind))
-        login_without(s);
+        login_without(s, why);
     else
         finish(s, replies[s->ask.kind], s->ask.text);
 }
@@ -119,7 +119,7 @@ void ask_sender(struct session *s, const struct smtp_event *ev)
     }
     struct ipc_mx_ask m = {.token = s->ask.by_token.id, .domain = buf_str(&name)};
     if (ipc_send_mx_ask(s->d->lookup, &m, NULL) != ERR_OK)
-        finish_without(s);
+        finish_without(s, "");
 }
 
 void ask_callout(struct session *s, const struct smtp_event *ev)
@@ -130,7 +130,7 @@ void ask_callout(struct session *s, const struct smtp_event *ev)
     }
     struct ipc_callout_ask m = {.token = s->ask.by_token.id, .rcpt = ev->rcpt->text};
     if (ipc_send_callout_ask(s->d->queue, &m, NULL) != ERR_OK)
-        finish_without(s);
+        finish_without(s, "");
 }
 
 void ask_etrn(struct session *s, const struct smtp_event *ev)
@@ -146,7 +146,7 @@ void ask_etrn(struct session *s, const struct smtp_event *ev)
     }
     struct ipc_etrn_ask m = {.token = s->ask.by_token.id, .domain = ev->text};
     if (ipc_send_etrn_ask(s->d->queue, &m, NULL) != ERR_OK)
-        finish_without(s);
+        finish_without(s, "");
 }
 
 /* ---- answers that come ---------------- */
@@ -212,7 +212,7 @@ void ask_on_auth(struct smtpd *d, enum ask_kind kind, const struct ipc_auth_answ
 void ask_on_timer(struct session *s)
 {
     s->d->count.trouble++;
-    finish_without(s);
+    finish_without(s, "no answer came in time from the process that looks at passwords");
 }
 
 void ask_on_lost(struct smtpd *d, enum role who)
@@ -221,7 +221,7 @@ void ask_on_lost(struct smtpd *d, enum role who)
         struct session *s = list_entry(l, struct session, link);
         if (s->ask.kind == ASK_NONE || role_of(s->ask.kind) != who)
             continue;
-        finish_without(s);
+        finish_without(s, "the process that looks at passwords ended");
         session_pump(s);
     }
 }

@@ -4,7 +4,8 @@
  * Owns:     struct login of a session with TLS that was asked for one: channel bindings, a nonce for each
  *           exchange, and who has logged in.
  * Limits:   one open question a session (ask.c), SMTPD_AUTH_MS for its answer.
- * Errors:   trouble of ours is a 454; who guesses too often hears it, and is not looked at.
+ * Errors:   trouble of ours is a 454, with its reason in the journal; who guesses too often hears it, and is
+ *           not looked at.
  * Security: a name of no user of ours is asked all the same, so that it costs the same work.
  */
 #include "base/mem.h"
@@ -104,6 +105,13 @@ static void tell(struct session *s, struct str user, enum smtp_reply_id id)
     session_tell_refused(s, user, id);
 }
 
+/* It could not be looked at: no word against the user. */
+static void tell_trouble(struct session *s, struct str user, const char *why)
+{
+    s->d->count.logins_trouble++;
+    session_tell_trouble(s, user, R_AUTH_LATER, str_from_c(why));
+}
+
 /* ---- questions ---------------- */
 
 static const struct local_domain *first_elsewhere(const struct policy_conf *p)
@@ -185,7 +193,16 @@ static void ask_who(struct session *s, const struct smtp_event *ev)
     struct smtp_event asked = *ev;
     asked.text = q->user;
     bool is_password = q->kind == SASL_ASK_PASSWORD, is_first = q->kind == SASL_ASK_SCRAM_FIRST;
-    if (!can_be_asked(s, &who, q->kind) || !ask_begin(s, is_elsewhere ? ASK_ELSEWHERE : ASK_AUTH, &asked)) {
+    if (!can_be_asked(s, &who, q->kind)) {
+        tell_trouble(s, q->user, "the configuration has changed meanwhile");
+        refuse(s, ev->question, SASL_TEMPORARY);
+        return;
+    }
+    if (!ask_begin(s, is_elsewhere ? ASK_ELSEWHERE : ASK_AUTH, &asked)) {
+        bool is_there = (is_elsewhere ? s->d->auth : s->d->keys) != NULL;
+        tell_trouble(s, q->user,
+                     is_there ? "too many questions are open"
+                              : "the process that looks at passwords is not there");
         refuse(s, ev->question, SASL_TEMPORARY);
         return;
     }
@@ -201,7 +218,7 @@ static void ask_who(struct session *s, const struct smtp_event *ev)
                              .secret = is_password ? q->password : q->proof,
                              .message = q->auth_message};
     if (ipc_send_auth_ask(is_elsewhere ? s->d->auth : s->d->keys, &m, NULL) != ERR_OK)
-        login_without(s);
+        login_without(s, "the process that looks at passwords takes no questions");
 }
 
 /* The certificate says who it is; whether there is such a user the configuration knows. */
@@ -228,8 +245,10 @@ void login_question(struct session *s, const struct smtp_event *ev)
     if (ev->sasl == NULL) {
         if (prepare(s))
             smtp_server_auth_begin(&s->server, ev->question, &s->login->conf);
-        else
+        else {
+            tell_trouble(s, STR_NIL, "no memory");
             smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
+        }
         return;
     }
     switch (ev->sasl->kind) {
@@ -247,9 +266,10 @@ void login_question(struct session *s, const struct smtp_event *ev)
     }
 }
 
-void login_without(struct session *s)
+void login_without(struct session *s, const char *why)
 {
     uint32_t question = s->ask.question;
+    tell_trouble(s, s->ask.text, why);
     ask_forget(s);
     refuse(s, question, SASL_TEMPORARY);
 }
@@ -262,6 +282,23 @@ static bool is_of_elsewhere(const struct session *s, struct str user)
     struct policy_login who;
     buf_init_fixed(&text, mem, sizeof mem);
     return policy_login(&s->conf->config->policy, user, &text, &who) && who.auth > 0;
+}
+
+static void tell_answer(struct session *s, struct str user, const struct ipc_auth_answer *m,
+                        enum sasl_verdict verdict)
+{
+    if (m->verdict == AUTH_TOO_MANY) {
+        tell(s, user, R_AUTH_TOO_MANY);
+    } else if (verdict == SASL_BAD) {
+        tell(s, user, R_AUTH_BAD);
+    } else if (verdict == SASL_TEMPORARY) {
+        s->d->count.logins_trouble++;
+        session_tell_trouble(s, user, R_AUTH_LATER,
+                             m->verdict == AUTH_OK
+                                 ? STR("who looks at the password named a user who is not his to name")
+                             : m->why.n > 0 ? m->why
+                                            : STR("the process that looks at passwords gave no reason"));
+    }
 }
 
 void login_on_answer(struct session *s, const struct ipc_auth_answer *m)
@@ -280,8 +317,7 @@ void login_on_answer(struct session *s, const struct ipc_auth_answer *m)
         a.verdict = SASL_TEMPORARY;
     if (is_elsewhere)
         a.login = m->user;
-    if (m->verdict == AUTH_BAD || is_too_many)
-        tell(s, user, is_too_many ? R_AUTH_TOO_MANY : R_AUTH_BAD);
+    tell_answer(s, user, m, a.verdict);
     ask_forget(s);
     if (is_too_many)
         smtp_server_answer(&s->server, question, R_AUTH_TOO_MANY, STR_NIL);
@@ -297,6 +333,7 @@ void login_done(struct session *s, const struct smtp_event *ev)
     struct buf text;
     buf_init_fixed(&text, l->address, sizeof l->address);
     if (!find_login(&s->conf->config->policy, ev->text, &text, &who)) {
+        tell_trouble(s, ev->text, "the configuration has changed meanwhile");
         smtp_server_answer(&s->server, ev->question, R_AUTH_LATER, STR_NIL);
         return;
     }

@@ -191,6 +191,17 @@ void session_tell_refused(struct session *s, struct str whom, enum smtp_reply_id
     tell(s, EVENT_REFUSED, 0, whom, str_from_c(smtp_reply_row(id)->text), smtp_reply_row(id)->code);
 }
 
+void session_tell_trouble(struct session *s, struct str whom, enum smtp_reply_id id, struct str why)
+{
+    char mem[SMTP_REPLY_FILLED_MAX + SMTPD_WHY_MAX];
+    struct buf text;
+    buf_init_fixed(&text, mem, sizeof mem);
+    buf_printf(&text, "%s: ", smtp_reply_row(id)->text);
+    for (size_t i = 0; i < why.n && i < SMTPD_WHY_MAX; i++)
+        buf_putc(&text, str_has_ctl(str_slice(why, i, i + 1)) ? '?' : why.p[i]);
+    tell(s, EVENT_REFUSED, 0, whom, buf_str(&text), smtp_reply_row(id)->code);
+}
+
 static void tell_refused(struct session *s, enum smtp_reply_id id)
 {
     const struct smtp_server_transaction *t = smtp_server_transaction(&s->server);

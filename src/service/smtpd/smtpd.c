@@ -339,6 +339,7 @@ static void on_count(struct timer *t)
     count(&b, "smtpd_tls_failed", d->count.tls_failed);
     count(&b, "smtpd_logins", d->count.logins);
     count(&b, "smtpd_logins_failed", d->count.logins_failed);
+    count(&b, "smtpd_logins_trouble", d->count.logins_trouble);
     count(&b, "smtpd_memory", d->memory_used);
     struct ipc_counters m = {.pairs = buf_str(&b)};
     struct channel *admin = d->env->peers[ROLE_ADMIN][0];

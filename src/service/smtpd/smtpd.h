@@ -37,6 +37,7 @@ enum {
     SMTPD_LINGER_OCTETS = 4 * 1024 * 1024,
     SMTPD_ASKS_MAX = 200, /* open questions to lookup and queue: fewer than lookup takes of one asker */
     SMTPD_ASK_MS = 10 * 1000,
+    SMTPD_WHY_MAX = 200, /* octets of a reason that another process gives */
     SMTPD_EXPN_MEMORY = 4 * 1024 * 1024,
     SMTPD_CALLOUT_MS = 60 * 1000,   /* a connection and three commands at another host */
     SMTPD_AUTH_MS = 30 * 1000,      /* slow hashes, and others before it */
@@ -160,7 +161,7 @@ struct smtpd {
     uint64_t hash_seed;
     struct {
         uint64_t accepted, refused_rcpt, refused_message, sessions, overload, trouble, proxy_bad;
-        uint64_t tls, tls_failed, logins, logins_failed;
+        uint64_t tls, tls_failed, logins, logins_failed, logins_trouble;
     } count;
     struct timer count_timer, room_timer;
     bool is_trouble_told;
@@ -217,6 +218,8 @@ void session_offer(struct session *s);
 void session_secured(struct session *s);
 /* A refusal in the journal: of whom, with this row's text. */
 void session_tell_refused(struct session *s, struct str whom, enum smtp_reply_id id);
+/* The same for trouble of ours; why: for people, it may be of another process, and is cut. */
+void session_tell_trouble(struct session *s, struct str whom, enum smtp_reply_id id, struct str why);
 /* Answers with the journal told of a refusal. The caller pumps. */
 void session_answer_rcpt(struct session *s, uint32_t question, const struct address *rcpt,
                          enum smtp_reply_id id);
@@ -250,7 +253,7 @@ void login_on_offer(struct smtpd *d, unsigned scram);
 unsigned login_mechanisms(struct session *s);
 void login_question(struct session *s, const struct smtp_event *ev);
 void login_on_answer(struct session *s, const struct ipc_auth_answer *m);
-void login_without(struct session *s); /* no answer will come; the caller pumps */
+void login_without(struct session *s, const char *why); /* no answer will come; the caller pumps */
 void login_done(struct session *s, const struct smtp_event *ev);
 struct str login_address(const struct session *s); /* empty: nobody has logged in */
 void login_forget(struct session *s);

@@ -1,6 +1,8 @@
 /* TLS and logins of the role: what it asks of keys, and what it makes of the answers. */
 #include "service/smtpd/smtpd_testing.h"
 
+#include <stdio.h>
+
 static const struct certificate_conf certificates[] = {
     {.cert = STR_INIT("/mx.pem"), .key = STR_INIT("/mx.key")},
     {.cert = STR_INIT("/b.pem"), .key = STR_INIT("/b.key")}};
@@ -56,14 +58,30 @@ static void lose_keys(void)
     the->keys.user->on_closed(the->keys.arg, &the->keys);
 }
 
-static void auth_answer(enum auth_verdict verdict)
+#define LATER "the login can't be checked now; try again later: "
+
+/* What the journal has of the last login, which failed for trouble of ours. */
+static void journal_says(const char *user, const char *text)
 {
-    char mem[128];
+    assert_string_equal(the->event_from, user);
+    assert_string_equal(the->event_text, text);
+    assert_int_equal(the->event_size, 454);
+}
+
+static void answer_why(enum auth_verdict verdict, const char *why)
+{
+    char mem[600];
     struct buf b;
-    struct ipc_auth_answer m = {.token = the->auth.token, .verdict = (uint8_t)verdict};
+    struct ipc_auth_answer m = {
+        .token = the->auth.token, .verdict = (uint8_t)verdict, .why = str_from_c(why)};
     buf_init_fixed(&b, mem, sizeof mem);
     assert_true(ipc_encode_auth_answer(&m, &b));
     from_keys(IPC_AUTH_ANSWER, &b);
+}
+
+static void auth_answer(enum auth_verdict verdict)
+{
+    answer_why(verdict, "");
 }
 
 static struct conn *secure_client(void)
@@ -332,7 +350,7 @@ static void what_keys_says(void **state)
         const char *reply;
         unsigned n_refused;
     } rows[] = {{AUTH_BAD, "535 5.7.8", 1},
-                {AUTH_TEMPORARY, "454 4.7.0", 0},
+                {AUTH_TEMPORARY, "454 4.7.0", 1},
                 {AUTH_TOO_MANY, "454 4.7.0 too many", 1}};
     configure(LISTEN_STARTTLS, LISTEN_MUST_AUTH);
     put_in_force(0, 11);
@@ -349,6 +367,38 @@ static void what_keys_says(void **state)
         say(c, "MAIL FROM:<joe@here.test>\r\n");
         hears(c, "530 5.7.0");
     }
+}
+
+/* Trouble of ours is in the journal with its reason, which is cut and shows no control characters; it is no
+ * login that somebody got wrong. */
+static void trouble_is_told(void **state)
+{
+    char far_too_long[300], cut[SMTPD_WHY_MAX + 1];
+    const char *const rows[][2] = {
+        {"the file is not at hand", "the file is not at hand"},
+        {"", "the process that looks at passwords gave no reason"},
+        {"a\r\nb\x1b[1m", "a??b?[1m"},
+        {far_too_long, cut},
+    };
+    UNUSED(state);
+    memset(far_too_long, 'x', sizeof far_too_long);
+    memset(cut, 'x', sizeof cut);
+    far_too_long[sizeof far_too_long - 1] = cut[sizeof cut - 1] = '\0';
+    configure(LISTEN_STARTTLS, LISTEN_MUST_AUTH);
+    put_in_force(0, 11);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char want[400];
+        struct conn *c = secure_client();
+        buf_reset(&c->out);
+        say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
+        answer_why(AUTH_TEMPORARY, rows[i][0]);
+        hears(c, "454 4.7.0");
+        (void)snprintf(want, sizeof want, LATER "%s", rows[i][1]);
+        journal_says("joe@here.test", want);
+        assert_int_equal(the->n_refused, i + 1);
+    }
+    assert_int_equal(the->d->count.logins_failed, 0);
+    assert_int_equal(the->d->count.logins_trouble, ARRAY_LEN(rows));
 }
 
 /* A name that is nobody's is asked for as well, as one that can't be in the file. */
@@ -537,6 +587,9 @@ static void what_others_say(void **state)
         say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
         elsewhere_answers(rows[i].verdict, rows[i].user);
         hears(c, rows[i].reply);
+        if (rows[i].verdict == AUTH_OK && rows[i].reply[0] == '4')
+            journal_says("joe@here.test",
+                         LATER "who looks at the password named a user who is not his to name");
     }
 }
 
@@ -574,14 +627,17 @@ static void no_answer_from_elsewhere(void **state)
     assert_int_equal(c->out.n, 0);
     pass_ms(1);
     hears(c, "454 4.7.0");
+    journal_says("joe@here.test", LATER "no answer came in time from the process that looks at passwords");
     say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
     lose_keys(); /* which is another's matter */
     assert_int_equal(c->out.n, 0);
     the->env.peers[ROLE_AUTH][0] = NULL;
     the->others.user->on_closed(the->others.arg, &the->others);
     hears(c, "454 4.7.0");
+    journal_says("joe@here.test", LATER "the process that looks at passwords ended");
     say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n"); /* nobody to ask */
     hears(c, "454 4.7.0");
+    journal_says("joe@here.test", LATER "the process that looks at passwords is not there");
     assert_int_equal(the->d->n_asks, 0);
 }
 
@@ -617,6 +673,7 @@ int main(void)
         T(a_login_sends),
         T(names_outside_ascii),
         T(what_keys_says),
+        T(trouble_is_told),
         T(unknown_names),
         T(no_answer_comes),
         T(a_client_leaves_while_it_is_asked),
