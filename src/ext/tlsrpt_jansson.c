@@ -1,5 +1,6 @@
 #include "ext/tlsrpt_jansson.h"
 
+#include "ext/json_bounds.h"
 #include "wire/date.h"
 
 #include <jansson.h>
@@ -7,33 +8,7 @@
 
 void tlsrpt_seed(uint64_t seed)
 {
-    json_object_seed(seed == 0 ? 1 : (size_t)seed); /* 0 asks jansson to find one by itself */
-}
-
-/* What the parser will make of it, in bounds. Not whether it is JSON. */
-static bool is_bounded(struct str s)
-{
-    size_t depth = 0, n_values = 0;
-    bool in_text = false;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (in_text) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_text = false;
-            continue;
-        }
-        in_text = c == '"';
-        if (c == '[' || c == '{')
-            depth++;
-        if ((c == ']' || c == '}') && depth > 0)
-            depth--;
-        n_values += c == '[' || c == '{' || c == ',';
-        if (depth > TLSRPT_DEPTH_MAX || n_values > TLSRPT_VALUES_MAX)
-            return false;
-    }
-    return true;
+    json_seed(seed);
 }
 
 struct reading {
@@ -194,7 +169,7 @@ bool tlsrpt_read(struct str json, struct arena *a, struct tls_rpt_report *out, s
 {
     struct reading r = {.arena = a};
     memset(out, 0, sizeof *out);
-    if (json.n > TLS_RPT_REPORT_MAX || !is_bounded(json)) {
+    if (json.n > TLS_RPT_REPORT_MAX || !json_is_bounded(json, TLSRPT_DEPTH_MAX, TLSRPT_VALUES_MAX)) {
         buf_puts(why, "it is too big");
         return false;
     }
