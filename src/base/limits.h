@@ -139,6 +139,7 @@ enum limits {
     CONFIG_TABLES_MAX = 32, /* directories and databases among them */
     TABLE_TEXT_MAX = 1024,  /* octets of a URL, DN or filter */
     TABLE_QUERY_MAX = 4096, /* octets of an SQL query */
+    OAUTH_TEXT_MAX = 255,   /* octets of a client, an audience or a scope */
     PAM_SERVICE_MAX = 64,   /* octets of the name of a service of PAM */
     CONFIG_SENDERS_MAX = 10000,
     CONFIG_REWRITES_MAX = 1000,

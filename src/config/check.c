@@ -330,6 +330,7 @@ void check(struct loader *ld)
     if (!is_given(ld, "hostname"))
         report_error(ld->report, check_whole_file(ld), "hostname is missing: hostname \"mail.example.org\"");
     check_passwords(ld);
+    check_oauth(ld);
     check_listeners(ld);
     check_blocks(ld);
     check_sources(ld);

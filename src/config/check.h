@@ -10,6 +10,8 @@ struct str check_path_or(struct loader *ld, const char *section, const char *key
 void check_domains(struct loader *ld);
 /* Numbers the files of passwords, and those who look at them elsewhere; before check_domains(). */
 void check_passwords(struct loader *ld);
+/* Access tokens: what the fact lacks, and whose users they log in; before check_domains(). */
+void check_oauth(struct loader *ld);
 /* Certificates and logins: what listeners do with them; before the list of listeners is made. */
 void check_security(struct loader *ld);
 /* Certificates for policy hosts that an authority is to issue, into `list` behind those that were named. */

@@ -194,7 +194,7 @@ static void list_senders(struct loader *ld)
 
 static bool has_logins(const struct config *c)
 {
-    return c->n_password_files > 0 || c->n_auths > 0 || c->client_ca.n > 0;
+    return c->n_password_files > 0 || c->n_auths > 0 || c->client_ca.n > 0 || c->oauth.by != OAUTH_NONE;
 }
 
 /* A login without a secure line, or where none is known, is of no use to anybody but a thief. */
@@ -212,7 +212,8 @@ static void check_auth(struct loader *ld, const struct listener_fact *l)
     else if (conf->tls == LISTEN_PLAIN)
         problem = "passwords go over TLS only, and tls is off here";
     else if (!has_logins(ld->conf))
-        problem = "no domain has users with passwords: users = passwd \"FILE\", or auth = ...";
+        problem =
+            "no domain has users with passwords: users = passwd \"FILE\", or auth = ..., or oauth { ... }";
     if (problem != NULL)
         report_error(ld->report, l->at, "auth: %s", problem);
 }

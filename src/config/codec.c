@@ -149,6 +149,16 @@ static void put_auths(struct buf *b, const struct config *c)
     }
 }
 
+static void put_oauth(struct buf *b, const struct oauth_conf *o)
+{
+    buf_put_u8(b, (uint8_t)o->by);
+    if (o->by == OAUTH_NONE)
+        return;
+    const struct str texts[] = {o->issuer, o->url, o->client, o->secret, o->audience, o->scope, o->claim};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        buf_put_lstr(b, texts[i]);
+}
+
 static void put_security(struct buf *b, const struct config *c)
 {
     const struct policy_conf *p = &c->policy;
@@ -166,6 +176,7 @@ static void put_security(struct buf *b, const struct config *c)
     for (size_t i = 0; i < c->n_password_files; i++)
         buf_put_lstr(b, c->password_files[i]);
     put_auths(b, c);
+    put_oauth(b, &c->oauth);
     buf_put_u32(b, (uint32_t)p->n_senders);
     for (size_t i = 0; i < p->n_senders; i++) {
         buf_put_lstr(b, p->senders[i].login);
@@ -629,6 +640,25 @@ static void get_auths(struct decoder *d, struct config *c)
     d->n_auths = c->n_auths;
 }
 
+static void get_oauth(struct decoder *d, struct oauth_conf *o)
+{
+    uint8_t by = read_u8(&d->in);
+    codec_want(d, by <= OAUTH_JWKS);
+    o->by = d->ok ? (enum oauth_by)by : OAUTH_NONE;
+    d->has_tokens = o->by != OAUTH_NONE;
+    if (!d->has_tokens)
+        return;
+    o->issuer = codec_get_str(d, anything);
+    o->url = codec_get_str(d, anything);
+    o->client = codec_get_str(d, anything);
+    o->secret = codec_get_str(d, secret_or_nothing_error);
+    o->audience = codec_get_str(d, anything);
+    o->scope = codec_get_str(d, anything);
+    o->claim = codec_get_str(d, anything);
+    codec_want(d, d->ok && config_oauth_problem(o) == NULL);
+    codec_want(d, d->ok && value_https_host(o->url, &o->host, &o->port) == NULL);
+}
+
 static void get_security(struct decoder *d, struct config *c)
 {
     struct certificate_conf *list =
@@ -652,6 +682,7 @@ static void get_security(struct decoder *d, struct config *c)
     c->password_files = files;
     d->n_password_files = c->n_password_files;
     get_auths(d, c);
+    get_oauth(d, &c->oauth);
     get_senders(d, &c->policy);
     for (size_t i = 0; i < c->n_listeners && d->ok; i++)
         codec_want(d, c->listeners[i].tls == LISTEN_PLAIN || c->n_certificates > 0);

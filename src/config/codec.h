@@ -10,6 +10,7 @@ struct decoder {
     struct reader in;
     struct arena *arena;
     size_t n_password_files, n_auths;
+    bool has_tokens;
     bool ok; /* what was read so far makes sense; the reader's own failure counts too */
 };
 static inline void codec_want(struct decoder *d, bool cond)

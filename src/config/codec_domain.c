@@ -68,6 +68,7 @@ static void put_domain(struct buf *b, const struct local_domain *d)
         codec_put_hop(b, &d->via);
     buf_put_u32(b, d->passwords);
     buf_put_u32(b, d->auth);
+    buf_put_u8(b, d->tokens);
     buf_put_lstr(b, d->plus);
     buf_put_u32(b, (uint32_t)d->n_users);
     for (size_t i = 0; i < d->n_users; i++)
@@ -280,6 +281,9 @@ static struct local_domain get_domain(struct decoder *d, struct totals *totals)
         out.via = codec_get_hop(d);
     out.passwords = read_u32(&d->in);
     out.auth = read_u32(&d->in);
+    out.tokens = codec_get_bool(d);
+    codec_want(d, !out.tokens ||
+                      (d->has_tokens && out.relay == DOMAIN_ENDS_HERE && !str_eq(out.name, STR("*"))));
     codec_want(d, out.passwords <= d->n_password_files && out.auth <= d->n_auths &&
                       (out.passwords == 0 || out.auth == 0));
     out.plus = codec_get_str(d, value_plus_error);

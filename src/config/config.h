@@ -73,6 +73,17 @@ struct auth_backend { /* a program of others that looks at passwords; by its pla
     struct str service; /* PAM: the name of a file in /etc/pam.d */
     struct auth_table table; /* LDAP, POSTGRESQL, SQLITE */
 };
+enum oauth_by { OAUTH_NONE = 0, OAUTH_INTROSPECTION, OAUTH_JWKS };
+struct oauth_conf { /* whose access tokens log in, and how one is looked at */
+    enum oauth_by by;
+    struct str issuer;          /* his URL, as tokens have it */
+    struct str url;             /* of introspection (RFC 7662), or of public keys (RFC 7517) */
+    struct str host;            /* the name in it; derived */
+    uint16_t port;              /* likewise; 0: none is in it */
+    struct str client, secret;  /* INTROSPECTION: as whom he is asked; the path of the file with that password */
+    struct str audience, scope; /* that a token must have; empty: any */
+    struct str claim;           /* which one says for whom it is */
+};
 struct account { /* of this machine */
     struct str name, home, shell;
     uint32_t uid, gid;
@@ -107,6 +118,7 @@ struct config {
     size_t n_password_files;
     const struct auth_backend *auths; /* likewise */
     size_t n_auths;
+    struct oauth_conf oauth; /* struct local_domain says for which domains */
     const struct netblock *xclient_from; /* who may use XCLIENT */
     size_t n_xclient_from;
     const struct netblock *etrn_from; /* who may use ETRN */

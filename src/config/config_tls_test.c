@@ -13,7 +13,7 @@ static const struct bad_row rows[] = {
      "listen { address = \"::1\", port = 465, auth = \"must\" }",
      "waxwing.lua:4: auth: nobody logs in at port 25, which is for servers: use 465 or 587\n"
      "waxwing.lua:5: auth: passwords go over TLS only, and tls is off here\n"
-     "waxwing.lua:6: auth: no domain has users with passwords: users = passwd \"FILE\", or auth = ...\n"},
+     "waxwing.lua:6: auth: no domain has users with passwords: users = passwd \"FILE\", or auth = ..., or oauth { ... }\n"},
     {TEST_HEAD "tls { cert = \"c\" }\n"
      "tls { key = \"k\", legacy = 3 }\n"
      "tls { cert = \"c\", key = \"k\", client_ca = \"nosuch.pem\", ca = \"x\" }\n"

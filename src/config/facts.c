@@ -515,6 +515,7 @@ static const struct fact_function functions[] = {
     {"tls", fact_tls},
     {"https", fact_https},
     {"senders", fact_senders},
+    {"oauth", fact_oauth},
     {"rewrite", fact_rewrite},
     {"submit", fact_submit},
     {"commands", fact_commands},

@@ -138,6 +138,8 @@ struct loader {
     struct certificate_fact *certificates, **certificates_end;
     struct sender_fact *senders;
     size_t n_certificates, n_senders;
+    struct str *token_domains; /* of oauth; none: all */
+    size_t n_token_domains;
     struct block_list relay_from, xclient_from, etrn_from;
     bool has_submit;                /* it was given, or refused */
     const struct account *accounts; /* of users = system, once asked for */
@@ -230,6 +232,7 @@ int fact_authorities(lua_State *L);
 bool facts_pattern(lua_State *L, const struct site *site, struct str text, struct pattern *out);
 int fact_tls(lua_State *L); /* facts_tls.c */
 int fact_senders(lua_State *L);
+int fact_oauth(lua_State *L); /* facts_oauth.c */
 int fact_rewrite(lua_State *L); /* facts_rewrite.c */
 int fact_https(lua_State *L);   /* facts_sts.c */
 /* "192.0.2.1", "[2001:db8::1]:8443"; NULL: it is one, else what is wrong. */

@@ -49,6 +49,9 @@ static const struct schema_key keys[] = {
     {"", "senders", SCHEMA_LIST, false, "{ [\"LOGIN\"] = { \"PATTERN\", ... }, ... }", NULL, 0, 0, NOWHERE,
      "The addresses that a login may send from beside its own: patterns as in route. Its own are its address, with "
      "whatever detail behind the plus, and aliases that lead to it alone."},
+    {"", "oauth", SCHEMA_SECTION, false, "{ ... }", NULL, 0, 0, NOWHERE,
+     "Users may log in with access tokens of an identity provider (OAUTHBEARER, XOAUTH2), beside whatever passwords "
+     "they have: see Access tokens."},
     {"", "submit", SCHEMA_PATH, false, "\"PATH\"", NULL, 0, 0, NOWHERE,
      "The socket that sendmail on this machine hands mail to; everybody on it may. Started by root, and with the "
      "default control socket, it is \"" CONFIG_SUBMIT_PATH "\"; else there is none when none is named. submit(false) "
@@ -152,6 +155,32 @@ static const struct schema_key keys[] = {
      "IP addresses, with a port other than 443 behind a colon. Without it, port 443 of all addresses. Others find the "
      "policies and the authority its answers at port 443 only: where a web server has that, let it hand connections for "
      "these names on unopened, or leave the policies to it."},
+
+    {"oauth", "issuer", SCHEMA_TEXT, true, "\"URL\"", NULL, 0, 0, NOWHERE,
+     "Whose tokens log in: as they have it in iss, to the letter. Programs whose token was refused are told to look "
+     "for the provider's configuration below it."},
+    {"oauth", "introspection", SCHEMA_TEXT, false, "\"URL\"", NULL, 0, 0, NOWHERE,
+     "Where the provider is asked about each token (RFC 7662). What it says is remembered for a minute at most."},
+    {"oauth", "client", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "With introspection: as whom it is asked."},
+    {"oauth", "secret", SCHEMA_VALUE, false, "secret \"FILE\"", NULL, 0, 0, NOWHERE,
+     "With introspection: the password of client."},
+    {"oauth", "jwks", SCHEMA_TEXT, false, "\"URL\"", NULL, 0, 0, NOWHERE,
+     "In place of introspection: where the provider has its public keys (RFC 7517). Tokens are then looked at here: "
+     "JSON Web Tokens signed with RSA (RS256, PS256 and their like, 2048 bits or more), ECDSA (ES256, ES384) or "
+     "Ed25519 (EdDSA). Keys are fetched anew after some minutes, and when a token names one that is not known."},
+    {"oauth", "audience", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "For whom a token must be: one of its aud. Needed with jwks: a token that was made for another service would "
+     "log in here, too."},
+    {"oauth", "scope", SCHEMA_TEXT, false, "\"NAME\"", NULL, 0, 0, NOWHERE,
+     "A scope that a token must have. Programs whose token was refused are told it."},
+    {"oauth", "claim", SCHEMA_TEXT, false, "\"NAME\"", "\"email\"", 0, 0, NOWHERE,
+     "Which claim of a token, or of the answer about it, says for whom it is: an address of a user, or his name alone "
+     "where one domain has logins. Take none that users can change by themselves. An email that the provider calls "
+     "unverified logs nobody in."},
+    {"oauth", "domains", SCHEMA_LIST, false, "{ \"NAME\", ... }", NULL, 0, 0, NOWHERE,
+     "Whose users the tokens log in; without it, those of all domains whose mail ends here. Whoever runs the provider "
+     "can be any of them."},
 
     {"domain", "users", SCHEMA_VALUE, false, "{ \"NAME\", ... } | passwd \"FILE\" | file \"FILE\" | any | system",
      NULL, 0, 0, NOWHERE,

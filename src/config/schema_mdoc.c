@@ -33,6 +33,7 @@ static const char *const section_intro[][2] = {
     {"mta_sts_policy", "Keys of mta_sts_policy"},
     {"tls", "Keys of tls"},
     {"https", "Keys of https"},
+    {"oauth", "Keys of oauth"},
     {"route", "Keys of route"},
     {"rewrite", "Keys of rewrite"},
     {"source", "Keys of source"},

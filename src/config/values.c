@@ -201,6 +201,37 @@ const char *value_https_error(struct str s)
     return s.n > ACME_URL_MAX ? "is too long" : NULL;
 }
 
+const char *value_https_host(struct str s, struct str *out, uint16_t *out_port)
+{
+    const char *error = value_https_error(s);
+    uint64_t port = 0;
+    if (error != NULL)
+        return error;
+    struct str rest = str_skip(s, 8);
+    size_t end = 0;
+    while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?' && rest.p[end] != '#')
+        end++;
+    struct str host = str_slice(rest, 0, end);
+    size_t colon = str_rchr(host, ':');
+    if (str_chr(s, '#') != STR_NPOS || str_chr(host, '@') != STR_NPOS)
+        return "must have neither a user nor a '#' in it";
+    if (colon != STR_NPOS && !str_starts(host, STR("["))) {
+        if (!str_to_u64(str_skip(host, colon + 1), UINT16_MAX, &port) || port == 0)
+            return "has no port behind the ':'";
+        host = str_slice(host, 0, colon);
+    }
+    struct netaddr literal;
+    if (!domain_is_valid(host, false) || netaddr_parse_ip(host, 0, &literal))
+        return "must have the name of a host: its certificate is for that";
+    for (size_t i = 0; i < host.n; i++) {
+        if (host.p[i] != ascii_lower(host.p[i]))
+            return "must have the name of its host in lower case";
+    }
+    *out = host;
+    *out_port = (uint16_t)port;
+    return NULL;
+}
+
 const char *value_mailbox_error(struct str s)
 {
     struct address a;

@@ -29,6 +29,8 @@ const char *value_path_error(struct str s);
 const char *value_https_error(struct str s);
 /* Who sends reports, or whom to ask about them: UTF-8 of at most TLS_RPT_CONTACT_MAX octets. */
 const char *value_contact_error(struct str s);
+/* The host and the port (0: none) of such an address, which must name a host in lower case, and no user. */
+const char *value_https_host(struct str s, struct str *out, uint16_t *out_port);
 /* A mailbox at a domain name (not at an address literal). */
 const char *value_mailbox_error(struct str s);
 /* One that stands in a header field as it is: in ASCII. */

@@ -110,6 +110,7 @@ struct local_domain {
     struct str plus;         /* what parts user and detail, any of these octets; empty: nothing does */
     uint32_t passwords;      /* which of the configuration's password files has its users' passwords, from 1; 0: none */
     uint32_t auth;           /* which of the configuration's struct auth_backend looks at them, from 1; 0: none */
+    bool tokens;             /* access tokens of the identity provider log its users in, beside passwords */
     const struct str *users; /* sorted by str_icmp, lower case */
     size_t n_users;
     const struct system_user *system_users; /* likewise, by name */
@@ -204,7 +205,7 @@ enum rcpt_class policy_rcpt(const struct policy_conf *p, bool is_ours, const str
 struct policy_login {
     struct str address;  /* "joe@example.org", lower case: how the login is called everywhere */
     struct str user;     /* "joe": whose line in the file; "joe/phone": that of his password for one program */
-    uint32_t passwords;  /* the file: see struct local_domain; 0: none, auth is not */
+    uint32_t passwords;  /* the file: see struct local_domain; 0: none. With auth 0: no password logs him in */
     uint32_t auth;       /* likewise */
 };
 enum { POLICY_LOGIN_MAX = 2 * SMTP_LOCAL_PART_MAX + 1 + LOGIN_APP_MAX + 1 + SMTP_DOMAIN_MAX };

@@ -3,6 +3,12 @@
 
 enum { ALIAS_MEMORY = 256 * 1024 };
 
+/* Can its users log in? */
+static bool has_logins(const struct local_domain *d)
+{
+    return d->passwords > 0 || d->auth > 0 || d->tokens;
+}
+
 /* The domain whose users a name without '@' is among: there is only one with logins, or it can't be told.
  */
 static const struct local_domain *only_domain(const struct policy_conf *p)
@@ -10,7 +16,7 @@ static const struct local_domain *only_domain(const struct policy_conf *p)
     const struct local_domain *only = NULL;
     for (size_t i = 0; i < p->n_domains; i++) {
         const struct local_domain *d = &p->domains[i];
-        if ((d->passwords == 0 && d->auth == 0) || d->same_as.n > 0)
+        if (!has_logins(d) || d->same_as.n > 0)
             continue;
         if (only != NULL)
             return NULL;
@@ -34,8 +40,8 @@ bool policy_login(const struct policy_conf *p, struct str name, struct buf *mem,
     bool has_app = user.n < who.n;
     if (d != NULL && d->same_as.n > 0)
         d = policy_domain(p, d->same_as);
-    if (d == NULL || (d->passwords == 0 && d->auth == 0) || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX ||
-        (has_app && (app.n == 0 || app.n > LOGIN_APP_MAX || d->auth > 0)))
+    if (d == NULL || !has_logins(d) || user.n == 0 || user.n > SMTP_LOCAL_PART_MAX ||
+        (has_app && (app.n == 0 || app.n > LOGIN_APP_MAX || d->passwords == 0)))
         return false;
     size_t start = mem->n, n_who = has_app ? who.n : 0;
     put_lower(str_slice(who, 0, n_who), mem);

@@ -197,11 +197,41 @@ static void test_login(void **state)
     assert_false(policy_login(&one, STR("joe"), &text, &login));
 }
 
+/* A domain whose users have tokens, and may have no password at all. */
+static void test_tokens(void **state)
+{
+    UNUSED(state);
+    static const struct local_domain all[] = {
+        {.name = STR_INIT("alias.example"), .tokens = true, .same_as = STR_INIT("tokens.example")},
+        {.name = STR_INIT("none.example")},
+        {.name = STR_INIT("tokens.example"), .tokens = true}};
+    struct policy_conf house = {.domains = all, .n_domains = ARRAY_LEN(all)};
+    static const struct {
+        const char *name;
+        bool ok;
+    } rows[] = {{"Joe@Tokens.example", true},
+                {"joe@alias.example", true},
+                {"JOE", true},
+                {"joe@none.example", false},
+                {"joe/phone@tokens.example", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char mem[POLICY_LOGIN_MAX];
+        struct buf text;
+        struct policy_login login;
+        buf_init_fixed(&text, mem, sizeof mem);
+        assert_int_equal(policy_login(&house, str_from_c(rows[i].name), &text, &login), rows[i].ok);
+        if (rows[i].ok)
+            assert_true(str_eq(login.address, STR("joe@tokens.example")) && login.passwords == 0 &&
+                        login.auth == 0);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sender),
         cmocka_unit_test(test_login),
+        cmocka_unit_test(test_tokens),
     };
     return cmocka_run_group_tests_name("sender", tests, NULL, NULL);
 }
