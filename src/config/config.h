@@ -80,6 +80,7 @@ struct oauth_conf { /* whose access tokens log in, and how one is looked at */
     struct str url;             /* of introspection (RFC 7662), or of public keys (RFC 7517) */
     struct str host;            /* the name in it; derived */
     uint16_t port;              /* likewise; 0: none is in it */
+    struct str discovery;       /* URL of the issuer's configuration, for clients; derived */
     struct str client, secret;  /* INTROSPECTION: as whom he is asked; the path of the file with that password */
     struct str audience, scope; /* that a token must have; empty: any */
     struct str claim;           /* which one says for whom it is */

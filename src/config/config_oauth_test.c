@@ -30,7 +30,7 @@ static const struct bad_row bad[] = {
     {OAUTH("issuer = \"http://id.example.org\", jwks = \"https://id.example.org/keys\", audience = \"a\""),
      "waxwing.lua:4: issuer: \"http://id.example.org\" must be an address of the web that begins with https://\n"},
     {OAUTH("issuer = \"https://id.example.org/?a\", jwks = \"https://id.example.org/keys\", audience = \"a\""),
-     "waxwing.lua:4: issuer: \"https://id.example.org/?a\" must have neither a '?' nor a '#' in it\n"},
+     "waxwing.lua:4: issuer: \"https://id.example.org/?a\" must have none of '?', '#', '\"' and '\\' in it\n"},
     {OAUTH(ISSUER "jwks = \"https://192.0.2.1/keys\", audience = \"a\""),
      "waxwing.lua:4: jwks: \"https://192.0.2.1/keys\" must have the name of a host: its certificate is for that\n"},
     {OAUTH(ISSUER "jwks = \"https://[2001:db8::1]/keys\", audience = \"a\""),
@@ -97,6 +97,7 @@ static void check_jwks(const struct config *c)
     assert_str(c->oauth.url, "https://id.example.org/keys");
     assert_str(c->oauth.host, "id.example.org");
     assert_int_equal(c->oauth.port, 0);
+    assert_str(c->oauth.discovery, "https://id.example.org/.well-known/openid-configuration");
     assert_str(c->oauth.audience, "waxwing");
     assert_str(c->oauth.claim, "email");
     assert_true(c->oauth.scope.n == 0 && c->oauth.client.n == 0 && c->oauth.secret.n == 0);
@@ -114,6 +115,7 @@ static void check_introspection(const struct config *c)
     assert_str(c->oauth.url, "https://id.example.org:8443?x");
     assert_str(c->oauth.host, "id.example.org");
     assert_int_equal(c->oauth.port, 8443);
+    assert_str(c->oauth.discovery, "https://id.example.org/realms/a%3Fb/.well-known/openid-configuration");
     assert_str(c->oauth.client, "wax wing");
     assert_str(c->oauth.secret, "/etc/waxwing/hub.pass");
     assert_str(c->oauth.scope, "mail");

@@ -8,6 +8,7 @@
 #include "verify/token.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 /* ---- what the parts must be -------------------------------------------------------------------- */
 
@@ -15,8 +16,10 @@
 static const char *issuer_error(struct str s)
 {
     const char *error = value_https_error(s);
-    if (error == NULL && (str_chr(s, '?') != STR_NPOS || str_chr(s, '#') != STR_NPOS))
-        error = "must have neither a '?' nor a '#' in it";
+    for (size_t i = 0; i < s.n && error == NULL; i++) {
+        if (memchr("?#\"\\", s.p[i], 4) != NULL)
+            error = "must have none of '?', '#', '\"' and '\\' in it";
+    }
     return error;
 }
 

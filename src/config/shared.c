@@ -106,11 +106,31 @@ static bool list_client_certificates(struct config *c, struct arena *a)
     return true;
 }
 
+/* OpenID Connect Discovery 4: below the issuer, whether it ends in a slash or not. */
+static bool derive_discovery(struct oauth_conf *o, struct arena *a)
+{
+    static const char tail[] = "/.well-known/openid-configuration";
+    struct buf url;
+    struct str base = o->issuer;
+    if (o->by == OAUTH_NONE)
+        return true;
+    if (str_ends(base, STR("/")))
+        base.n--;
+    char *mem = arena_alloc(a, base.n + sizeof tail);
+    if (mem == NULL)
+        return false;
+    buf_init_fixed(&url, mem, base.n + sizeof tail);
+    buf_put(&url, base);
+    buf_puts(&url, tail);
+    o->discovery = buf_str(&url);
+    return true;
+}
+
 bool config_derive(struct config *c, struct arena *a)
 {
     struct netaddr *list = arena_alloc_array(a, c->n_listeners + 1, sizeof *list);
     size_t n = 0;
-    if (list == NULL || !list_client_certificates(c, a))
+    if (list == NULL || !list_client_certificates(c, a) || !derive_discovery(&c->oauth, a))
         return false;
     for (size_t i = 0; i < c->n_listeners; i++) {
         const struct netaddr *at = &c->listeners[i].addr;

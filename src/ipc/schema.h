@@ -133,7 +133,9 @@
  * salt, iterations: for scram_first; signature: the server's, for scram_final that is right.
  * smtpd -> auth: file is a domain, its user and the password are asked of who looks at its passwords; user of the
  * answer: who it is, an address, where the verdict is AUTH_OK. auth -> pam: file is a service. auth -> tables: file is
- * a domain; why: for log and journal, where the verdict is AUTH_TEMPORARY: it may quote who was asked. */
+ * a domain; why: for log and journal, where the verdict is AUTH_TEMPORARY: it may quote who was asked.
+ * AUTH_TOKEN goes from smtpd to auth and on to tables: secret is an access token, file is empty, user is whom the
+ * client wants to be, or empty; user of tables' answer: for whom the token is, in the issuer's words. */
 #define IPC_FIELDS_auth_ask(F)                                                                               \
     F(u64, token)                                                                                            \
     F(u8, kind) F(u8, hash) F(str, file) F(str, user) F(str, client) F(str, secret) F(str, message)
@@ -319,7 +321,7 @@ enum {                          /* sup_key, sup_cert: uses */
        KEY_USE_SERVER = 1 << 0, /* smtpd and https show this certificate */
        KEY_USE_CLIENT = 1 << 1, /* relay does */
 };
-enum auth_kind { AUTH_PASSWORD = 0, AUTH_SCRAM_FIRST, AUTH_SCRAM_FINAL };
+enum auth_kind { AUTH_PASSWORD = 0, AUTH_SCRAM_FIRST, AUTH_SCRAM_FINAL, AUTH_TOKEN };
 enum auth_verdict {
     AUTH_OK = 0,
     AUTH_BAD,       /* no such user, or not his secret: nobody is told which */

@@ -33,7 +33,7 @@ static void finish(struct session *s, enum smtp_reply_id id, struct str arg)
 
 static bool is_login(enum ask_kind kind)
 {
-    return kind == ASK_AUTH || kind == ASK_ELSEWHERE;
+    return kind == ASK_AUTH || kind == ASK_ELSEWHERE || kind == ASK_TOKEN;
 }
 
 /* What is said without an answer. why: of a login, for the journal. */
@@ -49,10 +49,10 @@ static void finish_without(struct session *s, const char *why)
 
 static enum role role_of(enum ask_kind kind)
 {
-    return kind == ASK_SENDER      ? ROLE_LOOKUP
-           : kind == ASK_AUTH      ? ROLE_KEYS
-           : kind == ASK_ELSEWHERE ? ROLE_AUTH
-                                   : ROLE_QUEUE;
+    return kind == ASK_SENDER ? ROLE_LOOKUP
+           : kind == ASK_AUTH ? ROLE_KEYS
+           : is_login(kind)   ? ROLE_AUTH
+                              : ROLE_QUEUE;
 }
 
 static struct channel *channel_of(const struct smtpd *d, enum ask_kind kind)
@@ -151,13 +151,18 @@ void ask_etrn(struct session *s, const struct smtp_event *ev)
 
 /* ---- answers that come ---------------- */
 
-static struct session *asker(struct smtpd *d, uint64_t token, enum ask_kind kind)
+static struct session *find(struct smtpd *d, uint64_t token)
 {
     struct idmap_node *n = idmap_find(&d->asks, token);
     if (n == NULL) /* too late, or the client is gone */
         return NULL;
-    struct session *s = container_of(container_of(n, struct ask, by_token), struct session, ask);
-    return s->ask.kind == kind ? s : NULL;
+    return container_of(container_of(n, struct ask, by_token), struct session, ask);
+}
+
+static struct session *asker(struct smtpd *d, uint64_t token, enum ask_kind kind)
+{
+    struct session *s = find(d, token);
+    return s != NULL && s->ask.kind == kind ? s : NULL;
 }
 
 void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m)
@@ -200,10 +205,10 @@ void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m)
     session_pump(s);
 }
 
-void ask_on_auth(struct smtpd *d, enum ask_kind kind, const struct ipc_auth_answer *m)
+void ask_on_auth(struct smtpd *d, enum role from, const struct ipc_auth_answer *m)
 {
-    struct session *s = asker(d, m->token, kind);
-    if (s == NULL)
+    struct session *s = find(d, m->token);
+    if (s == NULL || !is_login(s->ask.kind) || role_of(s->ask.kind) != from)
         return;
     login_on_answer(s, m);
     session_pump(s);

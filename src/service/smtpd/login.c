@@ -1,5 +1,6 @@
 /* service/smtpd/login.c: logins (RFC 4954): what the SASL exchange wants to know is asked of the keys role,
- * by the names that policy gives to users and files; of auth where others look at the domain's passwords.
+ * by the names that policy gives to users and files; of auth where others look at the domain's passwords, and
+ * where the client has a token.
  *
  * Owns:     struct login of a session with TLS that was asked for one: channel bindings, a nonce for each
  *           exchange, and who has logged in.
@@ -26,11 +27,19 @@ void login_on_offer(struct smtpd *d, unsigned scram)
         d->mechanisms |= SASL_BIT(SASL_SCRAM_SHA1) | SASL_BIT(SASL_SCRAM_SHA1_PLUS);
 }
 
-/* A client takes the strongest that it knows, and with whom others look at there is no SCRAM to be had. */
+/* A client takes the strongest that it knows, and with whom others look at there is no SCRAM to be had.
+ * Tokens go beside whatever there is. */
 static unsigned mechanisms_of(const struct session *s)
 {
     const unsigned scram = SASL_PLUS | SASL_BIT(SASL_SCRAM_SHA256) | SASL_BIT(SASL_SCRAM_SHA1);
-    return s->conf->config->n_auths > 0 ? s->d->mechanisms & ~scram : s->d->mechanisms;
+    const unsigned tokens = SASL_BIT(SASL_OAUTHBEARER) | SASL_BIT(SASL_XOAUTH2);
+    const struct config *c = s->conf->config;
+    unsigned mechanisms = s->d->mechanisms;
+    if (c->n_auths > 0)
+        mechanisms &= ~scram;
+    if (c->n_auths == 0 && c->n_password_files == 0)
+        mechanisms &= SASL_BIT(SASL_EXTERNAL);
+    return c->oauth.by != OAUTH_NONE ? mechanisms | tokens : mechanisms;
 }
 
 /* The common name of a certificate's subject (RFC 4514), where it is plain text; empty: none. */
@@ -75,6 +84,8 @@ static bool prepare(struct session *s)
     world_random(s->d->world, l->nonce, sizeof l->nonce);
     l->conf = (struct sasl_server_conf){.mechanisms = mechanisms_of(s),
                                         .client_identity = identity_of(s),
+                                        .oauth_scope = s->conf->config->oauth.scope,
+                                        .openid_configuration = s->conf->config->oauth.discovery,
                                         .nonce = str_of(l->nonce, sizeof l->nonce)};
     if (conn_tls_exporter(s->conn, l->exporter))
         l->conf.tls_exporter = str_of(l->exporter, sizeof l->exporter);
@@ -149,8 +160,11 @@ static struct policy_login whom(const struct session *s, struct str user, struct
     const struct config *c = s->conf->config;
     const struct local_domain *d = c->n_password_files > 0 ? NULL : first_elsewhere(&c->policy);
     struct policy_login who = {.address = STR_NIL, .user = STR("@"), .passwords = 1};
-    if (find_login(&c->policy, user, mem, &who) || d == NULL)
+    bool is_known = find_login(&c->policy, user, mem, &who);
+    if (is_known && who.passwords + who.auth > 0)
         return who;
+    if (d == NULL) /* he may have tokens, and has no password */
+        return (struct policy_login){.address = STR_NIL, .user = STR("@"), .passwords = 1};
     buf_reset(mem);
     buf_puts(mem, "@@");
     buf_put(mem, d->name);
@@ -221,20 +235,64 @@ static void ask_who(struct session *s, const struct smtp_event *ev)
         login_without(s, "the process that looks at passwords takes no questions");
 }
 
+static void ask_token(struct session *s, const struct smtp_event *ev)
+{
+    char mem[NETADDR_TEXT_MAX], user_mem[POLICY_LOGIN_MAX];
+    struct buf client, text;
+    struct policy_login who = {.address = ev->sasl->user}; /* as he is called, where nobody has that name */
+    buf_init_fixed(&client, mem, sizeof mem);
+    buf_init_fixed(&text, user_mem, sizeof user_mem);
+    put_client(s, &client);
+    if (ev->sasl->user.n > 0 && !find_login(&s->conf->config->policy, ev->sasl->user, &text, &who))
+        who.address = ev->sasl->user;
+    struct smtp_event asked = *ev;
+    asked.text = ev->sasl->user;
+    bool is_off = s->conf->config->oauth.by == OAUTH_NONE;
+    if (is_off || !ask_begin(s, ASK_TOKEN, &asked)) {
+        tell_trouble(s, ev->sasl->user,
+                     is_off               ? "the configuration has changed meanwhile"
+                     : s->d->auth != NULL ? "too many questions are open"
+                                          : "the process that looks at tokens is not there");
+        refuse(s, ev->question, SASL_TEMPORARY);
+        return;
+    }
+    struct ipc_auth_ask m = {.token = s->ask.by_token.id,
+                             .kind = AUTH_TOKEN,
+                             .user = who.address,
+                             .client = buf_str(&client),
+                             .secret = ev->sasl->token};
+    if (ipc_send_auth_ask(s->d->auth, &m, NULL) != ERR_OK)
+        login_without(s, "the process that looks at tokens takes no questions");
+}
+
+/* Is there a user of this name, and is he the one that the client wants to be (empty: no matter who)? His
+ * domain; his address is put into mem. NULL: no. */
+static const struct local_domain *user_of(const struct session *s, struct str name, struct str wanted,
+                                          struct buf *mem, struct str *out)
+{
+    const struct policy_conf *p = &s->conf->config->policy;
+    struct policy_login who, other;
+    *out = STR_NIL;
+    if (!policy_login(p, name, mem, &who))
+        return NULL;
+    *out = who.address;
+    const struct local_domain *d = policy_domain(p, str_skip(who.address, str_chr(who.address, '@') + 1));
+    if (!policy_has_user(d, who.user))
+        return NULL;
+    bool is_wanted =
+        wanted.n == 0 || (find_login(p, wanted, mem, &other) && str_eq(other.address, who.address));
+    return is_wanted ? d : NULL;
+}
+
 /* The certificate says who it is; whether there is such a user the configuration knows. */
 static void answer_external(struct session *s, const struct smtp_event *ev)
 {
-    const struct policy_conf *p = &s->conf->config->policy;
     char mem[2 * POLICY_LOGIN_MAX];
     struct buf text;
-    struct policy_login who, wanted;
+    struct str address;
     buf_init_fixed(&text, mem, sizeof mem);
-    bool ok = policy_login(p, ev->sasl->identity, &text, &who);
-    struct str domain = ok ? str_skip(who.address, str_chr(who.address, '@') + 1) : STR_NIL;
-    ok = ok && policy_has_user(policy_domain(p, domain), who.user);
-    if (ok && ev->sasl->user.n > 0)
-        ok = find_login(p, ev->sasl->user, &text, &wanted) && str_eq(wanted.address, who.address);
-    struct sasl_answer a = {.verdict = ok ? SASL_OK : SASL_BAD, .login = ok ? who.address : STR_NIL};
+    bool ok = user_of(s, ev->sasl->identity, ev->sasl->user, &text, &address) != NULL;
+    struct sasl_answer a = {.verdict = ok ? SASL_OK : SASL_BAD, .login = ok ? address : STR_NIL};
     if (!ok)
         tell(s, ev->sasl->identity, R_AUTH_BAD);
     smtp_server_auth_answer(&s->server, ev->question, &a);
@@ -260,8 +318,8 @@ void login_question(struct session *s, const struct smtp_event *ev)
     case SASL_ASK_EXTERNAL:
         answer_external(s, ev);
         break;
-    case SASL_ASK_TOKEN: /* not offered */
-        refuse(s, ev->question, SASL_BAD);
+    case SASL_ASK_TOKEN:
+        ask_token(s, ev);
         break;
     }
 }
@@ -297,12 +355,42 @@ static void tell_answer(struct session *s, struct str user, const struct ipc_aut
                              m->verdict == AUTH_OK
                                  ? STR("who looks at the password named a user who is not his to name")
                              : m->why.n > 0 ? m->why
-                                            : STR("the process that looks at passwords gave no reason"));
+                                            : STR("the process that looked at it gave no reason"));
     }
+}
+
+/* Of whom the token is, and whether that is whom the client wants to be. */
+static void on_token_answer(struct session *s, const struct ipc_auth_answer *m)
+{
+    uint32_t question = s->ask.question;
+    char mem[2 * POLICY_LOGIN_MAX];
+    struct buf text;
+    struct str address = STR_NIL, wanted = s->ask.text;
+    struct sasl_answer a = {.verdict = SASL_TEMPORARY};
+    bool is_too_many = m->verdict == AUTH_TOO_MANY;
+    buf_init_fixed(&text, mem, sizeof mem);
+    if (m->verdict == AUTH_OK) {
+        const struct local_domain *d = user_of(s, m->user, wanted, &text, &address);
+        a.verdict = d != NULL && d->tokens ? SASL_OK : SASL_BAD;
+    } else if (m->verdict == AUTH_BAD) {
+        a.verdict = SASL_BAD;
+    }
+    if (a.verdict == SASL_OK)
+        a.login = address;
+    tell_answer(s, wanted.n > 0 ? wanted : address, m, a.verdict);
+    ask_forget(s);
+    if (is_too_many)
+        smtp_server_answer(&s->server, question, R_AUTH_TOO_MANY, STR_NIL);
+    else
+        smtp_server_auth_answer(&s->server, question, &a);
 }
 
 void login_on_answer(struct session *s, const struct ipc_auth_answer *m)
 {
+    if (s->ask.kind == ASK_TOKEN) {
+        on_token_answer(s, m);
+        return;
+    }
     uint32_t question = s->ask.question;
     bool is_elsewhere = s->ask.kind == ASK_ELSEWHERE;
     struct str user = s->ask.text;

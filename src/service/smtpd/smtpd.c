@@ -240,7 +240,7 @@ static void on_keys(void *arg, struct channel *c, uint16_t type, struct str payl
     } else if (is_allowed && type == IPC_AUTH_OFFER && ipc_decode_auth_offer(payload, &offer)) {
         login_on_offer(d, offer.scram);
     } else if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
-        ask_on_auth(d, ASK_AUTH, &login);
+        ask_on_auth(d, ROLE_KEYS, &login);
     } else {
         if (is_allowed)
             role_message_malformed(d->env, ROLE_KEYS, c, type);
@@ -272,7 +272,7 @@ static void on_auth(void *arg, struct channel *c, uint16_t type, struct str payl
     UNUSED(given);
     bool is_allowed = role_message_allowed(d->env, ROLE_AUTH, c, type);
     if (is_allowed && type == IPC_AUTH_ANSWER && ipc_decode_auth_answer(payload, &login)) {
-        ask_on_auth(d, ASK_ELSEWHERE, &login);
+        ask_on_auth(d, ROLE_AUTH, &login);
         return;
     }
     if (is_allowed)

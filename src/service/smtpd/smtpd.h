@@ -108,8 +108,8 @@ struct smtpd_conf { /* what one generation means to smtpd; sessions keep theirs 
     struct smtp_server_conf offers[]; /* SMTPD_OFFERS for each listener, see smtpd_offer() */
 };
 
-/* ASK_AUTH is asked of keys, ASK_ELSEWHERE is a login, too, asked of auth. */
-enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN, ASK_AUTH, ASK_ELSEWHERE };
+/* ASK_AUTH is asked of keys; ASK_ELSEWHERE and ASK_TOKEN are logins, too, asked of auth. */
+enum ask_kind { ASK_NONE = 0, ASK_SENDER, ASK_CALLOUT, ASK_ETRN, ASK_AUTH, ASK_ELSEWHERE, ASK_TOKEN };
 struct ask { /* a question of a session to lookup, queue, keys or auth */
     struct idmap_node by_token;
     enum ask_kind kind;
@@ -269,7 +269,7 @@ void ask_on_mx(struct smtpd *d, const struct ipc_mx_answer *m);
 void ask_on_callout(struct smtpd *d, const struct ipc_callout_answer *m);
 void ask_on_etrn(struct smtpd *d, const struct ipc_etrn_answer *m);
 void ask_on_timer(struct session *s); /* no answer came; the caller pumps */
-void ask_on_auth(struct smtpd *d, enum ask_kind kind, const struct ipc_auth_answer *m);
+void ask_on_auth(struct smtpd *d, enum role from, const struct ipc_auth_answer *m);
 void ask_on_lost(struct smtpd *d, enum role who); /* lookup, the queue, keys or auth went away */
 void ask_forget(struct session *s);               /* harmless without a question */
 

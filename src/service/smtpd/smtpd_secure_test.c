@@ -657,6 +657,161 @@ static void no_scram_elsewhere(void **state)
     hears(c, "504 5.5.4");
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+/* here.test with passwords and tokens, there.test with tokens alone, no.test with passwords alone. */
+static void configure_tokens(void)
+{
+    static struct local_domain all[3];
+    configure(LISTEN_STARTTLS, LISTEN_MUST_AUTH);
+    put_in_force(0, 11);
+    the->config.oauth = (struct oauth_conf){.by = OAUTH_JWKS,
+                                            .issuer = STR("https://id.test"),
+                                            .scope = STR("mail"),
+                                            .discovery = STR("https://id.test/.well-known/x")};
+    the->domain.tokens = true;
+    all[0] = all[1] = all[2] = the->domain;
+    all[1].name = STR("no.test");
+    all[1].tokens = false;
+    all[2].name = STR("there.test");
+    all[2].passwords = 0;
+    the->config.policy.domains = all;
+    the->config.policy.n_domains = ARRAY_LEN(all);
+    reload();
+    the->env.peers[ROLE_AUTH][0] = &the->others;
+    smtpd_role.peer(the->d, ROLE_AUTH, 0, &the->others);
+}
+
+/* "n,,\1auth=Bearer abc\1\1"; with a=joe@here.test; "user=joe@here.test\1auth=Bearer abc\1\1" */
+#define BEARER "AUTH OAUTHBEARER biwsAWF1dGg9QmVhcmVyIGFiYwEB\r\n"
+#define BEARER_JOE "AUTH OAUTHBEARER bixhPWpvZUBoZXJlLnRlc3QsAWF1dGg9QmVhcmVyIGFiYwEB\r\n"
+#define XOAUTH2_JOE "AUTH XOAUTH2 dXNlcj1qb2VAaGVyZS50ZXN0AWF1dGg9QmVhcmVyIGFiYwEB\r\n"
+
+static void tokens_are_asked_about(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *line, *user, *login;
+    } rows[] = {{BEARER, "", "joe@there.test"},
+                {BEARER, "", "Joe@HERE.test"},
+                {BEARER_JOE, "joe@here.test", "joe@here.test"},
+                {XOAUTH2_JOE, "joe@here.test", "joe@here.test"}};
+    configure_tokens();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = secure_client();
+        if (i == 0)
+            assert_true(str_find(buf_str(&c->out), STR("250-AUTH OAUTHBEARER XOAUTH2 PLAIN LOGIN\r\n")) !=
+                        STR_NPOS);
+        buf_reset(&c->out);
+        say(c, rows[i].line);
+        assert_int_equal(the->auth.kind, AUTH_TOKEN);
+        assert_true(the->auth.file.n == 0 && str_eq(the->auth.user, str_from_c(rows[i].user)));
+        assert_true(str_eq(the->auth.client, STR("192.0.2.9")) && str_eq(the->auth.secret, STR("abc")));
+        auth_answer(AUTH_OK); /* keys was not asked */
+        assert_int_equal(c->out.n, 0);
+        elsewhere_answers(AUTH_OK, rows[i].login);
+        hears(c, "235 2.7.0");
+        say(c, i == 0 ? "MAIL FROM:<joe@there.test>\r\n" : "MAIL FROM:<joe@here.test>\r\n");
+        hears(c, "250");
+    }
+}
+
+static void what_is_said_of_tokens(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        enum auth_verdict verdict;
+        const char *line, *user, *reply, *told;
+    } rows[] = {{AUTH_TEMPORARY, BEARER, "", "454 4.7.0", NULL},
+                {(enum auth_verdict)99, BEARER, "joe@here.test", "454 4.7.0", NULL},
+                {AUTH_TOO_MANY, BEARER_JOE, "", "454 4.7.0 too many", "joe@here.test"},
+                {AUTH_BAD, BEARER, "", NULL, ""},
+                {AUTH_BAD, BEARER_JOE, "", NULL, "joe@here.test"},
+                {AUTH_OK, BEARER, "", NULL, ""},
+                {AUTH_OK, BEARER, "ann@here.test", NULL, "ann@here.test"}, /* no such user */
+                {AUTH_OK, BEARER, "joe@far.test", NULL, ""},
+                {AUTH_OK, BEARER, "joe@no.test", NULL, "joe@no.test"},
+                {AUTH_OK, BEARER_JOE, "joe@there.test", NULL, "joe@here.test"}, /* another's token */
+                {AUTH_OK, BEARER_JOE, "joe/phone@here.test", NULL, "joe@here.test"}};
+    configure_tokens();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conn *c = secure_client();
+        buf_reset(&c->out);
+        unsigned n = the->n_refused;
+        say(c, rows[i].line);
+        elsewhere_answers(rows[i].verdict, rows[i].user);
+        assert_int_equal(the->n_refused - n, rows[i].told != NULL);
+        if (rows[i].told != NULL)
+            assert_string_equal(the->event_from, rows[i].told);
+        if (rows[i].reply == NULL) {
+            /* {"status":"invalid_token","scope":"mail","openid-configuration":"https://id.test/.well-known/x"}
+             */
+            hears(
+                c,
+                "334 "
+                "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIiwic2NvcGUiOiJtYWlsIiwib3BlbmlkLWNvbmZpZ3VyYXRpb24iOiJodHRw"
+                "czovL2lkLnRlc3QvLndlbGwta25vd24veCJ9");
+            say(c, "AQ==\r\n");
+        }
+        hears(c, rows[i].reply == NULL ? "535 5.7.8" : rows[i].reply);
+        say(c, "MAIL FROM:<joe@here.test>\r\n");
+        hears(c, "530 5.7.0");
+    }
+}
+
+/* Nor has a user who has only tokens a password, whatever else is there. */
+static void tokens_and_passwords(void **state)
+{
+    UNUSED(state);
+    configure_tokens();
+    struct conn *c = secure_client();
+    buf_reset(&c->out);
+    say(c, "AUTH PLAIN AGpvZUB0aGVyZS50ZXN0AHNlY3JldA==\r\n"); /* joe@there.test, secret */
+    assert_true(str_eq(the->auth.user, STR("@")) && str_eq(the->auth.file, STR("/etc/org.users")));
+    auth_answer(AUTH_BAD);
+    hears(c, "535 5.7.8");
+    the->config.n_password_files = 0; /* nobody has passwords */
+    the->domain.passwords = 0;
+    the->config.policy.domains = &the->domain;
+    the->config.policy.n_domains = 1;
+    reload();
+    c = secure_client();
+    assert_true(str_find(buf_str(&c->out), STR("250-AUTH OAUTHBEARER XOAUTH2\r\n")) != STR_NPOS);
+    buf_reset(&c->out);
+    say(c, "AUTH PLAIN AGpvZUBoZXJlLnRlc3QAc2VjcmV0\r\n");
+    hears(c, "504 5.5.4");
+    the->config.oauth.by = OAUTH_NONE;
+    the->domain.tokens = false;
+    the->domain.passwords = 1;
+    the->config.n_password_files = 1;
+    reload();
+    c = secure_client();
+    assert_true(str_find(buf_str(&c->out), STR("250-AUTH PLAIN LOGIN\r\n")) != STR_NPOS);
+    buf_reset(&c->out);
+    say(c, BEARER);
+    hears(c, "504 5.5.4");
+}
+
+static void nobody_to_ask_about_tokens(void **state)
+{
+    UNUSED(state);
+    configure_tokens();
+    struct conn *c = secure_client();
+    buf_reset(&c->out);
+    say(c, BEARER);
+    lose_keys();
+    assert_int_equal(c->out.n, 0);
+    pass_ms(SMTPD_AUTH_MS);
+    hears(c, "454 4.7.0");
+    say(c, BEARER);
+    the->env.peers[ROLE_AUTH][0] = NULL;
+    the->others.user->on_closed(the->others.arg, &the->others);
+    hears(c, "454 4.7.0");
+    say(c, BEARER);
+    hears(c, "454 4.7.0");
+    assert_int_equal(the->d->n_asks, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -684,6 +839,10 @@ int main(void)
         T(unknown_names_elsewhere),
         T(no_answer_from_elsewhere),
         T(no_scram_elsewhere),
+        T(tokens_are_asked_about),
+        T(what_is_said_of_tokens),
+        T(tokens_and_passwords),
+        T(nobody_to_ask_about_tokens),
     };
     return cmocka_run_group_tests_name("smtpd_secure", tests, NULL, NULL);
 }
