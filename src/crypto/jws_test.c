@@ -1,50 +1,10 @@
 #include "crypto/jws.h"
 
 #include "base/base64.h"
+#include "crypto/jws_testing.h"
 #include "crypto/testing.h"
 
-#include <openssl/core_names.h>
-#include <openssl/ec.h>
-#include <openssl/evp.h>
-#include <openssl/rsa.h>
-
 #include <string.h>
-
-enum { PART_MAX = 1100 };
-
-struct pair { /* a key of the library's, and as a JWK has its public part */
-    EVP_PKEY *pkey;
-    struct jwk jwk;
-    unsigned char a[PART_MAX], b[PART_MAX];
-};
-
-static size_t take_number(EVP_PKEY *pkey, const char *name, unsigned char *out, size_t size)
-{
-    BIGNUM *n = NULL;
-    assert_int_equal(EVP_PKEY_get_bn_param(pkey, name, &n), 1);
-    size = size > 0 ? size : (size_t)BN_num_bytes(n);
-    assert_true(size <= PART_MAX && BN_bn2binpad(n, out, (int)size) == (int)size);
-    BN_free(n);
-    return size;
-}
-
-static void pair_of(struct pair *p, EVP_PKEY *pkey, enum jwk_type type)
-{
-    size_t n_a = PART_MAX, n_b = 0, size = type == JWK_P256 ? 32 : 48;
-    assert_non_null(pkey);
-    *p = (struct pair){.pkey = pkey, .jwk = {.type = type, .kid = STR("one")}};
-    if (type == JWK_RSA) {
-        n_a = take_number(pkey, OSSL_PKEY_PARAM_RSA_N, p->a, 0);
-        n_b = take_number(pkey, OSSL_PKEY_PARAM_RSA_E, p->b, 0);
-    } else if (type == JWK_ED25519) {
-        assert_int_equal(EVP_PKEY_get_raw_public_key(pkey, p->a, &n_a), 1);
-    } else {
-        n_a = take_number(pkey, OSSL_PKEY_PARAM_EC_PUB_X, p->a, size);
-        n_b = take_number(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, p->b, size);
-    }
-    p->jwk.a = str_of(p->a, n_a);
-    p->jwk.b = str_of(p->b, n_b);
-}
 
 static struct jws_key *load(const struct crypto *c, const struct jwk *k)
 {
@@ -70,42 +30,6 @@ static bool is_signed(const struct jws_key *k, enum jws_alg alg, struct str inpu
     return ok;
 }
 
-/* As a JWS has it. salt: of PSS, in octets; 0: PKCS #1. */
-static struct str sign(const struct pair *p, const char *digest, int salt, struct str input,
-                       unsigned char out[PART_MAX])
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    EVP_PKEY_CTX *of_key = NULL;
-    size_t n = PART_MAX;
-    unsigned char der[PART_MAX];
-    const bool is_ec = p->jwk.type == JWK_P256 || p->jwk.type == JWK_P384;
-    assert_int_equal(EVP_DigestSignInit_ex(ctx, &of_key, digest, NULL, NULL, p->pkey, NULL), 1);
-    if (salt > 0) {
-        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(of_key, RSA_PKCS1_PSS_PADDING), 1);
-        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(of_key, salt), 1);
-    }
-    assert_int_equal(EVP_DigestSign(ctx, is_ec ? der : out, &n, (const unsigned char *)input.p, input.n), 1);
-    EVP_MD_CTX_free(ctx);
-    if (!is_ec)
-        return str_of(out, n);
-    const unsigned char *at = der;
-    int size = p->jwk.type == JWK_P256 ? 32 : 48;
-    ECDSA_SIG *s = d2i_ECDSA_SIG(NULL, &at, (long)n);
-    assert_non_null(s);
-    assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_r(s), out, size), size);
-    assert_int_equal(BN_bn2binpad(ECDSA_SIG_get0_s(s), out + size, size), size);
-    ECDSA_SIG_free(s);
-    return str_of(out, 2 * (size_t)size);
-}
-
-static EVP_PKEY *make(enum jwk_type type)
-{
-    return type == JWK_RSA    ? EVP_RSA_gen(2048)
-           : type == JWK_P256 ? EVP_EC_gen("P-256")
-           : type == JWK_P384 ? EVP_EC_gen("P-384")
-                              : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-}
-
 static const struct {
     enum jws_alg alg;
     const char *name, *digest;
@@ -121,14 +45,14 @@ static const struct {
 
 static void each_algorithm_takes_its_own_signatures(void **state)
 {
-    struct pair pairs[5];
-    unsigned char mem[PART_MAX];
+    struct jws_pair pairs[5];
+    unsigned char mem[JWS_PAIR_MAX];
     for (enum jwk_type t = JWK_RSA; t <= JWK_ED25519; t++)
-        pair_of(&pairs[t], make(t), t);
+        jws_pair_of(&pairs[t], jws_pair_make(t), t);
     for (size_t i = 0; i < ARRAY_LEN(algs); i++) {
-        const struct pair *p = &pairs[algs[i].type];
+        const struct jws_pair *p = &pairs[algs[i].type];
         struct jws_key *k = load(*state, &p->jwk);
-        struct str s = sign(p, algs[i].digest, algs[i].salt, STR("a.b"), mem);
+        struct str s = jws_pair_sign(p, algs[i].digest, algs[i].salt, STR("a.b"), mem);
         assert_int_equal(jws_alg_of(str_from_c(algs[i].name)), algs[i].alg);
         for (size_t j = 0; j < ARRAY_LEN(algs); j++) {
             assert_int_equal(jws_key_fits(k, algs[j].alg), algs[j].type == algs[i].type);
@@ -162,8 +86,8 @@ static void what_is_no_algorithm(void **state)
 
 static void a_key_with_an_algorithm_is_for_no_other(void **state)
 {
-    struct pair p;
-    pair_of(&p, make(JWK_RSA), JWK_RSA);
+    struct jws_pair p;
+    jws_pair_of(&p, jws_pair_make(JWK_RSA), JWK_RSA);
     p.jwk.alg = JWS_PS256;
     struct jws_key *k = load(*state, &p.jwk);
     for (enum jws_alg a = JWS_NO_ALG; a < JWS_ALGS; a++)
@@ -178,14 +102,14 @@ static void a_key_with_an_algorithm_is_for_no_other(void **state)
 /* RFC 7518 3.5: another salt is another algorithm. */
 static void the_salt_of_pss_has_one_length(void **state)
 {
-    struct pair p;
-    unsigned char mem[PART_MAX];
-    pair_of(&p, make(JWK_RSA), JWK_RSA);
+    struct jws_pair p;
+    unsigned char mem[JWS_PAIR_MAX];
+    jws_pair_of(&p, jws_pair_make(JWK_RSA), JWK_RSA);
     struct jws_key *k = load(*state, &p.jwk);
     static const int salts[] = {20, 31, 33, 64};
     for (size_t i = 0; i < ARRAY_LEN(salts); i++)
-        assert_false(is_signed(k, JWS_PS256, STR("x"), sign(&p, "SHA256", salts[i], STR("x"), mem)));
-    assert_true(is_signed(k, JWS_PS256, STR("x"), sign(&p, "SHA256", 32, STR("x"), mem)));
+        assert_false(is_signed(k, JWS_PS256, STR("x"), jws_pair_sign(&p, "SHA256", salts[i], STR("x"), mem)));
+    assert_true(is_signed(k, JWS_PS256, STR("x"), jws_pair_sign(&p, "SHA256", 32, STR("x"), mem)));
     jws_key_del(&k);
     EVP_PKEY_free(p.pkey);
 }
@@ -193,11 +117,11 @@ static void the_salt_of_pss_has_one_length(void **state)
 /* RFC 7518 3.4: two texts never are the same signature. */
 static void numbers_of_ecdsa_have_one_length(void **state)
 {
-    struct pair p;
-    unsigned char mem[PART_MAX], longer[65], der[PART_MAX], *at = der;
-    pair_of(&p, make(JWK_P256), JWK_P256);
+    struct jws_pair p;
+    unsigned char mem[JWS_PAIR_MAX], longer[65], der[JWS_PAIR_MAX], *at = der;
+    jws_pair_of(&p, jws_pair_make(JWK_P256), JWK_P256);
     struct jws_key *k = load(*state, &p.jwk);
-    assert_true(is_signed(k, JWS_ES256, STR("x"), sign(&p, "SHA256", 0, STR("x"), mem)));
+    assert_true(is_signed(k, JWS_ES256, STR("x"), jws_pair_sign(&p, "SHA256", 0, STR("x"), mem)));
     memcpy(longer, mem, 32);
     longer[32] = 0;
     memcpy(longer + 33, mem + 32, 32);
@@ -217,9 +141,9 @@ static void keys_of_wrong_sizes(void **state)
         unsigned bits;
         bool is_taken;
     } rows[] = {{1024, false}, {2047, false}, {2048, true}, {3072, true}};
-    struct pair p;
+    struct jws_pair p;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        pair_of(&p, EVP_RSA_gen(rows[i].bits), JWK_RSA);
+        jws_pair_of(&p, EVP_RSA_gen(rows[i].bits), JWK_RSA);
         if (rows[i].is_taken) {
             struct jws_key *k = load(*state, &p.jwk);
             jws_key_del(&k);
@@ -248,8 +172,8 @@ static void keys_of_wrong_sizes(void **state)
 
 static void keys_that_are_none(void **state)
 {
-    struct pair p;
-    pair_of(&p, make(JWK_RSA), JWK_RSA);
+    struct jws_pair p;
+    jws_pair_of(&p, jws_pair_make(JWK_RSA), JWK_RSA);
     static const char *const exponents[] = {"", "\1", "\2", "\4", "\1\1\1\1\1\1\1\1\1"};
     struct jwk k = p.jwk;
     for (size_t i = 0; i < ARRAY_LEN(exponents); i++) {
@@ -265,7 +189,7 @@ static void keys_that_are_none(void **state)
     refused(*state, &k);
     EVP_PKEY_free(p.pkey);
     for (enum jwk_type t = JWK_P256; t <= JWK_ED25519; t++) {
-        pair_of(&p, make(t), t);
+        jws_pair_of(&p, jws_pair_make(t), t);
         k = p.jwk;
         k.a = str_skip(k.a, 1);
         refused(*state, &k);
@@ -284,7 +208,7 @@ static void keys_that_are_none(void **state)
     }
     char kid[JWS_KID_MAX + 1];
     memset(kid, 'k', sizeof kid);
-    pair_of(&p, make(JWK_ED25519), JWK_ED25519);
+    jws_pair_of(&p, jws_pair_make(JWK_ED25519), JWK_ED25519);
     p.jwk.kid = str_of(kid, sizeof kid);
     refused(*state, &p.jwk);
     p.jwk.kid.n--;
