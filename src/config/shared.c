@@ -72,7 +72,7 @@ bool config_wants_tables(const struct config *c)
         if (config_is_table(c->auths[i].kind))
             return true;
     }
-    return false;
+    return c->oauth.by != OAUTH_NONE;
 }
 
 struct str config_tables_folder(const struct config *c)

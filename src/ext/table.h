@@ -13,6 +13,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/netaddr.h"
+#include "ext/http.h"
 
 enum { TABLE_WHY_MAX = 400 };
 enum table_tls { TABLE_CLEAR = 0, TABLE_STARTTLS, TABLE_TLS }; /* clear: to sockets of this machine alone */
@@ -47,6 +48,7 @@ struct table_driver {
 struct table_drivers {
     const struct table_driver *ldap, *postgresql, *sqlite;
     uint64_t (*now_ms)(void); /* a clock that never steps, for threads */
+    struct http_client *http; /* of who asks issuers of tokens; not driven from threads. NULL: there is none */
     void *self;
     /* Whose certificates count from now on: PEM, copied; none: nobody's. false: no memory, the ones before
      * stay. */

@@ -161,7 +161,9 @@ static void *ext_for(struct process *p, const struct arguments *a)
         return p->http == NULL ? NULL : http_curl_client(p->http);
     if (a->role == ROLE_TABLES) {
         must(p->tables != NULL);
-        return tables_ext_drivers(p->tables);
+        struct table_drivers *drivers = tables_ext_drivers(p->tables);
+        drivers->http = p->http == NULL ? NULL : http_curl_client(p->http);
+        return drivers;
     }
     if (a->role == ROLE_PAM)
         return pam_of_this_machine();
@@ -198,7 +200,7 @@ int role_main(int argc, char **argv)
         (void)fprintf(stderr, "waxwing: --role is for the supervisor only: use `waxwing serve`\n");
         return EXIT_USAGE;
     }
-    if (a.role == ROLE_AGENT) /* loads its library, which is a file */
+    if (a.role == ROLE_AGENT || a.role == ROLE_TABLES) /* loads its library, which is a file */
         p.http = http_curl_new(p.io);
     if (a.role == ROLE_TABLES)
         p.tables = tables_ext_new();

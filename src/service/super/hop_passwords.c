@@ -6,12 +6,14 @@
 /* Places where c may name one for a process of this role, and the i-th of them: a path, or empty. */
 static size_t count_of(const struct config *c, enum role role)
 {
-    return role == ROLE_RELAY ? c->policy.n_routes : role == ROLE_TABLES ? c->n_auths : 0;
+    return role == ROLE_RELAY ? c->policy.n_routes : role == ROLE_TABLES ? c->n_auths + 1 : 0;
 }
 
 static struct str path_of(const struct config *c, enum role role, size_t i)
 {
-    return role == ROLE_RELAY ? c->policy.routes[i].auth.secret : c->auths[i].table.secret;
+    return role == ROLE_RELAY ? c->policy.routes[i].auth.secret
+           : i < c->n_auths   ? c->auths[i].table.secret
+                              : c->oauth.secret;
 }
 
 static bool was_before(const struct config *c, enum role role, size_t i)
@@ -55,7 +57,8 @@ static bool send_one(struct world *w, struct str path, struct str octets, struct
 bool hop_passwords_send(struct world *w, const struct secret_files *files, const struct config *c,
                         enum role role, struct channel *to)
 {
-    const char *what = role == ROLE_RELAY ? "password of a next hop" : "password of a directory or database";
+    const char *what = role == ROLE_RELAY ? "password of a next hop"
+                                          : "password of a directory, a database or an issuer of tokens";
     bool ok = true;
     for (size_t i = 0; i < count_of(c, role) && ok; i++) {
         struct str path = path_of(c, role, i);

@@ -101,14 +101,15 @@ static void test_each_once(void **state)
     };
     struct config c = {.policy = {.routes = routes, .n_routes = ARRAY_LEN(routes)},
                        .auths = auths,
-                       .n_auths = ARRAY_LEN(auths)};
+                       .n_auths = ARRAY_LEN(auths),
+                       .oauth = {.by = OAUTH_INTROSPECTION, .secret = STR_INIT("/issuer")}};
     UNUSED(state);
     the_relay = &relay;
-    struct str paths[ARRAY_LEN(routes) + ARRAY_LEN(auths)];
-    assert_int_equal(hop_passwords_list(&c, paths), 5);
+    struct str paths[ARRAY_LEN(routes) + ARRAY_LEN(auths) + 1];
+    assert_int_equal(hop_passwords_list(&c, paths), 6);
     assert_true(str_eq(paths[0], STR("/a")) && str_eq(paths[1], STR("/none")) &&
                 str_eq(paths[2], STR("/big")) && str_eq(paths[3], STR("/empty")));
-    assert_true(str_eq(paths[4], STR("/table")));
+    assert_true(str_eq(paths[4], STR("/table")) && str_eq(paths[5], STR("/issuer")));
     assert_true(hop_passwords_send(&w, &files, &c, ROLE_RELAY, &relay));
     assert_int_equal(relay.n_sent, 2);
     assert_string_equal(relay.names[0], "/a");
@@ -122,14 +123,15 @@ static void test_each_once(void **state)
     assert_int_equal(relay.n_sent, 2);
     /* each gets what it logs in with, and all others nothing */
     assert_true(hop_passwords_send(&w, &files, &c, ROLE_TABLES, &relay));
-    assert_int_equal(relay.n_sent, 4);
+    assert_int_equal(relay.n_sent, 5);
     assert_string_equal(relay.names[2], "/a");
     assert_string_equal(relay.names[3], "/table");
+    assert_string_equal(relay.names[4], "/issuer");
     for (unsigned r = 0; r < ROLE_N; r++) {
         if (r != ROLE_RELAY && r != ROLE_TABLES)
             assert_true(hop_passwords_send(&w, &files, &c, (enum role)r, &relay));
     }
-    assert_int_equal(relay.n_sent, 4);
+    assert_int_equal(relay.n_sent, 5);
     assert_int_equal(relay.n_handles, 0);
 }
 

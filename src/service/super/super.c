@@ -449,11 +449,11 @@ static bool delivers(const struct config *c)
     return false;
 }
 
-/* Where others look at passwords there is one that asks them, and a few in which PAM's modules may take their
+/* Where others look at passwords or tokens there is one that asks them, and a few in which PAM's modules may take their
  * time. */
 static unsigned auth_count(const struct config *c)
 {
-    return c->n_auths > 0 ? 1 : 0;
+    return c->n_auths > 0 || c->oauth.by != OAUTH_NONE ? 1 : 0;
 }
 
 static unsigned pam_count(const struct config *c)

@@ -1,4 +1,5 @@
 /* service/tables/tables.c: the tables role: passwords of domains whose users a directory or a database knows.
+ * Access tokens are oauth.c's.
  *
  * Owns:     questions of auth with their passwords, our own passwords at those that are asked, the list of
  * tables. Limits:   TABLES_WAITING_MAX questions, each for TABLES_ANSWER_MS. Errors:   who can't be asked,
@@ -6,7 +7,7 @@
  * alone, which counts guesses. It speaks with the tables of its configuration and with nobody else. Passwords
  * are wiped as soon as they were answered, and never in a log.
  */
-#include "service/tables/tables.h"
+#include "service/tables/oauth.h"
 
 #include "base/mem.h"
 #include "crypto/crypto.h"
@@ -23,20 +24,20 @@ struct secret {
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-static void look_drained(struct tables *t)
+void tables_look_drained(struct tables *t)
 {
-    if (!t->is_draining || t->is_drained || t->n_asks > 0)
+    if (!t->is_draining || t->is_drained || t->n_asks > 0 || !oauth_is_idle(t->oauth))
         return;
     t->is_drained = true;
     role_drained(t->env);
 }
 
 /* auth has its own deadline: nothing better is left when it takes no more. */
-static void send_verdict(struct tables *t, uint64_t token, enum auth_verdict verdict, struct str why)
+void tables_say(struct tables *t, uint64_t token, enum auth_verdict verdict, struct str user, struct str why)
 {
     char mem[ANSWER_SIZE];
     struct buf out;
-    struct ipc_auth_answer m = {.token = token, .verdict = (uint8_t)verdict, .why = why};
+    struct ipc_auth_answer m = {.token = token, .verdict = (uint8_t)verdict, .user = user, .why = why};
     buf_init_fixed(&out, mem, sizeof mem);
     must(ipc_encode_auth_answer(&m, &out));
     if (t->auth != NULL && channel_send(t->auth, IPC_AUTH_ANSWER, buf_str(&out), NULL) == ERR_AGAIN)
@@ -66,9 +67,9 @@ void table_answer(struct table_ask *a, enum auth_verdict verdict, struct str why
     t->count.right += verdict == AUTH_OK;
     t->count.wrong += verdict == AUTH_BAD;
     t->count.failed += verdict == AUTH_TEMPORARY;
-    send_verdict(t, a->token, verdict, buf_str(&text));
+    tables_say(t, a->token, verdict, STR_NIL, buf_str(&text));
     ask_del(a);
-    look_drained(t);
+    tables_look_drained(t);
 }
 
 /* It is answered here, whatever its table does. */
@@ -127,7 +128,7 @@ static bool on_ask(struct tables *t, const struct ipc_auth_ask *m)
     struct table_ask *a = x == NULL || t->n_asks >= TABLES_WAITING_MAX ? NULL : mem_new(struct table_ask);
     if (a == NULL) {
         t->count.busy += x != NULL;
-        send_verdict(t, m->token, AUTH_TEMPORARY,
+        tables_say(t, m->token, AUTH_TEMPORARY, STR_NIL,
                      x == NULL ? STR("nothing is known of who looks at the passwords of this domain")
                                : STR("too many questions wait"));
         return true;
@@ -160,8 +161,9 @@ static void auth_gone(struct tables *t)
         a->table->kind->cancel(a->table, a);
         ask_del(a);
     }
+    oauth_auth_gone(t->oauth);
     set_due(t);
-    look_drained(t);
+    tables_look_drained(t);
 }
 
 static void on_auth_message(void *arg, struct channel *c, uint16_t type, struct str payload,
@@ -171,7 +173,8 @@ static void on_auth_message(void *arg, struct channel *c, uint16_t type, struct 
     struct ipc_auth_ask m;
     UNUSED(given);
     bool is_allowed = role_message_allowed(t->env, ROLE_AUTH, c, type);
-    if (is_allowed && type == IPC_AUTH_ASK && ipc_decode_auth_ask(payload, &m) && on_ask(t, &m))
+    if (is_allowed && type == IPC_AUTH_ASK && ipc_decode_auth_ask(payload, &m) &&
+        (m.kind == AUTH_TOKEN ? oauth_ask(t->oauth, &m) : on_ask(t, &m)))
         return;
     if (is_allowed)
         role_message_malformed(t->env, ROLE_AUTH, c, type);
@@ -269,6 +272,12 @@ static struct secret *secret_find(const struct tables *t, struct str name)
             return s;
     }
     return NULL;
+}
+
+struct str tables_secret(const struct tables *t, struct str name)
+{
+    const struct secret *s = secret_find(t, name);
+    return s == NULL ? STR_NIL : s->octets;
 }
 
 static void secret_del(struct secret *s)
@@ -430,7 +439,7 @@ static bool is_named(const struct config *c, struct str name)
         if (str_eq(c->auths[i].table.secret, name))
             return true;
     }
-    return false;
+    return str_eq(c->oauth.secret, name);
 }
 
 static void configure(struct tables *t)
@@ -550,6 +559,8 @@ static void *tables_create(struct role_env *env)
         return NULL;
     }
     trust(t);
+    t->oauth = oauth_new(t, t->drivers->http);
+    must(t->oauth != NULL);
     configure(t);
     world_timer_set(t->world, &t->tick_timer, world_now_ms(t->world) + TABLES_TICK_MS);
     world_timer_set(t->world, &t->count_timer, world_now_ms(t->world) + COUNT_EVERY_MS);
@@ -572,6 +583,7 @@ static void tables_reload(void *self, const struct config *old)
         }
     }
     configure(t);
+    oauth_configure(t->oauth, &old->oauth);
     role_config_release(t->env, old); /* nothing borrows from it */
 }
 
@@ -580,7 +592,7 @@ static void tables_drain(void *self, uint64_t deadline_ms)
     struct tables *t = self;
     t->is_draining = true;
     world_timer_set(t->world, &t->drain_timer, deadline_ms);
-    look_drained(t);
+    tables_look_drained(t);
 }
 
 static void tables_del(void *self)
@@ -589,6 +601,7 @@ static void tables_del(void *self)
     workers_close(t->workers);
     t->workers = NULL;
     auth_gone(t);
+    oauth_del(&t->oauth);
     list_each (l, &t->tables)
         table_del(list_entry(l, struct table, link));
     table_pools_forget(t);

@@ -66,6 +66,7 @@ struct tables {
     struct channel *auth, *lookup; /* NULL: gone */
     struct list tables, asks, secrets, hosts;
     struct list closing; /* pools whose table is gone */
+    struct oauth *oauth;
     size_t n_asks, n_tables;
     uint64_t next_question; /* of lookup */
     uint8_t seed[32];       /* for verifiers of nobody */
@@ -79,6 +80,10 @@ struct tables {
 
 /* ---- tables.c ---- */
 
+void tables_say(struct tables *t, uint64_t token, enum auth_verdict verdict, struct str user, struct str why);
+/* The password that the supervisor has handed over by this name, or empty. */
+struct str tables_secret(const struct tables *t, struct str name);
+void tables_look_drained(struct tables *t);
 /* Ends it: it is answered, wiped and freed. why: for the log where it is AUTH_TEMPORARY; the table's name is
  * put before it. */
 void table_answer(struct table_ask *a, enum auth_verdict verdict, struct str why);

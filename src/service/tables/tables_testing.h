@@ -392,8 +392,12 @@ static int setup(void **state)
     driver_init(&f->ldap);
     driver_init(&f->pg);
     driver_init(&f->sqlite);
-    f->drivers =
-        (struct table_drivers){&f->ldap.base, &f->pg.base, &f->sqlite.base, thread_now, f, trust_anchors};
+    f->drivers = (struct table_drivers){.ldap = &f->ldap.base,
+                                        .postgresql = &f->pg.base,
+                                        .sqlite = &f->sqlite.base,
+                                        .now_ms = thread_now,
+                                        .self = f,
+                                        .trust = trust_anchors};
     f->env =
         (struct role_env){.world = &f->world, .role = ROLE_TABLES, .config = &f->config, .ext = &f->drivers};
     f->workers.object.ops = &ops;
