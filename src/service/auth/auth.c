@@ -1,12 +1,14 @@
-/* service/auth/auth.c: the auth role: passwords of domains whose users others know (auth = ...).
+/* service/auth/auth.c: the auth role: passwords of domains whose users others know (auth = ...), and access
+ * tokens (oauth).
  *
- * Owns:     open questions with their passwords, connections to those who are asked, the limit of guesses.
+ * Owns:     open questions with their passwords and tokens, connections to those who are asked, the limit of guesses.
  * Limits:   AUTH_WAITING_MAX questions, each for AUTH_ANSWER_MS.
  * Errors:   who can't be asked, breaks off or falls silent is a temporary failure, with the reason in the log
  *           and, by way of smtpd, in the journal.
  * Security: who asks may be taken over: guesses are limited here, where nobody gets by, as in the keys
- * role. Who is asked is believed about the users of the domains that name him, and of no other. Passwords are
- * wiped as soon as they were answered, and never in a log.
+ *           role. Who is asked is believed about the users of the domains that name him, and of no other; the
+ *           issuer of tokens about those that take his. Passwords and tokens are wiped as soon as they were
+ *           answered, and never in a log.
  */
 #include "service/auth/auth.h"
 
@@ -85,7 +87,7 @@ static void send_verdict(struct auth_asker *k, uint64_t token, enum auth_verdict
 
 struct str auth_name(const struct auth_question *q)
 {
-    return q->is_user ? str_of(q->user, q->n_user) : STR("@");
+    return q->is_user || q->is_token ? str_of(q->user, q->n_user) : STR("@");
 }
 
 struct auth_question *auth_find(const struct list *place, uint32_t id)
@@ -103,7 +105,7 @@ static void question_del(struct auth_question *q)
     list_remove(&q->link);
     list_remove(&q->place);
     q->auth->n_questions--;
-    secret_wipe(q, sizeof *q);
+    secret_free(&q->secret);
     mem_free(q);
 }
 
@@ -135,6 +137,40 @@ static bool who_is(struct auth *a, const struct auth_question *q, struct str use
     return d != NULL && asked == meant && policy_has_user(d, who.user);
 }
 
+/* Whose the token is, by the issuer's word: he has it about users of the domains that take tokens. *why: else
+ * why not. */
+static bool whose_is(struct auth *a, const struct auth_question *q, struct str user, struct buf *out,
+                     const char **why)
+{
+    const struct policy_conf *p = &a->env->config->policy;
+    char mem[POLICY_LOGIN_MAX];
+    struct buf text;
+    struct policy_login who, wanted;
+    struct str claimed = str_of(q->user, q->n_user);
+    buf_init_fixed(&text, mem, sizeof mem);
+    *why = "there is no such user in a domain that takes tokens";
+    if (!policy_login(p, user, out, &who))
+        return false;
+    const struct local_domain *d = policy_domain(p, str_skip(who.address, str_chr(who.address, '@') + 1));
+    if (!d->tokens || !policy_has_user(d, who.user))
+        return false;
+    *why = "the client wants to be somebody else";
+    return claimed.n == 0 ||
+           (policy_login(p, claimed, &text, &wanted) && str_eq(wanted.address, who.address));
+}
+
+static bool is_of(struct auth *a, const struct auth_question *q, struct str user, struct buf *address)
+{
+    const char *why;
+    if (!q->is_token)
+        return who_is(a, q, user, address);
+    if (whose_is(a, q, user, address, &why))
+        return true;
+    log_warn(world_log(a->world), "login.token_of_stranger", LS("user", str_of(q->user, q->n_user)),
+             LS("called", user), LC("why", why));
+    return false;
+}
+
 static void note_stranger(struct auth *a, const struct auth_question *q, struct str user)
 {
     if (q->is_user)
@@ -156,7 +192,7 @@ void auth_answer(struct auth_question *q, enum auth_say say, struct str user, st
         guess_undo(a->guesses, &q->guess);
         log_error(world_log(a->world), "login.failed", LS("domain", str_of(q->domain, q->n_domain)),
                   LS("user", str_of(q->user, q->n_user)), LS("why", why));
-    } else if (say == AUTH_SAYS_YES && who_is(a, q, user, &address)) {
+    } else if (say == AUTH_SAYS_YES && is_of(a, q, user, &address)) {
         verdict = AUTH_OK;
         a->count.right++;
         guess_right(a->guesses, &q->guess);
@@ -227,7 +263,7 @@ static struct auth_question *question_new(struct auth_asker *k, const struct ipc
     if (!take_text(m->user, q->user, sizeof q->user, &q->n_user) ||
         !take_text(m->file, q->domain, sizeof q->domain, &q->n_domain) ||
         !take_text(m->client, q->client, sizeof q->client, &q->n_client) ||
-        !take_text(m->secret, q->password, sizeof q->password, &q->n_password)) {
+        !secret_copy(m->secret, &q->secret)) {
         mem_free(q);
         return NULL;
     }
@@ -244,12 +280,17 @@ static struct auth_question *question_new(struct auth_asker *k, const struct ipc
     return q;
 }
 
-/* The same user at the same domain, however he writes himself. */
+/* The same user at the same domain, however he writes himself. Tokens are counted beside passwords: who has
+ * none but bad ones keeps nobody from his password. */
 static bool guess_of(struct auth *a, const struct ipc_auth_ask *m, struct guess *out)
 {
-    char mem[SASL_NAME_MAX + SMTP_DOMAIN_MAX + 1];
+    char mem[SASL_NAME_MAX + SMTP_DOMAIN_MAX + NETADDR_TEXT_MAX + 8];
     struct buf user;
     buf_init_fixed(&user, mem, sizeof mem);
+    if (m->kind == AUTH_TOKEN)
+        buf_puts(&user, "token ");
+    if (m->kind == AUTH_TOKEN && m->user.n == 0) /* nobody in particular, at this client */
+        buf_put(&user, m->client);
     for (size_t i = 0; i < m->user.n; i++)
         buf_putc(&user, ascii_lower(m->user.p[i]));
     buf_putc(&user, '@');
@@ -257,6 +298,7 @@ static bool guess_of(struct auth *a, const struct ipc_auth_ask *m, struct guess 
     return guess_begin(a->guesses, buf_str(&user), m->client, out);
 }
 
+/* d, b: of a password. */
 static void ask(struct auth_asker *k, const struct ipc_auth_ask *m, const struct local_domain *d,
                 struct backend *b, const struct guess *g)
 {
@@ -272,14 +314,26 @@ static void ask(struct auth_asker *k, const struct ipc_auth_ask *m, const struct
     }
     q->guess = *g;
     q->backend = b;
-    q->is_user = policy_has_user(d, m->user);
+    q->is_token = m->kind == AUTH_TOKEN;
+    q->is_user = d != NULL && policy_has_user(d, m->user);
     set_due(a);
-    if (b->dovecot != NULL)
-        dovecot_ask(b->dovecot, q);
-    else if (config_is_table(b->conf.kind))
+    if (q->is_token || config_is_table(b->conf.kind))
         tables_ask(a, q);
+    else if (b->dovecot != NULL)
+        dovecot_ask(b->dovecot, q);
     else
         pam_lines_ask(a, q);
+}
+
+static bool is_well_formed(const struct ipc_auth_ask *m)
+{
+    if (m->client.n > NETADDR_TEXT_MAX)
+        return false;
+    if (m->kind == AUTH_TOKEN)
+        return m->file.n == 0 && m->user.n <= SASL_NAME_MAX && m->secret.n > 0 &&
+               m->secret.n <= SASL_TOKEN_MAX;
+    return m->kind == AUTH_PASSWORD && m->user.n > 0 && m->user.n <= SMTP_LOCAL_PART_MAX &&
+           m->file.n <= SMTP_DOMAIN_MAX && m->secret.n <= SASL_PASSWORD_MAX;
 }
 
 /* false: no such question exists, the asker is broken: it has the same bounds. */
@@ -287,13 +341,13 @@ static bool on_ask(struct auth_asker *k, const struct ipc_auth_ask *m)
 {
     struct auth *a = k->auth;
     struct guess g;
-    size_t auth;
-    if (m->kind != AUTH_PASSWORD || m->user.n == 0 || m->user.n > SMTP_LOCAL_PART_MAX ||
-        m->file.n > SMTP_DOMAIN_MAX || m->secret.n > SASL_PASSWORD_MAX || m->client.n > NETADDR_TEXT_MAX)
+    size_t auth = 0;
+    if (!is_well_formed(m))
         return false;
-    const struct local_domain *d = domain_of(a, m->file, &auth);
+    const struct local_domain *d = m->kind == AUTH_TOKEN ? NULL : domain_of(a, m->file, &auth);
     struct backend *b = d == NULL ? NULL : backend_find(a, &a->env->config->auths[auth - 1]);
-    if (b == NULL) { /* of another configuration, or there was no memory for it */
+    if (m->kind == AUTH_TOKEN ? a->env->config->oauth.by == OAUTH_NONE : b == NULL) {
+        /* of another configuration, or there was no memory for it */
         send_verdict(k, m->token, AUTH_TEMPORARY, STR_NIL, STR("the configuration has changed meanwhile"));
     } else if (!guess_of(a, m, &g)) {
         a->count.too_many++;

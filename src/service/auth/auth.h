@@ -1,7 +1,7 @@
 /* service/auth/auth.h: what the files of the auth role share.
  *
  * auth.c has the role, its channels, questions and the limit of guesses; dovecot.c asks Dovecot, pam.c those
- * processes that run PAM's modules, tables.c that which asks directories and databases.
+ * processes that run PAM's modules, tables.c that which asks directories, databases and issuers of tokens.
  */
 #pragma once
 #include "proto/dovecot_auth.h"
@@ -32,10 +32,11 @@ struct auth_question {
     uint64_t due_ms;
     uint32_t id; /* ours, not 0 */
     bool is_user;
+    bool is_token;     /* user is whom the client wants to be, or empty; there is no domain and no backend */
+    struct str secret; /* the password, or the token */
     struct guess guess;
-    size_t n_user, n_domain, n_client, n_password;
-    char user[SMTP_LOCAL_PART_MAX], domain[SMTP_DOMAIN_MAX], client[NETADDR_TEXT_MAX];
-    char password[SASL_PASSWORD_MAX];
+    size_t n_user, n_domain, n_client;
+    char user[SASL_NAME_MAX], domain[SMTP_DOMAIN_MAX], client[NETADDR_TEXT_MAX];
 };
 struct dovecot;
 struct backend { /* one of the configuration */
@@ -71,7 +72,8 @@ struct auth {
 /* ---- auth.c ---- */
 
 enum auth_say { AUTH_SAYS_YES = 0, AUTH_SAYS_NO, AUTH_SAYS_LATER };
-/* The name that its asker's user has at the back-end: of nobody where he is none of ours. */
+/* The name that its asker's user has at the back-end: of nobody where he is none of ours. Of a token: whom the client
+ * wants to be. */
 struct str auth_name(const struct auth_question *q);
 /* Ends it: it is answered, wiped and freed. user: who he is, as the back-end calls him, or empty; with YES
  * only. why: for log and journal where it is LATER. */

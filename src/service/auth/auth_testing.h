@@ -1,5 +1,5 @@
 /* service/auth/auth_testing.h: the auth role over a world, channels and connections that its tests hold in
- * their hand; boot's part is here too. One test program includes it. */
+ * their hand; boot's part is here too. Each test program includes it once. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +65,8 @@ struct fixture {
     size_t n_timers;
     struct buf log_text;
 };
+
+#pragma GCC diagnostic ignored "-Wunused-function" /* no test uses all of it */
 
 static struct fixture *fixture_of(struct world *w)
 {

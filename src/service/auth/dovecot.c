@@ -118,7 +118,7 @@ static bool put_question(struct dovecot *d, const struct auth_question *q)
     buf_put(&user, str_of(q->domain, q->n_domain));
     struct dovecot_question text = {.id = q->id,
                                     .user = buf_str(&user),
-                                    .password = str_of(q->password, q->n_password),
+                                    .password = q->secret,
                                     .client = str_of(q->client, q->n_client)};
     return !user.failed && dovecot_put_question(&d->out, &text);
 }

@@ -89,7 +89,7 @@ static void ask_waiting(struct auth *a)
                                  .file = q->backend->conf.service,
                                  .user = auth_name(q),
                                  .client = str_of(q->client, q->n_client),
-                                 .secret = str_of(q->password, q->n_password)};
+                                 .secret = q->secret};
         enum err e = ipc_send_auth_ask(p->channel, &m, NULL);
         if (e != ERR_OK) /* AGAIN: on_room comes; CLOSED: on_closed comes */
             return;

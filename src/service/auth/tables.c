@@ -1,5 +1,5 @@
-/* service/auth/tables.c: directories and databases are asked by a process of their own, which may be asked
- * about many at a time (service/tables/tables.c).
+/* service/auth/tables.c: directories, databases and issuers of tokens are asked by a process of their own, which
+ * may be asked about many at a time (service/tables/tables.c, oauth.c).
  *
  * While it is away, because it has ended and another one starts, questions wait for it, as long as they may.
  */
@@ -12,11 +12,11 @@ static void ask_waiting(struct auth *a)
     while (!list_is_empty(&a->tables_waiting) && a->tables != NULL) {
         struct auth_question *q = list_entry(a->tables_waiting.next, struct auth_question, place);
         struct ipc_auth_ask m = {.token = q->id,
-                                 .kind = AUTH_PASSWORD,
+                                 .kind = q->is_token ? AUTH_TOKEN : AUTH_PASSWORD,
                                  .file = str_of(q->domain, q->n_domain),
                                  .user = auth_name(q),
                                  .client = str_of(q->client, q->n_client),
-                                 .secret = str_of(q->password, q->n_password)};
+                                 .secret = q->secret};
         enum err e = ipc_send_auth_ask(a->tables, &m, NULL);
         if (e != ERR_OK) /* AGAIN: on_room comes; CLOSED: on_closed comes */
             return;
@@ -31,7 +31,7 @@ static void lose(struct auth *a)
     a->tables = NULL;
     while (!list_is_empty(&a->tables_asked))
         auth_answer(list_entry(a->tables_asked.next, struct auth_question, place), AUTH_SAYS_LATER, STR_NIL,
-                    STR("the process that asks directories and databases ended"));
+                    STR("the process that asks directories, databases and issuers of tokens ended"));
 }
 
 static void on_closed(void *arg, struct channel *c)
@@ -58,7 +58,7 @@ static void on_message(void *arg, struct channel *c, uint16_t type, struct str p
                         m.verdict == AUTH_OK    ? AUTH_SAYS_YES
                         : m.verdict == AUTH_BAD ? AUTH_SAYS_NO
                                                 : AUTH_SAYS_LATER,
-                        STR_NIL, str_slice(m.why, 0, WHY_MAX));
+                        q->is_token ? m.user : STR_NIL, str_slice(m.why, 0, WHY_MAX));
     }
 }
 

@@ -376,7 +376,7 @@ static void trouble_is_told(void **state)
     char far_too_long[300], cut[SMTPD_WHY_MAX + 1];
     const char *const rows[][2] = {
         {"the file is not at hand", "the file is not at hand"},
-        {"", "the process that looks at passwords gave no reason"},
+        {"", "the process that looked at it gave no reason"},
         {"a\r\nb\x1b[1m", "a??b?[1m"},
         {far_too_long, cut},
     };
