@@ -1,4 +1,4 @@
-/* ext/http.h: an HTTPS client as the agent role sees it; ext/http_curl.c is the real one.
+/* ext/http.h: an HTTPS client as the roles agent and tables see it; ext/http_curl.c is the real one.
  *
  * Security: nothing is sent before the server has shown a certificate that leads to one of the anchors given
  * and is for the host that the URL names. No redirect is followed, no proxy, cookie, netrc or name server
