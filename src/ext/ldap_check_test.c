@@ -216,10 +216,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static bool open_as(struct fixture *f, const char *user, uint32_t limit_ms)
+static bool open_by(struct fixture *f, enum table_tls tls, const char *user, uint32_t limit_ms)
 {
     struct table_place p = {.at = &f->at,
                             .host = "",
+                            .tls = tls,
                             .user = user,
                             .password = "our own word",
                             .place = "dc=example",
@@ -227,6 +228,11 @@ static bool open_as(struct fixture *f, const char *user, uint32_t limit_ms)
     buf_reset(&f->why);
     f->session = f->driver->open(f->driver, &p, limit_ms, &f->why);
     return f->session != NULL;
+}
+
+static bool open_as(struct fixture *f, const char *user, uint32_t limit_ms)
+{
+    return open_by(f, TABLE_CLEAR, user, limit_ms);
 }
 
 static enum table_says ask(struct fixture *f, struct str user, struct str password, uint32_t limit_ms)
@@ -438,6 +444,21 @@ static void bad_servers(void **state)
     check_why(f, "can't connect to");
 }
 
+/* Where there must be TLS and there is none, nothing of ours is said. */
+static void no_tls(void **state)
+{
+    struct fixture *f = *state;
+    static const enum table_tls ways[] = {TABLE_TLS, TABLE_STARTTLS};
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        start(f, (struct plan){0, 0, 0, 1, DN});
+        assert_false(open_by(f, ways[i], "cn=mail", SHORT_MS)); /* it says nothing, or ends */
+        check_why(f, "no TLS that can be trusted");
+        stop(f);
+        assert_int_equal(f->n_binds + f->n_searches, 0);
+        assert_false(heard(f, STR("our own word")));
+    }
+}
+
 /* It took passwords and ended since: he is asked about once more. */
 static void the_second_connection_ends(void **state)
 {
@@ -465,6 +486,7 @@ int main(void)
         cmocka_unit_test(filters),
         cmocka_unit_test_setup_teardown(our_bind_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_servers, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_tls, setup, teardown),
         cmocka_unit_test_setup_teardown(the_second_connection_ends, setup, teardown),
     };
     return cmocka_run_group_tests_name("ldap_check", tests, NULL, NULL);

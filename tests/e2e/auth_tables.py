@@ -406,6 +406,17 @@ def rogue():
     return other
 
 
+def who_it_is():
+    uid = table_peers.pwd.getpwnam("_wwtables").pw_uid
+    with open("/proc/%d/status" % server.pid("tables"), encoding="ascii") as f:
+        uids = [line for line in f if line.startswith("Uid:")][0].split()[1:]
+    tap.equal(uids, [str(uid)] * 4, "tables is a user of its own")
+    for (role, index), pid in sorted(server.pids().items()):
+        with open("/proc/%d/maps" % pid, encoding="utf-8") as f:
+            maps = f.read()
+        tap.equal("libpq.so" in maps or "libldap" in maps, role == "tables", "libpq and libldap are in tables alone: %s %d" % (role, index))
+
+
 def our_process():
     since = server.mark()
     os.kill(server.pid("tables"), signal.SIGKILL)
@@ -474,6 +485,7 @@ else:
     by_postgresql()
     bad_days_of_postgresql()
     another_authority()
+    who_it_is()
     our_process()
     tap.equal(try_plain("ann@pg.example", PASSWORD["ann"]), RIGHT, "PostgreSQL: a login to be forgotten")
     memory(False)
