@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "crypto/secret.h"
 #include "crypto/verifier.h"
+#include "ext/saslprep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -124,11 +125,26 @@ static void no_memory(struct session *s)
     s->verdict = AUTH_TEMPORARY;
 }
 
+static enum err check_form(struct session *s, const struct verifier *v, struct str password, bool *is_right)
+{
+    s->n_hashes++;
+    return verifier_check(s->crypto, v, password, is_right);
+}
+
+/* As SASLprep has it, then as it came: see service/keys/keys_auth.c. */
 static void check_verifier(struct session *s, const struct verifier *v)
 {
+    char mem[SASL_PASSWORD_MAX];
+    struct buf prepared;
+    struct str raw = s->question.password;
     bool is_right = false;
-    s->n_hashes++;
-    if (verifier_check(s->crypto, v, s->question.password, &is_right) != ERR_OK)
+    buf_init_fixed(&prepared, mem, sizeof mem);
+    bool has_form = saslprep(raw, SASLPREP_QUERY, &prepared) == SASLPREP_OK && prepared.n > 0;
+    enum err e = check_form(s, v, has_form ? buf_str(&prepared) : raw, &is_right);
+    if (e == ERR_OK && !is_right && has_form && !str_eq(buf_str(&prepared), raw))
+        e = check_form(s, v, raw, &is_right);
+    secret_wipe(mem, sizeof mem);
+    if (e != ERR_OK)
         no_memory(s);
     else
         s->verdict = is_right ? AUTH_OK : AUTH_BAD;

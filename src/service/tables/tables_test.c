@@ -5,15 +5,22 @@
 
 #include <stdio.h>
 
-static char *verifier_of_secret(void)
+enum { TEXT_MAX = 600 };
+
+static void make_verifier(const char *password, char text[TEXT_MAX])
 {
-    static char text[600];
     static const uint8_t salts[VERIFIER_SECRET] = {1};
     struct buf b;
-    if (text[0] != '\0')
-        return text;
-    buf_init_fixed(&b, text, sizeof text - 1);
-    assert_int_equal(verifier_make(the->self->crypto, STR("secret"), salts, 4096, &b), ERR_OK);
+    buf_init_fixed(&b, text, TEXT_MAX - 1);
+    assert_int_equal(verifier_make(the->self->crypto, str_from_c(password), salts, 4096, &b), ERR_OK);
+    text[b.n] = '\0';
+}
+
+static char *verifier_of_secret(void)
+{
+    static char text[TEXT_MAX];
+    if (text[0] == '\0')
+        make_verifier("secret", text);
     return text;
 }
 
@@ -114,6 +121,33 @@ static void nobody_costs_the_same(void **state)
         work_all();
         check_answer(i, AUTH_BAD, "");
         assert_int_equal(the->self->count.hashes, i + 1);
+    }
+}
+
+/* As in the keys role: SASLprep's form, then the octets as they came, for nobody too. */
+static void passwords_are_prepared(void **state)
+{
+    static const char composed[] = "p\xc3\xa4ss", apart[] = "pa\xcc\x88ss";
+    char prepared[TEXT_MAX], raw[TEXT_MAX];
+    const struct {
+        const char *verifier, *given; /* NULL: there is no such user */
+        enum auth_verdict verdict;
+        unsigned n_hashes;
+    } rows[] = {
+        {prepared, composed, AUTH_OK, 1}, {prepared, apart, AUTH_OK, 1}, {raw, apart, AUTH_OK, 2},
+        {raw, composed, AUTH_BAD, 1},     {NULL, composed, AUTH_BAD, 1}, {NULL, apart, AUTH_BAD, 2},
+    };
+    UNUSED(state);
+    make_verifier(composed, prepared);
+    make_verifier(apart, raw);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t n = the->self->count.hashes;
+        says(&the->sqlite, rows[i].verifier == NULL ? TABLE_SAYS_NOBODY : TABLE_SAYS_VERIFIER, false,
+             rows[i].verifier);
+        ask_about(i, "joe", "lite.example", rows[i].given);
+        work_all();
+        check_answer(i, rows[i].verdict, "");
+        assert_int_equal(the->self->count.hashes - n, rows[i].n_hashes);
     }
 }
 
@@ -540,6 +574,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
         T(by_a_verifier),
+        T(passwords_are_prepared),
         T(what_it_may_say),
         T(by_itself),
         T(nobody_costs_the_same),
