@@ -131,10 +131,11 @@ static bool survives(struct fixture *f, const struct config *c, void (*look)(con
     buf_init(&bytes, 1 << 20);
     assert_true(config_encode(c, &bytes));
     const struct config *out = config_decode(buf_str(&bytes), &f->arena);
+    bool is_good = out != NULL;
+    if (is_good && look != NULL)
+        look(out); /* its texts are in the octets */
     buf_fini(&bytes);
-    if (out != NULL && look != NULL)
-        look(out);
-    return out != NULL;
+    return is_good;
 }
 
 static const struct config *load(struct fixture *f, const char *text)

@@ -722,8 +722,8 @@ static void what_is_said_of_tokens(void **state)
     static const struct {
         enum auth_verdict verdict;
         const char *line, *user, *reply, *told;
-    } rows[] = {{AUTH_TEMPORARY, BEARER, "", "454 4.7.0", NULL},
-                {(enum auth_verdict)99, BEARER, "joe@here.test", "454 4.7.0", NULL},
+    } rows[] = {{AUTH_TEMPORARY, BEARER, "", "454 4.7.0", ""}, /* in the journal, with the reason */
+                {(enum auth_verdict)99, BEARER, "joe@here.test", "454 4.7.0", ""},
                 {AUTH_TOO_MANY, BEARER_JOE, "", "454 4.7.0 too many", "joe@here.test"},
                 {AUTH_BAD, BEARER, "", NULL, ""},
                 {AUTH_BAD, BEARER_JOE, "", NULL, "joe@here.test"},
