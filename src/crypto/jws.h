@@ -1,13 +1,16 @@
-/* crypto/jws.h: signatures of JSON Web Tokens in the compact form, by public keys. The JSON in them and the
- * keys' own is read by ext/jwt_jansson.h; what a token says is judged by verify/token.h.
+/* crypto/jws.h: signatures of JSON Web Tokens in the compact form, by public keys. The JSON in them and
+ * the keys' own is read by ext/jwt_jansson.h; what a token says is judged by verify/token.h.
  *
  * Owns:     a key that jws_key_new() made. What is split borrows from the caller's buffer.
  * Limits:   JWS_TOKEN_MAX octets; RSA of 2048 to 8192 bits with an exponent of at most JWS_EXPONENT_MAX
- * octets; kids of JWS_KID_MAX. Errors:   a token or key that is malformed is refused. ERR_NOMEM where the
- * library failed for want of memory. Security: "none" and the HMAC family are no algorithms here: nobody's
- * public key is ever taken for a shared secret. What is taken is fixed by the key: its type, its curve and,
- * where it says so, its "alg" (RFC 8725 3.1). Keys, certificates and addresses within the token's header are
- * not looked at (3.10). RFC:      7515 5.2 and 7.1, 7517, 7518 3, 8037, 8725.
+ *           octets; kids of JWS_KID_MAX.
+ * Errors:   a token or key that is malformed is refused. ERR_NOMEM where the library failed for want of
+ *           memory.
+ * Security: "none" and the HMAC family are no algorithms here: nobody's public key is ever taken for a
+ *           shared secret. What is taken is fixed by the key: its type, its curve and, where it says so,
+ *           its "alg" (RFC 8725 3.1). Keys, certificates and addresses within the token's header are not
+ *           looked at (3.10).
+ * RFC:      7515 5.2 and 7.1, 7517, 7518 3, 8037, 8725.
  */
 #pragma once
 #include "base/buf.h"

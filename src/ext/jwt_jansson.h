@@ -1,12 +1,14 @@
-/* ext/jwt_jansson.h: the JSON of OAuth, with jansson behind it: header and claims of a JSON Web Token (RFC
- * 7515, 7519), the answer of an introspection (RFC 7662), a set of public keys (RFC 7517 5).
+/* ext/jwt_jansson.h: the JSON of OAuth, with jansson behind it: header and claims of a JSON Web Token
+ * (RFC 7515, 7519), the answer of an introspection (RFC 7662), a set of public keys (RFC 7517 5).
  *
  * Owns:     nothing that lasts; what is read is copied into the caller's arena.
  * Limits:   JWT_JSON_MAX octets, JWT_KEYS_JSON_MAX of a set; JWT_DEPTH_MAX, JWT_VALUES_MAX; JWT_KEYS_MAX
- * keys; TOKEN_AUDIENCES_MAX, TOKEN_SCOPES_MAX; and the arena's. Errors:   what is not as the RFCs have it is
- * refused whole, with a reason; of a set the keys that are not for signatures of ours are left out (RFC 7517
- * 5). Security: hostile octets; depth and number of values are counted before the parser sees them. A member
- * that comes twice refuses all (RFC 7519 4). Texts stay as they are, and may hold any character but NUL.
+ *           keys; TOKEN_AUDIENCES_MAX, TOKEN_SCOPES_MAX; and the arena's.
+ * Errors:   what is not as the RFCs have it is refused whole, with a reason; of a set the keys that are
+ *           not for signatures of ours are left out (RFC 7517 5).
+ * Security: hostile octets; depth and number of values are counted before the parser sees them. A member
+ *           that comes twice refuses all (RFC 7519 4). Texts stay as they are, and may hold any character
+ *           but NUL.
  */
 #pragma once
 #include "base/arena.h"

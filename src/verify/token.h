@@ -1,17 +1,19 @@
 /* verify/token.h: whether what an OAuth access token says, or the answer about one, logs somebody in.
  *
  * A token that is a JWT (RFC 9068, 7519) says it of itself, by claims that its issuer has signed; about
- * others the issuer's introspection (RFC 7662) does. Both are read by ext/jwt_jansson.h into the structures
- * here.
+ * others the issuer's introspection (RFC 7662) does. Both are read by ext/jwt_jansson.h into the
+ * structures here.
  *
  * Owns:     nothing; all borrows.
  * Limits:   TOKEN_AUDIENCES_MAX, TOKEN_SCOPES_MAX; clocks may differ by TOKEN_LEEWAY_S.
  * Errors:   a reason in words, static text, for logs: the client hears none.
- * Security: the signature, or that it was the issuer who answered, is the caller's to check, before. What is
- * not said counts against the token wherever it is asked for (RFC 8725 3.8, 3.9, 3.12). A token that only the
- * owner of a key may show (cnf, RFC 7800) is no bearer's: it is refused, since nobody proves anything here.
- * Who it is for: the value of one claim, "email" where the configuration names no other. An address that the
- *           issuer itself calls unverified is nobody's (OpenID Connect Core 5.1).
+ * Security: the signature, or that it was the issuer who answered, is the caller's to check, before. What
+ *           is not said counts against the token wherever it is asked for (RFC 8725 3.8, 3.9, 3.12). A
+ *           token that only the owner of a key may show (cnf, RFC 7800) is no bearer's: it is refused,
+ *           since nobody proves anything here.
+ *
+ * Who it is for: the value of one claim, "email" where the configuration names no other. An address that
+ * the issuer itself calls unverified is nobody's (OpenID Connect Core 5.1).
  */
 #pragma once
 #include "base/str.h"

@@ -1,17 +1,19 @@
-/* service/tables/oauth.c: access tokens (RFC 6750, 7628) of users: whose they are, and whether they are good.
+/* service/tables/oauth.c: access tokens (RFC 6750, 7628) of users: whose they are, and whether they are
+ * good.
  *
  * With public keys (jwks) a token is looked at here (token_keys.h). Keys are fetched when there are none,
- * when a token names one that is not there, which is how issuers begin to use new ones, and beside all that
- * after some minutes; while the issuer is away those of the last day count. Else he is asked about each token
- * (RFC 7662), and what he says is remembered for a minute.
+ * when a token names one that is not there, which is how issuers begin to use new ones, and beside all
+ * that after some minutes; while the issuer is away those of the last day count. Else he is asked about
+ * each token (RFC 7662), and what he says is remembered for a minute.
  *
  * Owns:     questions with their tokens, keys, verdicts; requests that are under way.
  * Limits:   those of oauth.h; JWT_JSON_MAX, JWT_KEYS_JSON_MAX octets of an answer.
  * Errors:   an issuer who can't be asked, or gives no sense, is a temporary failure, with the reason for
- * auth's log. What he refuses is told in the log here, without the token. Security: the issuer's certificate
- * is for the host of the configuration (ext/http.h). Answers are hostile octets all the same. Verdicts are
- * found by a keyed hash of the token; tokens are wiped when they were answered, in our memory; the HTTP
- * library has its own copy of a request, while it lasts.
+ *           auth's log. What he refuses is told in the log here, without the token.
+ * Security: the issuer's certificate is for the host of the configuration (ext/http.h). Answers are
+ *           hostile octets all the same. Verdicts are found by a keyed hash of the token; tokens are
+ *           wiped when they were answered, in our memory; the HTTP library has its own copy of a request,
+ *           while it lasts.
  */
 #include "service/tables/oauth.h"
 

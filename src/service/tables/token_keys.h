@@ -4,7 +4,8 @@
  * Limits:   JWT_KEYS_MAX keys, JWS_TOKEN_MAX octets of a token.
  * Errors:   a set of which no key is of use is refused, and the ones before stay.
  * Security: hostile octets in both. A key is tried when the token names it, or when one of the two has no
- * name; its type decides about the algorithm (crypto/jws.h). RFC:      7515 5.2, 7517, 8725, 9068 4.
+ *           name; its type decides about the algorithm (crypto/jws.h).
+ * RFC:      7515 5.2, 7517, 8725, 9068 4.
  */
 #pragma once
 #include "ext/jwt_jansson.h"
