@@ -279,7 +279,7 @@ static bool wants_authorities(const struct config *c)
         if (p->routes[i].tls == HOP_TLS_VERIFY)
             return true;
     }
-    return false;
+    return c->oauth.by != OAUTH_NONE;
 }
 
 /* Without validation no record is ever believed. */

@@ -215,10 +215,27 @@ static void what_is_not_decoded(void **state)
     fixture_fini(&f);
 }
 
+/* The issuer has to show a certificate of somebody's. */
+static void without_authorities(void **state)
+{
+    UNUSED(state);
+    bool has_none = true;
+    for (int has_oauth = 0; has_oauth < 2; has_oauth++) {
+        struct fixture f;
+        fixture_init(&f, false);
+        f.env.arg = &has_none;
+        assert_non_null(fixture_load(&f, has_oauth ? STR(HOUSE "oauth { " JWKS " }") : STR(HOUSE)));
+        assert_int_equal(str_find(buf_str(&f.report.warnings),
+                                  STR("(package ca-certificates): no server can be verified")) != STR_NPOS,
+                         has_oauth);
+        fixture_fini(&f);
+    }
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_refused),
-                                              cmocka_unit_test(what_is_taken),
-                                              cmocka_unit_test(what_is_not_decoded)};
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_refused), cmocka_unit_test(what_is_taken),
+        cmocka_unit_test(what_is_not_decoded), cmocka_unit_test(without_authorities)};
     return cmocka_run_group_tests_name("config_oauth", tests, NULL, NULL);
 }
