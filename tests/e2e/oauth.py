@@ -381,6 +381,23 @@ def new_keys():
     lib.wait_until(lambda: try_token(token()) == RIGHT, "the old keys", 60)
 
 
+def memory():
+    """What was looked at is forgotten: by all processes, a while after. (The line in base64 that the client sent stays in
+    buffers of smtpd until they are used again.)"""
+    if lib.SANITIZED:
+        tap.skip("tokens in memory", "a sanitizer's memory is too large to search")
+        return
+    texts = [token(), token(exp=1), token(EC, "ES256")]
+    for text in texts:
+        for mechanism in ("OAUTHBEARER", "XOAUTH2"):
+            try_token(text, "joe@example.org", mechanism)
+    needles = {text.split(".")[2][:40].encode() for text in texts}
+    coded_ones = {coded(message_of("OAUTHBEARER", text, "joe@example.org").encode())[-80:-8].encode() for text in texts}
+    for (role, index), pid in sorted(server.pids().items()):
+        got = lib.found_in(pid, {o: o for o in needles | (coded_ones if role != "smtpd" else set())})
+        tap.equal(got, set(), "%s %d has no token in its memory" % (role, index))
+
+
 def provider_away():
     since = server.mark()
     provider.stop()
@@ -627,7 +644,7 @@ provider = Provider()
 done = lib.run("user", "--file", os.path.join(where, "org.users"), "add", "joe", "--stdin", input=PASSWORD + "\n")
 tap.equal(done.returncode, 0, "a user with a password")
 server = lib.start(where, BY_KEYS)
-for part in (offers, right_ones, passwords, wrong_ones, new_keys, guesses, provider_away, programs, introspection, switched_off, silence):
+for part in (offers, right_ones, passwords, wrong_ones, memory, new_keys, guesses, provider_away, programs, introspection, switched_off, silence):
     try:
         part()
     except Exception as e:
