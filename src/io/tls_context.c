@@ -230,7 +230,8 @@ SSL_CTX *tls_make_ctx(struct tls_context *t, bool legacy)
         return NULL;
     SSL_CTX_set_security_level(ctx, legacy ? 0 : 2);
     (void)SSL_CTX_set_app_data(ctx, t);
-    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    (void)SSL_CTX_set_options(ctx,
+                              SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
     if (legacy && !t->is_server) /* those without RFC 5746; we never renegotiate */
         (void)SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

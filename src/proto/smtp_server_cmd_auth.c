@@ -7,9 +7,18 @@
 
 #include <string.h>
 
+/* A password in base64 may be in it. */
+static void drop_argument(struct smtp_server *s)
+{
+    if (s->auth_arg.n > 0)
+        explicit_bzero((char *)(uintptr_t)s->auth_arg.p, s->auth_arg.n); /* a copy of ours in the arena */
+    s->auth_arg = STR_NIL;
+}
+
 /* The exchange is over, however it ended. */
 static void forget(struct smtp_server *s)
 {
+    drop_argument(s);
     sasl_server_del(&s->sasl);
     s->awaits_response = false;
     s->text = STR_NIL;
@@ -19,6 +28,7 @@ static void forget(struct smtp_server *s)
 
 void smtp_server_forget_auth(struct smtp_server *s)
 {
+    drop_argument(s);
     sasl_server_del(&s->sasl);
     s->awaits_response = false;
 }
@@ -114,6 +124,7 @@ static enum sasl_step start_with(struct smtp_server *s, const struct str *initia
 {
     enum sasl_step what = sasl_server_start(s->sasl, s->text, initial);
     s->text = STR_NIL;
+    drop_argument(s);
     arena_reset(&s->arena);
     return what;
 }
@@ -138,14 +149,14 @@ void smtp_server_auth_too_long(struct smtp_server *s)
     fail(s, R_AUTH_TOO_LONG);
 }
 
-/* The argument waits in text for the owner's word. */
+/* The argument waits for the owner's word. */
 void cmd_auth(struct smtp_server *s, struct str arg)
 {
     if (!s->is_secure) {
         smtp_server_reply(s, R_AUTH_NEEDS_TLS, STR_NIL);
     } else if (s->has_login) {
         smtp_server_reply(s, R_AUTH_ALREADY, STR_NIL);
-    } else if (arena_str(&s->arena, arg, &s->text)) {
+    } else if (arena_str(&s->arena, arg, &s->auth_arg)) {
         smtp_server_ask(s, SMTP_EV_AUTH);
     } else {
         forget(s);
@@ -160,7 +171,7 @@ void smtp_server_auth_begin(struct smtp_server *s, uint32_t question, const stru
     must(s->asked == SMTP_EV_AUTH && s->sasl == NULL);
     s->question = 0;
     s->clock_restarts = true;
-    struct str initial = s->text;
+    struct str initial = s->auth_arg;
     s->text = str_cut(&initial, ' ');
     s->sasl = sasl_server_new(conf);
     if (s->sasl == NULL)

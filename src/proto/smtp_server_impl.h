@@ -61,6 +61,7 @@ struct smtp_server {
     struct str body;         /* of SMTP_EV_BODY: the next one */
     struct str body_rest;    /* normalize_bare: what is behind it */
     struct str text;         /* of SMTP_EV_EXPN and SMTP_EV_ETRN, in the arena */
+    struct str auth_arg;     /* of AUTH, in the arena, until the exchange has begun */
     struct xclient *xclient; /* of SMTP_EV_XCLIENT, in the arena */
 
     /* transaction */

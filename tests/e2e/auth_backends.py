@@ -282,8 +282,9 @@ def memory():
     client.quit()
     secrets = {p.encode() for p in SYSTEM.values()} | {PASSWORD["joe"].encode()}
     spoken = {coded(("\0%s@example.org\0%s" % (u, PASSWORD[u])).encode()).encode() for u in ("joe", "ann")}  # to Dovecot
+    sent = {coded(("\0wwtest@unix.example\0" + SYSTEM["wwtest"]).encode()).encode()}  # by the client
     for (role, index), pid in sorted(server.pids().items()):
-        got = lib.found_in(pid, {o: o for o in secrets | (spoken if role == "auth" else set())})
+        got = lib.found_in(pid, {o: o for o in secrets | spoken | sent})
         tap.equal(got, set(), "%s %d has no password in its memory" % (role, index))
 
 

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/queue_id.h"
+#include "crypto/secret.h"
 #include "service/smtpd/smtpd.h"
 #include "wire/proxy.h"
 
@@ -439,10 +440,18 @@ static bool hold(struct session *s, struct str octets)
     return ok;
 }
 
+/* What has come may have a password in it. */
+static bool takes_logins(const struct session *s)
+{
+    return s->at->auth != LISTEN_NO_AUTH;
+}
+
 /* Lets the memory go when nothing is kept. */
 static void release_input(struct session *s)
 {
     size_t before = s->in.cap;
+    if (s->in.n == 0 && before > 0 && takes_logins(s))
+        secret_wipe_buf(&s->in);
     buf_release(&s->in);
     s->d->memory_used -= before - s->in.cap;
 }
@@ -467,6 +476,8 @@ static bool read_some(struct session *s)
         used = feed(s, in);
     if (used < n && !s->is_closing && !hold(s, str_skip(in, used)))
         smtp_server_close(&s->server, R_NO_MEMORY_CLOSE);
+    if (takes_logins(s))
+        secret_wipe(d->scratch, n);
     return n == sizeof d->scratch;
 }
 
