@@ -241,7 +241,7 @@ void check_security(struct loader *ld)
             report_warning(
                 ld->report, l->at,
                 "port %u is where users log in, and nobody can here: that takes submission = true, a "
-                "certificate (tls) and passwords (users = passwd \"FILE\")",
+                "certificate (tls) and passwords (users = passwd \"FILE\", or auth) or oauth",
                 (unsigned)conf->addr.port);
     }
 }

@@ -319,8 +319,8 @@ static const struct good_row rows[] = {
      "" LOOPBACK "address 192.0.2.1\naddress 2001:db8::1\n" RECURSIVE FOLDERS, ""},
     {TEST_HEAD "listen { port = 465 }\nlisten { port = \"587\", address = \"::1\" }\n",
      HOST "smtp 0.0.0.0:465\nsmtp [::]:465\nsmtp [::1]:587\n" LOOPBACK RECURSIVE FOLDERS,
-     "waxwing.lua:3: port 465 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"
-     "waxwing.lua:4: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"},
+     "waxwing.lua:3: port 465 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\", or auth) or oauth\n"
+     "waxwing.lua:4: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\", or auth) or oauth\n"},
     /* who may relay */
     {TEST_HEAD "relay_from {}", HOST LISTEN25 RECURSIVE FOLDERS, ""},
     {TEST_HEAD "relay_from \"10.0.0.0/8\"", HOST LISTEN25 "relay 10.0.0.0/8\n" RECURSIVE FOLDERS, ""},
@@ -390,7 +390,7 @@ static const struct good_row rows[] = {
      "smtp 127.0.0.1:26 proxy(0) delay=6\nsmtp 127.0.0.1:27 proxy(2)\n  proxy 10.0.0.0/8\n  proxy ::1/128\n"
      "submit unix:/etc/waxwing/run/submit\n" LOOPBACK "xclient 127.0.0.1/32\netrn 10.0.0.0/8\naddress 192.0.2.1\n"
      "" RECURSIVE FOLDERS "commands.expn=1\n",
-     "waxwing.lua:3: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\")\n"},
+     "waxwing.lua:3: port 587 is where users log in, and nobody can here: that takes submission = true, a certificate (tls) and passwords (users = passwd \"FILE\", or auth) or oauth\n"},
     /* certificates and logins */
     {TEST_HEAD "tls { cert = \"mx.pem\", key = \"/etc/mx.key\", tickets = false }\n"
      "tls { cert = \"b.pem\", key = \"b.key\", legacy = true }\n"
